@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::context::Context;
 use super::contexts::Contexts;
 use crate::client::admin::NodeAddress;
-use crate::protocol::admin::{Alert, AuditEntry, Cluster, NodeStatus, Sanction, StreamStatus};
+use crate::protocol::admin::{Alert, AuditEntry, Cluster, NodeStatus, Sanction, StreamStatus, SavedView};
 use crate::protocol::printable::printable;
 
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -43,6 +43,13 @@ pub(super) fn alerts() -> ArgValueCompleter {
 pub(super) fn audit_entries() -> ArgValueCompleter {
     completer(AUDIT_PATH, |entry: &AuditEntry| {
         (entry.audit_id.to_string(), format!("{} {}", entry.action, entry.target))
+    })
+}
+
+/// Completes the saved views of `lc top`; the others are in its help.
+pub(super) fn views() -> ArgValueCompleter {
+    completer("/v1/views", |view: &SavedView| {
+        (format!("@{}", view.name), format!("{}, saved by {}", view.settings.view, view.saved_by))
     })
 }
 

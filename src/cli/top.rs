@@ -1,5 +1,6 @@
 //! `lc top`: runs the console, or prints one frame of it, or its snapshots as JSON.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use clap::builder::PossibleValuesParser;
 use futures_util::StreamExt as _;
 
 use super::arguments::interval;
+use super::complete;
 use super::context::Context;
+use super::exit::UsageError;
 use super::output::{note, write};
 use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
@@ -35,8 +38,9 @@ pub(super) struct TopArgs {
     /// With --once: print the frame as an SVG picture
     #[arg(long, requires = "once")]
     svg: bool,
-    /// View to start with
-    #[arg(long, value_name = "VIEW", value_parser = PossibleValuesParser::new(tui::VIEWS))]
+    /// View to start with: overview, streams, cluster, engines, moderation, events, or a saved one,
+    /// @NAME
+    #[arg(long, value_name = "VIEW", value_parser = view, add = complete::views())]
     view: Option<String>,
     /// Only watch: the keys that act cannot be unlocked
     #[arg(long)]
@@ -50,9 +54,23 @@ pub(super) struct TopArgs {
     /// Leave the mouse to the terminal
     #[arg(long)]
     no_mouse: bool,
+    /// Keep what the console is told in a new file, for --replay
+    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    record: Option<PathBuf>,
+    /// Show what --record kept, without a daemon: space stops, ← → [ ] go back and forward
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "once", "interval"])]
+    replay: Option<PathBuf>,
     /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated
     #[arg(long = "key", value_name = "COMMAND=KEY")]
     keys: Vec<String>,
+}
+
+/// Reads the name of a view.
+fn view(text: &str) -> Result<String, String> {
+    if text.starts_with('@') || tui::VIEWS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("write one of {}, or @NAME for a saved one", tui::VIEWS.join(", ")))
 }
 
 impl TopArgs {
@@ -66,12 +84,22 @@ impl TopArgs {
             theme: self.theme.clone(),
             view: self.view.clone(),
             keys: self.keys.clone(),
+            record: self.record.clone(),
         }
     }
 }
 
 /// Runs the command. `json` is true if `--json` was given; a pipe alone sets `context.json`.
 pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow::Result<ExitCode> {
+    if (args.record.is_some() || args.replay.is_some()) && (json || context.json) {
+        let text = "--record and --replay need a terminal; lc top --json > FILE keeps snapshots";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    if let Some(path) = &args.replay {
+        let stop = stop_on_signal(PATIENCE);
+        tui::replay(path, args.options(context), stop).await.map_err(cause)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match (args.once, json || context.json) {
         (true, _) if !json => {
             let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);

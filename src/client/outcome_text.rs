@@ -127,6 +127,14 @@ pub fn alert_acknowledged(alert: &str, outcome: &Outcome) -> String {
     lines.join("\n")
 }
 
+pub fn view_saved(name: &str, outcome: &Outcome) -> String {
+    format!("Saved this view as @{} for all operators. {}", printable(name), done_text(outcome))
+}
+
+pub fn view_forgotten(name: &str, outcome: &Outcome) -> String {
+    format!("Forgot @{}. {}", printable(name), done_text(outcome))
+}
+
 pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     let duration = duration_text(duration_ms);

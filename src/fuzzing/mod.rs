@@ -27,6 +27,8 @@ pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 pub use crate::daemon::stages::auth::fuzzing::token;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
+#[cfg(feature = "lc")]
+pub use crate::tui::feed_recording;
 pub use filter::filter;
 pub use messages::{json, msgpack};
 #[cfg(feature = "lc")]
@@ -38,7 +40,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -51,6 +53,7 @@ pub const TARGETS: [Target; 12] = [
     ("word_list", word_list),
     ("link_rule", link_rule),
     ("filter", filter),
+    ("feed_recording", feed_recording),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -194,6 +194,11 @@ fn filter_holds_on_mutated_seeds() {
 }
 
 #[test]
+fn feed_recording_holds_on_mutated_seeds() {
+    short_run("feed_recording", 2_000);
+}
+
+#[test]
 fn each_target_can_be_run_by_cargo_fuzz() {
     let manifest = std::fs::read_to_string(fuzz_folder().join("Cargo.toml")).unwrap();
     let this_file = include_str!("tests.rs");

@@ -1,7 +1,7 @@
-//! Fetches what is shown beside the snapshots: alerts, and for some views the review queue, the
+//! Fetches what is shown beside the snapshots: alerts, the saved views, and for some views the review queue, the
 //! audit log, or live comments and talkers.
 //!
-//! Always holds: besides alerts, only what the view on the screen needs is fetched; an answer for a
+//! Always holds: besides these, only what the view on the screen needs is fetched; an answer for a
 //! view that was left is dropped.
 
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, Session,
-    TailItem, Talkers, TimelineAnswer,
+    Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, Session, TailItem, Talkers, TimelineAnswer, SavedView,
 };
 
 /// Time between two fetches of a list.
 const PERIOD: Duration = Duration::from_secs(2);
 /// Time between two fetches of the alerts.
 const ALERT_PERIOD: Duration = Duration::from_millis(800);
+/// Time between two fetches of the saved views, which others may change.
+const VIEWS_PERIOD: Duration = Duration::from_secs(15);
 /// Events from before the console was started.
 const PAST_EVENTS: usize = 500;
 /// Rows of a list.
@@ -44,6 +45,7 @@ pub(super) enum Fetched {
     Past(Past),
     /// `None` if they cannot be read.
     Alerts(Option<Vec<Alert>>),
+    Views(Vec<SavedView>),
 }
 
 /// Decisions, and the users whose comments were removed most.
@@ -63,6 +65,7 @@ pub(super) struct Fetcher {
     tail: Option<AbortOnDropHandle<()>>,
     talkers: Option<AbortOnDropHandle<()>>,
     past: Option<AbortOnDropHandle<()>>,
+    views: AbortOnDropHandle<()>,
     _alerts: AbortOnDropHandle<()>,
 }
 
@@ -71,6 +74,7 @@ impl Fetcher {
         let (results, received) = mpsc::channel(QUEUED);
         let needs = Needs::default();
         let alerts = spawn(poll_alerts(client.clone(), results.clone()));
+        let views = spawn(poll_views(client.clone(), results.clone()));
         let fetcher = Self {
             client,
             results,
@@ -80,6 +84,7 @@ impl Fetcher {
             tail: None,
             talkers: None,
             past: None,
+            views,
             _alerts: alerts,
         };
         (fetcher, received)
@@ -97,6 +102,11 @@ impl Fetcher {
             let task = poll_reviews(self.client.clone(), self.results.clone());
             self.reviews = Some(spawn(task));
         }
+    }
+
+    /// Fetches the saved views at once, after this console changed them.
+    pub(super) fn fetch_views(&mut self) {
+        self.views = spawn(poll_views(self.client.clone(), self.results.clone()));
     }
 
     /// Starts what is newly needed and stops what no longer is.
@@ -170,6 +180,23 @@ async fn poll_alerts(client: AdminClient, results: mpsc::Sender<Fetched>) {
         }
         tokio::time::sleep(ALERT_PERIOD).await;
     }
+}
+
+/// Reads the saved views. While they cannot be read, those of before are offered.
+async fn poll_views(client: AdminClient, results: mpsc::Sender<Fetched>) {
+    loop {
+        if let Ok(list) = read_views(&client).await
+            && results.send(Fetched::Views(list)).await.is_err()
+        {
+            return;
+        }
+        tokio::time::sleep(VIEWS_PERIOD).await;
+    }
+}
+
+/// Returns the views that operators saved.
+pub(super) async fn read_views(client: &AdminClient) -> Result<Vec<SavedView>, AdminError> {
+    client.get::<Cluster<SavedView>>("/v1/views").await.map(|list| list.items)
 }
 
 async fn read_tail(client: AdminClient, stream_id: StreamId, results: mpsc::Sender<Fetched>) {

@@ -3,6 +3,7 @@
 use ratatui::layout::{Position, Rect};
 
 use super::commands::Command;
+use super::feed::time_of_cell;
 use super::state::{Panel, View};
 use super::table::RowKey;
 
@@ -16,6 +17,27 @@ pub(crate) enum Target {
     Row(Panel, RowKey),
     /// The table itself, for the wheel.
     Table(Panel),
+    Chart(TimeAxis),
+}
+
+/// The times that the columns of a chart stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeAxis {
+    /// The first column of the chart, and how many there are.
+    pub(crate) left: u16,
+    pub(crate) cells: u16,
+    /// The time at the right end, and the length of the axis.
+    pub(crate) end_ms: u64,
+    pub(crate) window_ms: u64,
+}
+
+impl TimeAxis {
+    /// Returns the last millisecond that a column stands for; left and right of the chart, that of
+    /// its first and last column.
+    pub(crate) fn at(&self, x: u16) -> u64 {
+        let cell = x.saturating_sub(self.left).min(self.cells.saturating_sub(1));
+        time_of_cell(self.end_ms, self.window_ms, self.cells.into(), cell.into())
+    }
 }
 
 /// The targets of the last frame, in the order in which they were drawn.

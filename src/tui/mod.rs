@@ -11,13 +11,18 @@
 //! told; [`rows`] and tables; [`act`]; [`commands`]; [`state`]; [`input`]; [`view`]; [`screen`].
 
 mod act;
+mod background;
 mod commands;
+mod console_screen;
 mod feed;
 mod fetch;
 mod figures;
 mod hits;
 mod input;
+mod own_alerts;
 mod picture;
+mod recording;
+mod replay;
 mod rows;
 mod screen;
 mod state;
@@ -28,6 +33,7 @@ mod theme;
 mod tone;
 mod view;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::follow::Followed;
@@ -37,6 +43,10 @@ use state::{Console, Place, View};
 use theme::ThemeName;
 
 pub use commands::BindingError;
+pub use recording::FeedRecordingError;
+#[cfg(any(test, fuzzing))]
+pub use recording::fuzzing::feed_recording;
+pub use replay::replay;
 pub use screen::{ConsoleError, frame, run};
 
 /// The names of the themes.
@@ -56,15 +66,22 @@ pub struct ConsoleOptions {
     pub ascii: bool,
     /// A frame is an SVG picture instead of text.
     pub svg: bool,
-    /// One of [`THEMES`]; chosen by the environment if absent.
+    /// One of [`THEMES`]; chosen by the terminal if absent.
     pub theme: Option<String>,
-    /// One of [`VIEWS`].
+    /// One of [`VIEWS`], or a saved one: `@NAME`.
     pub view: Option<String>,
     /// Bindings such as `quit=Q`.
     pub keys: Vec<String>,
+    /// A new file that keeps the feed.
+    pub record: Option<PathBuf>,
 }
 
 impl ConsoleOptions {
+    /// Refuses wrong bindings before the terminal is taken.
+    fn check(&self) -> Result<(), BindingError> {
+        Keymap::with(&self.keys).map(|_| ())
+    }
+
     fn console(&self, detected: ThemeName) -> Result<Console, BindingError> {
         let keymap = Keymap::with(&self.keys)?;
         let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
@@ -81,11 +98,6 @@ impl ConsoleOptions {
 /// Returns the admin path that serves one snapshot per `interval`.
 pub fn snapshots_path(interval: Duration) -> String {
     format!("/v1/top?interval_ms={}", interval.as_millis())
-}
-
-/// Returns whether the terminal shows nothing but ASCII text.
-fn is_dumb_terminal() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// An event of the snapshot stream.

@@ -1,12 +1,9 @@
 //! The event loop of the console: wait for an event, apply it, draw.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use crossterm::event::{Event, EventStream};
 use futures_util::{Stream, StreamExt as _};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,16 +12,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::act::{self, Action, Done};
-use super::fetch::{Fetched, Fetcher, Past, read_past};
-use super::hits::Hits;
-use super::input::{self, Clicks};
+use super::console_screen::{ConsoleScreen, Detected, ring};
+use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
+use super::input;
+use super::recording::{FeedRecorder, FeedRecordingError};
 use super::state::{Connection, Console, Effect, Mode, Notice};
-use super::terminal::TerminalSession;
 use super::theme::ThemeName;
-use super::{ConsoleOptions, SnapshotEvent, figures, picture, snapshots_path, view};
+use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError, path_segment};
 use crate::client::follow::{Followed, follow};
-use crate::protocol::admin::{Alert, Cluster, TopSnapshot, UserRef, Who};
+use crate::protocol::admin::{Alert, Cluster, SavedView, TopSnapshot, UserRef, Who};
 
 /// Maximum number of running requests. Further ones are refused, not queued.
 const MAX_REQUESTS: usize = 8;
@@ -32,8 +29,6 @@ const MAX_REQUESTS: usize = 8;
 const MAX_USERS: usize = 100;
 /// The shortest time between two frames that no key asked for.
 const FRAME_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a text that a terminal takes by OSC 52; some take no more.
-const MAX_COPIED_BYTES: usize = 70_000;
 
 /// An error that ended the console.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +37,12 @@ pub enum ConsoleError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Binding(#[from] super::BindingError),
+    #[error("there is no view @{name}; saved are: {known}")]
+    UnknownView { name: String, known: String },
+    #[error("{0}")]
+    View(String),
+    #[error(transparent)]
+    Recording(#[from] FeedRecordingError),
     #[error("the terminal failed: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -57,21 +58,20 @@ pub async fn run(
     options: ConsoleOptions,
     stop: CancellationToken,
 ) -> Result<(), ConsoleError> {
-    let detected = ThemeName::from_environment(|name| std::env::var(name).ok());
-    let console = options.console(detected)?;
+    options.check()?;
     let snapshots = follow(client.clone(), snapshots_path(options.interval)).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
+    let saved = saved_view(&client, &options).await?;
+    let recorder = options.record.as_deref().map(FeedRecorder::create).transpose()?;
+    let detected = Detected::by_terminal(&options);
+    let mut console = options.console(detected.theme())?;
+    show_saved(&mut console, saved)?;
     let mut event_loop = EventLoop {
         client,
-        console,
-        ascii: options.ascii || super::is_dumb_terminal(),
-        terminal: TerminalSession::start(options.mouse)?,
+        screen: ConsoleScreen::start(console, &options, detected)?,
         requests: JoinSet::new(),
         fetcher,
-        hits: Hits::default(),
-        clicks: Clicks::default(),
-        started: Instant::now(),
-        drawn: None,
+        recorder,
         stop,
     };
     event_loop.run(Box::pin(snapshots), fetched).await
@@ -93,15 +93,10 @@ enum Finished {
 /// The console with its terminal, its daemon and its running requests.
 struct EventLoop {
     client: AdminClient,
-    console: Console,
-    ascii: bool,
-    terminal: TerminalSession,
+    screen: ConsoleScreen,
     requests: JoinSet<Finished>,
     fetcher: Fetcher,
-    hits: Hits,
-    clicks: Clicks,
-    started: Instant,
-    drawn: Option<Instant>,
+    recorder: Option<FeedRecorder>,
     stop: CancellationToken,
 }
 
@@ -111,28 +106,35 @@ impl EventLoop {
         mut snapshots: impl Stream<Item = SnapshotEvent> + Unpin,
         mut fetched: tokio::sync::mpsc::Receiver<Fetched>,
     ) -> Result<(), ConsoleError> {
-        let mut input = EventStream::new();
+        let mut input = self.screen.input();
         // Keys are answered at once; what only arrives waits for its frame.
         let mut draw_at = Some(Instant::now());
         loop {
             if draw_at.is_some_and(|at| at <= Instant::now()) {
-                self.draw()?;
+                self.screen.draw()?;
                 draw_at = None;
             }
-            self.fetcher.set(self.console.needs());
-            let next_frame = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
+            self.fetcher.set(self.screen.console.needs());
+            let next_frame =
+                self.screen.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
             let wake_at = draw_at.unwrap_or(next_frame);
             let mut is_input = false;
             let effect = tokio::select! {
                 event = input.next() => {
                     is_input = true;
                     match event {
-                        Some(event) => self.handle_input(&event?),
+                        Some(event) => self.screen.handle_input(&event?),
                         // The terminal was closed.
                         None => Some(Effect::Quit),
                     }
                 }
-                event = snapshots.next() => self.handle_snapshot(event)?,
+                event = snapshots.next() => {
+                    let effect = self.handle_snapshot(event)?;
+                    if let Some(text) = self.screen.console.take_raised() {
+                        ring(&text)?;
+                    }
+                    effect
+                }
                 Some(fetched) = fetched.recv() => {
                     self.handle_fetched(fetched);
                     None
@@ -155,41 +157,13 @@ impl EventLoop {
     }
 
     fn carry_out(&mut self, effect: Effect) -> io::Result<()> {
-        match effect {
-            Effect::Quit => {}
-            Effect::Suspend => self.terminal.suspend()?,
-            Effect::Redraw => self.terminal.screen.clear()?,
-            Effect::LookUp(users) => self.look_up(users),
-            Effect::Run(actions) => self.start(actions),
-            Effect::TakeBack(actions) => {
-                if self.has_room() {
-                    self.send(actions, false);
-                }
-            }
-            Effect::Copy(text) => copy(&text)?,
-            Effect::Save => self.save(),
+        match self.screen.carry_out(effect)? {
+            Some(Effect::LookUp(users)) => self.look_up(users),
+            Some(Effect::Run(actions)) => self.start(actions),
+            Some(Effect::TakeBack(actions)) if self.has_room() => self.send(actions, false),
+            _ => {}
         }
         Ok(())
-    }
-
-    fn draw(&mut self) -> io::Result<()> {
-        self.console.clock_ms = elapsed_ms(self.started);
-        let Self { console, terminal, hits, ascii, .. } = self;
-        terminal.draw(|area, buffer| *hits = view::draw(area, buffer, console, *ascii))?;
-        self.drawn = Some(Instant::now());
-        Ok(())
-    }
-
-    fn handle_input(&mut self, event: &Event) -> Option<Effect> {
-        self.console.clock_ms = elapsed_ms(self.started);
-        match event {
-            Event::Key(key) => input::press(&mut self.console, *key),
-            Event::Mouse(event) => {
-                input::mouse(&mut self.console, &mut self.clicks, &self.hits, *event)
-            }
-            // A new size only needs the next draw; other events are ignored.
-            _ => None,
-        }
     }
 
     fn handle_snapshot(
@@ -198,15 +172,20 @@ impl EventLoop {
     ) -> Result<Option<Effect>, AdminError> {
         match event {
             Some(Followed::Item(snapshot)) => {
-                let first = self.console.moment().is_none();
-                let again = self.console.connection != Connection::Live;
-                self.console.add_snapshot(snapshot);
+                let first = self.screen.console.moment().is_none();
+                let again = self.screen.console.connection != Connection::Live;
+                self.screen.console.add_snapshot(snapshot);
+                let recorder = self.recorder.as_mut();
+                if let Some(trouble) = recorder.and_then(|it| it.add(self.screen.console.feed())) {
+                    self.screen.console.notice = Some(Notice::Failed(trouble));
+                }
                 if first || again {
-                    self.fetcher.fetch_past(self.console.feed().latest().map_or(0, |m| m.at_ms));
+                    self.fetcher
+                        .fetch_past(self.screen.console.feed().latest().map_or(0, |m| m.at_ms));
                 }
             }
             Some(Followed::Lost { why, retry_in }) => {
-                self.console.connection_lost(why.to_string(), retry_in);
+                self.screen.console.connection_lost(why.to_string(), retry_in);
             }
             Some(Followed::Ended(error)) => return Err(error),
             None => return Ok(Some(Effect::Quit)),
@@ -215,7 +194,7 @@ impl EventLoop {
     }
 
     fn handle_fetched(&mut self, fetched: Fetched) {
-        let side = &mut self.console.side;
+        let side = &mut self.screen.console.side;
         let error = match fetched {
             Fetched::Reviews(Ok(reviews)) => {
                 side.reviews = reviews;
@@ -244,11 +223,15 @@ impl EventLoop {
                 return;
             }
             Fetched::Alerts(alerts) => {
-                self.console.set_alerts(alerts);
+                self.screen.console.set_alerts(alerts);
+                return;
+            }
+            Fetched::Views(views) => {
+                side.views = views;
                 return;
             }
             Fetched::Past(past) => {
-                fill_past(&mut self.console, &past);
+                fill_past(&mut self.screen.console, &past);
                 return;
             }
             Fetched::Reviews(Err(error))
@@ -257,7 +240,7 @@ impl EventLoop {
             | Fetched::TailFailed(error) => Some(error),
         };
         if let Some(error) = error {
-            self.console.notice = Some(Notice::Failed(error.to_string()));
+            self.screen.console.notice = Some(Notice::Failed(error.to_string()));
         }
     }
 
@@ -266,20 +249,20 @@ impl EventLoop {
         let room = self.requests.len() < MAX_REQUESTS;
         if !room {
             let text = format!("{MAX_REQUESTS} requests are still waiting for the daemon");
-            self.console.notice = Some(Notice::Failed(text));
+            self.screen.console.notice = Some(Notice::Failed(text));
         }
         room
     }
 
     fn look_up(&mut self, users: Vec<UserRef>) {
         if users.len() > MAX_USERS {
-            self.console.mode = Mode::Watching;
+            self.screen.console.mode = Mode::Watching;
             let text = format!("an act takes at most {MAX_USERS} users, not {}", users.len());
-            self.console.notice = Some(Notice::Failed(text));
+            self.screen.console.notice = Some(Notice::Failed(text));
             return;
         }
         if !self.has_room() {
-            self.console.mode = Mode::Watching;
+            self.screen.console.mode = Mode::Watching;
             return;
         }
         let client = self.client.clone();
@@ -290,7 +273,7 @@ impl EventLoop {
         if !self.has_room() {
             return;
         }
-        self.console.notice = Some(Notice::Running(act::progress_text(&actions)));
+        self.screen.console.notice = Some(Notice::Running(act::progress_text(&actions)));
         self.send(actions, true);
     }
 
@@ -308,52 +291,60 @@ impl EventLoop {
         }
         match finished {
             Finished::Acted { text, undoable, outcome: Ok(Ran { sentence, done }) } => {
-                self.console.clock_ms = elapsed_ms(self.started);
-                self.console.notice = Some(Notice::Done(sentence));
+                self.screen.set_clock();
+                self.screen.console.notice = Some(Notice::Done(sentence));
+                let is_view = |(action, _): &(Action, u64)| {
+                    matches!(action, Action::SaveView(_) | Action::ForgetView(_))
+                };
+                if done.iter().any(is_view) {
+                    self.fetcher.fetch_views();
+                }
                 if undoable {
-                    input::undo_done(&mut self.console, &done, text);
+                    input::undo_done(&mut self.screen.console, &done, text);
                 }
                 None
             }
             Finished::Acted { outcome: Err(error), .. } => {
-                self.console.notice = Some(Notice::Failed(error.to_string()));
+                self.screen.console.notice = Some(Notice::Failed(error.to_string()));
                 None
             }
             Finished::LookedUp(answer) => {
-                let Mode::Asking(actions) = &mut self.console.mode else { return None };
+                let Mode::Asking(actions) = &mut self.screen.console.mode else { return None };
                 let actions = std::mem::take(actions);
-                self.console.mode = Mode::Watching;
+                self.screen.console.mode = Mode::Watching;
                 match answer {
-                    Ok(users) => input::ask(&mut self.console, actions, &users),
+                    Ok(users) => input::ask(&mut self.screen.console, actions, &users),
                     Err(error) => {
-                        self.console.notice = Some(Notice::Failed(error.to_string()));
+                        self.screen.console.notice = Some(Notice::Failed(error.to_string()));
                         None
                     }
                 }
             }
         }
     }
+}
 
-    /// Writes the screen as text into the working directory.
-    fn save(&mut self) {
-        let notice = self.try_save();
-        self.console.notice = Some(match notice {
-            Ok(name) => Notice::Done(format!("saved {name}")),
-            Err(error) => Notice::Failed(format!("cannot save the screen: {error}")),
-        });
+/// Returns the view that the console starts with, if it is one that operators saved.
+async fn saved_view(
+    client: &AdminClient,
+    options: &ConsoleOptions,
+) -> Result<Option<SavedView>, ConsoleError> {
+    let Some(name) = options.view.as_deref().and_then(|view| view.strip_prefix('@')) else {
+        return Ok(None);
+    };
+    let views = read_views(client).await?;
+    let known: Vec<_> = views.iter().map(|view| format!("@{}", view.name)).collect();
+    match views.into_iter().find(|view| view.name == name) {
+        Some(view) => Ok(Some(view)),
+        None => {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(ConsoleError::UnknownView { name: name.to_owned(), known })
+        }
     }
+}
 
-    fn try_save(&mut self) -> io::Result<String> {
-        let size = self.terminal.screen.size()?;
-        let mut buffer = Buffer::empty(Rect::new(0, 0, size.width, size.height));
-        view::draw(buffer.area, &mut buffer, &self.console, self.ascii);
-        let at = figures::clock(self.console.now_ms()).replace(':', "");
-        let day = self.console.now_ms() / 86_400_000;
-        let name = format!("lc-top-{day}-{at}.txt");
-        let mut file = std::fs::File::create_new(&name)?;
-        file.write_all(view::text(&buffer).as_bytes())?;
-        Ok(name)
-    }
+fn show_saved(console: &mut Console, saved: Option<SavedView>) -> Result<(), ConsoleError> {
+    saved.map_or(Ok(()), |saved| console.show_saved(&saved)).map_err(ConsoleError::View)
 }
 
 /// Shows what the daemon kept of the time before.
@@ -361,10 +352,6 @@ fn fill_past(console: &mut Console, past: &Past) {
     past.timelines.iter().for_each(|answer| console.fill_past(answer));
     console.fill_events(&past.events);
     console.set_session(past.session.clone());
-}
-
-fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn look_up(client: &AdminClient, users: &[UserRef]) -> Result<Vec<Who>, AdminError> {
@@ -399,14 +386,6 @@ async fn run_all(client: &AdminClient, actions: Vec<Action>) -> Result<Ran, Admi
     Ok(ran)
 }
 
-/// Copies a text to the clipboard of the terminal, also over SSH.
-fn copy(text: &str) -> io::Result<()> {
-    let end = text.floor_char_boundary(MAX_COPIED_BYTES.min(text.len()));
-    let mut out = io::stdout();
-    write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(&text[..end]))?;
-    out.flush()
-}
-
 /// Returns one frame as text or as a picture. It waits for two snapshots, because the load of
 /// workers is a difference.
 pub async fn frame(
@@ -416,6 +395,8 @@ pub async fn frame(
 ) -> Result<String, ConsoleError> {
     let theme = if options.svg { ThemeName::Dark } else { ThemeName::Mono };
     let mut console = options.console(theme)?;
+    show_saved(&mut console, saved_view(&client, &options).await?)?;
+    console.set_size(width, height);
     let mut lines = client.lines::<TopSnapshot>(&snapshots_path(options.interval)).await?;
     let alerts = client.get::<Cluster<Alert>>("/v1/alerts").await;
     console.set_alerts(alerts.ok().map(|list| list.items));

@@ -49,7 +49,14 @@ impl TerminalSession {
         leave();
         raise(Signal::SIGTSTP)?;
         enter()?;
-        self.screen.clear()
+        self.redraw()
+    }
+
+    /// Clears the terminal, so that the next frame is drawn whole. Unlike [`Terminal::clear`] it
+    /// does not wait for the terminal to tell where its cursor is.
+    pub(super) fn redraw(&mut self) -> io::Result<()> {
+        let size = self.screen.size()?;
+        self.screen.resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 
@@ -104,7 +111,7 @@ mod tests {
     #[test]
     #[ignore = "a_panic_restores_the_terminal starts it"]
     fn child_panics_on_its_terminal() {
-        let _session = TerminalSession::start(false).unwrap();
+        let _session = TerminalSession::start(true).unwrap();
         panic!("a panel is gone");
     }
 
@@ -127,6 +134,7 @@ mod tests {
         parser.process(&written);
         let screen = parser.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
         assert!(screen.contents().contains("a panel is gone"), "{}", screen.contents());
         let after = tcgetattr(&pty).unwrap();
         assert_eq!(after.local_flags, before.local_flags);

@@ -44,9 +44,13 @@ impl ThemeName {
         Self::ALL[(at + 1) % Self::ALL.len()]
     }
 
-    /// Chooses by the environment: none without colours, and the terminal's background where it
-    /// tells it.
-    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// Chooses a theme: without colours [`Self::Mono`], else the one for the background. That is
+    /// what `is_light` says, which asks the terminal, else what the environment says. If nobody
+    /// knows it, the terminal's own colours are used.
+    pub(crate) fn detect(
+        variable: impl Fn(&str) -> Option<String>,
+        is_light: impl FnOnce() -> Option<bool>,
+    ) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let term = set("TERM").unwrap_or_default();
         let many_colours = set("COLORTERM").is_some()
@@ -57,10 +61,14 @@ impl ThemeName {
             return Self::Mono;
         }
         // "foreground;background" of the sixteen colours.
-        let background = set("COLORFGBG").and_then(|value| value.rsplit(';').next()?.parse().ok());
-        match background {
-            Some(7_u8 | 9..=15) => Self::Light,
-            _ => Self::Dark,
+        let told = || {
+            let background: u8 = set("COLORFGBG")?.rsplit(';').next()?.parse().ok()?;
+            Some(matches!(background, 7 | 9..=15))
+        };
+        match is_light().or_else(told) {
+            Some(true) => Self::Light,
+            Some(false) => Self::Dark,
+            None => Self::Mono,
         }
     }
 }
@@ -297,18 +305,25 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_a_theme() {
-        let chosen = |pairs: &[(&str, &str)]| {
-            ThemeName::from_environment(|name| {
+    fn the_background_chooses_a_theme() {
+        let chosen = |pairs: &[(&str, &str)], is_light: Option<bool>| {
+            let variable = |name: &str| {
                 let pair = pairs.iter().find(|(known, _)| *known == name);
                 pair.map(|(_, value)| (*value).to_owned())
-            })
+            };
+            ThemeName::detect(variable, || is_light)
         };
-        assert_eq!(chosen(&[("TERM", "xterm-256color")]), ThemeName::Dark);
-        assert_eq!(chosen(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")]), ThemeName::Mono);
-        assert_eq!(chosen(&[("TERM", "dumb")]), ThemeName::Mono);
-        let light = [("TERM", "xterm-256color"), ("COLORFGBG", "0;15")];
-        assert_eq!(chosen(&light), ThemeName::Light);
+        let many = ("TERM", "xterm-256color");
+        assert_eq!(chosen(&[many], None), ThemeName::Mono);
+        assert_eq!(chosen(&[many], Some(false)), ThemeName::Dark);
+        assert_eq!(chosen(&[many], Some(true)), ThemeName::Light);
+        assert_eq!(chosen(&[many, ("NO_COLOR", "1")], Some(true)), ThemeName::Mono);
+        assert_eq!(chosen(&[("TERM", "dumb")], Some(true)), ThemeName::Mono);
+        let light = [many, ("COLORFGBG", "0;15")];
+        assert_eq!(chosen(&light, None), ThemeName::Light);
+        assert_eq!(chosen(&light, Some(false)), ThemeName::Dark, "the terminal knows better");
+        assert_eq!(chosen(&[many, ("COLORFGBG", "15;0")], None), ThemeName::Dark);
+        assert_eq!(chosen(&[many, ("COLORFGBG", "15;default")], None), ThemeName::Mono);
         assert_eq!(ThemeName::named("blue-orange"), Some(ThemeName::BlueOrange));
         assert_eq!(ThemeName::Mono.next(), ThemeName::Dark);
     }

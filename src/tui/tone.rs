@@ -1,7 +1,9 @@
 //! How things are: a mark and a word for each state, so that no state is told by colour only.
 
+use serde::{Deserialize, Serialize};
+
 /// The state of a part of the system, from well to broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Health {
     #[default]
     Good,

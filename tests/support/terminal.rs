@@ -19,10 +19,9 @@ use super::PATIENCE;
 
 /// A screen that is not written to for this long shows a whole frame.
 const QUIET: Duration = Duration::from_millis(150);
-/// What a program may ask a terminal, and the answer: the cursor's position, the attributes of the
-/// terminal, its background.
-const QUESTIONS: [(&[u8], &[u8]); 4] = [
-    (b"\x1b[6n", b"\x1b[1;1R"),
+/// What a program may ask a terminal, and the answer: the attributes of the terminal, its
+/// background.
+const QUESTIONS: [(&[u8], &[u8]); 3] = [
     (b"\x1b[c", b"\x1b[?62;22c"),
     (b"\x1b]11;?\x1b\\", b"\x1b]11;rgb:1d1d/1f1f/2121\x1b\\"),
     (b"\x1b]11;?\x07", b"\x1b]11;rgb:1d1d/1f1f/2121\x07"),
@@ -136,6 +135,23 @@ impl Terminal {
             assert!(Instant::now() < deadline, "it never stops writing");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Returns the column and row of the first cell of a text, counted from 1 as the mouse does.
+    pub fn place_of(&self, text: &str) -> (usize, usize) {
+        let rows: Vec<String> = self.with_screen(|screen| {
+            let (_, columns) = screen.size();
+            screen.rows(0, columns.get()).collect()
+        });
+        let found = rows.iter().enumerate().find_map(|(row, shown)| Some((row, shown.find(text)?)));
+        let (row, at) = found.unwrap_or_else(|| panic!("no {text:?} on the screen:\n{rows:#?}"));
+        (rows[row][..at].chars().count() + 1, row + 1)
+    }
+
+    /// Clicks on a text with the left button.
+    pub fn click(&self, text: &str) {
+        let (column, row) = self.place_of(text);
+        self.press(&format!("\x1b[<0;{column};{row}M\x1b[<0;{column};{row}m"));
     }
 
     /// Returns the rows of the screen.
@@ -276,7 +292,7 @@ fn first_difference(before: &[Vec<ShownCell>], after: &[Vec<ShownCell>]) -> Stri
     for (row, (before, after)) in before.iter().zip(after).enumerate() {
         for (column, (before, after)) in before.iter().zip(after).enumerate() {
             if before != after {
-                return format!("row {row}, column {column}: {before:?} drawn anew is {after:?}");
+                return format!("row {row}, column {column}: {before:?} drawn again is {after:?}");
             }
         }
     }

@@ -12,6 +12,9 @@ pub enum StoreError {
     NotFound(&'static str),
     #[error("{0} exists already")]
     Exists(&'static str),
+    /// As many are stored as the contract allows.
+    #[error("there is no room for another {0}")]
+    Full(&'static str),
     #[error("the store's data is corrupt: {0}")]
     Corrupt(String),
 }

@@ -26,6 +26,7 @@ mod timeline;
 mod tokens;
 mod undo;
 mod users;
+mod views;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,7 @@ pub use self::tokens::{
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who};
+pub use self::views::{ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView, TableSettings, ViewSettings};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;

@@ -5,9 +5,7 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest,
-    DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest,
-    UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest, ForgetViewRequest, SaveViewRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 
@@ -44,6 +42,9 @@ impl Action {
             _ => 1,
         }
     }
+    /// Keeps the view on the screen for all operators.
+    SaveView(SaveViewRequest),
+    ForgetView(ForgetViewRequest),
 }
 
 /// What became of an action.
@@ -89,6 +90,8 @@ pub(crate) fn describe(action: &Action) -> String {
             let words = batch_text::words(request);
             format!("{} {}", words.verb, counted(request.changes.len() as u64, words.noun))
         }
+        Action::SaveView(request) => format!("save @{}", request.name),
+        Action::ForgetView(request) => format!("forget @{}", request.name),
     }
 }
 
@@ -122,6 +125,8 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::AcknowledgeLoss(request) => client.post("/v1/acknowledge", request).await,
         Action::Undo(request) => client.post("/v1/undo", request).await,
         Action::Batch(request) => client.post("/v1/batch", request).await,
+        Action::SaveView(request) => client.post("/v1/views", request).await,
+        Action::ForgetView(request) => client.post("/v1/views/forget", request).await,
     }?;
     let done = match action {
         Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
@@ -144,6 +149,8 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),
         Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
         Action::Batch(request) => batch_text::done_text(request, &outcome),
+        Action::SaveView(request) => outcome_text::view_saved(&request.name, &outcome),
+        Action::ForgetView(request) => outcome_text::view_forgotten(&request.name, &outcome),
     };
     let sentence = match missing_nodes(&outcome.unreachable) {
         Some(missing) => format!("{done} But {missing}."),

@@ -113,6 +113,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_) | Action::Batch(_)) => {
             Consent::Enter
         }
+        Some(Action::SaveView(_) | Action::ForgetView(_)) => Consent::None,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(request)) => {
             let own = moment.map(|moment| moment.snapshot.node.clone());

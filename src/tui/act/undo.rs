@@ -54,7 +54,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
         // The user is back by itself, the text is gone, the message was read, the decision is made;
-        // a claim runs out by itself.
+        // a claim runs out by itself; a view is saved again under its name.
         Action::Kick(_)
         | Action::Announce(_)
         | Action::Delete(_)
@@ -64,6 +64,8 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
         | Action::Batch(_)
-        | Action::Undo(_) => None,
+        | Action::Undo(_)
+        | Action::SaveView(_)
+        | Action::ForgetView(_) => None,
     }
 }

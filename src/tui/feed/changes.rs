@@ -1,6 +1,9 @@
 //! What happened: the differences between two moments that an operator wants to know later.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::alarms::{Alarm, Subject};
 use super::moment::Moment;
@@ -11,11 +14,11 @@ use crate::tui::figures;
 use crate::tui::tone::Health;
 
 /// Something that happened in the cluster, as this console saw it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Happening {
     /// Milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Cow<'static, str>,
     pub(crate) health: Health,
     pub(crate) subject: Subject,
     /// The name of the subject.
@@ -42,7 +45,7 @@ impl Happening {
             EventKind::Throttle => Health::Warn,
             EventKind::Node | EventKind::Alert | EventKind::Audit => Health::Idle,
         };
-        let kind = kind.as_str();
+        let kind = Cow::Borrowed(kind.as_str());
         Some(Self { at_ms: *at, kind, health, subject, name: name.clone(), text: text.clone() })
     }
 }
@@ -53,6 +56,7 @@ pub(super) fn changes(before: &Moment, now: &Moment, same_source: bool) -> Vec<H
     let mut found = Vec::new();
     let at_ms = now.at_ms;
     let mut add = |kind, health, subject, name: String, text: String| {
+        let kind = Cow::Borrowed(kind);
         found.push(Happening { at_ms, kind, health, subject, name, text });
     };
     node_changes(before, now, &mut add);

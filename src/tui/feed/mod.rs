@@ -27,7 +27,7 @@ pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
 pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
 pub(crate) use moment::{Moment, is_nearly_full};
-pub(crate) use series::{Metric, SeriesSet};
+pub(crate) use series::{Metric, SeriesSet, time_of_cell};
 
 /// Happenings that are kept.
 const MAX_HAPPENINGS: usize = 2_000;
@@ -122,6 +122,21 @@ impl Feed {
     /// has the alarms that this console sees.
     pub(crate) fn set_alerts(&mut self, alerts: Option<Vec<Alert>>) {
         self.told = alerts;
+    }
+
+    /// Shows a moment of a recording. `figures` are those of the charts up to it, oldest first.
+    pub(crate) fn show_recorded<'a>(
+        &mut self,
+        moment: Moment,
+        figures: impl Iterator<Item = (u64, &'a [f32; Metric::ALL.len()])>,
+    ) {
+        self.series.show_recorded(&moment, figures);
+        self.latest = Some(Arc::new(moment));
+    }
+
+    /// Takes what happened in a recording, oldest first.
+    pub(crate) fn set_happenings(&mut self, happenings: Vec<Happening>) {
+        self.happenings = happenings.into();
     }
 
     /// Notes that snapshots are missing from here on.

@@ -15,6 +15,10 @@ const STREAM_SLOT_MS: u64 = 10_000;
 /// Ten minutes.
 const STREAM_SLOTS: usize = 60;
 
+/// Two moments of a recording with a longer time between them leave a gap: the longest interval of
+/// snapshots is a minute.
+const MAX_STEP_MS: u64 = 61_000;
+
 /// The figures with a chart, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
@@ -101,7 +105,8 @@ impl Metric {
         }
     }
 
-    fn value(self, moment: &Moment) -> Option<f64> {
+    /// Returns the figure of a moment; `None` if it is not known.
+    pub(crate) fn value(self, moment: &Moment) -> Option<f64> {
         let snapshot = &moment.snapshot;
         let CounterRates { received, broadcast, sampled_out, refused, .. } = snapshot.rates;
         let quantile = |share| snapshot.end_to_end.quantile_ms(share);
@@ -122,6 +127,19 @@ impl Metric {
             Self::Behind => moment.groups.iter().map(|group| group.lag).sum::<u64>() as f64,
         })
     }
+}
+
+/// Returns the slots that one of `cells` parts of a window has.
+fn slots_per_cell(window_ms: u64, cells: usize) -> u64 {
+    (window_ms / SLOT_MS).div_ceil(cells.max(1) as u64).max(1)
+}
+
+/// Returns the last millisecond of a part of a window, as [`SeriesSet::window`] divides it.
+pub(crate) fn time_of_cell(end_ms: u64, window_ms: u64, cells: usize, cell: usize) -> u64 {
+    let per_cell = slots_per_cell(window_ms, cells);
+    let back = cells.saturating_sub(cell + 1) as u64;
+    let index = (end_ms / SLOT_MS / per_cell).saturating_sub(back);
+    ((index + 1) * per_cell * SLOT_MS - 1).min(end_ms)
 }
 
 /// Values in slots of equal length; a slot without a value is unknown.
@@ -153,6 +171,16 @@ impl Slots {
         while self.values.len() > most {
             self.values.pop_front();
             self.first += 1;
+        }
+    }
+
+    /// Sets the slot of a time, and those back to `from_ms` that come after the last one.
+    fn cover(&mut self, from_ms: u64, at_ms: u64, value: Option<f64>) {
+        let slot = at_ms / SLOT_MS;
+        let first = self.last().map_or(slot, |last| last + 1);
+        let first = first.max(from_ms / SLOT_MS + 1).min(slot);
+        for slot in first.max(slot.saturating_sub(SLOTS as u64))..=slot {
+            self.set(slot, value, SLOTS);
         }
     }
 
@@ -212,15 +240,13 @@ impl SeriesSet {
     /// Adds a moment that follows the last one. The slots in between get its values too if it
     /// covers them, which it does unless contact was lost.
     pub(super) fn add(&mut self, moment: &Moment, covered_from_ms: u64) {
-        let slot = moment.at_ms / SLOT_MS;
         for (metric, slots) in Metric::ALL.iter().zip(&mut self.cluster) {
-            let value = metric.value(moment);
-            let first = slots.last().map_or(slot, |last| last + 1);
-            let first = first.max(covered_from_ms / SLOT_MS + 1).min(slot);
-            for slot in first.max(slot.saturating_sub(SLOTS as u64))..=slot {
-                slots.set(slot, value, SLOTS);
-            }
+            slots.cover(covered_from_ms, moment.at_ms, metric.value(moment));
         }
+        self.add_streams(moment);
+    }
+
+    fn add_streams(&mut self, moment: &Moment) {
         let slot = moment.at_ms / STREAM_SLOT_MS;
         for stream in &moment.snapshot.streams {
             let slots = self.streams.entry(stream.stream_id).or_default();
@@ -230,6 +256,30 @@ impl SeriesSet {
             let oldest = slot.saturating_sub(STREAM_SLOTS as u64);
             self.streams.retain(|_, slots| slots.last() >= Some(oldest));
         }
+    }
+
+    /// Replaces the series of the cluster with those of a recording up to a moment. The series of
+    /// streams are those of the moments that were shown.
+    pub(super) fn show_recorded<'a>(
+        &mut self,
+        moment: &Moment,
+        figures: impl Iterator<Item = (u64, &'a [f32; Metric::ALL.len()])>,
+    ) {
+        let before_ms = self.cluster[0].last().map(|slot| slot * SLOT_MS);
+        self.cluster = Default::default();
+        let mut covered_from_ms = None;
+        for (at_ms, values) in figures {
+            let from_ms = covered_from_ms.filter(|from| at_ms - from <= MAX_STEP_MS);
+            for (slots, value) in self.cluster.iter_mut().zip(values) {
+                let value = Some(f64::from(*value)).filter(|value| !value.is_nan());
+                slots.cover(from_ms.unwrap_or(at_ms), at_ms, value);
+            }
+            covered_from_ms = Some(at_ms);
+        }
+        if before_ms.is_some_and(|before| before > moment.at_ms) {
+            self.streams.clear();
+        }
+        self.add_streams(moment);
     }
 
     /// Fills what is not known with the daemon's timeline. A step of it is one value.
@@ -255,7 +305,7 @@ impl SeriesSet {
         window_ms: u64,
         cells: usize,
     ) -> Vec<Option<f64>> {
-        let per_cell = (window_ms / SLOT_MS).div_ceil(cells.max(1) as u64).max(1);
+        let per_cell = slots_per_cell(window_ms, cells);
         self.cluster[metric as usize].averages(end_ms / SLOT_MS, per_cell, cells)
     }
 
@@ -310,6 +360,24 @@ mod tests {
         let [one, seven, nine] = [1.0, 7.0, 9.0].map(Some);
         assert_eq!(known, [None, one, None, seven, one, None, nine, None]);
         assert_eq!(slots.get(30), None, "older than what is kept");
+    }
+
+    #[test]
+    fn a_cell_ends_with_the_time_that_it_shows() {
+        let mut slots = Slots::default();
+        (1_000..=1_100).for_each(|slot| slots.set(slot, Some(slot as f64), SLOTS));
+        let end_ms = 1_100_400;
+        for (window_ms, cells) in [(60_000, 60), (60_000, 7), (90_000, 40), (60_000, 200)] {
+            let per_cell = slots_per_cell(window_ms, cells);
+            let shown = slots.averages(end_ms / SLOT_MS, per_cell, cells);
+            for (cell, value) in shown.iter().enumerate() {
+                let time = time_of_cell(end_ms, window_ms, cells, cell);
+                let Some(value) = value else { continue };
+                let slot = (time / SLOT_MS) as f64;
+                assert!(*value <= slot && slot - value < per_cell as f64, "{value} at {slot}");
+            }
+            assert_eq!(time_of_cell(end_ms, window_ms, cells, cells - 1), end_ms);
+        }
     }
 
     #[test]

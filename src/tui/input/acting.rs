@@ -253,6 +253,11 @@ pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: Str
         let window_ms = undo_window_ms(users);
         console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms, window_ms });
     }
+    let is_view =
+        |(action, _): &(Action, u64)| matches!(action, Action::SaveView(_) | Action::ForgetView(_));
+    if done.iter().all(is_view) {
+        return;
+    }
     // The marks were for this act.
     let panel = console.panel();
     console.table_mut(panel).marked.clear();

@@ -1,11 +1,13 @@
-//! The mouse: it goes to views, sorts, selects, opens and scrolls. It never acts.
+//! The mouse: it goes to views, sorts, selects, opens, scrolls, and chooses a time by dragging over
+//! a chart. It never acts.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
 use super::run::{open, run_command};
 use crate::tui::commands::Command;
-use crate::tui::hits::{Hits, Target};
-use crate::tui::state::{Console, Effect, Mode, Place};
+use crate::tui::figures;
+use crate::tui::hits::{Hits, Target, TimeAxis};
+use crate::tui::state::{Console, Effect, Mode, NOT_REMEMBERED, Notice, Place};
 use crate::tui::table::RowKey;
 
 /// Two clicks within this time are a double click.
@@ -13,10 +15,19 @@ const DOUBLE_CLICK_MS: u64 = 400;
 /// Rows that one step of the wheel scrolls.
 const WHEEL_ROWS: isize = 3;
 
-/// The latest click.
+/// The latest click, and the chart that is dragged over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clicks {
     latest: Option<(RowKey, u64)>,
+    drag: Option<Drag>,
+}
+
+/// A drag over a chart. Its times are those at its beginning, while the chart may move on.
+#[derive(Debug, Clone, Copy)]
+struct Drag {
+    axis: TimeAxis,
+    /// The time under the mouse, once it was moved.
+    chosen_ms: Option<u64>,
 }
 
 /// Applies a mouse event to the state.
@@ -26,10 +37,35 @@ pub(crate) fn mouse(
     hits: &Hits,
     event: MouseEvent,
 ) -> Option<Effect> {
-    if console.mode != Mode::Watching {
+    match event.kind {
+        MouseEventKind::Drag(MouseButton::Left) => {
+            if let Some(drag) = &mut clicks.drag {
+                let at_ms = drag.axis.at(event.column);
+                drag.chosen_ms = Some(at_ms);
+                let time = figures::clock(at_ms);
+                let text = format!("{time}Z: let go to see all views as they were");
+                console.notice = Some(Notice::Running(text));
+            }
+            return None;
+        }
+        MouseEventKind::Up(MouseButton::Left) => {
+            if let Some(at_ms) = clicks.drag.take().and_then(|drag| drag.chosen_ms) {
+                let found = console.go_to(at_ms);
+                console.notice = (!found).then(|| Notice::Failed(NOT_REMEMBERED.to_owned()));
+            }
+            return None;
+        }
+        MouseEventKind::Down(_) => clicks.drag = None,
+        _ => {}
+    }
+    let is_chart = matches!(console.mode, Mode::Enlarged(_));
+    if !is_chart && console.mode != Mode::Watching {
         return None;
     }
     let target = hits.at(event.column, event.row)?.clone();
+    if is_chart && !matches!(target, Target::Chart(_)) {
+        return None;
+    }
     match event.kind {
         MouseEventKind::ScrollDown | MouseEventKind::ScrollUp => {
             let (Target::Table(panel) | Target::Row(panel, _) | Target::Header(panel, _)) = target
@@ -78,6 +114,7 @@ fn click(console: &mut Console, clicks: &mut Clicks, target: Target) -> Option<E
             }
         }
         Target::Table(panel) => console.focus_on(panel),
+        Target::Chart(axis) => clicks.drag = Some(Drag { axis, chosen_ms: None }),
     }
     None
 }

@@ -9,15 +9,13 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
-    NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest,
-    UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest, NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest, ForgetViewRequest, SaveViewRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
 use crate::tui::commands::COMMANDS;
-use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Place};
+use crate::tui::state::{Console, Effect, Mode, NOT_REMEMBERED, Notice, Palette, Place, READ_ONLY};
 use crate::tui::theme::ThemeName;
 
 /// Completions that are shown.
@@ -44,6 +42,9 @@ const GOTO: &[(&str, &str)] = &[
     ("stream", "STREAM"),
     ("node", "NODE"),
     ("at", "13:01 or 13:01:07, UTC"),
+    ("save", "NAME: keep this view as @NAME for all operators"),
+    ("forget", "NAME: remove the view @NAME"),
+    ("alert", "CONDITION [for 30s], or off N; alone it lists your alerts"),
     ("theme", "dark, light, high-contrast, blue-orange or mono"),
 ];
 
@@ -130,6 +131,17 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
         let told = alarms.iter().filter_map(|alarm| Some((alarm.id.as_ref()?, alarm)));
         told.for_each(|(id, alarm)| add(format!("alerts ack {id}"), &alarm.text));
     }
+    if typed.starts_with('@') || typed.starts_with("forget ") {
+        for view in &console.side.views {
+            let about = format!("{}, saved by {}", view.settings.view, view.saved_by);
+            add(format!("@{}", view.name), &about);
+            add(format!("forget {}", view.name), &about);
+        }
+    }
+    if typed.starts_with("alert off ") {
+        let rules = console.own_alerts.numbered();
+        rules.for_each(|(number, rule)| add(format!("alert off {number}"), &rule));
+    }
     if typed.starts_with("theme ") {
         ThemeName::ALL.iter().for_each(|theme| add(format!("theme {}", theme.as_str()), ""));
     }
@@ -161,10 +173,46 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             Ok(None)
         }
         ["at", time] => {
-            let at_ms = time_of_day(time, console.feed().latest().map_or(0, |m| m.at_ms))?;
+            let at_ms = time_of_day(time, console.latest_ms())?;
             if !console.go_to(at_ms) {
-                return Err("this console does not remember that time".to_owned());
+                return Err(NOT_REMEMBERED.to_owned());
             }
+            Ok(None)
+        }
+        ["save", name] => {
+            let name = name.strip_prefix('@').unwrap_or(name).to_owned();
+            let settings = console.view_settings();
+            Ok(change_view(console, Action::SaveView(SaveViewRequest { name, settings })))
+        }
+        ["forget", name] => {
+            let name = name.strip_prefix('@').unwrap_or(name).to_owned();
+            Ok(change_view(console, Action::ForgetView(ForgetViewRequest { name })))
+        }
+        [word] if word.starts_with('@') => {
+            let saved = console.saved(&word[1..]).cloned();
+            let saved =
+                saved.ok_or_else(|| format!("there is no view {word}; @ and Tab list them"))?;
+            console.show_saved(&saved)?;
+            Ok(None)
+        }
+        ["alert"] => {
+            let list = console.own_alerts.list(console.now_ms());
+            console.notice = Some(Notice::Done(list));
+            Ok(None)
+        }
+        ["alert", "off", number] => {
+            let number = parsed(number)?;
+            let removed = console.own_alerts.remove(number);
+            let rule = removed.ok_or_else(|| format!("there is no alert {number} of yours"))?;
+            console.notice = Some(Notice::Done(format!("removed alert {number}: {rule}")));
+            Ok(None)
+        }
+        ["alert", ..] => {
+            // As it was typed: quotes belong to the condition.
+            let rule = line.split_once("alert ").map_or("", |(_, rule)| rule);
+            let (number, rule) = console.own_alerts.add(rule)?;
+            let text = format!("alert {number}: {rule}; alert off {number} removes it");
+            console.notice = Some(Notice::Done(text));
             Ok(None)
         }
         ["theme", name] => {
@@ -188,6 +236,19 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             Ok(request(console, vec![action]))
         }
     }
+}
+
+/// Requests a change of the saved views. It changes nothing for viewers, so it needs no unlocking.
+fn change_view(console: &mut Console, action: Action) -> Option<Effect> {
+    if let Some(why) = console.acts_off().filter(|_| console.replay().is_some()) {
+        console.notice = Some(Notice::Failed(why));
+        return None;
+    }
+    if console.lock.is_read_only() {
+        console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
+        return None;
+    }
+    request(console, vec![action])
 }
 
 /// The words of a command without its options, and its options.

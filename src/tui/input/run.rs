@@ -6,7 +6,9 @@ use crate::protocol::json;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::rows::EventRow;
-use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Panel, Place, READ_ONLY, View};
+use crate::tui::state::{
+    Console, Effect, Mode, NOT_REMEMBERED, Notice, Palette, Panel, Place, READ_ONLY, View,
+};
 use crate::tui::table::{Record, RowKey};
 
 /// Number of rows that a page key moves.
@@ -76,6 +78,10 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
 }
 
 fn unlock(console: &mut Console) {
+    if let Some(why) = console.acts_off().filter(|_| console.replay().is_some()) {
+        console.notice = Some(Notice::Failed(why));
+        return;
+    }
     if console.lock.is_read_only() {
         console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
         return;
@@ -106,8 +112,7 @@ pub(crate) fn open(console: &mut Console) {
             if let Some(at_ms) = at_ms
                 && !console.go_to(at_ms)
             {
-                let text = "this console does not remember that time".to_owned();
-                console.notice = Some(Notice::Failed(text));
+                console.notice = Some(Notice::Failed(NOT_REMEMBERED.to_owned()));
             }
             subject
         }
@@ -144,7 +149,7 @@ fn back(console: &mut Console) {
         table.filter.set(String::new(), panel.filtered());
     } else if console.notice.is_some() {
         console.notice = None;
-    } else if !console.is_live() {
+    } else if !console.is_live() && console.replay().is_none() {
         console.go_live();
     } else {
         console.go(Place::View(console.view()));

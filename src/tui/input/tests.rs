@@ -4,10 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::*;
-use crate::protocol::admin::{
-    AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem,
-    Talker, Talkers, UserRef, Who,
-};
+use crate::protocol::admin::{AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem, Talker, Talkers, UserRef, Who, SaveViewRequest, SavedView, TableSettings};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
@@ -15,8 +12,8 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 use crate::tui::act::Action;
 use crate::tui::commands::Keymap;
-use crate::tui::feed::samples;
-use crate::tui::hits::Target;
+use crate::tui::feed::{Metric, samples};
+use crate::tui::hits::{Hits, Target};
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, View};
 use crate::tui::table::RowKey;
 use crate::tui::theme::ThemeName;
@@ -507,6 +504,113 @@ fn rows_are_copied_as_json() {
     assert_eq!(stream.stream_id, StreamId(7));
 }
 
+fn type_line(console: &mut Console, line: &str) -> Option<Effect> {
+    type_text(console, ":");
+    type_text(console, line);
+    enter(console)
+}
+
+fn saved(request: &SaveViewRequest) -> SavedView {
+    SavedView {
+        name: request.name.clone(),
+        settings: request.settings.clone(),
+        saved_by: "ann".into(),
+        saved_at: 1_795_254_408_000,
+    }
+}
+
+fn save(console: &mut Console, name: &str) -> SaveViewRequest {
+    match type_line(console, &format!("save {name}")) {
+        Some(Effect::Run(actions)) => match &actions[..] {
+            [Action::SaveView(request)] => request.clone(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_saved_view_is_shown_as_it_was() {
+    let mut ann = console();
+    type_text(&mut ann, "2/in>100");
+    enter(&mut ann);
+    type_text(&mut ann, ">Iwc");
+    press(&mut ann, KeyCode::Down.into());
+    type_text(&mut ann, " ");
+    escape(&mut ann);
+    let request = save(&mut ann, "@final");
+    assert_eq!(request.name, "final");
+    assert_eq!(
+        (request.settings.view.as_str(), request.settings.window_ms),
+        ("streams", 3_600_000)
+    );
+    assert_eq!(request.settings.tables[0].filter, "in>100");
+    let mut bob = console();
+    bob.side.views = vec![saved(&request)];
+    type_text(&mut bob, ":@");
+    press(&mut bob, KeyCode::Tab.into());
+    enter(&mut bob);
+    assert_eq!(bob.view(), View::Streams);
+    assert_eq!(bob.view_settings(), request.settings);
+    assert_eq!(bob.streams(Panel::Streams).rows.len(), ann.streams(Panel::Streams).rows.len());
+    let forget = type_line(&mut bob, "forget final");
+    assert!(matches!(forget, Some(Effect::Run(actions)) if
+        matches!(&actions[..], [Action::ForgetView(request)] if request.name == "final")));
+    type_line(&mut bob, "@other");
+    let Mode::Palette(line) = &bob.mode else { panic!() };
+    assert!(line.error.as_deref().unwrap().contains("no view @other"));
+}
+
+#[test]
+fn a_view_of_another_version_shows_what_is_known() {
+    let mut console = console();
+    let mut view = saved(&save(&mut console, "x"));
+    view.settings.tables = vec![TableSettings {
+        table: "alerts".into(),
+        filter: "moon=full".into(),
+        sort: Some("tide".into()),
+        inverted: true,
+        hidden: vec!["tide".into()],
+    }];
+    console.show_saved(&view).unwrap();
+    assert_eq!(console.table(Panel::Alarms).sort, None);
+    assert!(console.table(Panel::Alarms).filter.error.is_some());
+    view.settings.view = "tides".into();
+    assert!(console.show_saved(&view).unwrap_err().contains("tides"));
+}
+
+#[test]
+fn a_read_only_console_saves_no_view() {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, true);
+    console.add_snapshot(samples::healthy(1));
+    assert_eq!(type_line(&mut console, "save final"), None);
+    assert!(matches!(&console.notice, Some(Notice::Failed(text)) if text.contains("read-only")));
+}
+
+#[test]
+fn an_own_alert_is_set_told_and_removed() {
+    let mut console = console();
+    console.go_live();
+    type_line(&mut console, "alert queued>2 for 3s");
+    assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("alert 1")));
+    for second in 61..=64 {
+        assert_eq!(console.take_raised(), None);
+        let mut snapshot = samples::healthy(second);
+        snapshot.moderation.queued = 5;
+        console.add_snapshot(snapshot);
+    }
+    assert_eq!(console.take_raised().as_deref(), Some("queued>2 for 3s"));
+    assert_eq!(console.take_raised(), None, "once");
+    assert!(matches!(&console.notice, Some(Notice::Failed(text)) if text.contains("queued>2")));
+    type_line(&mut console, "alert");
+    assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("(true for")));
+    type_line(&mut console, "alert off 1");
+    type_line(&mut console, "alert");
+    assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("no alerts")));
+    type_line(&mut console, "alert weather=good");
+    assert!(matches!(&console.mode, Mode::Palette(line) if line.error.is_some()));
+}
+
 fn click(x: u16, y: u16) -> MouseEvent {
     let kind = MouseEventKind::Down(MouseButton::Left);
     MouseEvent { kind, column: x, row: y, modifiers: KeyModifiers::NONE }
@@ -545,6 +649,46 @@ fn the_mouse_goes_sorts_and_opens_but_never_acts() {
     }
     at_all(&mut console, |target| matches!(target, Target::View(View::Events)));
     assert_eq!(console.view(), View::Events);
+}
+
+/// Presses the left button at a column, moves to another and lets go.
+fn drag(console: &mut Console, hits: &Hits, y: u16, from: u16, to: u16) {
+    let mut clicks = Clicks::default();
+    let event = |kind, column| MouseEvent { kind, ..click(column, y) };
+    mouse(console, &mut clicks, hits, click(from, y));
+    mouse(console, &mut clicks, hits, event(MouseEventKind::Drag(MouseButton::Left), to));
+    mouse(console, &mut clicks, hits, event(MouseEventKind::Up(MouseButton::Left), to));
+}
+
+#[test]
+fn dragging_over_a_chart_goes_back_in_time() {
+    let mut console = unlocked();
+    let area = Rect::new(0, 0, 120, 36);
+    for enlarged in [false, true] {
+        console.go_live();
+        console.mode = if enlarged { Mode::Enlarged(Metric::In) } else { Mode::Watching };
+        let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+        let is_chart = |x, y| matches!(hits.at(x, y), Some(Target::Chart(_)));
+        let y = (0..36).find(|y| (0..120).any(|x| is_chart(x, *y))).unwrap();
+        let left = (0..120).find(|x| is_chart(*x, y)).unwrap();
+        let right = (left..120).take_while(|x| is_chart(*x, y)).last().unwrap();
+        drag(&mut console, &hits, y, right, right);
+        assert!(console.is_live(), "the right end is now");
+        let back = if enlarged { 4 } else { 2 };
+        drag(&mut console, &hits, y, right, right - back);
+        let ago = console.ago_ms().expect("it went back");
+        assert!((10_000..=60_000).contains(&ago), "{ago}");
+        assert!(console.acts_off().unwrap().contains("not live"));
+        assert_eq!(console.notice, None);
+        drag(&mut console, &hits, y, right, 0);
+        assert!(matches!(console.notice, Some(Notice::Failed(_))), "{:?}", console.notice);
+    }
+    // A click alone, and a drag that begins elsewhere, change nothing.
+    console.go_live();
+    console.mode = Mode::Watching;
+    let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+    drag(&mut console, &hits, 35, 0, 60);
+    assert!(console.is_live());
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {
@@ -598,5 +742,10 @@ proptest! {
                 }
             }
         }
+        let settings = console.view_settings();
+        let request = SaveViewRequest { name: "x".into(), settings: settings.clone() };
+        let mut other = on_stream();
+        prop_assert_eq!(other.show_saved(&saved(&request)), Ok(()));
+        prop_assert_eq!(other.view_settings(), settings);
     }
 }

@@ -59,9 +59,9 @@ impl EventRow<'_> {
         }
     }
 
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
-            Self::Happening(_, happening, _) => happening.kind,
+            Self::Happening(_, happening, _) => &happening.kind,
             Self::Act(..) => "audit",
         }
     }

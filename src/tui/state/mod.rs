@@ -6,6 +6,8 @@ mod lock;
 mod mode;
 mod places;
 mod session;
+mod replay;
+mod saved;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use super::act::{Action, UndoList};
 use super::commands::Keymap;
 use super::feed::{Feed, Moment, Subject};
+use super::own_alerts::OwnAlerts;
 use super::table::TableState;
 use super::theme::ThemeName;
 use crate::protocol::admin::{
@@ -26,10 +29,17 @@ use crate::protocol::admin::{
 pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
+pub(crate) use replay::{Replay, Seek};
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
 const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
+
+/// From this size on, in columns and rows, what is wrong, what waits for review and what happened
+/// stay beside every view.
+pub(crate) const RAIL_FROM: (u16, u16) = (180, 30);
+/// Why a time cannot be gone back to.
+pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that time";
 
 /// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +76,7 @@ pub(crate) enum Effect {
 pub(crate) struct Console {
     feed: Feed,
     viewpoint: Viewpoint,
+    replay: Option<Replay>,
     pub(crate) connection: Connection,
     pub(crate) keymap: Keymap,
     pub(crate) theme: ThemeName,
@@ -81,6 +92,11 @@ pub(crate) struct Console {
     session: Option<Session>,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
+    pub(crate) own_alerts: OwnAlerts,
+    /// What came true and was not told yet.
+    raised: Vec<String>,
+    /// Whether the screen has room for a rail beside the views.
+    has_rail: bool,
     window: usize,
     /// Milliseconds since the console started.
     pub(crate) clock_ms: u64,
@@ -91,6 +107,7 @@ impl Console {
         Self {
             feed: Feed::default(),
             viewpoint: Viewpoint::Live,
+            replay: None,
             connection: Connection::Live,
             keymap,
             theme,
@@ -105,6 +122,9 @@ impl Console {
             session: None,
             side: Side::default(),
             veiled: false,
+            own_alerts: OwnAlerts::default(),
+            raised: Vec::new(),
+            has_rail: false,
             window: 2,
             clock_ms: 0,
         }
@@ -113,6 +133,27 @@ impl Console {
     pub(crate) fn add_snapshot(&mut self, snapshot: TopSnapshot) {
         self.feed.add(snapshot);
         self.connection = Connection::Live;
+        let Some(latest) = self.feed.latest() else { return };
+        let told = self.own_alerts.observe(latest);
+        if !told.is_empty() {
+            self.notice = Some(Notice::Failed(format!("alert: {}", told.join("; "))));
+            self.raised = told;
+        }
+    }
+
+    /// Returns the own alerts that came true since the last call, as one text.
+    pub(crate) fn take_raised(&mut self) -> Option<String> {
+        let raised = std::mem::take(&mut self.raised);
+        (!raised.is_empty()).then(|| raised.join("; "))
+    }
+
+    /// Notes the size of the screen, which decides what is fetched for it.
+    pub(crate) fn set_size(&mut self, width: u16, height: u16) {
+        self.has_rail = width >= RAIL_FROM.0 && height >= RAIL_FROM.1;
+    }
+
+    pub(crate) fn has_rail(&self) -> bool {
+        self.has_rail && self.view() != View::Overview
     }
 
     /// Fills the charts with the past as the daemon kept it.
@@ -153,11 +194,17 @@ impl Console {
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.viewpoint, Viewpoint::Live)
+        matches!(self.viewpoint, Viewpoint::Live) && self.replay.is_none()
     }
 
     pub(crate) fn is_paused(&self) -> bool {
         matches!(self.viewpoint, Viewpoint::Paused(_))
+    }
+
+    /// Returns the time of the latest moment there is.
+    pub(crate) fn latest_ms(&self) -> u64 {
+        let live = || self.feed.latest().map_or(0, |latest| latest.at_ms);
+        self.replay.as_ref().map_or_else(live, |replay| replay.last_ms)
     }
 
     /// Returns how long ago the moment on the screen was, if it is in the past.
@@ -169,18 +216,30 @@ impl Console {
     }
 
     pub(crate) fn toggle_pause(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.is_playing = !replay.is_playing;
+            return;
+        }
         self.viewpoint = match (&self.viewpoint, self.feed.latest()) {
             (Viewpoint::Live, Some(latest)) => Viewpoint::Paused(latest.clone()),
             _ => Viewpoint::Live,
         };
     }
 
+    /// Returns to now; in a recording, to its end.
     pub(crate) fn go_live(&mut self) {
+        if let Some(last_ms) = self.replay.as_ref().map(|replay| replay.last_ms) {
+            self.seek(Seek::To(last_ms));
+            return;
+        }
         self.viewpoint = Viewpoint::Live;
     }
 
     /// Goes to the moment that was the latest at a time. Returns whether there is one.
     pub(crate) fn go_to(&mut self, at_ms: u64) -> bool {
+        if let Some(known) = self.seek(Seek::To(at_ms)) {
+            return known;
+        }
         if self.feed.latest().is_none_or(|latest| latest.at_ms <= at_ms) {
             self.viewpoint = Viewpoint::Live;
             return true;
@@ -201,6 +260,9 @@ impl Console {
     pub(crate) fn step_time(&mut self, steps: i64) {
         let now = self.now_ms();
         let step_ms = (self.window_ms() / 60).max(1_000) as i64;
+        if self.seek(Seek::By(steps.saturating_mul(step_ms))).is_some() {
+            return;
+        }
         let wanted = now.saturating_add_signed(steps * step_ms);
         let neighbour = self.feed.neighbour(now, steps > 0);
         let to = match (neighbour, steps > 0) {
@@ -289,7 +351,7 @@ impl Console {
     /// Returns what the view needs besides snapshots.
     pub(crate) fn needs(&self) -> Needs {
         Needs {
-            reviews: self.view() == View::Moderation,
+            reviews: self.view() == View::Moderation || self.has_rail(),
             audit: matches!(self.view(), View::Events | View::Moderation),
             tail: match self.place {
                 Place::Stream(stream_id) => Some(stream_id),
@@ -300,6 +362,9 @@ impl Console {
 
     /// Returns why acts are off, if they are.
     pub(crate) fn acts_off(&self) -> Option<String> {
+        if self.replay.is_some() {
+            return Some("this is a recording: acts are off".to_owned());
+        }
         if !self.is_live() {
             let key = self.keymap.first(super::commands::Command::Live);
             return Some(format!(

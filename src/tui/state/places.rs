@@ -121,6 +121,25 @@ impl Panel {
         Self::Events,
     ];
 
+    /// Returns the name under which a saved view has the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Alarms => "alerts",
+            Self::Busiest => "busiest",
+            Self::Fullest => "fullest",
+            Self::Streams => "streams",
+            Self::Comments => "comments",
+            Self::Talkers => "talkers",
+            Self::Nodes => "nodes",
+            Self::Workers => "workers",
+            Self::Bus => "bus",
+            Self::Groups => "groups",
+            Self::Stores => "stores",
+            Self::Reviews => "reviews",
+            Self::Events => "events",
+        }
+    }
+
     pub(crate) fn columns(self) -> &'static [Column] {
         match self {
             Self::Alarms => rows::ALARMS,

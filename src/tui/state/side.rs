@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::protocol::admin::{
-    AuditEntry, ModerationDecision, Offender, ReviewItem, TailItem, Talkers,
-};
+use crate::protocol::admin::{AuditEntry, ModerationDecision, Offender, ReviewItem, TailItem, Talkers, SavedView};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
@@ -57,6 +55,8 @@ impl Side {
         let seen = comments.filter(|(comment, _)| alike_key(&comment.message) == text);
         latest.chain(seen.map(|(comment, _)| comment.user_id)).collect()
     }
+    /// The views that operators saved, by name.
+    pub(crate) views: Vec<SavedView>,
 }
 
 /// The live comments of one stream, oldest first.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::StreamId;
+use crate::tui::feed::Metric;
 use crate::tui::feed::samples::{self, healthy, idle};
 use crate::tui::table::RowKey;
 
@@ -15,6 +16,56 @@ fn busy() -> Console {
 
 fn ids(console: &Console) -> Vec<u64> {
     console.streams(Panel::Streams).rows.iter().map(|row| row.status.stream_id.0).collect()
+}
+
+/// A console of a recording of a minute, on its middle.
+fn replaying() -> Console {
+    let live = busy();
+    let last_ms = live.now_ms();
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    let happened = live.feed().happenings().iter().cloned().collect();
+    console.start_replay(last_ms - 60_000, last_ms, happened);
+    let moment = live.feed().at(last_ms - 30_000).unwrap();
+    console.show_recorded(Moment::clone(&moment), std::iter::empty());
+    console
+}
+
+#[test]
+fn a_recording_is_sought_and_never_acts() {
+    let mut console = replaying();
+    let now = console.now_ms();
+    assert!(!console.is_live() && console.replay().is_some_and(|replay| replay.is_playing));
+    assert!(console.acts_off().unwrap().contains("recording"));
+    console.step_time(-10);
+    assert_eq!(console.take_seek(), Some(Seek::By(-150_000)));
+    assert_eq!(console.take_seek(), None, "once");
+    assert!(console.go_to(now + 7_000));
+    assert_eq!(console.take_seek(), Some(Seek::To(now + 7_000)));
+    assert!(!console.go_to(now - 60_000), "before its beginning");
+    assert_eq!(console.take_seek(), None);
+    console.go_live();
+    assert_eq!(console.take_seek(), Some(Seek::To(now + 30_000)), "its end");
+    console.toggle_pause();
+    assert!(console.replay().is_some_and(|replay| !replay.is_playing));
+    assert_eq!(console.latest_ms(), now + 30_000);
+    assert!(console.just_now().all(|happening| happening.at_ms <= now));
+}
+
+#[test]
+fn charts_of_a_recording_have_its_figures_and_gaps() {
+    let mut console = replaying();
+    let moment = Moment::clone(console.moment().unwrap());
+    let end_ms = moment.at_ms;
+    let figures = [[5.0; Metric::ALL.len()], [7.0; Metric::ALL.len()], [f32::NAN; 12]];
+    let times = [end_ms - 200_000, end_ms - 2_000, end_ms];
+    console.show_recorded(moment, times.into_iter().zip(&figures));
+    let window =
+        |span_ms, cells| console.feed().series().window(Metric::In, end_ms, span_ms, cells);
+    assert_eq!(window(3_000, 3), [Some(7.0), None, None]);
+    assert_eq!(console.feed().series().peak(Metric::In, end_ms, 3_600_000), Some(7.0));
+    let peak = |span_ms| console.feed().series().peak(Metric::In, end_ms, span_ms);
+    assert_eq!(peak(100_000), Some(7.0));
+    assert_eq!(peak(300_000), Some(7.0));
 }
 
 #[test]

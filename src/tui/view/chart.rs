@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, row, split_top};
 use crate::tui::feed::Metric;
 use crate::tui::figures;
+use crate::tui::hits::{Target, TimeAxis};
 use crate::tui::state::Console;
 use crate::tui::tone::{Cell, Tone};
 
@@ -66,7 +67,9 @@ fn one_row(
         let series = console.feed().series();
         let values = series.window(metric, console.now_ms(), window_ms, bars.into());
         let shown = figures::spark(&values);
-        canvas.text(Rect { x, width: bars, ..area }, &shown, Tone::Chart);
+        let place = Rect { x, width: bars, ..area };
+        canvas.text(place, &shown, Tone::Chart);
+        add_axis(canvas, place, console.now_ms(), window_ms);
         x += bars;
     }
     let right = Rect { x, width: area.right().saturating_sub(x), ..area };
@@ -80,6 +83,12 @@ fn one_row(
     } else {
         canvas.line(right, &[now_cell]);
     }
+}
+
+/// Notes that the columns of a chart are times, which the mouse chooses.
+fn add_axis(canvas: &mut Canvas<'_>, area: Rect, end_ms: u64, window_ms: u64) {
+    let axis = TimeAxis { left: area.x, cells: area.width, end_ms, window_ms };
+    canvas.hits.add(area, Target::Chart(axis));
 }
 
 /// Draws several metrics below each other, with bars over a window if one is given.
@@ -123,6 +132,8 @@ pub(super) fn enlarged(canvas: &mut Canvas<'_>, area: Rect, console: &Console, m
         let bars = Rect { x: line.x + SCALE.min(line.width), width, ..line };
         canvas.text(bars, &slice(&values, most, at, height), Tone::Chart);
     }
+    let bars = Rect { x: area.x + SCALE.min(area.width), width, height, ..area };
+    add_axis(canvas, bars, console.now_ms(), console.window_ms());
     let axis = row(area, height);
     let axis = Rect { x: axis.x + SCALE.min(axis.width), width, ..axis };
     let from = figures::clock(console.now_ms().saturating_sub(console.window_ms()));

@@ -48,6 +48,7 @@ pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let mut clock = vec![Cell::faint(format!("{}Z", figures::clock(moment.at_ms)))];
     let away = !console.is_live() || console.connection != Connection::Live;
     match (&console.connection, console.ago_ms()) {
+        _ if console.replay().is_some() => replay_clock(&mut clock, console),
         (Connection::Lost { .. }, _) => clock.insert(0, Cell::new("NO CONTACT ", Tone::Bad)),
         (_, Some(ago)) => {
             clock.push(Cell::new(format!(", {} ago", figures::age(ago)), Tone::Strong));
@@ -67,6 +68,16 @@ pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         let style = canvas.theme.selected();
         canvas.style(Rect { height: 1, ..area }, style);
     }
+}
+
+/// Says that it is a recording, whether it plays, and which part of it is on the screen.
+fn replay_clock(clock: &mut Vec<Cell>, console: &Console) {
+    let Some(replay) = console.replay() else { return };
+    let mark = if replay.is_playing { "▶" } else { "‖" };
+    clock.insert(0, Cell::new(format!("{mark} RECORDING "), Tone::Warn));
+    let at = figures::age(console.now_ms().saturating_sub(replay.first_ms));
+    let of = figures::age(replay.last_ms.saturating_sub(replay.first_ms));
+    clock.push(Cell::new(format!(", {at} of {of}"), Tone::Strong));
 }
 
 /// Joins the parts that fit, two columns apart; the later ones are left out first.
@@ -174,6 +185,9 @@ fn tab_state(console: &Console, view: View) -> (Option<u64>, Health) {
 }
 
 fn lock_cell(console: &Console) -> Cell {
+    if console.replay().is_some() {
+        return Cell::faint("acts are off");
+    }
     if console.lock.is_read_only() {
         return Cell::faint("read-only");
     }

@@ -20,7 +20,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::hits::Hits;
-use super::state::{Console, Mode, Panel, Place, View};
+use super::state::{Console, Mode, Panel, Place, RAIL_FROM, View};
 use super::text;
 use super::theme::Theme;
 use canvas::{Canvas, split_left, split_top};
@@ -28,8 +28,6 @@ use frame::Parts;
 
 /// Below this size only the alarms and four rates are shown.
 const BRIEF: (u16, u16) = (60, 15);
-/// From this width on, what is wrong and what happened stay beside every view.
-const RAIL: u16 = 180;
 const RAIL_WIDTH: u16 = 56;
 
 /// Draws the whole screen, and returns what can be clicked on it.
@@ -39,7 +37,9 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, ascii: bo
     frame::header(&mut canvas, parts.header, console);
     frame::tabs(&mut canvas, parts.tabs, console);
     let mut body = parts.body;
-    if area.width >= RAIL && area.height >= 30 && console.view() != View::Overview {
+    let is_large = area.width >= RAIL_FROM.0 && area.height >= RAIL_FROM.1;
+    // The overview has the same in its own places.
+    if is_large && console.view() != View::Overview {
         let (left, right) = split_left(body, area.width - RAIL_WIDTH - 1);
         rail(&mut canvas, right, console);
         body = left;
@@ -77,11 +77,15 @@ fn view(canvas: &mut Canvas<'_>, body: Rect, console: &Console, screen: Rect) {
     }
 }
 
-/// Draws what is wrong and what happened, beside a view.
+/// Draws what is wrong, what waits for review and what happened, beside a view.
 fn rail(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
-    let (top, bottom) = split_top(area, area.height / 2);
-    overview::alarms(canvas, top, console);
-    overview::just_now(canvas, bottom, console);
+    let (alarms, rest) = split_top(area, area.height * 2 / 5);
+    overview::alarms(canvas, alarms, console);
+    // The moderation view has the queue itself.
+    let rows = if console.view() == View::Moderation { 0 } else { area.height / 5 };
+    let (queue, happened) = split_top(rest, rows);
+    moderation::queue_head(canvas, queue, console);
+    overview::just_now(canvas, happened, console);
 }
 
 /// Returns the screen as text, without trailing spaces.

@@ -10,8 +10,10 @@ use super::table::{self, facts};
 use crate::protocol::admin::{ReviewItem, short_actor};
 use crate::tui::feed::Moment;
 use crate::tui::figures;
+use crate::tui::rows::ReviewRow;
 use crate::tui::state::{Console, Panel};
-use crate::tui::tone::{Cell, Tone};
+use crate::tui::table::Record as _;
+use crate::tui::tone::{Cell, Health, Tone};
 
 /// With fewer rows only the panel that keys act on is drawn.
 const ALL_PANELS: u16 = 20;
@@ -97,6 +99,46 @@ fn holders(items: &[ReviewItem], now_ms: u64) -> String {
         shown.push_str(", …");
     }
     shown
+}
+
+/// Draws the comments that have waited longest for review, in a row each.
+pub(super) fn queue_head(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    if area.is_empty() {
+        return;
+    }
+    let queued = console.moment().map_or(0, |moment| moment.snapshot.moderation.queued);
+    let title = format!("to review {}", figures::count(queued));
+    let area = canvas.open(area, &[Cell::new(title, Tone::Title)], &[]);
+    if !console.is_live() {
+        canvas.text(area, " only their number is remembered", Tone::Faint);
+        return;
+    }
+    let reviews = &console.side.reviews;
+    if reviews.is_empty() {
+        let cells = if queued == 0 {
+            vec![Cell::mark(Health::Good), Cell::text(" nothing waits for review")]
+        } else {
+            vec![Cell::faint(" …")]
+        };
+        canvas.line(area, &cells);
+        return;
+    }
+    let rows = usize::from(area.height);
+    let shown = if reviews.len() > rows { rows.saturating_sub(1) } else { reviews.len() };
+    for (at, item) in reviews.iter().take(shown).enumerate() {
+        let record = ReviewRow { item, now_ms: console.now_ms(), veiled: console.veiled };
+        let cells = [
+            Cell::faint(format!(" {:>7} ", record.cell("age").text)),
+            record.cell("is"),
+            Cell::text(format!(" {}  ", record.cell("reason").text)),
+            record.cell("text"),
+        ];
+        canvas.line(row(area, at as u16), &cells);
+    }
+    if shown < reviews.len() {
+        let more = format!("   … {} more", queued.max(reviews.len() as u64) - shown as u64);
+        canvas.text(row(area, shown as u16), &more, Tone::Faint);
+    }
 }
 
 /// Writes what moderation decided since the nodes started.

@@ -436,6 +436,59 @@ fn no_limit_is_cut_on_a_classic_terminal() {
 }
 
 #[test]
+fn a_recording_says_what_it_is() {
+    let live = fed(samples::throttled);
+    let last_ms = live.now_ms();
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    let happened = live.feed().happenings().iter().cloned().collect();
+    console.start_replay(last_ms - 60_000, last_ms, happened);
+    let moment = live.feed().at(last_ms - 30_000).unwrap();
+    console.show_recorded(crate::tui::feed::Moment::clone(&moment), std::iter::empty());
+    for size in SIZES {
+        let shown = screen(&console, size);
+        assert!(shown.contains("▶ RECORDING") && shown.contains(", 0:30 of 1:00"), "{shown}");
+    }
+    assert!(screen(&console, SIZES[2]).contains("acts are off"));
+    press(&mut console, KeyCode::Char(' ').into());
+    assert!(screen(&console, SIZES[2]).contains("‖ RECORDING"));
+    press(&mut console, KeyCode::Char('!').into());
+    assert!(screen(&console, SIZES[2]).contains("this is a recording: acts are off"));
+}
+
+#[test]
+fn a_wide_screen_has_the_queue_beside_every_view() {
+    let mut snapshot = samples::healthy(60);
+    snapshot.moderation.queued = 30;
+    let mut console = console([samples::healthy(59), snapshot]);
+    console.set_size(200, 55);
+    for view in [View::Streams, View::Cluster, View::Engines, View::Events] {
+        console.go(Place::View(view));
+        assert!(console.needs().reviews);
+        assert!(screen(&console, SIZES[3]).contains("to review 30"), "{view:?}");
+        assert!(!screen(&console, SIZES[2]).contains("to review 30"), "{view:?}");
+    }
+    let item = |number| {
+        let comment = comment(number, "new_user7", "is this allowed?");
+        ReviewItem {
+            comment_id: comment.comment_id,
+            stream_id: StreamId(7),
+            user_id: comment.user_id,
+            name: comment.name.to_string(),
+            message: comment.message.to_string(),
+            reason: "link".into(),
+            flagged_at: comment.created_at,
+            held: number == 0,
+        }
+    };
+    console.side.reviews = (0..30).map(item).collect();
+    let shown = screen(&console, SIZES[3]);
+    assert!(shown.contains("held link  is this allowed?"), "{shown}");
+    assert!(shown.contains("more"), "{shown}");
+    console.set_size(120, 36);
+    assert!(!console.needs().reviews, "a small screen does not ask for it");
+}
+
+#[test]
 fn the_help_can_be_scrolled() {
     let mut console = fed(samples::healthy);
     press(&mut console, KeyCode::Char('?').into());

@@ -9,10 +9,7 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
-    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem,
-    ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest, role_to_undo,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo, ForgetViewRequest, SaveViewRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -46,6 +43,8 @@ changes! {
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
     create_stream(JsonBody<NewStream>);
+    save_view(JsonBody<SaveViewRequest>);
+    forget_view(JsonBody<ForgetViewRequest>);
 }
 
 /// Takes back only what the caller may do itself.

@@ -8,9 +8,7 @@ use super::error::Answer;
 use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
-    Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who,
-    WorkerStatus,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus, Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus, SavedView,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -87,6 +85,10 @@ pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<
 
 pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster<Sanction>>> {
     Ok(listed(state.parts.control.bans().await?))
+}
+
+pub(super) async fn views(State(state): State<AdminState>) -> Answer<Json<Cluster<SavedView>>> {
+    Ok(listed(state.parts.control.views().await?))
 }
 
 pub(super) async fn who(

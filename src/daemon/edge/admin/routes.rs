@@ -51,6 +51,8 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/drain", post(change::drain))
         .route("/v1/acknowledge", post(change::acknowledge))
         .route("/v1/undo", post(change::undo))
+        .route("/v1/views", get(read::views).post(change::save_view))
+        .route("/v1/views/forget", post(change::forget_view))
         .route("/v1/preview", post(preview::preview))
         .route("/v1/mod/claim", post(change::claim))
         .route("/v1/mod/approve", post(change::approve))

@@ -13,7 +13,9 @@ use super::{
     PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserRecord,
 };
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{
+    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView,
+};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
@@ -36,6 +38,7 @@ struct Tables {
     sanctions: Vec<Sanction>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
+    views: BTreeMap<String, SavedView>,
     audit: Vec<AuditEntry>,
     /// By number, with the time of the last claim.
     events: BTreeMap<u64, (u64, PendingEvent)>,
@@ -391,6 +394,25 @@ impl MetadataStore for InMemoryMetadata {
         decided.sort_by_key(|review| std::cmp::Reverse(key(review)));
         decided.truncate(limit);
         Ok(decided)
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("save_view")?;
+        if tables.views.len() >= MAX_SAVED_VIEWS && !tables.views.contains_key(&view.name) {
+            return Err(StoreError::Full("saved view"));
+        }
+        tables.views.insert(view.name.clone(), view);
+        Ok(tables.record(audit))
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("forget_view")?;
+        tables.views.remove(name).ok_or(StoreError::NotFound("saved view"))?;
+        Ok(tables.record(audit))
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        Ok(self.call("saved_views")?.views.values().cloned().collect())
     }
 
     async fn audit_with_event(

@@ -1,4 +1,4 @@
-//! The metadata store: streams, users, sanctions, the review queue, the audit log.
+//! The metadata store: streams, users, sanctions, the review queue, saved views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -166,6 +166,16 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         before_ms: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError>;
+
+    // views
+    /// Keeps a view, in place of one of the same name, and returns the audit entry's number.
+    /// [`StoreError::Full`] if there are
+    /// [`MAX_SAVED_VIEWS`](crate::protocol::admin::MAX_SAVED_VIEWS) others.
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Removes a view; [`StoreError::NotFound`] if there is none of that name.
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Returns all views, ordered by name.
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError>;
 
     // events for the log
     /// Records an action and stores its event as pending. Returns the entry's number, which is also

@@ -9,7 +9,8 @@ use super::review::{DecidedReview, ReviewVerdict, StoredReview};
 use super::{PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::Columns;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, ViewSettings};
+use crate::protocol::json;
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -100,6 +101,28 @@ fn verdict(row: &impl Columns) -> Result<ReviewVerdict, StoreError> {
         by: row.text("decided_by")?.to_owned(),
         at: row.natural("decided_at")?,
     })
+}
+
+/// Returns the views, ordered by the bytes of their names: databases order texts each their way.
+pub(super) fn saved_views(rows: &[impl Columns]) -> Result<Vec<SavedView>, StoreError> {
+    let mut views: Vec<_> = rows.iter().map(saved_view).collect::<Result<_, _>>()?;
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(views)
+}
+
+fn saved_view(row: &impl Columns) -> Result<SavedView, StoreError> {
+    let settings = serde_json::from_str(row.text("settings")?)
+        .map_err(|error| StoreError::Corrupt(format!("settings of a saved view: {error}")))?;
+    Ok(SavedView {
+        name: row.text("name")?.to_owned(),
+        settings,
+        saved_by: row.text("saved_by")?.to_owned(),
+        saved_at: row.natural("saved_at")?,
+    })
+}
+
+pub(super) fn settings_text(settings: &ViewSettings) -> Result<String, StoreError> {
+    json::to_string(settings).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub(super) fn audit_entry(row: &impl Columns) -> Result<AuditEntry, StoreError> {

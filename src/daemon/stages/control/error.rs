@@ -4,6 +4,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::BusError;
 use crate::daemon::engines::eventlog::LogError;
 use crate::daemon::engines::registry::RegistryError;
+use crate::protocol::admin::MAX_SAVED_VIEWS;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
@@ -58,6 +59,10 @@ pub enum ControlError {
     UnknownAlert(String),
     #[error("there is no dead letter `{0}` among the newest; the list of dead letters has them")]
     UnknownDeadLetter(String),
+    #[error("there is no saved view `{0}`; the list of views has those there are")]
+    UnknownView(String),
+    #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
+    TooManyViews,
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error(
@@ -99,9 +104,10 @@ impl ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
-            Self::BadUser(_) | Self::NotUndoable { .. } | Self::StaysBanned { .. } => {
-                ErrorCode::BadRequest
-            }
+            Self::BadUser(_)
+            | Self::NotUndoable { .. }
+            | Self::StaysBanned { .. }
+            | Self::TooManyViews => ErrorCode::BadRequest,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
@@ -114,6 +120,7 @@ impl ControlError {
             | Self::UnknownAlert(_)
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
+            | Self::UnknownView(_)
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
@@ -159,6 +166,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::NotFound(_) => ErrorCode::NotFound,
         // Only streams have an id that the request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,
+        StoreError::Full(_) => ErrorCode::BadRequest,
         StoreError::Corrupt(_) => ErrorCode::Internal,
     }
 }

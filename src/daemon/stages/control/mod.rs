@@ -47,6 +47,7 @@ mod tokens;
 mod undo;
 mod users;
 mod validate;
+mod views;
 mod who;
 
 use std::borrow::Cow;

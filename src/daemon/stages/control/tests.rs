@@ -671,3 +671,47 @@ async fn without_the_metadata_store_nothing_changes() {
         assert_eq!(world.state(), before, "{action}");
     }
 }
+
+fn save_view(name: &str) -> SaveViewRequest {
+    let settings = ViewSettings { view: "streams".to_owned(), ..ViewSettings::default() };
+    SaveViewRequest { name: name.to_owned(), settings }
+}
+
+#[tokio::test]
+async fn views_are_kept_until_they_are_forgotten() {
+    let world = World::new().await;
+    let outcome = world.control.save_view(&operator(), &save_view("final")).await.unwrap();
+    let views = world.control.views().await.unwrap();
+    assert_eq!(views.len(), 1);
+    assert_eq!((views[0].name.as_str(), views[0].saved_at), ("final", STARTED_MS));
+    let entry = world.metadata.audits().pop().unwrap();
+    assert_eq!((entry.audit_id, entry.action.as_str()), (outcome.audit_id, "save_view"));
+    assert_eq!(entry.target, "view final");
+    let forget = ForgetViewRequest { name: "final".to_owned() };
+    world.control.forget_view(&operator(), &forget).await.unwrap();
+    assert_eq!(world.control.views().await.unwrap(), []);
+    let unknown = world.control.forget_view(&operator(), &forget).await.unwrap_err();
+    assert!(matches!(unknown, ControlError::UnknownView(name) if name == "final"));
+}
+
+#[tokio::test]
+async fn views_are_bounded_in_name_size_and_number() {
+    let world = World::new().await;
+    let before = world.metadata.audits().len();
+    let long = "x".repeat(MAX_VIEW_NAME + 1);
+    for name in ["", "@final", "two words", "a\u{7}b", &long] {
+        let refused = world.control.save_view(&operator(), &save_view(name)).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Invalid { field: "name", .. }), "{name}");
+    }
+    let mut large = save_view("large");
+    large.settings.view = "x".repeat(MAX_VIEW_BYTES);
+    let refused = world.control.save_view(&operator(), &large).await.unwrap_err();
+    assert!(matches!(refused, ControlError::Invalid { field: "settings", .. }), "{refused:?}");
+    assert_eq!(world.metadata.audits().len(), before, "a refused request leaves no entry");
+    for number in 0..MAX_SAVED_VIEWS {
+        world.control.save_view(&operator(), &save_view(&number.to_string())).await.unwrap();
+    }
+    let refused = world.control.save_view(&operator(), &save_view("more")).await.unwrap_err();
+    assert_eq!(refused.body().code, ErrorCode::BadRequest);
+    assert!(refused.to_string().contains("100 views"), "{refused}");
+}

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 use super::ControlError;
+use crate::protocol::admin::{MAX_VIEW_BYTES, MAX_VIEW_NAME, ViewSettings};
+use crate::protocol::json;
+use crate::protocol::printable::printable;
 use crate::protocol::text::{self, TextError};
 
 const SECOND_MS: u64 = 1_000;
@@ -49,6 +52,33 @@ pub(super) fn public_word(value: Option<&str>) -> Result<Option<&str>, ControlEr
 /// Returns the normal form of a title, which may be empty.
 pub(super) fn title(value: &str) -> Result<String, ControlError> {
     checked("title", text::title(value))
+}
+
+/// Returns the normal form of the name of a view.
+pub(super) fn view_name(value: &str) -> Result<String, ControlError> {
+    let name = title(value).unwrap_or_default();
+    let is_word = !name.is_empty()
+        && !name.starts_with('@')
+        && !name.chars().any(char::is_whitespace)
+        && name.chars().count() <= MAX_VIEW_NAME
+        && printable(&name) == name;
+    if is_word {
+        return Ok(name);
+    }
+    let problem = format!(
+        "must be 1 to {MAX_VIEW_NAME} printable characters without spaces, and without `@` in front"
+    );
+    Err(ControlError::Invalid { field: "name", problem })
+}
+
+/// Checks the size of the settings of a view.
+pub(super) fn view_settings(settings: &ViewSettings) -> Result<(), ControlError> {
+    let bytes = json::to_vec(settings).map_or(usize::MAX, |json| json.len());
+    if bytes <= MAX_VIEW_BYTES {
+        return Ok(());
+    }
+    let problem = format!("take {bytes} bytes as JSON, of at most {MAX_VIEW_BYTES}");
+    Err(ControlError::Invalid { field: "settings", problem })
 }
 
 fn checked(

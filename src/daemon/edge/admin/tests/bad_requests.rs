@@ -59,6 +59,8 @@ fn parameters() -> Vec<Row> {
         row("GET", "/v1/who/twin", "", BadRequest),
         row("GET", "/v1/who/%FF", "", BadRequest),
         row("GET", "/v1/who/%07", "", BadRequest),
+        row("POST", "/v1/views/forget", "{\"name\":\"final\"}", NotFound),
+        row("POST", "/v1/views/forget", "{\"name\":\"two words\"}", BadMessage),
     ]
 }
 

@@ -188,9 +188,12 @@ impl Session {
                 return outcome;
             }
             Ok(_) => "COMMIT",
-            Err(StoreError::NotFound(_) | StoreError::Exists(_) | StoreError::Incomplete(_)) => {
-                "ROLLBACK"
-            }
+            Err(
+                StoreError::NotFound(_)
+                | StoreError::Exists(_)
+                | StoreError::Full(_)
+                | StoreError::Incomplete(_),
+            ) => "ROLLBACK",
         };
         if self.in_transaction {
             let ended = self.connection.execute(ending).await;

@@ -1,6 +1,6 @@
 //! Promises about changes, their audit entries and their events: all or nothing.
 
-use super::{actions, audit, review, sanctions};
+use super::{actions, audit, review, sanctions, views};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
@@ -67,6 +67,8 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
     store.sanction(ban, audit(2, "ban")).await.unwrap();
     review::queue(store, review::item(1, 10)).await;
+    let view = views::saved_view("final", "", 3);
+    store.save_view(view, audit(3, "save_view")).await.unwrap();
     contents(store).await
 }
 
@@ -76,9 +78,12 @@ pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let overrides = store.throttle_overrides().await.unwrap();
     let sanctions = store.sanctions(5).await.unwrap();
     let reviews = store.review_queue(10).await.unwrap();
+    let views = store.saved_views().await.unwrap();
     let audit = store.audit_log(100).await.unwrap();
     let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
-    format!("{streams:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{audit:?}\n{events:?}")
+    format!(
+        "{streams:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
+    )
 }
 
 /// Tries every change while audit entries cannot be stored.
@@ -95,6 +100,9 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "reject");
     refused(stored(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await));
+    let view = views::saved_view("final", "late>1%", 5);
+    refused(store.save_view(view, audit(5, "save_view")).await);
+    refused(store.forget_view("final", audit(5, "forget_view")).await);
     assert_changes_with_events_fail(store).await;
     refused(store.audit(audit(5, "kick")).await);
 }

@@ -6,6 +6,7 @@ mod review;
 mod sanctions;
 mod streams;
 mod users;
+mod views;
 
 use serde_json::json;
 
@@ -14,6 +15,7 @@ pub(crate) use review::*;
 pub(crate) use sanctions::*;
 pub(crate) use streams::*;
 pub(crate) use users::*;
+pub(crate) use views::*;
 
 use super::{MetadataStore, NewAudit};
 
@@ -42,6 +44,8 @@ macro_rules! metadata_suite {
                 audit_entries_are_found_by_number_and_target,
                 pending_events_are_claimed_until_published,
                 a_clock_that_is_ahead_lifts_no_sanction,
+                saved_views_are_kept_by_name,
+                saved_views_are_bounded,
         }
     };
 }

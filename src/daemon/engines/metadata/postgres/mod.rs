@@ -19,6 +19,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod users;
+mod views;
 
 use async_trait::async_trait;
 
@@ -31,7 +32,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -195,6 +196,22 @@ impl MetadataStore for PostgresMetadata {
                 connection, before_ms, limit
             )))
             .await
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| views::save(connection, &view, &audit)))
+            .await
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| views::forget(connection, name, &audit)))
+            .await
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| views::all(connection))).await
     }
 
     async fn audit_with_event(

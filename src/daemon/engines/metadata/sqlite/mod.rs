@@ -9,6 +9,7 @@ mod review;
 mod sanctions;
 mod streams;
 mod users;
+mod views;
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -156,6 +157,18 @@ impl MetadataStore for SqliteMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         review::decided(&self.file, before_ms, limit).await
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        views::save(&self.file, &view, &audit).await
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        views::forget(&self.file, name, &audit).await
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        views::all(&self.file).await
     }
 
     async fn audit_with_event(
