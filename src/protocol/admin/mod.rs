@@ -11,6 +11,7 @@ mod problem;
 mod process;
 mod rates;
 mod requests;
+mod rules;
 mod stages;
 mod status;
 mod timeline;
@@ -30,6 +31,7 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest,
     SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
+pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,

@@ -9,7 +9,7 @@ use super::request::{Params, PathParam, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem,
-    Sanction, Status, StreamStatus, UserRef, Who, WorkerStatus,
+    RulesInForce, Sanction, Status, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -64,6 +64,10 @@ pub(super) async fn workers(State(state): State<AdminState>) -> Json<Cluster<Wor
 
 pub(super) async fn bus(State(state): State<AdminState>) -> Json<Cluster<BusNode>> {
     Json(state.parts.bus_nodes().await)
+}
+
+pub(super) async fn rules(State(state): State<AdminState>) -> Json<RulesInForce> {
+    Json(state.parts.about.rules.clone())
 }
 
 pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {

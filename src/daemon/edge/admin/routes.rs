@@ -16,6 +16,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/streams/{id}", post(change::update_stream))
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))
+        .route("/v1/rules", get(read::rules))
         .route("/v1/lag", get(read::lag))
         .route("/v1/bans", get(read::bans))
         .route("/v1/who/{user}", get(read::who))
