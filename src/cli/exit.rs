@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::output::{OutputError, note, note_lines};
+use crate::client::TokenSourceError;
 use crate::client::admin::AdminError;
 use crate::protocol::printable::describe;
 
@@ -37,6 +38,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
     }
     if error.chain().any(|cause| cause.is::<UsageError>()) {
         return USAGE;
+    }
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(TokenSourceError::Nowhere { .. }))) {
+        return NO_DAEMON;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
         Some(AdminError::NotRunning { .. }) => NO_DAEMON,
@@ -87,6 +91,13 @@ mod tests {
         assert_eq!(code(&absent().into()), NO_DAEMON);
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
         assert_eq!(code(&wrapped), NO_DAEMON);
+        let nowhere = TokenSourceError::Nowhere {
+            socket: "/run/lcd/admin.sock".into(),
+            admin: "no daemon".to_owned(),
+            secret_path: "/var/lib/lcd/signing.key".into(),
+            secret: io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(code(&nowhere.into()), NO_DAEMON);
         let on_stdout = |kind: io::ErrorKind| OutputError::from(io::Error::from(kind));
         assert_eq!(code(&on_stdout(io::ErrorKind::BrokenPipe).into()), OK);
         assert_eq!(code(&on_stdout(io::ErrorKind::StorageFull).into()), FAILED);

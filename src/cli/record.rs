@@ -334,7 +334,15 @@ struct Recorder {
 
 impl Recorder {
     fn new(writer: RecordingWriter, source: String, is_live: bool) -> Self {
-        Self { writer, source, rules: None, is_live, started_ms: None, comments: 0, unflushed: false }
+        Self {
+            writer,
+            source,
+            rules: None,
+            is_live,
+            started_ms: None,
+            comments: 0,
+            unflushed: false,
+        }
     }
 
     /// Writes events until their source ends.

@@ -162,9 +162,8 @@ impl ReplayedIds {
     /// Ends with the deletions that are ready. Those of comments without an ack have no comment.
     fn close(&self) {
         let mut state = self.state.lock();
-        let is_waiting = |comment: &&ReplayedComment| {
-            matches!(comment.fate, CommentFate::Unanswered(Some(_)))
-        };
+        let is_waiting =
+            |comment: &&ReplayedComment| matches!(comment.fate, CommentFate::Unanswered(Some(_)));
         state.counts.without_comment += state.comments.values().filter(is_waiting).count() as u64;
         state.comments.clear();
         state.numbers.clear();
@@ -343,7 +342,10 @@ mod tests {
         }
         {
             let state = ids.state.lock();
-            assert_eq!((state.comments.len(), state.numbers.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+            assert_eq!(
+                (state.comments.len(), state.numbers.len()),
+                (MAX_REMEMBERED, MAX_REMEMBERED)
+            );
         }
         ids.delete(deletion(0, "0", "spam"));
         ids.delete(deletion(0, "1", "spam"));

@@ -613,9 +613,8 @@ pub(crate) mod tests {
         let overview = Overview::read(&selection).unwrap();
         assert_eq!((overview.comments, overview.deletions, overview.fixed_shares()), (3, 2, 1));
         assert_eq!(overview.last_ms, 800);
-        let open = |extras| {
-            Overlay::open_with(selection.clone(), extras, &overview.throttle).unwrap()
-        };
+        let open =
+            |extras| Overlay::open_with(selection.clone(), extras, &overview.throttle).unwrap();
         assert_eq!(shown(&mut open(Extras::default())), ["c-", "c-", "c-"]);
         let mut all = open(Extras { deletions: true, throttle: true });
         assert_eq!(shown(&mut all), ["auto", "c0", "25%", "c1", "d0", "auto", "c-", "d1"]);

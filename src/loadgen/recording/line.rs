@@ -221,7 +221,10 @@ mod tests {
     fn each_kind_of_line_is_read() {
         for line in [
             r#"{"recording":1,"source":"stream 7","started_at_ms":1700000000000}"#,
-            r#"{"recording":1,"rules":{"throttle":[{"from_per_second":0.0,"sample_rate":1.0}],"hysteresis":0.8,"step_down_after_ms":5000,"egress_bytes_per_second":0}}"#,
+            concat!(
+                r#"{"recording":1,"rules":{"throttle":[{"from_per_second":0.0,"sample_rate":1.0}],"#,
+                r#""hysteresis":0.8,"step_down_after_ms":5000,"egress_bytes_per_second":0}}"#
+            ),
             r#"{"ts_ms":0,"user":"ann","text":"hi"}"#,
             r#"{"ts_ms":5,"id":"c1","user":"ann","user_id":"42","text":"x","mod":"ban","mod_s":3}"#,
             r#"{"ts_ms":5,"user":"ann","user_key":"youtube:UCx","text":"hi"}"#,
