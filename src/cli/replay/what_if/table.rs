@@ -3,8 +3,11 @@
 use super::rules::RulesOrigin;
 use super::settings::UsedSetting;
 use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
-use crate::cli::table::{show, table};
+use super::rules::RulesOrigin;
+use super::settings::UsedSetting;
+use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
 use crate::cli::replay::pace::show_position;
+use crate::cli::table::{show, table};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
 
 /// Shares that differ by less are the same: a sample has whole comments.
