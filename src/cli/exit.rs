@@ -10,7 +10,7 @@ use crate::protocol::printable::describe;
 pub const OK: u8 = 0;
 /// The daemon refused the request, or the command failed.
 pub const FAILED: u8 = 1;
-/// A threshold of `loadgen --fail-if` was exceeded.
+/// A threshold of `loadgen --fail-if` was exceeded, or a run is not as `plan --check` plans it.
 pub const THRESHOLD: u8 = 2;
 /// `lc status`: viewers are served, and there are warnings.
 pub const DEGRADED: u8 = 3;

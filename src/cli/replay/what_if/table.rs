@@ -3,9 +3,6 @@
 use super::rules::RulesOrigin;
 use super::settings::UsedSetting;
 use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
-use super::rules::RulesOrigin;
-use super::settings::UsedSetting;
-use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
 use crate::cli::replay::pace::show_position;
 use crate::cli::table::{show, table};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
