@@ -39,7 +39,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<UsageError>()) {
         return USAGE;
     }
-    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(TokenSourceError::Nowhere { .. }))) {
+    if error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(TokenSourceError::Nowhere { .. })))
+    {
         return NO_DAEMON;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {

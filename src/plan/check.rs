@@ -139,8 +139,7 @@ impl MeasuredRun {
     }
 
     fn inputs(&self) -> EventInputs {
-        let event =
-            EventInputs::new(self.viewers, self.comments_per_second, self.shown_per_second);
+        let event = EventInputs::new(self.viewers, self.comments_per_second, self.shown_per_second);
         EventInputs {
             deflate: false,
             presence_per_second: self.presence_per_second,
