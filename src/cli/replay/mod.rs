@@ -9,8 +9,8 @@
 //! number of comments without an answer.
 //!
 //! Parts: [`overlay`] joins the files, [`pace`] knows the position, [`play`] is the loop, [`keys`]
-//! steers it, [`users`] holds the connections, [`operator`] deletes and throttles, and [`bar`] shows
-//! the progress.
+//! steers it, [`users`] holds the connections, [`operator`] deletes and throttles, and [`bar`]
+//! shows the progress.
 
 mod bar;
 mod keys;
@@ -75,8 +75,8 @@ const MAX_JITTER: Duration = Duration::from_secs(600);
 /// left out, and a line says how many. A share of comments that an operator fixed is set again with
 /// --throttle. Shares that the throttle chose are not: the daemon chooses again.
 ///
-/// Exit codes: 0 success, 1 the replay failed, comments have no answer or deletions failed, 64 wrong
-/// usage, 69 no daemon, 77 not permitted.
+/// Exit codes: 0 success, 1 the replay failed, comments have no answer or deletions failed, 64
+/// wrong usage, 69 no daemon, 77 not permitted.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
     /// Recordings, as lc record and lc import write them
