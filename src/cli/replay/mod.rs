@@ -240,7 +240,7 @@ pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode
     }
     let tokens = source.of_users(token_users(&overview.users)).await?;
     let token = tokens.values().next().map(|token| token.clone().into());
-    try_to_join(ViewerOptions { token, ..options.clone() }).await?;
+    try_to_join(&ViewerOptions { token, ..options.clone() }).await?;
     let users = ReplayUsers::new(options, tokens, args.connections as usize);
     let playback = Playback {
         times: (!args.asap).then_some(args.times),
@@ -257,8 +257,8 @@ pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode
 }
 
 /// Fails if no user can join, so that this is one error now and not a failure for each of them.
-async fn try_to_join(options: ViewerOptions) -> Result<(), ConnectError> {
-    match ViewerConnection::join(&options).await {
+async fn try_to_join(options: &ViewerOptions) -> Result<(), ConnectError> {
+    match ViewerConnection::join(options).await {
         // This user may be banned, and others not.
         Err(ConnectError::NotWelcome { .. }) => Ok(()),
         Err(ConnectError::Refused { status, .. }) if status != 404 => Ok(()),

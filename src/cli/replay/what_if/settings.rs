@@ -47,7 +47,7 @@ pub(super) struct CompleteSettings {
 
 /// A setting as it was used, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct UsedSetting {
+pub(crate) struct UsedSetting {
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) from: RulesOrigin,
