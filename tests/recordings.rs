@@ -161,6 +161,150 @@ async fn a_recording_has_deletions_and_the_throttle() {
     let again = json(&lc(Some(&daemon), &["replay", file, "--asap"]).output().unwrap());
     assert_eq!(again["acked"].as_u64(), Some(recorded.comments.len() as u64));
     assert_eq!(again["users"], 2);
+    let deleted = serde_json::json!({"deleted": 1, "without_comment": 0, "failed": 0});
+    assert_eq!(again["deletions"], deleted, "as it was recorded");
+    let mut reader = RecordingReader::open(&path).unwrap();
+    let Some(RecordedEvent::Header(header)) = reader.next_event().unwrap() else {
+        panic!("no header")
+    };
+    assert_eq!(header.rules.unwrap().hysteresis, 0.8, "of the daemon that was recorded");
+}
+
+/// Writes recorded chat as chat-downloader does, and removes each fiftieth comment three minutes
+/// later. Returns the numbers of comments and of removals.
+fn write_export(recorded: &Path, export: &Path) -> (u64, u64) {
+    let comments = recording::read(recorded).unwrap().comments;
+    let mut items = Vec::new();
+    for (number, comment) in comments.iter().enumerate() {
+        items.push(serde_json::json!({
+            "action_type": "add_chat_message",
+            "author": { "id": format!("UC{}", comment.user), "name": comment.user },
+            "message": comment.text,
+            "message_id": format!("m{number}"),
+            "message_type": "text_message",
+            "time_in_seconds": comment.ts_ms as f64 / 1e3,
+        }));
+    }
+    let removed: Vec<_> = (0..comments.len()).step_by(50).collect();
+    for number in &removed {
+        items.push(serde_json::json!({
+            "action_type": "remove_chat_item",
+            "target_message_id": format!("m{number}"),
+            "message_type": "removed",
+            "time_in_seconds": comments[*number].ts_ms as f64 / 1e3 + 180.0,
+        }));
+    }
+    std::fs::write(export, serde_json::Value::from(items).to_string()).unwrap();
+    (comments.len() as u64, removed.len() as u64)
+}
+
+/// One comment in a hundred is shown, so that the chance by which a comment is in the sample moves
+/// the number of the others by far less than one percent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_if_agrees_with_a_fast_replayed_import() {
+    let daemon = Daemon::start(
+        "[broadcast]\nthrottle = [\n\
+         { from_per_second = 0, sample_rate = 1.0 },\n\
+         { from_per_second = 20, sample_rate = 0.01 },\n]\n",
+    );
+    let config = daemon.data_dir().with_file_name("lcd.toml");
+    let directory = tempfile::tempdir().unwrap();
+    let export = directory.path().join("chat.json");
+    let chat = "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz";
+    let chat = Path::new(env!("CARGO_MANIFEST_DIR")).join(chat);
+    let (comments, removals) = write_export(&chat, &export);
+    let imported = json(&lc(None, &["import", export.to_str().unwrap()]).output().unwrap());
+    assert_eq!(imported["comments"], comments);
+    assert_eq!(imported["deletions"], removals);
+    let file = directory.path().join("chat.lcr");
+    let file = file.to_str().unwrap();
+    let speed = ["--times", "60"];
+    let what_if = ["replay", file, "--what-if", "--config", config.to_str().unwrap()];
+    let computed = json(&lc(None, &[&what_if[..], &speed].concat()).output().unwrap());
+    assert_eq!(computed["settings"][0]["value"], "0:all,20:1%");
+    let replayed = lc(Some(&daemon), &[&["replay", file][..], &speed].concat()).output().unwrap();
+    let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert!(said.lines().any(|line| line.contains("×60")), "progress is told in lines: {said}");
+    let replayed = json(&replayed);
+    assert_eq!(replayed["acked"], comments, "{replayed}");
+    let deleted = serde_json::json!({"deleted": removals, "without_comment": 0, "failed": 0});
+    assert_eq!(replayed["deletions"], deleted);
+    let live = until(async || {
+        let live = stream(&daemon).await;
+        (live.received == comments && live.deleted == removals).then_some(live)
+    })
+    .await;
+    let expected = computed["would_be"]["sampled_out"].as_u64().unwrap();
+    let difference = live.sampled_out as f64 / expected as f64 - 1.0;
+    println!("left out: {expected} computed, {} live, {:.2} %", live.sampled_out, difference * 1e2);
+    assert!(difference.abs() < 0.01, "{expected} computed, {} live", live.sampled_out);
+}
+
+/// Writes lines as a recording.
+fn write_lines(path: &Path, lines: &[String]) {
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_was_fixed_is_fixed_again() {
+    let daemon = Daemon::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.jsonl");
+    let mut lines = vec![r#"{"ts_ms":0,"throttle":0,"fixed":true}"#.to_owned()];
+    // The throttle takes the setting over within a tick.
+    let line = |n| format!(r#"{{"ts_ms":{},"user":"ann","text":"hidden {n}"}}"#, 2_000 + n * 10);
+    lines.extend((0..50).map(line));
+    lines.push(r#"{"ts_ms":9000,"deleted":"before the recording"}"#.to_owned());
+    write_lines(&path, &lines);
+    let file = path.to_str().unwrap();
+    let replayed = lc(Some(&daemon), &["replay", file, "--throttle"]).output().unwrap();
+    let replayed = json(&replayed);
+    assert_eq!(replayed["deletions"]["without_comment"], 1);
+    let live = until(async || {
+        let live = stream(&daemon).await;
+        (live.received == 50 && live.throttle_override.is_none()).then_some(live)
+    })
+    .await;
+    assert_eq!(live.sampled_out, 50, "and the stream is as before: {live:?}");
+    let untold = lc(Some(&daemon), &["replay", file, "--asap"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&untold.stderr).contains("--throttle"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_cannot_be_whole_says_why() {
+    let daemon = Daemon::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.jsonl");
+    write_lines(
+        &path,
+        &[
+            r#"{"ts_ms":0,"id":"a","user":"ann","text":"hi"}"#.to_owned(),
+            r#"{"ts_ms":5,"deleted":"a"}"#.to_owned(),
+        ],
+    );
+    let export = directory.path().join("export.json");
+    std::fs::write(&export, "[{\"message\":\"hi\"}]").unwrap();
+    let file = path.to_str().unwrap();
+    let nowhere = directory.path().join("nowhere");
+    let key = daemon.data_dir().join("signing.key");
+    let url = format!("ws://{}", daemon.address);
+    let remote = ["replay", file, "--url", &url, "--signing-key", key.to_str().unwrap()];
+    let elsewhere = ["replay", file, "--data-dir", nowhere.to_str().unwrap()];
+    let refused = "--throttle needs the admin socket";
+    for (daemon, line, code, problem) in [
+        (Some(&daemon), &["replay", file, "--stream", "77"][..], 1, "stream 77 does not exist"),
+        (Some(&daemon), &["replay", export.to_str().unwrap()], 1, "lc import"),
+        (Some(&daemon), &["replay", file, file, "--throttle"], 64, "one FILE"),
+        (Some(&daemon), &["replay", "--what-if", file], 64, "files before --what-if"),
+        (None, &elsewhere, 69, "no way to make tokens"),
+        (None, &[&remote[..], &["--throttle"]].concat(), 1, refused),
+        (None, &remote, 0, "left out: 1 deletion"),
+    ] {
+        let output = lc(daemon, line).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{line:?}: {said}");
+        assert!(said.contains(problem), "{line:?}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

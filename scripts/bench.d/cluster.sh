@@ -3,7 +3,10 @@
 # twenty times its pace, then made-up comments at rising rates. One line per load; fails if a comment was
 # lost, duplicated or out of order. Stops what it starts; servers that were up stay up.
 #
-# VIEWERS (200) share the edges, DURATION (60s) is the length of each load.
+# At the end, what the daemons used stands beside what `lc plan` computes for the same load.
+#
+# VIEWERS (200) share the edges, DURATION (60s) is the length of each load. CHECK names a file for the loads
+# that `lc plan --check` compares (in the directory of the run, which is removed).
 # shellcheck shell=bash
 
 rates=("$@")
@@ -15,6 +18,8 @@ cargo build --release --locked --quiet
 sync
 
 dir=$(mktemp -d)
+check=$(realpath -m "${CHECK:-$dir/check.jsonl}")
+: >"$check"
 started_stack=
 leave() {
   stop_daemons
@@ -50,20 +55,46 @@ role coordinator-2 coordinator
 role moderator-1 moderator
 role archiver-1 archiver
 
-# Prints the processor time per comment of each role. Takes the time of each daemon before the load.
-processor_by_role() {
+# Writes the processor time of each role to $dir/used. Takes the time of each daemon before the load.
+take_processor_time() {
   local roles=(edges edges coordinators coordinators moderator archiver) index
   for index in "${!daemons[@]}"; do
     echo "${roles[index]} $(($(processor_us "${daemons[index]}") - $1))"
     shift
-  done | awk -v acked="$(field acked)" '
+  done >"$dir/used"
+}
+
+# Prints the processor time per comment of each role.
+processor_by_role() {
+  awk -v acked="$(field acked)" '
     !($1 in sum) { order[++count] = $1 }
     { sum[$1] += $2 }
     END {
       printf "               µs of a processor per comment:"
       for (i = 1; i <= count; i++) printf " %s %.1f", order[i], sum[order[i]] / (acked ? acked : 1)
       print ""
-    }'
+    }' "$dir/used"
+}
+
+# Adds a load to what `lc plan --check` compares: its rates, and the cores that the daemons used. The rest of
+# the configuration has the daemon's defaults.
+add_check() {
+  jq --null-input --compact-output --arg run "scripts/bench cluster, $1" --argjson viewers "$viewers" \
+    --argjson cores "$(nproc)" --slurpfile report "$dir/report" --rawfile used "$dir/used" '
+    $report[0] as $load
+    | ($used | rtrimstr("\n") | split("\n") | map(split(" ") | { role: .[0], us: (.[1] | tonumber) })) as $parts
+    | def cores(wanted): ($parts | map(select(wanted) | .us) | add) / $load.acked * $load.acked_per_second / 1e6;
+    {
+      run: $run, viewers: $viewers, cores: $cores,
+      comments_per_second: $load.acked_per_second,
+      shown_per_second: ($load.delivered / $viewers / $load.acked * $load.acked_per_second),
+      ping_interval_s: 30, presence_per_second: 0.5,
+      used_cores: {
+        edges: cores(.role == "edges"),
+        coordinators: cores(.role == "coordinators"),
+        daemons: cores(true)
+      }
+    }' >>"$check"
 }
 
 # measure TITLE LOAD…
@@ -79,7 +110,8 @@ measure() {
     "$title" "$(field acked_per_second)" "$(field ack_ms.p50)" "$(field ack_ms.p99)" "$(field latency_ms.p50)" \
     "$(field latency_ms.p99)" "$(field latency_ms.max)" "$(field lost)" "$(field duplicated)" "$(field out_of_order)" \
     "$(field rejected)"
-  processor_by_role "${before[@]}"
+  take_processor_time "${before[@]}"
+  processor_by_role
   ((failed == 0)) || { cat "$dir/messages" >&2; exit "$failed"; }
 }
 
@@ -87,6 +119,9 @@ echo "$(nproc) cores, $(uname -sr); $viewers viewers on two edges, $duration eac
 measure "fixture x 20" --replay fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz --speed 20
 for rate in "${rates[@]}"; do
   measure "$rate/s" --senders 50 --rate "$rate"
+  add_check "$rate/s"
 done
 echo "behind the log at the end:"
 "$release/lc" --socket "$dir/edge-1/admin.sock" lag
+echo "planned for these loads beside what was used:"
+"$release/lc" plan --check "$check" || (($? == 2))

@@ -37,7 +37,10 @@ FACTS
 write_report() {
   write_facts >"$stack_dir/facts"
   mkdir -p "$(dirname "$report")"
-  "$bin/lc" million-report "$stack_dir" --output "$report" ${costs:+--costs "$costs"} \
+  "$bin/lc" million-report "$stack_dir" --output "$report" --check "$stack_dir/check.jsonl" \
+    ${costs:+--costs "$costs"} \
     >"$stack_dir/shortfalls" ||
     fail "the report cannot be written"
+  say "planned for the loads of this run beside what was used:"
+  "$bin/lc" plan --check "$stack_dir/check.jsonl" || (($? == 2))
 }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use super::output::{OutputError, note, note_lines};
+use crate::client::TokenSourceError;
 use crate::client::admin::AdminError;
 use crate::protocol::printable::describe;
 
 pub const OK: u8 = 0;
 /// The daemon refused the request, or the command failed.
 pub const FAILED: u8 = 1;
-/// A threshold of `loadgen --fail-if` was exceeded.
+/// A threshold of `loadgen --fail-if` was exceeded, or a run is not as `plan --check` plans it.
 pub const THRESHOLD: u8 = 2;
 /// `lc status`: viewers are served, and there are warnings.
 pub const DEGRADED: u8 = 3;
@@ -37,6 +38,12 @@ pub fn code(error: &anyhow::Error) -> u8 {
     }
     if error.chain().any(|cause| cause.is::<UsageError>()) {
         return USAGE;
+    }
+    if error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(TokenSourceError::Nowhere { .. })))
+    {
+        return NO_DAEMON;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
         Some(
@@ -100,6 +107,13 @@ mod tests {
         assert_eq!(code(&refused.into()), NOT_PERMITTED);
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
         assert_eq!(code(&wrapped), NO_DAEMON);
+        let nowhere = TokenSourceError::Nowhere {
+            socket: "/run/lcd/admin.sock".into(),
+            admin: "no daemon".to_owned(),
+            secret_path: "/var/lib/lcd/signing.key".into(),
+            secret: io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(code(&nowhere.into()), NO_DAEMON);
         let on_stdout = |kind: io::ErrorKind| OutputError::from(io::Error::from(kind));
         assert_eq!(code(&on_stdout(io::ErrorKind::BrokenPipe).into()), OK);
         assert_eq!(code(&on_stdout(io::ErrorKind::StorageFull).into()), FAILED);

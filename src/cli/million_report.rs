@@ -9,6 +9,7 @@ use clap::Args;
 use super::output;
 use crate::loadgen::MillionRun;
 use crate::plan::costs::CostFile;
+use crate::protocol::json;
 
 /// Write the report of a run of scripts/million, and print where it fell short.
 #[derive(Debug, Clone, Args)]
@@ -24,6 +25,10 @@ pub(super) struct MillionReportArgs {
     /// Also write what the run measured into this file of costs, for `lc plan --costs`
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
+
+    /// Also write the loads of the run there, for `lc plan --check`
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
 }
 
 /// Writes the report and prints one shortfall per line.
@@ -36,6 +41,14 @@ pub(super) fn run(args: &MillionReportArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(&args.output, markdown).with_context(|| args.output.display().to_string())?;
     if let Some(path) = &args.costs {
         CostFile::update(path, run.costs()?).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &args.check {
+        let mut lines = String::new();
+        for load in run.checks()? {
+            lines.push_str(&json::to_string(&load)?);
+            lines.push('\n');
+        }
+        std::fs::write(path, lines).with_context(|| path.display().to_string())?;
     }
     output::write(&run.shortfalls()?.join("\n"))?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! `lc plan`: prints what an event needs, from measured costs. Needs no daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use super::context::Context;
 use super::exit;
 use super::loadgen::EncodingArg;
 use super::output::note;
+use super::table::{show, table};
 use crate::loadgen::WireForm;
+use crate::plan::check::{CheckedFigure, check, read_runs};
 use crate::plan::costs::{Cost, CostFile, Costs};
 use crate::plan::{EdgeMachine, EventInputs, EventPlan, PlanFigure, plan, with_unit};
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
@@ -28,12 +30,13 @@ use crate::protocol::quantity::{parse_count, parse_duration, parse_share};
 #[command(after_help = EXAMPLES)]
 pub(super) struct PlanArgs {
     /// Viewers of all streams together
-    #[arg(long, value_name = "N", value_parser = count_in(1..=1_000_000_000))]
-    viewers: u64,
+    #[arg(long, value_name = "N", required_unless_present = "check",
+          value_parser = count_in(1..=1_000_000_000))]
+    viewers: Option<u64>,
 
     /// Accepted comments of all streams together, such as 10k, 10k/s or 600/min
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    rate: f64,
+    #[arg(long, value_name = "RATE", required_unless_present = "check", value_parser = rate)]
+    rate: Option<f64>,
 
     /// Streams, which share viewers and comments evenly
     #[arg(long, value_name = "N", default_value = "1", value_parser = count_in(1..=1_000_000))]
@@ -91,6 +94,11 @@ pub(super) struct PlanArgs {
     /// FILE` writes them
     #[arg(long, value_name = "FILE", value_parser = path)]
     costs: Option<PathBuf>,
+
+    /// Compare runs with what is planned for their loads, in place of a plan; `scripts/bench
+    /// cluster` and `scripts/million` write the file. Exit code 2 if one is more than 25 % off
+    #[arg(long, value_name = "FILE", value_parser = path, conflicts_with_all = ["viewers", "rate"])]
+    check: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -187,11 +195,14 @@ fn fill(text: &str) -> Result<f64, String> {
 impl PlanArgs {
     fn inputs(&self) -> EventInputs {
         let form = WireForm::from(self.encoding);
-        let per_stream = self.rate / self.streams as f64;
+        // Without --check, both are required.
+        let viewers = self.viewers.unwrap_or_default();
+        let rate = self.rate.unwrap_or_default();
+        let per_stream = rate / self.streams as f64;
         let presence_s = self.presence_interval.as_secs_f64();
         EventInputs {
-            viewers: self.viewers,
-            comments_per_second: self.rate,
+            viewers,
+            comments_per_second: rate,
             streams: self.streams,
             shown_per_second: self.shown.unwrap_or_else(|| shown_by_throttle(per_stream)),
             encoding: form.encoding,
@@ -238,6 +249,9 @@ pub(super) fn run(args: &PlanArgs, context: &Context) -> anyhow::Result<ExitCode
         let named = || format!("the costs in {}", path.display());
         costs = costs.with(CostFile::read(path).with_context(named)?).with_context(named)?;
     }
+    if let Some(path) = &args.check {
+        return compare(path, &costs, context);
+    }
     let mut plan = match plan(&args.inputs(), &costs) {
         Ok(plan) => plan,
         Err(error) => {
@@ -251,6 +265,34 @@ pub(super) fn run(args: &PlanArgs, context: &Context) -> anyhow::Result<ExitCode
     let answer = PlanAnswer { plan: &plan, costs: costs.file() };
     context.output().item(&answer, || to_text(&plan, &costs, columns()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints runs beside their plans.
+fn compare(path: &Path, costs: &Costs, context: &Context) -> anyhow::Result<ExitCode> {
+    let runs = read_runs(path).with_context(|| format!("the runs in {}", path.display()))?;
+    let figures: Vec<_> = runs.iter().flat_map(|run| check(run, costs)).collect();
+    context.output().items(&figures, || comparison(&figures))?;
+    let agree = figures.iter().all(|figure| figure.agrees);
+    Ok(if agree { ExitCode::SUCCESS } else { exit::THRESHOLD.into() })
+}
+
+/// Writes a line per part of a run, with cores as the unit.
+fn comparison(figures: &[CheckedFigure]) -> String {
+    let mut rows =
+        table(&["run", "part", ">planned cores", ">used cores", ">planned ÷ used", "within 25 %"]);
+    for figure in figures {
+        let at_most = if figure.at_most { "≤ " } else { "" };
+        rows.add_row([
+            figure.run.clone(),
+            figure.part.as_str().to_owned(),
+            format!("{at_most}{}", with_unit(figure.planned_cores, "")),
+            with_unit(figure.used_cores, ""),
+            format!("{:.2}", figure.ratio),
+            if figure.agrees { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    let note = "≤: the part has no cost of its own; the plan is that of all stages together";
+    format!("{}\n{note}\n", show(&rows, "").trim_end())
 }
 
 fn throttle_note(inputs: &EventInputs) -> String {
@@ -325,6 +367,7 @@ fn columns() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::check::RunPart;
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -413,6 +456,30 @@ mod tests {
             keys(&json["costs"]),
             keys(&json["costs"]["write_us"]),
         ));
+    }
+
+    #[test]
+    fn a_check_needs_no_event() {
+        let args = parse("--check runs.json").unwrap();
+        assert_eq!(args.check.as_deref(), Some(Path::new("runs.json")));
+        assert!(parse("--check runs.json --viewers 5m").is_err());
+    }
+
+    #[test]
+    fn a_run_stands_beside_its_plan() {
+        let figure = |part, planned_cores, used_cores: f64, at_most, agrees| CheckedFigure {
+            run: "scripts/bench cluster 5000".to_owned(),
+            part,
+            planned_cores,
+            used_cores,
+            ratio: planned_cores / used_cores,
+            at_most,
+            agrees,
+        };
+        insta::assert_snapshot!(comparison(&[
+            figure(RunPart::Coordinators, 0.07, 0.05, true, true),
+            figure(RunPart::Daemons, 0.2, 0.4, false, false),
+        ]));
     }
 
     #[test]

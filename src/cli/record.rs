@@ -26,7 +26,7 @@ use crate::loadgen::recording::{
     RECORDING_VERSION, RecordedComment, RecordedDeletion, RecordedEvent, RecordedThrottle,
     RecordingError, RecordingHeader, RecordingWriter,
 };
-use crate::protocol::admin::TailItem;
+use crate::protocol::admin::{RulesInForce, TailItem};
 use crate::protocol::events::Decision;
 use crate::protocol::quantity::counted;
 use crate::protocol::throttle::SampleRate;
@@ -109,6 +109,10 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
         None => format!("stream {}", args.stream),
     };
     let mut recorder = Recorder::new(writer, source_name, args.output.is_none());
+    if args.url.is_none() {
+        // A daemon that does not tell its rules is recorded without them.
+        recorder.rules = context.admin().get("/v1/rules").await.ok();
+    }
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -318,6 +322,8 @@ struct Recorder {
     writer: RecordingWriter,
     /// What is recorded, for the header.
     source: String,
+    /// The rules of the daemon, for the header.
+    rules: Option<RulesInForce>,
     /// Somebody may read the lines as they come.
     is_live: bool,
     /// Time of the first event, which the header has.
@@ -328,7 +334,15 @@ struct Recorder {
 
 impl Recorder {
     fn new(writer: RecordingWriter, source: String, is_live: bool) -> Self {
-        Self { writer, source, is_live, started_ms: None, comments: 0, unflushed: false }
+        Self {
+            writer,
+            source,
+            rules: None,
+            is_live,
+            started_ms: None,
+            comments: 0,
+            unflushed: false,
+        }
     }
 
     /// Writes events until their source ends.
@@ -403,6 +417,7 @@ impl Recorder {
                     version: RECORDING_VERSION,
                     source: self.source.clone(),
                     started_at_ms: Some(at_ms),
+                    rules: self.rules.take(),
                 }))?;
                 at_ms
             }
@@ -426,6 +441,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use crate::loadgen::recording::{self, RecordingReader};
+    use crate::protocol::admin::RuleLevel;
     use crate::protocol::message::CommentsBatch;
     use crate::protocol::{Epoch, UserId};
 
@@ -440,6 +456,16 @@ mod tests {
         }
     }
 
+    fn rules() -> RulesInForce {
+        let all = RuleLevel { from_per_second: 0.0, sample_rate: SampleRate::ALL };
+        RulesInForce {
+            throttle: vec![all],
+            hysteresis: 0.8,
+            step_down_after_ms: 5_000,
+            egress_bytes_per_second: 0,
+        }
+    }
+
     fn deleted(seq: u64, at_ms: u64) -> StreamEvent {
         let reason = "spam".to_owned();
         StreamEvent::Deleted { id: comment(seq).comment_id, reason, at_ms }
@@ -448,6 +474,7 @@ mod tests {
     async fn record(path: &Path, sent: Vec<StreamEvent>) -> u64 {
         let writer = RecordingWriter::create(path).unwrap();
         let mut recorder = Recorder::new(writer, "stream 7".to_owned(), false);
+        recorder.rules = Some(rules());
         let (events, received) = mpsc::channel(16);
         let publish = async {
             for event in sent {
@@ -494,6 +521,7 @@ mod tests {
                     RecordedEvent::Header(header) => {
                         assert_eq!(header.started_at_ms, Some(start));
                         assert_eq!(header.source, "stream 7");
+                        assert_eq!(header.rules, Some(rules()));
                     }
                     RecordedEvent::Throttle(throttle) => {
                         assert_eq!((throttle.sample_rate, throttle.fixed), (quarter, true));

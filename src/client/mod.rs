@@ -17,4 +17,4 @@ pub mod viewer;
 
 pub use crate::net::Trust;
 pub use endpoint::Endpoint;
-pub use token_source::TokenSource;
+pub use token_source::{TokenSource, TokenSourceError};

@@ -54,4 +54,4 @@ pub use threshold::Threshold;
 pub(crate) use clock::RunClock;
 pub(crate) use progress::show_while;
 pub(crate) use sender::{OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, Sender};
-pub(crate) use submissions::Submissions;
+pub(crate) use submissions::{AckListener, Submissions};

@@ -207,6 +207,7 @@ impl Sender {
                         let intended = comment.intended;
                         let at = Instant::now();
                         self.submissions.record_ack(SubmissionAck {
+                            number,
                             comment_id,
                             seq,
                             intended,
@@ -216,7 +217,7 @@ impl Sender {
                 }
                 Ok(SenderAnswer::Rejected { number, code }) => {
                     if self.in_flight.remove(number).is_some() {
-                        self.submissions.count_rejection(code);
+                        self.submissions.record_rejection(number, code);
                     }
                 }
                 Ok(SenderAnswer::ReactionRefused) => self.submissions.count_refused_reaction(),

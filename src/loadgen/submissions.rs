@@ -1,5 +1,6 @@
 //! The fates of the comments and reactions that a run sent.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hdrhistogram::Histogram;
@@ -13,9 +14,19 @@ use super::histogram::latency_histogram;
 use super::ledger::AckedComment;
 use crate::protocol::{CommentId, ErrorCode, Seq};
 
+/// Told the answer to each comment.
+pub(crate) trait AckListener: std::fmt::Debug + Send + Sync {
+    /// The comment of this number is durable.
+    fn acked(&self, number: u64, comment_id: CommentId);
+    /// The comment of this number is not accepted.
+    fn rejected(&self, number: u64);
+}
+
 /// The server's ack of a comment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SubmissionAck {
+    /// The comment's number in the run.
+    pub number: u64,
     pub comment_id: CommentId,
     pub seq: Seq,
     /// When the comment was due.
@@ -28,6 +39,7 @@ pub(crate) struct SubmissionAck {
 pub(crate) struct Submissions {
     clock: RunClock,
     has_viewers: bool,
+    listener: Option<Arc<dyn AckListener>>,
     /// Acks not taken yet. At most as many as the run has comments.
     pending_acks: Mutex<Vec<AckedComment>>,
     acked: Notify,
@@ -69,6 +81,7 @@ impl Submissions {
         Self {
             clock,
             has_viewers: true,
+            listener: None,
             pending_acks: Mutex::default(),
             acked: Notify::new(),
             published: AtomicU64::new(0),
@@ -82,6 +95,11 @@ impl Submissions {
     /// Returns submissions of a run without viewers, which keep no acks to forward.
     pub(crate) fn without_viewers(clock: RunClock) -> Self {
         Self { has_viewers: false, ..Self::new(clock) }
+    }
+
+    /// Returns submissions that tell a listener each answer.
+    pub(crate) fn with_listener(self, listener: Arc<dyn AckListener>) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Returns the acks since the last call.
@@ -141,8 +159,11 @@ impl Submissions {
         self.reactions_refused.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn count_rejection(&self, code: ErrorCode) {
+    pub(crate) fn record_rejection(&self, number: u64, code: ErrorCode) {
         count(&mut self.answers.lock().rejected, code.as_str());
+        if let Some(listener) = &self.listener {
+            listener.rejected(number);
+        }
     }
 
     /// Counts the end of a sender's connection, by its reason.
@@ -158,6 +179,9 @@ impl Submissions {
             answers.acked += 1;
             answers.last_ack = answers.last_ack.max(at);
             answers.ack_latency.saturating_record(at.saturating_sub(intended_at));
+        }
+        if let Some(listener) = &self.listener {
+            listener.acked(ack.number, ack.comment_id);
         }
         if self.has_viewers {
             let comment = AckedComment { seq: ack.seq, comment_id: ack.comment_id, intended_at };

@@ -31,7 +31,7 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
     let connect_us = model.costs.value(CostName::ConnectUs);
     let others = (carrying + inputs.spare).saturating_sub(1).max(1);
     let idle_cores = others as f64 * inputs.machine.cores as f64 * (1.0 - inputs.fill);
-    vec![
+    let mut figures = vec![
         figure(
             "edges",
             (carrying + inputs.spare) as f64,
@@ -42,7 +42,7 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
         figure(
             "processor",
             usage.processor,
-            "cores an edge",
+            "cores per edge",
             format!(
                 "{per_edge} × {} + {}",
                 viewer_time(model, &usage),
@@ -53,7 +53,7 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
         figure(
             "uplink",
             usage.uplink_bits,
-            "bit/s an edge",
+            "bit/s per edge",
             format!("{per_edge} × {}", viewer_traffic(model, &usage)),
             full(Resource::Uplink),
         ),
@@ -67,14 +67,14 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
         figure(
             "memory",
             usage.memory_bytes,
-            "B an edge",
+            "B per edge",
             format!("{} + {per_edge} × {}", daemon_memory(model), viewer_memory(model)),
             full(Resource::Memory),
         ),
         figure(
             "files",
             usage.files.ceil(),
-            "an edge",
+            "per edge",
             format!("{per_edge} + {} for everything else", number(OTHER_FILES)),
             full(Resource::Files),
         ),
@@ -89,7 +89,10 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
             ),
             None,
         ),
-        figure(
+    ];
+    // Edges without unused processor time have none for viewers that return.
+    if inputs.fill < 1.0 {
+        figures.push(figure(
             "return",
             usage.viewers * connect_us / 1e6 / idle_cores,
             "s",
@@ -101,8 +104,9 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
                 percent(1.0 - inputs.fill)
             ),
             None,
-        ),
-    ]
+        ));
+    }
+    figures
 }
 
 /// Returns the formula of the number of edges: the demand for the resource that decides, divided by
@@ -235,7 +239,7 @@ pub(super) fn notes(model: &EdgeModel<'_>, carrying: u64) -> Vec<String> {
     let most = model.costs.viewers_per_core(CostName::CrowdedWriteUs);
     if usage.viewers / cores > most {
         notes.push(format!(
-            "{} viewers a core are more than the {} that were measured; a write may cost more",
+            "{} viewers per core are more than the {} that were measured; a write may cost more",
             number(usage.viewers / cores),
             number(most)
         ));

@@ -6,6 +6,7 @@
 //! same for the same input; more viewers or comments never need less; what is planned fits the
 //! limits of one node. `docs/capacity.md` does an example by hand.
 
+pub mod check;
 pub mod costs;
 mod edge;
 mod figures;

@@ -195,7 +195,7 @@ fn log(model: &EdgeModel<'_>) -> [PlanFigure; 2] {
         PlanFigure {
             name: "log_disk",
             value: bytes_per_second * 3600.0,
-            unit: "B an hour",
+            unit: "B per hour",
             formula: format!("{product} × 3600 s = {}", with_unit(bytes_per_second * 3600.0, "B")),
             first_full: None,
         },

@@ -140,6 +140,14 @@ fn contradictions_say_what_would_be_right() {
 }
 
 #[test]
+fn every_figure_of_a_full_machine_is_a_number() {
+    let full = EventInputs { fill: 1.0, ..EventInputs::new(5_000_000, 10_000.0, 20.0) };
+    let plan = planned(&full);
+    assert!(plan.figures.iter().all(|figure| figure.value.is_finite()), "{plan:?}");
+    assert!(plan.figure("return").is_none(), "nothing is unused");
+}
+
+#[test]
 fn the_resource_that_is_short_decides() {
     let first = |inputs: &EventInputs| {
         let plan = planned(inputs);

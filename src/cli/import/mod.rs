@@ -176,6 +176,7 @@ fn write(
                 version: RECORDING_VERSION,
                 source: source.to_owned(),
                 started_at_ms,
+                rules: None,
             }))?;
         }
         let start_us = *start_us.get_or_insert(at_us);

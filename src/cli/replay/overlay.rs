@@ -1,17 +1,20 @@
-//! Several recordings as one sequence of comments, each from its own start.
+//! Several recordings as one sequence of events, each recording from its own start.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ahash::AHashMap;
 use sha1::{Digest as _, Sha1};
 
 use crate::loadgen::recording::{
-    RecordedComment, RecordedEvent, RecordedSender, RecordedThrottle, RecordingError,
-    RecordingReader,
+    RecordedComment, RecordedDeletion, RecordedEvent, RecordedSender, RecordedThrottle,
+    RecordingError, RecordingReader,
 };
 use crate::protocol::UserId;
+use crate::protocol::admin::RulesInForce;
+use crate::protocol::throttle::SampleRate;
 
 /// The part of the recordings that is played, and what varies between runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +29,44 @@ pub(crate) struct Selection {
     pub(crate) seed: u64,
 }
 
+/// What is played besides comments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    pub(crate) deletions: bool,
+    pub(crate) throttle: bool,
+}
+
+/// The id of a comment in one of the recordings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RecordedId {
+    pub(crate) file: usize,
+    pub(crate) id: Arc<str>,
+}
+
+/// An event of the sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum PlayedEvent {
+    Comment(PlayedComment),
+    Deletion(PlayedDeletion),
+    /// The share that an operator fixed from now on; `None` leaves it to the throttle.
+    Throttle(Option<SampleRate>),
+}
+
 /// A comment and its place in the sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PlayedComment {
     pub(crate) at_ms: u64,
     pub(crate) user: UserId,
+    /// Present if a deletion may name the comment.
+    pub(crate) recorded_id: Option<RecordedId>,
     pub(crate) comment: RecordedComment,
+}
+
+/// A deletion of a comment that was read before.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlayedDeletion {
+    pub(crate) recorded_id: RecordedId,
+    pub(crate) reason: Option<String>,
 }
 
 /// What a selection contains.
@@ -40,12 +75,15 @@ pub(crate) struct Overview {
     /// The latest name of each user.
     pub(crate) users: AHashMap<UserId, std::sync::Arc<str>>,
     pub(crate) comments: u64,
-    /// Time of the last comment.
+    pub(crate) deletions: u64,
+    /// Time of the last comment or deletion.
     pub(crate) last_ms: u64,
     /// Changes of the throttle, if there is one recording.
     pub(crate) throttle: Vec<RecordedThrottle>,
-    /// What is missing of files.
-    pub(crate) torn: Vec<String>,
+    /// The rules of the daemon that was recorded, of the first recording that has them.
+    pub(crate) rules: Option<RulesInForce>,
+    /// Sentences about what is missing of files, and about files that contradict each other.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Overview {
@@ -70,8 +108,17 @@ impl Overview {
                         let user = user_id(&comment.sender(), number, selection.seed);
                         overview.users.insert(user, comment.user);
                     }
+                    RecordedEvent::Deletion(_) if ts_ms >= selection.from_ms => {
+                        overview.deletions += 1;
+                        overview.last_ms = overview.last_ms.max(ts_ms);
+                    }
                     RecordedEvent::Throttle(throttle) if selection.files.len() == 1 => {
                         overview.throttle.push(throttle);
+                    }
+                    RecordedEvent::Header(header) => {
+                        if let Some(rules) = header.rules {
+                            overview.add_rules(rules, path);
+                        }
                     }
                     _ => {}
                 }
@@ -81,145 +128,304 @@ impl Overview {
                 return Err(RecordingError::Empty { path: path.clone(), reason: torn });
             }
             overview.comments += comments;
-            overview.torn.extend(torn.map(|torn| format!("{}: {torn}", path.display())));
+            overview.warnings.extend(torn.map(|torn| format!("{}: {torn}", path.display())));
         }
         overview.last_ms += selection.jitter_ms;
         Ok(overview)
     }
+
+    /// Keeps the rules of the first recording that has some.
+    fn add_rules(&mut self, rules: RulesInForce, path: &std::path::Path) {
+        match &self.rules {
+            None => self.rules = Some(rules),
+            Some(first) if *first != rules => self.warnings.push(format!(
+                "{} was recorded under other rules than the recordings before it; theirs are used",
+                path.display()
+            )),
+            Some(_) => {}
+        }
+    }
+
+    /// Returns how often an operator fixed a share.
+    pub(crate) fn fixed_shares(&self) -> u64 {
+        self.throttle.iter().filter(|change| change.fixed).count() as u64
+    }
 }
 
-/// Reads the comments of a selection in order of their times. Those of one user stay in order.
+/// Reads the events of a selection in order of their times. Those of one user stay in order.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     selection: Selection,
+    plays_deletions: bool,
     tracks: Vec<Track>,
-    /// Comments that were read, up to one jitter ahead.
-    ready: BinaryHeap<Reverse<QueuedComment>>,
-    /// Comments read so far, which orders those of one time.
+    /// Events that were read, up to one jitter ahead.
+    ready: BinaryHeap<Reverse<QueuedEvent>>,
+    /// Events read so far, which orders those of one time.
     read: u64,
+    throttle: ThrottleTrack,
 }
 
 #[derive(Debug)]
 struct Track {
     reader: RecordingReader,
-    /// The comment that was read but not queued.
-    next: Option<RecordedComment>,
+    /// The event that was read but not queued.
+    next: Option<TrackEvent>,
 }
 
 #[derive(Debug)]
-struct QueuedComment {
-    number: u64,
-    played: PlayedComment,
+enum TrackEvent {
+    Comment(RecordedComment),
+    Deletion(RecordedDeletion),
 }
 
-impl QueuedComment {
-    fn key(&self) -> (u64, u64) {
-        (self.played.at_ms, self.number)
+impl TrackEvent {
+    fn ts_ms(&self) -> u64 {
+        match self {
+            Self::Comment(comment) => comment.ts_ms,
+            Self::Deletion(deletion) => deletion.ts_ms,
+        }
     }
 }
 
-impl PartialEq for QueuedComment {
+#[derive(Debug)]
+struct QueuedEvent {
+    at_ms: u64,
+    number: u64,
+    event: PlayedEvent,
+}
+
+impl QueuedEvent {
+    fn key(&self) -> (u64, u64) {
+        (self.at_ms, self.number)
+    }
+}
+
+impl PartialEq for QueuedEvent {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for QueuedComment {}
+impl Eq for QueuedEvent {}
 
-impl PartialOrd for QueuedComment {
+impl PartialOrd for QueuedEvent {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for QueuedComment {
+impl Ord for QueuedEvent {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
+/// The shares that an operator fixed, and the times at which the throttle took over again.
+#[derive(Debug, Default)]
+struct ThrottleTrack {
+    changes: Vec<(u64, Option<SampleRate>)>,
+    /// The index of the change that comes next.
+    next: usize,
+    /// The setting that holds at the position of the last seek, with that position.
+    current: Option<(u64, Option<SampleRate>)>,
+}
+
+impl ThrottleTrack {
+    fn new(recorded: &[RecordedThrottle]) -> Self {
+        if !recorded.iter().any(|change| change.fixed) {
+            return Self::default();
+        }
+        let setting =
+            |change: &RecordedThrottle| (change.ts_ms, change.fixed.then_some(change.sample_rate));
+        let mut changes = vec![(0, None)];
+        changes.extend(recorded.iter().map(setting));
+        // Each further change of the throttle by itself is the daemon's own decision.
+        changes.dedup_by_key(|(_, setting)| *setting);
+        Self { changes, next: 0, current: None }
+    }
+
+    fn seek(&mut self, ts_ms: u64) {
+        if self.changes.is_empty() {
+            return;
+        }
+        self.next = self.changes.partition_point(|(at_ms, _)| *at_ms <= ts_ms);
+        let before = self.next.checked_sub(1).map(|index| self.changes[index]);
+        self.current = Some((ts_ms, before.and_then(|(_, setting)| setting)));
+    }
+
+    fn peek_ms(&self) -> Option<u64> {
+        let next = || self.changes.get(self.next).copied();
+        self.current.or_else(next).map(|(at_ms, _)| at_ms)
+    }
+
+    fn next(&mut self) -> Option<Option<SampleRate>> {
+        if let Some((_, setting)) = self.current.take() {
+            return Some(setting);
+        }
+        let (_, setting) = self.changes.get(self.next).copied()?;
+        self.next += 1;
+        Some(setting)
+    }
+}
+
 impl Overlay {
+    /// Opens the recordings for their comments.
+    ///
     /// # Errors
     /// A file cannot be opened or read.
     pub(crate) fn open(selection: Selection) -> Result<Self, RecordingError> {
+        Self::open_with(selection, Extras::default(), &[])
+    }
+
+    /// Opens the recordings for their comments and `extras`. `throttle` has the recorded changes of
+    /// the throttle.
+    ///
+    /// # Errors
+    /// A file cannot be opened or read.
+    pub(crate) fn open_with(
+        selection: Selection,
+        extras: Extras,
+        throttle: &[RecordedThrottle],
+    ) -> Result<Self, RecordingError> {
         let mut tracks = Vec::with_capacity(selection.files.len());
         for path in &selection.files {
             tracks.push(Track { reader: RecordingReader::open(path)?, next: None });
         }
         let from_ms = selection.from_ms;
-        let mut overlay = Self { selection, tracks, ready: BinaryHeap::new(), read: 0 };
+        let throttle = ThrottleTrack::new(if extras.throttle { throttle } else { &[] });
+        let mut overlay = Self {
+            selection,
+            plays_deletions: extras.deletions,
+            tracks,
+            ready: BinaryHeap::new(),
+            read: 0,
+            throttle,
+        };
         overlay.seek(from_ms)?;
         Ok(overlay)
     }
 
-    /// Continues with the comments recorded at or after a time.
+    /// Continues with the events recorded at or after a time. A share that was fixed before it
+    /// comes first.
     ///
     /// # Errors
     /// A file cannot be read.
     pub(crate) fn seek(&mut self, ts_ms: u64) -> Result<(), RecordingError> {
         let ts_ms = ts_ms.max(self.selection.from_ms);
         self.ready.clear();
+        self.throttle.seek(ts_ms);
         for track in &mut self.tracks {
             track.reader.seek(ts_ms)?;
-            track.advance(self.selection.to_ms)?;
+            track.advance(self.selection.to_ms, self.plays_deletions)?;
         }
         Ok(())
     }
 
-    /// Returns the next comment and leaves it there; `None` at the end.
+    /// Returns the time of the next event and leaves it there; `None` at the end.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn peek(&mut self) -> Result<Option<&PlayedComment>, RecordingError> {
+    pub(crate) fn peek_ms(&mut self) -> Result<Option<u64>, RecordingError> {
+        let first_ms = self.first_ready_ms()?;
+        Ok(match (first_ms, self.throttle.peek_ms()) {
+            (Some(first_ms), Some(change_ms)) => Some(first_ms.min(change_ms)),
+            // Without a comment after it, nobody would notice a change.
+            (first_ms, _) => first_ms,
+        })
+    }
+
+    /// Returns the next event; `None` at the end.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn next(&mut self) -> Result<Option<PlayedEvent>, RecordingError> {
+        let Some(first_ms) = self.first_ready_ms()? else { return Ok(None) };
+        if self.throttle.peek_ms().is_some_and(|change_ms| change_ms <= first_ms) {
+            return Ok(self.throttle.next().map(PlayedEvent::Throttle));
+        }
+        Ok(self.ready.pop().map(|Reverse(first)| first.event))
+    }
+
+    /// Returns the next comment, past everything else; `None` at the end.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn next_comment(&mut self) -> Result<Option<PlayedComment>, RecordingError> {
+        while let Some(event) = self.next()? {
+            if let PlayedEvent::Comment(comment) = event {
+                return Ok(Some(comment));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads on until the first event of all is queued, and returns its time.
+    fn first_ready_ms(&mut self) -> Result<Option<u64>, RecordingError> {
         while let Some(track) = self.earliest_track() {
-            let next_ms = self.tracks[track].next.as_ref().map_or(u64::MAX, |next| next.ts_ms);
-            if self.ready.peek().is_some_and(|Reverse(first)| first.played.at_ms <= next_ms) {
+            let next_ms = self.tracks[track].next.as_ref().map_or(u64::MAX, TrackEvent::ts_ms);
+            if self.ready.peek().is_some_and(|Reverse(first)| first.at_ms <= next_ms) {
                 break;
             }
             self.queue(track)?;
         }
-        Ok(self.ready.peek().map(|Reverse(first)| &first.played))
+        Ok(self.ready.peek().map(|Reverse(first)| first.at_ms))
     }
 
-    /// # Errors
-    /// A file cannot be read.
-    pub(crate) fn next(&mut self) -> Result<Option<PlayedComment>, RecordingError> {
-        self.peek()?;
-        Ok(self.ready.pop().map(|Reverse(first)| first.played))
-    }
-
-    /// Returns the track whose next comment is the earliest; `None` if all are at their ends.
+    /// Returns the track whose next event is the earliest; `None` if all are at their ends.
     fn earliest_track(&self) -> Option<usize> {
         let times = self.tracks.iter().enumerate();
-        let times = times.filter_map(|(number, track)| Some((track.next.as_ref()?.ts_ms, number)));
+        let times =
+            times.filter_map(|(number, track)| Some((track.next.as_ref()?.ts_ms(), number)));
         times.min().map(|(_, number)| number)
     }
 
-    fn queue(&mut self, number: usize) -> Result<(), RecordingError> {
-        let track = &mut self.tracks[number];
-        let Some(comment) = track.next.take() else { return Ok(()) };
-        track.advance(self.selection.to_ms)?;
-        let user = user_id(&comment.sender(), number, self.selection.seed);
-        let at_ms = comment.ts_ms + jitter(user, self.selection.seed, self.selection.jitter_ms);
+    fn queue(&mut self, file: usize) -> Result<(), RecordingError> {
+        let track = &mut self.tracks[file];
+        let Some(next) = track.next.take() else { return Ok(()) };
+        track.advance(self.selection.to_ms, self.plays_deletions)?;
+        let Selection { seed, jitter_ms, .. } = self.selection;
         self.read += 1;
-        let played = PlayedComment { at_ms, user, comment };
-        self.ready.push(Reverse(QueuedComment { number: self.read, played }));
+        let queued = match next {
+            TrackEvent::Comment(comment) => {
+                let user = user_id(&comment.sender(), file, seed);
+                let at_ms = comment.ts_ms + jitter(user, seed, jitter_ms);
+                let id = comment.id.clone().filter(|_| self.plays_deletions);
+                let recorded_id = id.map(|id| RecordedId { file, id });
+                let played = PlayedComment { at_ms, user, recorded_id, comment };
+                QueuedEvent { at_ms, number: self.read, event: PlayedEvent::Comment(played) }
+            }
+            TrackEvent::Deletion(RecordedDeletion { ts_ms, id, reason }) => {
+                let recorded_id = RecordedId { file, id };
+                QueuedEvent {
+                    // A deletion does not name the user. The longest delay keeps it behind its
+                    // comment.
+                    at_ms: ts_ms + jitter_ms,
+                    number: self.read,
+                    event: PlayedEvent::Deletion(PlayedDeletion { recorded_id, reason }),
+                }
+            }
+        };
+        self.ready.push(Reverse(queued));
         Ok(())
     }
 }
 
 impl Track {
-    /// Reads up to the next comment before `to_ms`.
-    fn advance(&mut self, to_ms: u64) -> Result<(), RecordingError> {
+    /// Reads up to the next event before `to_ms`.
+    fn advance(&mut self, to_ms: u64, deletions: bool) -> Result<(), RecordingError> {
         self.next = None;
         while let Some(event) = self.reader.next_event()? {
             if event.ts_ms().is_some_and(|ts_ms| ts_ms >= to_ms) {
                 break;
             }
-            if let RecordedEvent::Comment(comment) = event {
-                self.next = Some(comment);
-                break;
+            match event {
+                RecordedEvent::Comment(comment) => self.next = Some(TrackEvent::Comment(comment)),
+                RecordedEvent::Deletion(deletion) if deletions => {
+                    self.next = Some(TrackEvent::Deletion(deletion));
+                }
+                _ => continue,
             }
+            break;
         }
         Ok(())
     }
@@ -291,7 +497,7 @@ pub(crate) mod tests {
 
     fn played(selection: &Selection) -> Vec<PlayedComment> {
         let mut overlay = Overlay::open(selection.clone()).unwrap();
-        std::iter::from_fn(|| overlay.next().unwrap()).collect()
+        std::iter::from_fn(|| overlay.next_comment().unwrap()).collect()
     }
 
     #[test]
@@ -364,11 +570,60 @@ pub(crate) mod tests {
         let mut overlay = Overlay::open(all_of(vec![a, b])).unwrap();
         for ts_ms in [4_000, 1_000, 4_900, 0] {
             overlay.seek(ts_ms).unwrap();
-            assert_eq!(overlay.peek().unwrap().unwrap().at_ms, ts_ms);
-            assert_eq!(overlay.next().unwrap().unwrap().at_ms, ts_ms);
-            assert_eq!(overlay.next().unwrap().unwrap().at_ms, ts_ms, "of the other file");
+            assert_eq!(overlay.peek_ms().unwrap(), Some(ts_ms));
+            assert_eq!(overlay.next_comment().unwrap().unwrap().at_ms, ts_ms);
+            assert_eq!(overlay.next_comment().unwrap().unwrap().at_ms, ts_ms, "of the other file");
         }
         overlay.seek(5_000).unwrap();
         assert_eq!(overlay.next().unwrap(), None);
+    }
+
+    /// Describes events: `c0` and `d0` are the comment with id 0 and its deletion, `25%` a share.
+    fn shown(overlay: &mut Overlay) -> Vec<String> {
+        let next = || overlay.next().unwrap();
+        std::iter::from_fn(next)
+            .map(|event| match event {
+                PlayedEvent::Comment(comment) => {
+                    format!("c{}", comment.recorded_id.map_or("-".into(), |id| id.id))
+                }
+                PlayedEvent::Deletion(deletion) => format!("d{}", deletion.recorded_id.id),
+                PlayedEvent::Throttle(None) => "auto".to_owned(),
+                PlayedEvent::Throttle(Some(rate)) => format!("{}%", rate.share() * 100.0),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn deletions_and_fixed_shares_have_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lcr");
+        let lines = [
+            r#"{"ts_ms":0,"id":"0","user":"ann","text":"hi"}"#,
+            r#"{"ts_ms":100,"throttle":0.5}"#,
+            r#"{"ts_ms":200,"throttle":0.25,"fixed":true}"#,
+            r#"{"ts_ms":300,"id":"1","user":"ben","text":"hi"}"#,
+            r#"{"ts_ms":400,"deleted":"0","reason":"spam"}"#,
+            r#"{"ts_ms":500,"throttle":0.5}"#,
+            r#"{"ts_ms":600,"throttle":0.1}"#,
+            r#"{"ts_ms":700,"user":"ann","text":"bye"}"#,
+            r#"{"ts_ms":800,"deleted":"1"}"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let selection = all_of(vec![path]);
+        let overview = Overview::read(&selection).unwrap();
+        assert_eq!((overview.comments, overview.deletions, overview.fixed_shares()), (3, 2, 1));
+        assert_eq!(overview.last_ms, 800);
+        let open =
+            |extras| Overlay::open_with(selection.clone(), extras, &overview.throttle).unwrap();
+        assert_eq!(shown(&mut open(Extras::default())), ["c-", "c-", "c-"]);
+        let mut all = open(Extras { deletions: true, throttle: true });
+        assert_eq!(shown(&mut all), ["auto", "c0", "25%", "c1", "d0", "auto", "c-", "d1"]);
+        all.seek(350).unwrap();
+        assert_eq!(shown(&mut all), ["25%", "d0", "auto", "c-", "d1"], "as it was at that time");
+        let jitter = Selection { jitter_ms: 50, ..selection.clone() };
+        let late = Extras { deletions: true, throttle: false };
+        let late = shown(&mut Overlay::open_with(jitter, late, &[]).unwrap());
+        let place = |wanted: &str| late.iter().position(|event| event == wanted).unwrap();
+        assert!(place("c0") < place("d0") && place("c1") < place("d1"), "{late:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The loop of a replay: waits for the next comment's time, and does what keys ask.
+//! The loop of a replay: waits for the next event's time, and does what keys ask.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::overlay::{Overlay, PlayedComment};
+use super::overlay::{Overlay, PlayedEvent};
 use super::pace::{Pace, show_position};
 use crate::loadgen::recording::RecordingError;
 
@@ -51,7 +51,7 @@ impl Playing {
 /// A replay that can be steered.
 pub(super) struct Player<'a> {
     pub(super) overlay: Overlay,
-    /// `None` plays comments as fast as they are taken.
+    /// `None` plays events as fast as they are taken.
     pub(super) pace: Option<Pace>,
     pub(super) controls: mpsc::Receiver<Control>,
     pub(super) stop: &'a CancellationToken,
@@ -60,32 +60,32 @@ pub(super) struct Player<'a> {
 
 /// The reason for which a wait ended.
 enum Woken {
-    /// The comment is due, or was due at this time.
+    /// The event is due, or was due at this time.
     Due(Instant),
     Control(Control),
     Stopped,
 }
 
 impl Player<'_> {
-    /// Calls `dispatch` with each comment at its time, and with that time as an instant. Ends with
+    /// Calls `dispatch` with each event at its time, and with that time as an instant. Ends with
     /// the recordings or when stopped.
     ///
     /// # Errors
     /// A recording cannot be read.
     pub(super) async fn run(
         mut self,
-        mut dispatch: impl AsyncFnMut(PlayedComment, Instant),
+        mut dispatch: impl AsyncFnMut(PlayedEvent, Instant),
     ) -> Result<(), RecordingError> {
         loop {
-            let Some(at_ms) = self.overlay.peek()?.map(|next| next.at_ms) else { return Ok(()) };
+            let Some(at_ms) = self.overlay.peek_ms()? else { return Ok(()) };
             self.show();
             match self.wait(at_ms).await {
                 Woken::Due(due) => {
                     if self.pace.is_none() {
                         self.playing.position_ms.store(at_ms, Relaxed);
                     }
-                    if let Some(comment) = self.overlay.next()? {
-                        dispatch(comment, due).await;
+                    if let Some(event) = self.overlay.next()? {
+                        dispatch(event, due).await;
                     }
                 }
                 Woken::Control(control) => self.apply(control)?,
@@ -174,8 +174,9 @@ mod tests {
         let pace = Some(Pace::new(times, 0, start));
         let player = Player { overlay, pace, controls, stop: &stop, playing: &playing };
         let mut seen = Vec::new();
-        let played = player.run(async |comment, due| {
+        let played = player.run(async |event, due| {
             assert_eq!(due, Instant::now());
+            let PlayedEvent::Comment(comment) = event else { panic!("only comments: {event:?}") };
             seen.push((comment.comment.ts_ms, start.elapsed().as_millis() as u64));
         });
         let steer = async {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::GRACE;
+use super::operator::ReplayedIds;
 use super::overlay::PlayedComment;
 use crate::cli::output::note;
 use crate::client::viewer::ViewerOptions;
@@ -65,6 +66,8 @@ pub(super) struct ReplayUsers {
     failures: Arc<ConnectFailures>,
     /// Comments that were given up while acks were waited for.
     given_up: u64,
+    /// Told which comments are replayed, if deletions are played back.
+    ids: Option<Arc<ReplayedIds>>,
 }
 
 struct ConnectedUser {
@@ -105,7 +108,15 @@ impl ReplayUsers {
             tasks: JoinSet::new(),
             failures: Arc::default(),
             given_up: 0,
+            ids: None,
         }
+    }
+
+    /// Tells `ids` the answers to all comments, from the first one on.
+    pub(super) fn remember_in(&mut self, ids: Arc<ReplayedIds>) {
+        let submissions = Submissions::without_viewers(RunClock::start());
+        self.submissions = Arc::new(submissions.with_listener(ids.clone()));
+        self.ids = Some(ids);
     }
 
     /// Returns the number of comments without an answer, apart from those given up.
@@ -133,8 +144,11 @@ impl ReplayUsers {
 
     /// Queues a comment for its user, which is connected first if necessary.
     pub(super) async fn send(&mut self, played: PlayedComment, due: Instant) {
-        let PlayedComment { user, comment: recorded, .. } = played;
+        let PlayedComment { user, comment: recorded, recorded_id, .. } = played;
         let number = self.comments;
+        if let (Some(ids), Some(recorded_id)) = (&self.ids, recorded_id) {
+            ids.remember(number, recorded_id);
+        }
         let comment = OutgoingComment { number, intended: due, text: recorded.text };
         let mut comment = OutgoingMessage::Comment(comment);
         self.comments += 1;

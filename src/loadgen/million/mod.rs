@@ -13,6 +13,7 @@
 //! | `loadgen.json` | the report of `lc loadgen` |
 //! | `ban.json` | the answer to `lc ban` |
 
+mod checks;
 mod costs;
 mod markdown;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 
 use super::report::Report;
+use crate::plan::check::MeasuredRun;
 use crate::plan::costs::{Cost, CostName};
 
 /// Everything that a run of `scripts/million` measured.
@@ -139,6 +141,14 @@ impl MillionRun {
     /// A figure is missing.
     pub fn costs(&self) -> anyhow::Result<Vec<(CostName, Cost)>> {
         costs::of(self)
+    }
+
+    /// Returns the loads of the run, for a comparison with their plans.
+    ///
+    /// # Errors
+    /// A figure is missing.
+    pub fn checks(&self) -> anyhow::Result<Vec<MeasuredRun>> {
+        checks::of(self)
     }
 
     fn text(&self, name: &str) -> anyhow::Result<&str> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::MillionRun;
+use crate::plan::check::check;
 use crate::plan::costs::Costs;
 
 fn fixture() -> PathBuf {
@@ -63,4 +64,14 @@ fn the_costs_of_the_run_are_those_of_plans() {
         assert_eq!((cost.value, cost.at), (planned.value, planned.at), "{name:?}");
         assert_eq!((&cost.machine, &cost.measured), (&planned.machine, &planned.measured));
     }
+}
+
+#[test]
+fn the_plans_of_the_run_agree_with_it() {
+    let costs = Costs::built_in().unwrap();
+    let runs = MillionRun::read(&fixture()).unwrap().checks().unwrap();
+    assert_eq!(runs.len(), 2);
+    let figures: Vec<_> = runs.iter().flat_map(|run| check(run, &costs)).collect();
+    assert_eq!(figures.len(), 2);
+    assert!(figures.iter().all(|figure| figure.agrees), "{figures:#?}");
 }

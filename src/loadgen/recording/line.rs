@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::UserId;
+use crate::protocol::admin::RulesInForce;
 use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::json;
 use crate::protocol::printable::printable_json;
@@ -23,7 +24,7 @@ pub enum RecordedEvent {
 }
 
 /// The first line. Recordings of earlier versions do not have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RecordingHeader {
     /// The version of the format.
     #[serde(rename = "recording")]
@@ -34,6 +35,9 @@ pub struct RecordingHeader {
     /// The time at which `ts_ms` is 0, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at_ms: Option<u64>,
+    /// The rules by which the recorded daemon decided what viewers saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesInForce>,
 }
 
 /// A comment.
@@ -109,6 +113,7 @@ struct Fields {
     #[serde(default)]
     source: String,
     started_at_ms: Option<u64>,
+    rules: Option<RulesInForce>,
     ts_ms: Option<u64>,
     id: Option<Arc<str>>,
     user: Option<Arc<str>>,
@@ -143,9 +148,14 @@ impl RecordedEvent {
                      {RECORDING_VERSION}"
                 ));
             }
-            let Fields { source, started_at_ms, .. } = fields;
+            let Fields { source, started_at_ms, rules, .. } = fields;
             let started_at_ms = started_at_ms.map(safe);
-            return Ok(Self::Header(RecordingHeader { version, source, started_at_ms }));
+            let rules = rules.map(|rules| RulesInForce {
+                step_down_after_ms: safe(rules.step_down_after_ms),
+                egress_bytes_per_second: safe(rules.egress_bytes_per_second),
+                ..rules
+            });
+            return Ok(Self::Header(RecordingHeader { version, source, started_at_ms, rules }));
         }
         let ts_ms = safe(fields.ts_ms.ok_or_else(|| missing("ts_ms"))?);
         if let Some(id) = fields.deleted {
@@ -211,6 +221,10 @@ mod tests {
     fn each_kind_of_line_is_read() {
         for line in [
             r#"{"recording":1,"source":"stream 7","started_at_ms":1700000000000}"#,
+            concat!(
+                r#"{"recording":1,"rules":{"throttle":[{"from_per_second":0.0,"sample_rate":1.0}],"#,
+                r#""hysteresis":0.8,"step_down_after_ms":5000,"egress_bytes_per_second":0}}"#
+            ),
             r#"{"ts_ms":0,"user":"ann","text":"hi"}"#,
             r#"{"ts_ms":5,"id":"c1","user":"ann","user_id":"42","text":"x","mod":"ban","mod_s":3}"#,
             r#"{"ts_ms":5,"user":"ann","user_key":"youtube:UCx","text":"hi"}"#,

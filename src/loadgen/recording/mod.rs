@@ -44,8 +44,8 @@ pub enum RecordingError {
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path}, line {line}: {problem}; expected {{\"ts_ms\":0,\"user\":\"ann\",\"text\":\"hi\"}}",
-        path = path.display()
+        "{path}, line {line}: {problem}; expected {{\"ts_ms\":0,\"user\":\"ann\",\"text\":\"hi\"}}{}",
+        import_hint(*.line), path = path.display()
     )]
     Line { path: PathBuf, line: usize, problem: String },
     #[error("{path} has no comments{}", reason_text(.reason.as_deref()), path = path.display())]
@@ -53,7 +53,14 @@ pub enum RecordingError {
 }
 
 fn reason_text(reason: Option<&str>) -> String {
-    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+    // An export of another program may be one line without its end.
+    reason.map(|reason| format!(": {reason}{}", import_hint(1))).unwrap_or_default()
+}
+
+/// Returns the end of the message about a wrong line. A file that is wrong from the start may be an
+/// export of another program.
+fn import_hint(line: usize) -> &'static str {
+    if line == 1 { "; lc import makes a recording of another program's export" } else { "" }
 }
 
 /// Reads the comments of a recording into memory. One that was deleted has `mod` set.

@@ -161,7 +161,8 @@ fn deletion(ts_ms: u64, id: &str) -> RecordedEvent {
 
 /// Returns a recording of several frames: one comment per second, each of 500 bytes.
 fn long_recording(comments: u64) -> Vec<RecordedEvent> {
-    let header = RecordingHeader { version: 1, source: "test".into(), started_at_ms: Some(5) };
+    let header =
+        RecordingHeader { version: 1, source: "test".into(), started_at_ms: Some(5), rules: None };
     let mut events = vec![RecordedEvent::Header(header), throttle(0, 0.5)];
     for n in 0..comments {
         let id = format!("c{n}");

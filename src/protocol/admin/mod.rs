@@ -18,6 +18,7 @@ mod rates;
 mod requests;
 mod review;
 mod session;
+mod rules;
 mod stages;
 mod status;
 mod stores;
@@ -54,6 +55,7 @@ pub use self::review::{ModerationDecision, Offender, short_actor};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
+pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,

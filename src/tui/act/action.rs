@@ -32,6 +32,9 @@ pub(crate) enum Action {
     Undo(UndoRequest),
     /// Several of the others as one act, with one undo.
     Batch(BatchRequest),
+    /// Keeps the view on the screen for all operators.
+    SaveView(SaveViewRequest),
+    ForgetView(ForgetViewRequest),
 }
 
 impl Action {
@@ -42,9 +45,6 @@ impl Action {
             _ => 1,
         }
     }
-    /// Keeps the view on the screen for all operators.
-    SaveView(SaveViewRequest),
-    ForgetView(ForgetViewRequest),
 }
 
 /// What became of an action.

@@ -2,10 +2,13 @@
 //! settings. No daemon is asked: the comments pass the same policies that it applies
 //! ([`crate::policy`]), on a computed clock.
 //!
-//! In: a selection of recordings. Out: a table by minute. Always holds: the result depends on the
-//! files and the settings only. It agrees with a live replay up to what is random there: which
-//! comments a sample has, and when in a tick of the throttle a rate changes.
+//! In: a selection of recordings, the rules of a daemon ([`rules`]), and the settings to try
+//! ([`settings`]). Out: a table by minute. Always holds: the result depends on the files and the
+//! settings only. It agrees with a live replay up to what is random there: which comments a sample
+//! has, and when in a tick of the throttle a rate changes. As in a daemon that sees the stream for
+//! the first time, the clocks of the policies begin with the first comment.
 
+mod rules;
 mod settings;
 mod table;
 mod wire;
@@ -27,9 +30,12 @@ use crate::policy::throttle::ThrottlePolicy;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Identity, Role};
 
+pub(super) use rules::BaseRules;
 pub use settings::WhatIf;
 pub(super) use table::format_report;
 
+use rules::RulesOrigin;
+use settings::{CompleteSettings, UsedSetting};
 use wire::{ShownComment, Wire};
 
 /// A level that is left and entered again within this time has flapped.
@@ -47,10 +53,14 @@ const MAX_MS: f64 = 1e13;
 pub(super) struct WhatIfReport {
     pub(super) comments: u64,
     pub(super) viewers: u64,
-    /// As recorded; without recorded changes of the throttle, as a daemon with defaults shows it.
+    /// As recorded; without recorded changes of the throttle, as a daemon with the rules shows it
+    /// that `now_by` names.
     pub(super) now: Totals,
     pub(super) now_is_recorded: bool,
+    pub(super) now_by: RulesOrigin,
     pub(super) would_be: Totals,
+    /// All settings of `would_be`.
+    pub(super) settings: Vec<UsedSetting>,
     pub(super) minutes: Vec<MinuteRow>,
     pub(super) changes: Vec<LevelChange>,
     /// Levels left and entered again within 30 s.
@@ -107,30 +117,42 @@ impl MinuteSide {
     }
 }
 
-/// Computes the table. `times` is the speed at which the comments come.
+/// The load of a calculation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Load {
+    /// The speed at which the comments come.
+    pub(super) times: f64,
+    pub(super) viewers: u64,
+}
+
+/// Computes the table: `what_if` in place of the rules of `base`.
 ///
 /// # Errors
 /// A recording cannot be read.
 pub(super) fn compute(
     what_if: &WhatIf,
+    base: &BaseRules,
     selection: Selection,
     overview: &Overview,
-    times: f64,
-    viewers: u64,
+    load: Load,
 ) -> Result<WhatIfReport, RecordingError> {
-    // At another speed the recorded changes are those of another load.
-    let recorded = (times == 1.0 && !overview.throttle.is_empty())
+    let Load { times, viewers } = load;
+    // A recording with the rules of its daemon has all changes of the throttle, even if there are
+    // none. At another speed they are those of another load.
+    let has_throttle = !overview.throttle.is_empty() || overview.rules.is_some();
+    let recorded = (times == 1.0 && selection.files.len() == 1 && has_throttle)
         .then(|| overview.throttle.iter().map(|change| (change.ts_ms, change.sample_rate)));
     let now_is_recorded = recorded.is_some();
-    let now = Side::new(&WhatIf::default(), viewers);
-    let now = Side { recorded: recorded.map(|changes| changes.rev().collect()), ..now };
-    let mut sides = [now, Side::new(what_if, viewers)];
     let mut overlay = Overlay::open(selection)?;
+    let start_ms = to_load_ms(overlay.peek_ms()?.unwrap_or_default(), times);
+    let now = Side::new(WhatIf::default().on(base), viewers, start_ms);
+    let now = Side { recorded: recorded.map(|changes| changes.rev().collect()), ..now };
+    let mut sides = [now, Side::new(what_if.on(base), viewers, start_ms)];
     let mut minutes: Vec<MinuteRow> = Vec::new();
     let mut comments = 0;
-    while let Some(played) = overlay.next()? {
+    while let Some(played) = overlay.next_comment()? {
         comments += 1;
-        let at_ms = (played.at_ms as f64 / times).min(MAX_MS);
+        let at_ms = to_load_ms(played.at_ms, times);
         let minute = at_ms as u64 / MINUTE_MS;
         sides.iter_mut().for_each(|side| side.advance(at_ms));
         if minutes.last().is_none_or(|last| last.minute != minute) {
@@ -156,11 +178,18 @@ pub(super) fn compute(
         viewers,
         now: now.totals,
         now_is_recorded,
+        now_by: base.origin.clone(),
         would_be: would_be.totals,
+        settings: what_if.used(base),
         minutes,
         changes: would_be.changes,
         flaps,
     })
+}
+
+/// Returns the time at which a comment comes at a speed.
+fn to_load_ms(at_ms: u64, times: f64) -> f64 {
+    (at_ms as f64 / times).min(MAX_MS)
 }
 
 /// Moves the sums of the minute that ends into its row.
@@ -175,9 +204,11 @@ fn end_minute(minutes: &mut [MinuteRow], sides: &mut [Side; 2]) {
 /// One stream under one set of settings.
 #[derive(Debug)]
 struct Side {
-    what_if: WhatIf,
+    settings: CompleteSettings,
     viewers_per_node: u64,
     start: Instant,
+    /// The time of the first comment, which is at `start`.
+    start_ms: f64,
     /// Ends of throttle ticks passed so far. A tick begins half a tick before the first comment,
     /// because in a daemon it begins at any time.
     ticks: u64,
@@ -187,7 +218,8 @@ struct Side {
     policy: ThrottlePolicy,
     /// The rate at which comments are shown. It follows the policy at each tick.
     sample_rate: SampleRate,
-    /// Recorded changes that are still to come, the next one last. They replace the policy.
+    /// Recorded changes that are still to come, the next one last. They replace the policy, and
+    /// come exactly at their times.
     recorded: Option<Vec<(u64, SampleRate)>>,
     limits: CommentLimits,
     egress: EgressPolicy,
@@ -206,23 +238,24 @@ struct Side {
 }
 
 impl Side {
-    fn new(what_if: &WhatIf, viewers: u64) -> Self {
+    fn new(settings: CompleteSettings, viewers: u64, start_ms: f64) -> Self {
         let start = Instant::now();
         let mut policy = ThrottlePolicy::new();
-        policy.fix(what_if.fixed);
-        let limits = RoleLimits { viewer: what_if.comments_per_minute, ..RoleLimits::default() };
+        policy.fix(settings.fixed);
+        let limits = RoleLimits { viewer: settings.comments_per_minute, ..RoleLimits::default() };
         Self {
-            viewers_per_node: viewers.div_ceil(what_if.nodes),
+            viewers_per_node: viewers.div_ceil(settings.nodes),
             start,
+            start_ms,
             ticks: 0,
-            last_ms: 0.0,
+            last_ms: start_ms,
             rate: RateEstimator::new(start),
-            sample_rate: policy.sample_rate(&what_if.throttle),
+            sample_rate: policy.sample_rate(&settings.throttle),
             policy,
             recorded: None,
             limits: CommentLimits::new(limits, start),
             egress: EgressPolicy::new(EgressRules {
-                bytes_per_second: what_if.egress,
+                bytes_per_second: settings.egress,
                 held_up: 0.0,
             }),
             pace: StreamPace::default(),
@@ -234,29 +267,30 @@ impl Side {
             minute: MinuteSide::default(),
             totals: Totals::default(),
             changes: Vec::new(),
-            what_if: what_if.clone(),
+            settings,
         }
     }
 
     fn instant(&self, at_ms: f64) -> Instant {
-        self.start + Duration::from_secs_f64(at_ms / 1e3)
+        self.start + Duration::from_secs_f64((at_ms - self.start_ms).max(0.0) / 1e3)
     }
 
     /// Evaluates the policies at each tick up to a time. Of a long silence only the first part is
     /// computed, so that a recording with a gap of years takes no longer than one without.
     fn advance(&mut self, at_ms: f64) {
-        let rules = &self.what_if.throttle;
+        let rules = &self.settings.throttle;
         let steps_ms = rules.step_down_after.as_secs_f64() * 1e3 * rules.levels.len() as f64;
         let settled_ms = self.last_ms + SETTLED_MS + steps_ms;
         loop {
-            let mut due_ms = (self.ticks as f64 + 0.5) * TICK_MS;
+            let mut due_ms = self.tick_end_ms();
             if due_ms > at_ms {
                 return;
             }
             if due_ms > settled_ms {
                 // The last tick up to that time.
-                self.ticks = self.ticks.max((at_ms / TICK_MS - 0.5) as u64);
-                due_ms = (self.ticks as f64 + 0.5) * TICK_MS;
+                let last = (at_ms - self.start_ms) / TICK_MS - 0.5;
+                self.ticks = self.ticks.max(last as u64);
+                due_ms = self.tick_end_ms();
             }
             self.ticks += 1;
             let bytes = self.wire.advance(due_ms);
@@ -265,17 +299,17 @@ impl Side {
         }
     }
 
+    fn tick_end_ms(&self) -> f64 {
+        self.start_ms + (self.ticks as f64 + 0.5) * TICK_MS
+    }
+
     fn tick(&mut self, at_ms: f64) {
         let now = self.instant(at_ms);
-        if let Some(recorded) = &mut self.recorded {
-            while let Some((_, rate)) = recorded.pop_if(|(ts_ms, _)| *ts_ms as f64 <= at_ms) {
-                self.sample_rate = rate;
-            }
-        } else {
+        if self.recorded.is_none() {
             let before = self.policy.level();
             let per_second = self.rate.per_second(now);
-            self.policy.observe(per_second, now, &self.what_if.throttle);
-            self.sample_rate = self.policy.sample_rate(&self.what_if.throttle);
+            self.policy.observe(per_second, now, &self.settings.throttle);
+            self.sample_rate = self.policy.sample_rate(&self.settings.throttle);
             let level = self.policy.level();
             if level != before && self.policy.fixed().is_none() {
                 self.changes.push(LevelChange { at_ms: at_ms as u64, from: before, to: level });
@@ -291,6 +325,11 @@ impl Side {
 
     fn add(&mut self, at_ms: f64, played: &PlayedComment) {
         self.last_ms = at_ms;
+        if let Some(recorded) = &mut self.recorded {
+            while let Some((_, rate)) = recorded.pop_if(|(ts_ms, _)| *ts_ms as f64 <= at_ms) {
+                self.sample_rate = rate;
+            }
+        }
         let now = self.instant(at_ms);
         let identity = Identity {
             user_id: played.user,

@@ -1,5 +1,7 @@
 //! The table of `--what-if` on a terminal.
 
+use super::rules::RulesOrigin;
+use super::settings::UsedSetting;
 use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
 use crate::cli::replay::pace::show_position;
 use crate::cli::table::{show, table};
@@ -67,7 +69,15 @@ fn summary(report: &WhatIfReport) -> String {
     let differs = |row: &&MinuteRow| (row.now.share() - row.would_be.share()).abs() >= SAME_SHARE;
     let changed = minutes.iter().filter(differs).count();
     let left_out = |totals: &super::Totals| totals.sampled_out + totals.egress_sampled_out;
-    let basis = if report.now_is_recorded { "as recorded" } else { "by the daemon's defaults" };
+    let basis = if report.now_is_recorded {
+        "as recorded".to_owned()
+    } else {
+        match &report.now_by {
+            RulesOrigin::Given | RulesOrigin::Defaults => "by the daemon's defaults".to_owned(),
+            RulesOrigin::Config(path) => format!("by {path}"),
+            RulesOrigin::Recording => "by the rules of the recording".to_owned(),
+        }
+    };
     let mut text = format!(
         "{changed} of {} minutes change; flaps {}; most seen {}/s → {}/s\nof {} comments {} are left \
          out now ({basis}), {} would be",
@@ -87,6 +97,19 @@ fn summary(report: &WhatIfReport) -> String {
         let refused = show_count(would_be.refused);
         text.push_str(&format!("; {refused} more would be refused by the limit of their users"));
     }
-    text.push('\n');
+    text.push_str(&format!("\nsettings: {}\n", settings(&report.settings)));
+    text
+}
+
+/// Writes settings together that have one origin: `nodes=1 rate=none by default`.
+fn settings(used: &[UsedSetting]) -> String {
+    let mut text = String::new();
+    for (number, setting) in used.iter().enumerate() {
+        let is_last = used.get(number + 1).is_none_or(|next| next.from != setting.from);
+        text.push_str(&format!("{}={}", setting.name, setting.value));
+        let end = if number + 1 == used.len() { "" } else { "; " };
+        let after = if is_last { format!(" {}{end}", setting.from) } else { " ".to_owned() };
+        text.push_str(&after);
+    }
     text
 }

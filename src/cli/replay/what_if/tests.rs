@@ -7,6 +7,7 @@ use crate::cli::replay::overlay::tests::all_of;
 use crate::loadgen::recording::{
     RecordedComment, RecordedEvent, RecordedThrottle, RecordingWriter,
 };
+use crate::protocol::admin::{RuleLevel, RulesInForce};
 
 /// Writes phases of so many seconds at so many comments per second, of 40 users.
 fn write_phases(path: &Path, phases: &[(u64, u64)], throttle: &[(u64, f64)]) {
@@ -54,7 +55,8 @@ fn report_at(
     write_phases(&path, phases, throttle);
     let selection = all_of(vec![path]);
     let overview = Overview::read(&selection).unwrap();
-    compute(&settings.parse().unwrap(), selection, &overview, times, 400_000).unwrap()
+    let load = Load { times, viewers: 400_000 };
+    compute(&settings.parse().unwrap(), &BaseRules::default(), selection, &overview, load).unwrap()
 }
 
 const PHASES: [(u64, u64); 3] = [(60, 50), (60, 400), (60, 20)];
@@ -95,8 +97,7 @@ fn the_daemons_defaults_are_what_now_means() {
 fn recorded_changes_are_what_was_shown() {
     let report = report(&[(60, 100)], &[(30_000, 0.5)], "throttle=10%");
     assert!(report.now_is_recorded);
-    let now = report.now.sampled_out;
-    assert!((1_480..=1_500).contains(&now), "{now}");
+    assert_eq!(report.now.sampled_out, 1_500, "half of what came from then on");
     assert_eq!(report.would_be.shown, 600);
     assert!(report.changes.is_empty(), "a fixed share has no levels");
 }
@@ -147,6 +148,54 @@ fn a_gap_of_years_is_not_computed() {
     assert!((2_999..=3_001).contains(&gap.now.sampled_out), "{:?}", gap.now);
 }
 
+/// A part of a recording is computed as if it were a recording of its own.
+#[test]
+fn the_clocks_begin_with_the_first_comment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.lcr");
+    write_phases(&path, &[(601, 1), (10, 400)], &[]);
+    let load = Load { times: 1.0, viewers: 1 };
+    let part = Selection { from_ms: 601_000, ..all_of(vec![path]) };
+    let overview = Overview::read(&part).unwrap();
+    let settings = LEVELS.parse().unwrap();
+    let part = compute(&settings, &BaseRules::default(), part, &overview, load).unwrap();
+    let whole = report(&[(10, 400)], &[], LEVELS);
+    assert_eq!(part.would_be.sampled_out, whole.would_be.sampled_out);
+    assert_eq!(part.changes[0].at_ms, whole.changes[0].at_ms + 601_000);
+    assert_eq!(part.minutes[0].minute, 10);
+}
+
+#[test]
+fn a_recording_with_rules_has_its_throttle() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.lcr");
+    write_phases(&path, &[(20, 300)], &[]);
+    let selection = all_of(vec![path]);
+    let mut overview = Overview::read(&selection).unwrap();
+    overview.rules = Some(RulesInForce {
+        throttle: vec![
+            RuleLevel { from_per_second: 0.0, sample_rate: SampleRate::ALL },
+            RuleLevel { from_per_second: 100.0, sample_rate: SampleRate::from_share(0.1).unwrap() },
+        ],
+        hysteresis: 0.8,
+        step_down_after_ms: 5_000,
+        egress_bytes_per_second: 0,
+    });
+    let base = BaseRules::of_recording(overview.rules.as_ref().unwrap()).unwrap();
+    let settings = WhatIf::default();
+    let at = |times| {
+        let load = Load { times, viewers: 1 };
+        compute(&settings, &base, selection.clone(), &overview, load).unwrap()
+    };
+    let same_speed = at(1.0);
+    assert!(same_speed.now_is_recorded);
+    assert_eq!(same_speed.now.sampled_out, 0, "no change was recorded");
+    assert!(same_speed.would_be.sampled_out > 5_000, "{:?}", same_speed.would_be);
+    let twice = at(2.0);
+    assert!(!twice.now_is_recorded);
+    assert_eq!(twice.now, twice.would_be, "both by the rules of the recording");
+}
+
 #[test]
 fn the_table_reads_as_documented() {
     let side = |shown, left_out, bytes| MinuteSide { shown, left_out, bytes };
@@ -167,12 +216,17 @@ fn the_table_reads_as_documented() {
         viewers: 400_000,
         now: Totals { shown: 28_200, most_per_second: 400, ..Totals::default() },
         now_is_recorded: false,
+        now_by: RulesOrigin::Recording,
         would_be: Totals {
             shown: 10_230,
             sampled_out: 17_970,
             most_per_second: 108,
             ..Totals::default()
         },
+        settings: "throttle=0:all,200:25%,1k:5% nodes=2"
+            .parse::<WhatIf>()
+            .unwrap()
+            .used(&BaseRules { origin: RulesOrigin::Recording, ..BaseRules::default() }),
         minutes: (0..).zip(rows).map(row).collect(),
         changes: vec![
             LevelChange { at_ms: 60_500, from: 0, to: 1 },

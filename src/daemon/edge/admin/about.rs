@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use crate::daemon::base::config::{Config, NodeRole};
 use crate::daemon::engines::registry::NodeIdentity;
+use crate::policy::throttle::ThrottleLevel;
 use crate::protocol::NodeId;
+use crate::protocol::admin::{RuleLevel, RulesInForce};
 
 #[derive(Debug, Clone)]
 pub struct NodeFacts {
@@ -28,7 +30,23 @@ pub struct NodeFacts {
     pub settings: BTreeMap<String, String>,
     /// The time within which a node that drains asks its viewers to reconnect.
     pub reconnect_jitter: Duration,
+    pub rules: RulesInForce,
     pub started: Instant,
+}
+
+/// Returns the settings by which the configuration decides what viewers see.
+fn rules_in_force(config: &Config) -> RulesInForce {
+    let broadcast = &config.broadcast;
+    let level = |level: &ThrottleLevel| {
+        let ThrottleLevel { from_per_second, sample_rate } = *level;
+        RuleLevel { from_per_second, sample_rate }
+    };
+    RulesInForce {
+        throttle: broadcast.throttle.iter().map(level).collect(),
+        hysteresis: broadcast.hysteresis,
+        step_down_after_ms: broadcast.step_down_after.as_millis() as u64,
+        egress_bytes_per_second: config.delivery.egress_bytes_per_second.as_u64(),
+    }
 }
 
 impl NodeFacts {
@@ -62,6 +80,7 @@ impl NodeFacts {
             max_connections: config.gateway.max_connections.into(),
             settings: config.shared_settings(),
             reconnect_jitter: config.shutdown.reconnect_jitter,
+            rules: rules_in_force(config),
             started: Instant::now(),
         }
     }

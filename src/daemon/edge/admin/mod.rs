@@ -20,6 +20,7 @@
 //! | `/v1/status` | `Status` |
 //! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/stores` `/v1/bans` | `Cluster` of each |
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
+//! | `/v1/rules` | `RulesInForce` |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
 //! | `/v1/dead-letters?limit=&stream=` | `Cluster<DeadLetterItem>`, newest first |
 //! | `/v1/mod/decisions?limit=&before=` | `Cluster<ModerationDecision>`, newest first |

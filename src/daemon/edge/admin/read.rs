@@ -8,7 +8,7 @@ use super::error::Answer;
 use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus, Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus, SavedView,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus, Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus, SavedView, RulesInForce,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -77,6 +77,10 @@ pub(super) async fn bus(State(state): State<AdminState>) -> Json<Cluster<BusNode
 
 pub(super) async fn stores(State(state): State<AdminState>) -> Json<Cluster<StoreStatus>> {
     Json(state.parts.stores().await)
+}
+
+pub(super) async fn rules(State(state): State<AdminState>) -> Json<RulesInForce> {
+    Json(state.parts.about.rules.clone())
 }
 
 pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {

@@ -19,6 +19,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/streams/{id}/talkers", get(talkers::talkers))
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))
+        .route("/v1/rules", get(read::rules))
         .route("/v1/lag", get(read::lag))
         .route("/v1/stores", get(read::stores))
         .route("/v1/dead-letters", get(dead_letters::list))
