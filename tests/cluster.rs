@@ -115,7 +115,7 @@ async fn any_node_drains_another_and_names_a_dead_one() {
     cluster.until_top("worker", "all nodes are known", PATIENCE, all).await;
     let mut viewer = cluster.node("edge-2").watch().await;
     let worker = cluster.admin("worker");
-    let request = |undo| json!({"node": "edge-2", "undo": undo});
+    let request = |undo: bool| json!({"node": "edge-2", "undo": undo});
     let drained: Outcome = worker.post("/v1/drain", &request(false)).await.unwrap();
     assert_eq!((drained.connections, drained.reported), (Some(1), Some(true)), "{drained:?}");
     assert_eq!(viewer.until_closed().await, CloseCode::Shutdown.number());
