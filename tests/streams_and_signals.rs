@@ -549,13 +549,8 @@ const ENDING_COMMANDS: &[&str] = &[
 ];
 
 /// Commands that follow something until they are signalled.
-const LASTING_COMMANDS: &[&str] = &[
-    "tail 1 --ids",
-    "top --json",
-    "record 1",
-    "events --follow",
-    "nodes --watch=100ms --json",
-];
+const LASTING_COMMANDS: &[&str] =
+    &["tail 1 --ids", "top --json", "record 1", "events --follow", "nodes --watch=100ms --json"];
 
 /// Commands that connect to viewers' addresses, `import`, and one that prints nothing if all is
 /// well, have tests of their own; help and man pages have no texts of others.

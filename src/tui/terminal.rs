@@ -104,7 +104,7 @@ mod tests {
     #[test]
     #[ignore = "a_panic_restores_the_terminal starts it"]
     fn child_panics_on_its_terminal() {
-        let _session = TerminalSession::start().unwrap();
+        let _session = TerminalSession::start(false).unwrap();
         panic!("a panel is gone");
     }
 

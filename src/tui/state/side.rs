@@ -63,6 +63,8 @@ impl Tail {
                 };
                 *state = CommentState::Decided(word, format!("{reason} {decided_by}"));
             }
+            // The stream's row shows it.
+            TailItem::Throttle { .. } => {}
             TailItem::Missed { items } => self.missed += items,
         }
     }

@@ -1,8 +1,8 @@
 //! The table of `--what-if` on a terminal.
 
 use super::{LevelChange, MINUTE_MS, MinuteRow, MinuteSide, WhatIfReport};
-use crate::cli::output::{show, table};
 use crate::cli::replay::pace::show_position;
+use crate::cli::table::{show, table};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
 
 /// Shares that differ by less are the same: a sample has whole comments.

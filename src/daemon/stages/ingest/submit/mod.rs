@@ -31,6 +31,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
+use crate::policy::comment_limits::CommentLimits;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
