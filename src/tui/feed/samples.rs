@@ -370,7 +370,7 @@ fn lag(moderator: u64, coordinator: u64, archiver: u64) -> Vec<ConsumerLag> {
         end: 1_000_000 + lag,
         lag,
         oldest_ms: Some(lag * 5),
-        owner: Some(NodeId::new(format!("coord-{}", 1 + partition % 2))),
+        owner: Some(NodeId::new(&format!("coord-{}", 1 + partition % 2))),
         ..ConsumerLag::default()
     };
     let mut lags: Vec<_> = (0..8).map(|number| partition("coordinator", number, 0)).collect();

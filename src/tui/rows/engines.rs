@@ -4,7 +4,7 @@
 use crate::protocol::admin::{
     BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, StoreStatus, WorkerStatus,
 };
-use crate::protocol::filter::{self, Columns as _, Kind, Row as _, Value};
+use crate::protocol::filter::{self, Columns as _, Kind, Value};
 use crate::protocol::json;
 use crate::protocol::quantity::{show_bytes, show_rate};
 use crate::tui::feed::NOTABLE_LAG;

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, row};
 use super::table::lines;
-use crate::protocol::admin::{BreakerState, StageName, StageStatus};
+use crate::protocol::admin::{BreakerState, GroupLag, StageName, StageStatus};
 use crate::tui::feed::{Moment, NOTABLE_LAG, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};

@@ -8,10 +8,12 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{
-    Harness, MOMENT, PATIENCE, TOPIC, append, behind, consumer, end_of, joined, names, numbered,
-    take, texts,
+    Harness, MOMENT, PATIENCE, TODAY_MS, TOPIC, append, behind, consumer, end_of, joined, names,
+    numbered, record, take, texts,
 };
-use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, SharedLog, StartAt};
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, NewRecord, Polled, Position, SharedLog, StartAt,
+};
 use crate::protocol::admin::ConsumerLag;
 
 pub(crate) async fn consumer_gets_every_record_in_order(harness: &mut impl Harness) {

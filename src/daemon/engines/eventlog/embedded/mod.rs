@@ -224,7 +224,8 @@ impl EmbeddedLog {
             last: Mutex::default(),
         };
         let telemetry = platform.telemetry.clone();
-        telemetry.read_pending_with(queue::fullest_of(topics.iter().map(|log| log.queue.clone())));
+        let queues = topics.iter().map(|log| Arc::downgrade(&log.queue)).collect();
+        telemetry.read_pending_with(queue::fullest_of(queues));
         let lock = Mutex::new(Some(lock));
         let clock = platform.clock.clone();
         let lags = LagHistory::default();

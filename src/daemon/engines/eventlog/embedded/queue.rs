@@ -20,11 +20,11 @@ use crate::daemon::engines::eventlog::{LogError, NewRecord, Position};
 
 pub(super) type AppendResult = Result<Vec<Position>, LogError>;
 
-/// Returns a reader of the fullest of these queues: the bound holds for each. It does not keep them.
+/// Returns a reader of the fullest of these queues, because the bound holds for each. It does not
+/// keep them.
 pub(super) fn fullest_of(
-    queues: impl Iterator<Item = Arc<WriterQueue>>,
-) -> impl Fn() -> Option<QueueReading> + Send + use<> {
-    let queues: Vec<_> = queues.map(|queue| Arc::downgrade(&queue)).collect();
+    queues: Vec<Weak<WriterQueue>>,
+) -> impl Fn() -> Option<QueueReading> + Send {
     move || {
         let readings = queues.iter().filter_map(Weak::upgrade).map(|queue| queue.reading());
         readings.max_by_key(|reading| reading.queue)
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn the_fullest_queue_is_read_with_its_bound() {
         let queues = [1000, 1000].map(|max| Arc::new(WriterQueue::new(max)));
-        let read = fullest_of(queues.iter().cloned());
+        let read = fullest_of(queues.iter().map(Arc::downgrade).collect());
         assert_eq!(read(), Some(QueueReading { queue: 0, queue_max: 1000 }));
         let _small = queues[0].push(batch(1, 100)).unwrap();
         let _large = queues[1].push(batch(2, 600)).unwrap();
