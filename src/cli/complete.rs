@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use super::context::Context;
 use super::contexts::Contexts;
 use crate::client::admin::NodeAddress;
-use crate::protocol::admin::{Alert, AuditEntry, Cluster, NodeStatus, Sanction, StreamStatus, SavedView};
+use crate::protocol::admin::{
+    Alert, AuditEntry, Cluster, NodeStatus, Sanction, SavedView, StreamStatus,
+};
 use crate::protocol::printable::printable;
 
 const PATIENCE: Duration = Duration::from_millis(200);

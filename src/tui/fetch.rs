@@ -16,7 +16,8 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, Session, TailItem, Talkers, TimelineAnswer, SavedView,
+    Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, SavedView,
+    Session, TailItem, Talkers, TimelineAnswer,
 };
 
 /// Time between two fetches of a list.

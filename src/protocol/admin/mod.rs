@@ -17,8 +17,8 @@ mod process;
 mod rates;
 mod requests;
 mod review;
-mod session;
 mod rules;
+mod session;
 mod stages;
 mod status;
 mod stores;
@@ -52,10 +52,10 @@ pub use self::requests::{
     ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
-pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,
@@ -70,7 +70,10 @@ pub use self::tokens::{
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who};
-pub use self::views::{ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView, TableSettings, ViewSettings};
+pub use self::views::{
+    ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView,
+    TableSettings, ViewSettings,
+};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;

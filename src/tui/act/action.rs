@@ -5,7 +5,9 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest, ForgetViewRequest, SaveViewRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest,
+    DrainRequest, ForgetViewRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest,
+    SaveViewRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 

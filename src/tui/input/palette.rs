@@ -9,7 +9,9 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest, NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest, ForgetViewRequest, SaveViewRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
+    ForgetViewRequest, NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, SaveViewRequest,
+    ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};

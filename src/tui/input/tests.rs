@@ -4,7 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::*;
-use crate::protocol::admin::{AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem, Talker, Talkers, UserRef, Who, SaveViewRequest, SavedView, TableSettings};
+use crate::protocol::admin::{
+    AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, SaveViewRequest,
+    SavedView, Session, TableSettings, TailItem, Talker, Talkers, UserRef, Who,
+};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;

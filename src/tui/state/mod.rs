@@ -5,9 +5,9 @@ mod listing;
 mod lock;
 mod mode;
 mod places;
-mod session;
 mod replay;
 mod saved;
+mod session;
 mod side;
 #[cfg(test)]
 mod tests;

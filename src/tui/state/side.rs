@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::protocol::admin::{AuditEntry, ModerationDecision, Offender, ReviewItem, TailItem, Talkers, SavedView};
+use crate::protocol::admin::{
+    AuditEntry, ModerationDecision, Offender, ReviewItem, SavedView, TailItem, Talkers,
+};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
@@ -33,6 +35,8 @@ pub(crate) struct Side {
     pub(crate) tail: Option<Tail>,
     /// What the daemon counted of the opened stream.
     pub(crate) talkers: Option<Talkers>,
+    /// The views that operators saved, by name.
+    pub(crate) views: Vec<SavedView>,
 }
 
 impl Side {
@@ -55,8 +59,6 @@ impl Side {
         let seen = comments.filter(|(comment, _)| alike_key(&comment.message) == text);
         latest.chain(seen.map(|(comment, _)| comment.user_id)).collect()
     }
-    /// The views that operators saved, by name.
-    pub(crate) views: Vec<SavedView>,
 }
 
 /// The live comments of one stream, oldest first.

@@ -9,7 +9,10 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo, ForgetViewRequest, SaveViewRequest,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
+    ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, TokenRequest,
+    Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 

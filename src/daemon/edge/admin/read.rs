@@ -8,7 +8,9 @@ use super::error::Answer;
 use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus, Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus, SavedView, RulesInForce,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
+    Offender, ReviewItem, RulesInForce, Sanction, SavedView, Status, StoreStatus, StreamStatus,
+    UserDetail, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
