@@ -95,10 +95,7 @@ mod tests {
         let closed = AdminError::NotPermitted { socket: "/run/lcd/admin.sock".into() };
         assert_eq!(code(&closed.into()), NOT_PERMITTED);
         assert_eq!(code(&UsageError("no column".to_owned()).into()), USAGE);
-        let absent = || AdminError::NotRunning {
-            socket: "/run/lcd/admin.sock".into(),
-            cause: io::ErrorKind::NotFound.into(),
-        };
+        let absent = || AdminError::NotRunning { cause: io::ErrorKind::NotFound.into() };
         assert_eq!(code(&absent().into()), NO_DAEMON);
         let node = "lcd://edge-1:7443".to_owned();
         let silent = AdminError::Unreachable { node: node.clone(), cause: "refused".to_owned() };

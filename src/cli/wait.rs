@@ -121,7 +121,7 @@ async fn look(args: &WaitArgs, filter: &Filter, context: &Context) -> Result<See
 }
 
 fn nothing_seen(args: &WaitArgs) -> String {
-    match (args.stream, &args.node) {
+    match (args.stream, &args.on) {
         (Some(stream_id), _) => format!("stream {stream_id} does not exist"),
         (None, Some(node)) => format!("no node {node} answers"),
         (None, None) => "the daemon has no status".to_owned(),

@@ -81,7 +81,7 @@ fn of_clock(clock_ms: Option<i64>) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::protocol::NodeId;
-    use crate::protocol::admin::{Egress, NodeRates};
+    use crate::protocol::admin::{Egress, Health, NodeRates};
 
     #[test]
     fn another_node_is_checked_by_its_report() {
@@ -92,8 +92,12 @@ mod tests {
             listen: "10.0.0.7:8080".into(),
             uptime_ms: 93_784_000,
             connections: 34_900,
+            senders: 0,
             max_connections: 50_000,
             draining: false,
+            health: Health::Well,
+            seen_ms: 0,
+            partitions: std::collections::BTreeMap::new(),
             egress: Egress::default(),
             process,
             rates: NodeRates::default(),

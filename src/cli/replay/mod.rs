@@ -44,6 +44,7 @@ use crate::loadgen::{CountsByKind, show_while};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, StreamStatus};
 use crate::protocol::quantity::{counted, parse_duration, show_count};
+use crate::protocol::throttle::FixedRate;
 
 use bar::ReplayBar;
 use keys::{Controls, KEYS};
@@ -268,7 +269,9 @@ async fn try_to_join(options: &ViewerOptions) -> Result<(), ConnectError> {
 }
 
 fn start_operator(admin: AdminClient, stream: &StreamStatus) -> Operator {
-    Operator::new(admin, stream.stream_id, stream.throttle_override)
+    let until_ms = stream.throttle_until_ms;
+    let before = stream.throttle_override.map(|rate| FixedRate { rate, until_ms });
+    Operator::new(admin, stream.stream_id, before)
 }
 
 /// Returns the rules for which `--what-if` has no settings.

@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::overlay::{PlayedDeletion, RecordedId};
-use crate::cli::output::note;
+use crate::cli::output::{note, now_ms};
 use crate::client::admin::{AdminClient, AdminError};
 use crate::loadgen::AckListener;
 use crate::protocol::admin::{DeleteRequest, Outcome, ThrottleRequest};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{CommentId, StreamId};
 
 /// The latest comments that can be deleted.
@@ -214,18 +214,14 @@ pub(super) struct Operator {
     pub(super) ids: Arc<ReplayedIds>,
     deleting: JoinHandle<()>,
     /// The setting of the stream before the replay.
-    before: Option<SampleRate>,
+    before: Option<FixedRate>,
     /// The setting of the stream now.
-    setting: Option<SampleRate>,
+    setting: Option<FixedRate>,
 }
 
 impl Operator {
     /// `before` is the share that is fixed for the stream now, if one is.
-    pub(super) fn new(
-        client: AdminClient,
-        stream_id: StreamId,
-        before: Option<SampleRate>,
-    ) -> Self {
+    pub(super) fn new(client: AdminClient, stream_id: StreamId, before: Option<FixedRate>) -> Self {
         let ids = Arc::new(ReplayedIds::default());
         let deleting = tokio::spawn(delete_all(client.clone(), ids.clone()));
         Self { client, stream_id, ids, deleting, before, setting: before }
@@ -239,10 +235,18 @@ impl Operator {
     /// Fixes the share that viewers are shown, or leaves it to the throttle. A failure is a
     /// warning: the comments go on.
     pub(super) async fn set_throttle(&mut self, setting: Option<SampleRate>) {
+        self.fix(setting.map(FixedRate::from), now_ms()).await;
+    }
+
+    async fn fix(&mut self, setting: Option<FixedRate>, now_ms: u64) {
         if self.setting == setting {
             return;
         }
-        let request = ThrottleRequest { stream_id: self.stream_id, sample_rate: setting };
+        let request = ThrottleRequest {
+            stream_id: self.stream_id,
+            sample_rate: setting.map(|fixed| fixed.rate),
+            for_ms: setting.and_then(|fixed| fixed.until_ms).map(|end| end.saturating_sub(now_ms)),
+        };
         match self.client.post::<_, Outcome>("/v1/throttle", &request).await {
             Ok(_) => self.setting = setting,
             Err(error) => note(&format!("warning: the throttle was not set: {error}")),
@@ -255,7 +259,9 @@ impl Operator {
         self.ids.close();
         let unfinished = tokio::time::timeout(patience, &mut self.deleting).await.is_err();
         self.deleting.abort();
-        self.set_throttle(self.before).await;
+        let now_ms = now_ms();
+        let before = self.before.filter(|fixed| fixed.is_in_force(now_ms));
+        self.fix(before, now_ms).await;
         let mut counts = self.ids.counts();
         if unfinished {
             let left = self.ids.state.lock().ready.len() as u64;

@@ -11,8 +11,17 @@ pub(super) async fn measured<T>(
     meter: &Arc<StoreMeter>,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
+    measured_by(meter, StoreError::is_failure, call).await
+}
+
+/// Measures a call whose errors tell by `is_failure` whether the store failed.
+pub(super) async fn measured_by<T, E>(
+    meter: &Arc<StoreMeter>,
+    is_failure: fn(&E) -> bool,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let measuring = meter.begin();
     let outcome = call.await;
-    measuring.end(outcome.as_ref().is_err_and(StoreError::is_failure));
+    measuring.end(outcome.as_ref().is_err_and(is_failure));
     outcome
 }

@@ -24,8 +24,9 @@ impl StoreError {
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Corrupt(_) => true,
-            // A cache that is being restored works, and a thing that is not there is an answer.
-            Self::Incomplete(_) | Self::NotFound(_) | Self::Exists(_) => false,
+            // A cache that is being restored works; that a thing is not there, is there already or
+            // has no room is an answer.
+            Self::Incomplete(_) | Self::NotFound(_) | Self::Exists(_) | Self::Full(_) => false,
         }
     }
 }

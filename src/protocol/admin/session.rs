@@ -79,14 +79,22 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/kick", Moderator),
     ("/v1/dm", Moderator),
     ("/v1/delete", Moderator),
+    ("/v1/delete_of_user", Moderator),
+    // A batch has only changes that moderators may make.
+    ("/v1/batch", Moderator),
+    ("/v1/mod/claim", Moderator),
     ("/v1/mod/approve", Moderator),
     ("/v1/mod/reject", Moderator),
     ("/v1/undo", Moderator),
+    ("/v1/views", Moderator),
+    ("/v1/views/forget", Moderator),
     ("/v1/alerts/ack", Operator),
     ("/v1/announce", Operator),
     ("/v1/throttle", Operator),
     ("/v1/drain", Operator),
     ("/v1/acknowledge", Operator),
+    ("/v1/dead-letters/requeue", Operator),
+    ("/v1/dead-letters/ack", Operator),
     ("/v1/streams", Operator),
     ("/v1/streams/{id}", Operator),
     ("/v1/tokens", Operator),
@@ -109,7 +117,8 @@ pub fn needed_role(path: &str) -> AdminRole {
 /// make such a change.
 pub fn role_to_undo(action: &str) -> AdminRole {
     match action {
-        "ban" | "timeout" | "unban" | "kick" | "delete" | "approve" | "reject" => Moderator,
+        "ban" | "timeout" | "unban" | "kick" | "delete" | "delete_of_user" | "batch"
+        | "approve" | "reject" => Moderator,
         _ => Operator,
     }
 }
@@ -139,7 +148,9 @@ mod tests {
 
     #[test]
     fn an_undo_needs_the_role_of_the_change() {
-        for action in ["ban", "timeout", "unban", "kick", "delete", "approve", "reject"] {
+        let of_moderators =
+            ["ban", "timeout", "unban", "kick", "delete", "delete_of_user", "batch"];
+        for action in of_moderators.into_iter().chain(["approve", "reject"]) {
             let path = match action {
                 "approve" | "reject" => format!("/v1/mod/{action}"),
                 other => format!("/v1/{other}"),

@@ -136,6 +136,8 @@ impl Panel {
             Self::Groups => "groups",
             Self::Stores => "stores",
             Self::Reviews => "reviews",
+            Self::Decisions => "decisions",
+            Self::Offenders => "offenders",
             Self::Events => "events",
         }
     }

@@ -478,6 +478,10 @@ fn a_wide_screen_has_the_queue_beside_every_view() {
             reason: "link".into(),
             flagged_at: comment.created_at,
             held: number == 0,
+            claimed_by: None,
+            claim_expires_at: None,
+            claimed_by_you: false,
+            alike: 0,
         }
     };
     console.side.reviews = (0..30).map(item).collect();

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    EventOfReview, MetadataStore, NewAudit, PendingEvent, SharedMetadataStore, UserRecord,
+    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
+    SharedMetadataStore, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::measured::measured;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::daemon::engines::measured::{measured, measured_by};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Measures the calls to a store.
@@ -56,17 +57,17 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.streams()).await
     }
 
-    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
         measured(&self.meter, self.store.throttle_overrides()).await
     }
 
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
-        rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.set_throttle_override(stream_id, rate, audit)).await
+        measured(&self.meter, self.store.set_throttle_override(stream_id, fixed, audit)).await
     }
 
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
@@ -98,8 +99,8 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.sanctions(now_ms)).await
     }
 
-    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
-        measured(&self.meter, self.store.queue_review(item)).await
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.queue_review(item, text_key)).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
@@ -116,8 +117,34 @@ impl MetadataStore for MeasuredMetadata {
         decision: Decision,
         event: EventOfReview<'_>,
         audit: NewAudit,
-    ) -> Result<(u64, ReviewItem), StoreError> {
-        measured(&self.meter, self.store.decide_review(comment_id, decision, event, audit)).await
+    ) -> Result<(u64, ReviewItem), ReviewError> {
+        let call = self.store.decide_review(comment_id, decision, event, audit);
+        measured_by(&self.meter, ReviewError::is_failure, call).await
+    }
+
+    async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
+        let call = self.store.claim_review(claim);
+        measured_by(&self.meter, ReviewError::is_failure, call).await
+    }
+
+    async fn decided_reviews(
+        &self,
+        before_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DecidedReview>, StoreError> {
+        measured(&self.meter, self.store.decided_reviews(before_ms, limit)).await
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.save_view(view, audit)).await
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.forget_view(name, audit)).await
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        measured(&self.meter, self.store.saved_views()).await
     }
 
     async fn audit_with_event(

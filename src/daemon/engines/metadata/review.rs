@@ -56,6 +56,13 @@ pub enum ReviewError {
     Store(#[from] StoreError),
 }
 
+impl ReviewError {
+    /// Returns whether the store did not carry out what a store that works would have.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_failure())
+    }
+}
+
 /// The answer of an engine, in which a refusal is no failure of the store.
 pub(super) type Checked<T> = Result<Result<T, ReviewRefusal>, StoreError>;
 

@@ -251,6 +251,7 @@ async fn a_snapshot_shows_the_stages_measurements() {
         sample_rate: SampleRate::ALL,
         throttle_level: 0,
         throttle_override: None,
+        throttle_until_ms: None,
         received: 2,
         broadcast: 2,
         sampled_out: 0,

@@ -15,6 +15,7 @@ fn gauges() -> StreamGauges {
         sample_rate: SampleRate::ALL,
         throttle_level: 0,
         throttle_override: None,
+        throttle_until_ms: None,
         received: 3,
         broadcast: 3,
         sampled_out: 0,
