@@ -72,8 +72,7 @@ mod tests {
         assert_eq!(sizes(&batches(10)), [(10, Some(10_000))]);
         assert_eq!(sizes(&batches(38)), [(38, Some(30_000))]);
         assert_eq!(sizes(&batches(130)), [(100, Some(30_000)), (30, Some(30_000))]);
-        let [batch] = &batches(38)[..] else { panic!() };
-        assert_eq!(describe(batch), "ban 38 users");
+        assert_eq!(describe(&batches(38)[0]), "ban 38 users");
     }
 
     #[test]

@@ -114,7 +114,8 @@ fn of_users(
     let connections: Vec<_> = found.iter().flat_map(|who| &who.connections).collect();
     let nodes: BTreeSet<_> = connections.iter().map(|connection| &connection.node).collect();
     let nodes: Vec<_> = nodes.into_iter().cloned().collect();
-    let of_kind = |who: &Who, kind| who.sanctions.iter().find(|it| it.kind == kind).cloned();
+    let of_kind =
+        |who: &Who, kind: SanctionKind| who.sanctions.iter().find(|it| it.kind == kind).cloned();
     let replaced: Vec<_> =
         found.iter().filter_map(|who| of_kind(who, kind?)).map(|it| it.text()).collect();
     let already = replaced.len();
@@ -252,9 +253,10 @@ mod tests {
     #[test]
     fn a_sanction_in_force_is_told() {
         let banned = who(1, &["a"], Some(SanctionKind::Ban));
-        let ban = of_users("Ban", Some(SanctionKind::Ban), &[banned.clone()], Vec::new());
+        let found = std::slice::from_ref(&banned);
+        let ban = of_users("Ban", Some(SanctionKind::Ban), found, Vec::new());
         assert!(ban.effect.ends_with("It replaces the ban without an end."), "{ban:?}");
-        let timeout = of_users("Time out", Some(SanctionKind::Timeout), &[banned], Vec::new());
+        let timeout = of_users("Time out", Some(SanctionKind::Timeout), found, Vec::new());
         assert!(timeout.effect.ends_with("Left out: 1 user banned; the ban stays."), "{timeout:?}");
     }
 
