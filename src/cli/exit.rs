@@ -95,7 +95,10 @@ mod tests {
         let closed = AdminError::NotPermitted { socket: "/run/lcd/admin.sock".into() };
         assert_eq!(code(&closed.into()), NOT_PERMITTED);
         assert_eq!(code(&UsageError("no column".to_owned()).into()), USAGE);
-        let absent = || AdminError::NotRunning { cause: io::ErrorKind::NotFound.into() };
+        let absent = || AdminError::NotRunning {
+            socket: "/run/lcd/admin.sock".into(),
+            cause: io::ErrorKind::NotFound.into(),
+        };
         assert_eq!(code(&absent().into()), NO_DAEMON);
         let node = "lcd://edge-1:7443".to_owned();
         let silent = AdminError::Unreachable { node: node.clone(), cause: "refused".to_owned() };
@@ -105,7 +108,6 @@ mod tests {
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
         assert_eq!(code(&wrapped), NO_DAEMON);
         let nowhere = TokenSourceError::Nowhere {
-            socket: "/run/lcd/admin.sock".into(),
             admin: "no daemon".to_owned(),
             secret_path: "/var/lib/lcd/signing.key".into(),
             secret: io::ErrorKind::NotFound.into(),

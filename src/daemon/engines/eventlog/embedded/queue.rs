@@ -9,7 +9,7 @@
 //! is empty.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -154,6 +154,8 @@ impl WriterQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use bytes::Bytes;
 

@@ -26,7 +26,7 @@ use crate::protocol::{CommentId, Role};
 pub(crate) use decisions::RecentDecisions;
 
 /// The time for which a claim lasts; claiming again renews it.
-pub const CLAIM_MS: u64 = 60_000;
+pub(crate) const CLAIM_MS: u64 = 60_000;
 
 impl Control {
     /// Returns the undecided comments, oldest first, with the claims as an actor sees them.
