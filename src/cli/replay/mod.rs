@@ -88,7 +88,7 @@ pub struct ReplayArgs {
     pub stream: StreamId,
 
     /// Speed, as a multiple of the recorded speed
-    #[arg(long, alias = "speed", value_name = "N", default_value = "1", value_parser = parse_speed)]
+    #[arg(long, alias = "speed", value_name = "SPEED", default_value = "1", value_parser = parse_speed)]
     pub times: f64,
 
     /// Post as fast as acks allow

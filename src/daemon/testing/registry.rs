@@ -167,6 +167,14 @@ impl ConnectionRegistry for TestRegistry {
         Ok(nodes)
     }
 
+    fn clock_offset_ms(&self) -> Option<i64> {
+        self.registry.clock_offset_ms()
+    }
+
+    fn same_name(&self) -> Option<String> {
+        self.registry.same_name()
+    }
+
     fn silences(&self) -> Vec<(NodeId, Duration)> {
         self.silences.lock().iter().map(|(node, age)| (node.clone(), *age)).collect()
     }

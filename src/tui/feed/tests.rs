@@ -80,7 +80,13 @@ fn a_condition_alarms_only_after_its_time() {
     let feed = feed(20);
     assert_eq!(rules(&feed), ["lag_growing"]);
     let alarm = &feed.latest().unwrap().alarms[0];
-    assert!(alarm.text.contains("archiver is 11k records behind, +"), "{}", alarm.text);
+    assert!(
+        alarm
+            .text
+            .contains("archiver is 11k records (6 s) behind, +60/s: history lacks the newest"),
+        "{}",
+        alarm.text
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The registry of a single process: every connection is on this node, and entries end with it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ahash::AHashMap;
 use async_trait::async_trait;
@@ -64,6 +65,18 @@ impl ConnectionRegistry for InProcessRegistry {
             }
         }
         Ok(())
+    }
+
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        Vec::new()
+    }
+
+    fn clock_offset_ms(&self) -> Option<i64> {
+        None
+    }
+
+    fn same_name(&self) -> Option<String> {
+        None
     }
 
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {

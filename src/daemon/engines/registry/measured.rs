@@ -1,6 +1,7 @@
 //! The connection registry with a meter in front.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -80,6 +81,10 @@ impl ConnectionRegistry for MeasuredRegistry {
 
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {
         self.registry.set_command_handler(handler);
+    }
+
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        self.registry.silences()
     }
 
     fn clock_offset_ms(&self) -> Option<i64> {

@@ -113,9 +113,7 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// servers measured it when they last answered a heartbeat of this node. Costs no call. While
     /// no server answers, the times stand still: this node is cut off, and the others may be well.
     /// Empty in an engine of one process.
-    fn silences(&self) -> Vec<(NodeId, Duration)> {
-        Vec::new()
-    }
+    fn silences(&self) -> Vec<(NodeId, Duration)>;
 
     /// Sets the handler of this node's commands, which assembly creates after the registry. Later
     /// calls have no effect.
@@ -123,14 +121,10 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
 
     /// Returns the clock of this node minus that of the servers behind the registry, in
     /// milliseconds; `None` if there are none, or none has answered.
-    fn clock_offset_ms(&self) -> Option<i64> {
-        None
-    }
+    fn clock_offset_ms(&self) -> Option<i64>;
 
     /// Returns the description of another process that runs under this node's name.
-    fn same_name(&self) -> Option<String> {
-        None
-    }
+    fn same_name(&self) -> Option<String>;
 
     /// Sends a command to a node and returns the number of connections it touched. The node
     /// executes it at most once. A command to this node itself does not pass the server.

@@ -259,6 +259,7 @@ fn versions_that_differ_are_named() {
 fn alert_on(name: &str, viewers: u64, since_ms: u64) -> Alert {
     let mut node = named(name).node;
     node.connections = viewers;
+    node.senders = 0;
     let [condition] = &open_bus()[..] else { panic!("one condition") };
     texts::alert(condition, Duration::from_millis(since_ms), Some(&node))
 }

@@ -98,7 +98,8 @@ async fn nodes_starting_at_once_share_one_schema() {
     };
     futures_util::future::join_all((0..6).map(|_| start())).await;
     let tables = schema.query_integer("SELECT count(*) FROM metadata_migrations").await;
-    assert_eq!(tables, 2, "each migration ran once");
+    let migrations = std::fs::read_dir("migrations/postgres/metadata").unwrap().count();
+    assert_eq!(tables, migrations as i64, "each migration ran once");
 }
 
 #[tokio::test]
