@@ -130,7 +130,7 @@ fn it_draws_filters_sorts_and_quits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_bans_and_takes_it_back() {
     let daemon = Daemon::start("");
-    let _viewer = daemon.join(42, "zed").await;
+    let _viewer = daemon.join_known(42, "zed").await;
     let terminal = block_in_place(|| {
         let terminal = open(top(&daemon, &["--interval", "200ms"]), 36, 120);
         terminal.press("2");

@@ -122,17 +122,8 @@ async fn a_user_in_timeout_watches_but_cannot_comment() {
 #[tokio::test]
 async fn a_user_is_found_by_name_messaged_and_kicked() {
     let daemon = Daemon::start("");
-    let mut viewer = daemon.join(42, "ann").await;
-    let found = async {
-        loop {
-            // Names are stored a moment after the connection.
-            if let Ok(who) = daemon.admin().get::<Who>("/v1/who/ann").await {
-                return who;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let who = tokio::time::timeout(support::PATIENCE, found).await.expect("ann is known");
+    let mut viewer = daemon.join_known(42, "ann").await;
+    let who: Who = daemon.admin().get("/v1/who/ann").await.unwrap();
     assert_eq!((who.user_id.0, who.connections.len()), (42, 1));
     post(&daemon, "/v1/dm", json!({"user": "ann", "message": "hello ann"})).await;
     let text = viewer
@@ -341,7 +332,7 @@ async fn senders_are_counted_beside_viewers() {
 #[tokio::test]
 async fn an_undone_ban_lets_the_user_in_again() {
     let daemon = Daemon::start("");
-    let _seen = daemon.join(42, "troll").await;
+    let _seen = daemon.join_known(42, "troll").await;
     let preview: Preview = daemon
         .admin()
         .post("/v1/preview", &json!({"action": "ban", "users": ["42"]}))

@@ -20,6 +20,7 @@ use live_comments::client::Endpoint;
 use live_comments::client::admin::AdminClient;
 use live_comments::client::token::{Claims, mint};
 use live_comments::client::viewer::{ViewerConnection, ViewerError, ViewerOptions, Welcome};
+use live_comments::protocol::admin::Who;
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::{
     ClientMessage, Role, SequencedComment, ServerMessage, StreamId, StreamPosition, UserId,
@@ -223,6 +224,20 @@ impl Daemon {
     pub async fn join(&self, user_id: u64, name: &str) -> Viewer {
         let token = Some(self.token(user_id, name).into());
         Viewer::join(ViewerOptions { token, ..self.options() }).await
+    }
+
+    /// Connects a viewer with a token, and waits until it can be found by its name: names are
+    /// stored a moment after the connection.
+    pub async fn join_known(&self, user_id: u64, name: &str) -> Viewer {
+        let viewer = self.join(user_id, name).await;
+        let path = format!("/v1/who/{name}");
+        let known = async {
+            while self.admin().get::<Who>(&path).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, known).await.expect("the name is known");
+        viewer
     }
 
     /// Connects a viewer that resumes from a position.

@@ -108,7 +108,7 @@ pub struct ReplayArgs {
     pub jitter: Duration,
 
     /// Other users, and other delays of --jitter, than with another seed
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "SEED", default_value = "0")]
     pub seed: u64,
 
     /// Fix the share of comments that viewers see where an operator fixed it, and leave it to the

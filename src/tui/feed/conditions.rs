@@ -16,7 +16,7 @@ use crate::tui::figures;
 /// Latency that most comments must not exceed, in milliseconds.
 pub(crate) const LATENCY_GOAL_MS: f64 = 150.0;
 /// Share of comments that must reach viewers.
-const SERVED_GOAL: f64 = 0.995;
+pub(crate) const SERVED_GOAL: f64 = 0.995;
 /// Lag from which a consumer is highlighted, in records.
 pub(crate) const NOTABLE_LAG: u64 = 1_000;
 /// Age of the oldest unread record from which a growing lag is told, in milliseconds.

@@ -5,10 +5,12 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, row};
 use super::table::lines;
 use crate::protocol::admin::{BreakerState, GroupLag, StageName, StageStatus};
-use crate::tui::feed::{Moment, NOTABLE_LAG, is_nearly_full};
+use crate::tui::feed::{Moment, NOTABLE_LAG, SERVED_GOAL, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};
 
+/// Age of the oldest unread record from which it is told, in milliseconds.
+const NOTABLE_AGE_MS: u64 = 1_000;
 /// Width of the arrow between two boxes.
 const ARROW: u16 = 2;
 /// Rows of a box with its edges.
@@ -185,12 +187,11 @@ fn delivery(moment: &Moment) -> StageView {
     if limited > 0 {
         facts.push(Cell::new(format!("{limited} of {edges} at cap"), Tone::Warn));
     } else {
-        let slow = snapshot.slow_viewers;
-        let tone = if slow > 0 { Tone::Warn } else { Tone::Faint };
-        facts.push(Cell::new(format!("{} slow", figures::count(slow)), tone));
+        facts.push(Cell::faint(format!("{} slow", figures::count(snapshot.slow_viewers))));
     }
     facts.extend(p99(stage));
-    let warn = limited > 0 || rates.skipped >= 0.05;
+    // A viewer that skips is an alert only if many do.
+    let warn = limited > 0 || moment.served().is_some_and(|served| served < SERVED_GOAL);
     let health = if warn { Health::Warn } else { Health::Good };
     StageView { name: StageName::Delivery, health: health.max(queue_health(stage)), facts }
 }
@@ -230,9 +231,7 @@ fn group_health(group: &GroupLag) -> Health {
 
 fn behind(group: &GroupLag) -> Cell {
     let mut shown = format!("{} behind", figures::count(group.lag));
-    if group.lag > 0
-        && let Some(oldest_ms) = group.oldest_ms
-    {
+    if let Some(oldest_ms) = group.oldest_ms.filter(|oldest_ms| *oldest_ms >= NOTABLE_AGE_MS) {
         shown.push_str(&format!(" ({})", figures::lateness(oldest_ms)));
     }
     if group.lag >= NOTABLE_LAG
@@ -299,7 +298,8 @@ fn one_line(stage: &StageView) -> Vec<Cell> {
     ];
     for fact in &stage.facts {
         cells.push(Cell::text(" "));
-        let wide = format!("{:<15}", fact.text);
+        // Two facts never touch.
+        let wide = format!("{:<14} ", fact.text);
         cells.push(Cell::new(wide, fact.tone));
     }
     if let Some(last) = cells.last_mut() {
