@@ -332,6 +332,11 @@ fn answer(path: &str) -> Value {
             "group": HOSTILE, "reason": HOSTILE, "topic": HOSTILE, "partition": 0, "offset": 1,
             "stream_id": 1, "bytes": 1, "message": HOSTILE})),
         "/v1/dead-letters/ack" => json!({"audit_ids": [1], "done": [HOSTILE], "left": 0}),
+        "/v1/streams/1/talkers" => json!({"stream_id": 1, "window_ms": 300_000, "said": 9,
+            "talkers": [{"user_id": 42, "name": HOSTILE, "said": 9, "error": 0, "refused": 1,
+                "removed": 1, "text": 7}],
+            "texts": [{"id": 7, "text": HOSTILE, "users": 2, "said": 9, "error": 0, "new": 1}],
+            "unreachable": [HOSTILE]}),
         "/v1/bans" => cluster(sanction),
         "/v1/mod/queue" => cluster(json!({"comment_id": id, "stream_id": 1, "user_id": 42,
             "name": HOSTILE, "message": HOSTILE, "reason": HOSTILE, "flagged_at": 1, "held": true,
@@ -471,7 +476,7 @@ impl HostileDaemon {
         std::fs::write(directory.path().join("lc/contexts.json"), contexts).unwrap();
         let routes = Router::new().fallback(async move |request: Request| {
             let path = request.uri().path().to_owned();
-            let answered = ["/v1/preview", "/v1/mod/claim"];
+            let answered = ["/v1/preview", "/v1/mod/claim", "/v1/dead-letters/ack"];
             let is_answered = path.starts_with("/v1/tokens") || answered.contains(&&*path);
             let is_change = request.method() == "POST" && !is_answered;
             let is_followed =
@@ -528,6 +533,8 @@ const ENDING_COMMANDS: &[&str] = &[
     "dead-letters",
     "dead-letters --columns all",
     "dead-letters ack --all",
+    "talkers 1",
+    "talkers 1 --texts",
     "throttle",
     "throttle 1 10%",
     "ban ann --reason x --note y",

@@ -27,11 +27,7 @@ static AUDIT: List<AuditEntry> = List {
 
 pub(super) async fn run(args: ListArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let view = AUDIT.view(&args)?;
-    // A filter chooses among all that the daemon answers.
-    let limit = match args.filter() {
-        Some(_) => MAX_LIMIT,
-        None => args.limit().unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
-    };
+    let limit = args.asked_of_daemon(DEFAULT_LIMIT, MAX_LIMIT)?;
     view.run(&format!("/v1/audit?limit={limit}"), context).await
 }
 

@@ -114,11 +114,7 @@ async fn list(
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
     let view = DEAD_LETTERS.view(args)?;
-    // A filter chooses among all that the daemon answers.
-    let limit = match args.filter() {
-        Some(_) => MAX_LIMIT,
-        None => args.limit().unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
-    };
+    let limit = args.asked_of_daemon(DEFAULT_LIMIT, MAX_LIMIT)?;
     let stream = stream.map(|id| format!("&stream={id}")).unwrap_or_default();
     view.run(&format!("/v1/dead-letters?limit={limit}{stream}"), context).await
 }

@@ -144,11 +144,7 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
         ModerationCommand::Claim(args) => claim(args, context).await,
         ModerationCommand::Decisions(args) => {
             let view = DECISIONS.view(&args)?;
-            // A filter chooses among all that the daemon answers.
-            let limit = match args.filter() {
-                Some(_) => MAX_DECISIONS,
-                None => args.limit().unwrap_or(DEFAULT_DECISIONS).min(MAX_DECISIONS),
-            };
+            let limit = args.asked_of_daemon(DEFAULT_DECISIONS, MAX_DECISIONS)?;
             view.run(&format!("/v1/mod/decisions?limit={limit}"), context).await
         }
         ModerationCommand::Offenders(args) => {

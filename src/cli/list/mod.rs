@@ -57,8 +57,19 @@ pub(super) struct ListArgs {
 const LIST_OPTIONS: &str = "List options";
 
 impl ListArgs {
-    pub(super) fn limit(&self) -> Option<u64> {
-        self.limit
+    /// Returns how many rows to ask the daemon for, which answers at most `max`. A filter chooses
+    /// among all of them. Without `--limit` it is `default`.
+    ///
+    /// # Errors
+    /// [`UsageError`] if more rows are wanted than the daemon answers.
+    pub(super) fn asked_of_daemon(&self, default: u64, max: u64) -> Result<u64, UsageError> {
+        match self.limit {
+            Some(limit) if limit > max => {
+                Err(UsageError(format!("--limit {limit}: it must be 1 to {max} here")))
+            }
+            _ if self.filter.is_some() || self.standing.is_some() => Ok(max),
+            limit => Ok(limit.unwrap_or(default)),
+        }
     }
 
     pub(super) fn filter(&self) -> Option<&str> {

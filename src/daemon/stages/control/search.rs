@@ -22,6 +22,9 @@ pub(super) struct SearchRange {
     pub(super) max_windows: usize,
 }
 
+/// Nothing is older than this: the first offset of a log is 0 or 1, by its engine.
+const FIRST_OFFSET: u64 = 1;
+
 /// Called with each record, the latest of a partition first.
 type Look<'a> = dyn FnMut(&Record) + Send + 'a;
 
@@ -72,7 +75,7 @@ impl Control {
                 reached_ms = Some(first.timestamp_ms);
             }
             window.iter().rev().for_each(&mut *look);
-            if reached_ms.is_some_and(|at| at < oldest_ms) || start == 0 {
+            if reached_ms.is_some_and(|at| at < oldest_ms) || start <= FIRST_OFFSET {
                 return Ok(None);
             }
             if start == bounds.earliest {
