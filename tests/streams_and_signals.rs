@@ -354,6 +354,10 @@ fn answer(path: &str) -> Value {
         "/v1/who/ann" => json!({"user_id": 42, "name": HOSTILE, "connections": [
             {"node": HOSTILE, "stream_id": 1, "connected_at": 1}], "sanctions": [sanction],
             "unreachable": [HOSTILE]}),
+        "/v1/users/ann" => json!({"user_id": 42, "name": HOSTILE, "connections": [],
+            "sanctions": [], "since_ms": 1, "said": 1, "removed": 1, "comments": [
+                {"comment_id": id, "stream_id": 1, "message": HOSTILE, "created_at": 1,
+                 "removed": HOSTILE}], "audit": [answer("/v1/audit")["items"][0]]}),
         "/v1/history/1" => json!({"comments": [comment(1)], "next_before": id}),
         "/v1/tokens" => json!({"tokens": [HOSTILE]}),
         "/v1/streams" => json!({"items": [serde_json::to_value(stream_status()).unwrap()],
