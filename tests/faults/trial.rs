@@ -194,6 +194,28 @@ impl Trial {
         self.banned_user_stays_out().await;
     }
 
+    /// Waits until the overview of the console on the first edge has all these words.
+    pub(crate) async fn wait_for_overview(&mut self, words: &[&str]) {
+        let data_dir = self.cluster.node("edge-1").data_dir();
+        let overview = async {
+            loop {
+                let mut lc = tokio::process::Command::new(env!("CARGO_BIN_EXE_lc"));
+                lc.args(["top", "--once", "--data-dir"]).arg(&data_dir);
+                let shown = lc.output().await.expect("lc runs").stdout;
+                let shown = String::from_utf8(shown).expect("text");
+                // Texts are broken into lines.
+                let text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+                if words.iter().all(|words| text.contains(words)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, overview).await.expect("the overview names it");
+        let after = self.fault_at.elapsed();
+        self.figures.push(format!("the overview names it after {:.1} s", after.as_secs_f64()));
+    }
+
     async fn banned_user_stays_out(&self) {
         for edge in self.cluster.names().filter(|name| name.starts_with("edge")) {
             let token = Some(self.token(BANNED).into());

@@ -299,7 +299,7 @@ fn one_line(stage: &StageView) -> Vec<Cell> {
     for fact in &stage.facts {
         cells.push(Cell::text(" "));
         // Two facts never touch.
-        let wide = format!("{:<14} ", fact.text);
+        let wide = format!("{:<12} ", fact.text);
         cells.push(Cell::new(wide, fact.tone));
     }
     if let Some(last) = cells.last_mut() {
