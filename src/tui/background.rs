@@ -77,7 +77,6 @@ impl Answer {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut answer = Self::default();
-        let mut is_last = false;
         let mut rest = &*text;
         answer.late.state = LateState::Expected;
         while let Some(c) = rest.chars().next() {
@@ -105,7 +104,6 @@ impl Answer {
                     answer.late.state = LateState::Attributes(0);
                     break;
                 };
-                is_last |= after.starts_with('?') && after[end..].starts_with('c');
                 rest = &after[end + 1..];
             } else if rest == "\x1b" {
                 answer.late.state = match answer.late.state {
@@ -119,10 +117,6 @@ impl Answer {
                 }
                 rest = &rest[c.len_utf8()..];
             }
-        }
-        if is_last && answer.late.state == LateState::Expected {
-            // It does not know the question.
-            answer.late.state = LateState::Done;
         }
         answer
     }
@@ -172,7 +166,8 @@ enum LateState {
     /// Everything has come.
     #[default]
     Done,
-    /// Nothing has come.
+    /// No background has come. It may still: a multiplexer answers for its attributes itself, and
+    /// asks the terminal for the background.
     Expected,
     /// The beginning of the background has come, and so many keys of it.
     Background(usize),
@@ -266,7 +261,7 @@ mod tests {
         assert_eq!(answer.typed, "2/grand");
         assert!(answer.background.is_some());
         let unknown = Answer::parse(b"\x1b[?1;2c");
-        assert_eq!(unknown, Answer::default(), "it knows no OSC 11");
+        assert_eq!((unknown.background, &*unknown.typed), (None, ""), "it knows no OSC 11");
         assert!(Answer::is_complete(b"x\x1b[?1;2c") && !Answer::is_complete(b"\x1b[?1;2"));
     }
 
@@ -281,6 +276,12 @@ mod tests {
         }
         assert!(late.takes(alt('\\'), 152));
         assert!(!late.takes(q, 153));
+        // Of a multiplexer, which answered the question after it at once.
+        let mut late = Answer::parse(b"\x1b[?1;2c").late;
+        assert!(!late.takes(q, 1));
+        assert!(late.takes(alt(']'), 150));
+        assert!(keys("11;rgb:0/0/0").into_iter().all(|key| late.takes(key, 151)));
+        assert!(late.takes(alt('\\'), 152) && !late.takes(q, 153));
         // The other end, and an answer of which half came in time.
         let mut late = Answer::parse(b"\x1b]11;rgb:1d1d/1f").late;
         for key in keys("1f/2121") {
