@@ -1,5 +1,5 @@
-//! Fetches what is shown beside the snapshots: alerts, the saved views, and for some views the review queue, the
-//! audit log, or live comments and talkers.
+//! Fetches what is shown beside the snapshots: alerts, the saved views, and for some views the
+//! review queue, the audit log, or live comments and talkers.
 //!
 //! Always holds: besides these, only what the view on the screen needs is fetched; an answer for a
 //! view that was left is dropped.

@@ -607,6 +607,9 @@ fn an_own_alert_is_set_told_and_removed() {
     assert!(matches!(&console.notice, Some(Notice::Failed(text)) if text.contains("queued>2")));
     type_line(&mut console, "alert");
     assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("(true for")));
+    type_line(&mut console, "alert off");
+    assert!(matches!(&console.mode, Mode::Palette(line) if line.error.is_some()), "it has no N");
+    escape(&mut console);
     type_line(&mut console, "alert off 1");
     type_line(&mut console, "alert");
     assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("no alerts")));
@@ -686,6 +689,20 @@ fn dragging_over_a_chart_goes_back_in_time() {
         drag(&mut console, &hits, y, right, 0);
         assert!(matches!(console.notice, Some(Notice::Failed(_))), "{:?}", console.notice);
     }
+    // A key that opens something during a drag ends it.
+    console.go_live();
+    console.mode = Mode::Watching;
+    let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+    let cells = (0..36).flat_map(|y| (0..120).map(move |x| (x, y)));
+    let is_chart = |place: &(u16, u16)| matches!(hits.at(place.0, place.1), Some(Target::Chart(_)));
+    let (right, y) = cells.filter(is_chart).last().unwrap();
+    let mut clicks = Clicks::default();
+    mouse(&mut console, &mut clicks, &hits, click(right, y));
+    console.mode = Mode::Reading(0);
+    for kind in [MouseEventKind::Drag(MouseButton::Left), MouseEventKind::Up(MouseButton::Left)] {
+        mouse(&mut console, &mut clicks, &hits, MouseEvent { kind, ..click(right - 2, y) });
+    }
+    assert!(console.is_live(), "the time does not change behind what is read");
     // A click alone, and a drag that begins elsewhere, change nothing.
     console.go_live();
     console.mode = Mode::Watching;

@@ -173,6 +173,7 @@ impl Console {
 
     pub(crate) fn connection_lost(&mut self, why: String, retry_in: Duration) {
         self.feed.interrupt();
+        self.own_alerts.interrupt();
         self.connection = Connection::Lost { why, retry_in };
     }
 

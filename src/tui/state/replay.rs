@@ -60,7 +60,7 @@ impl Console {
         let replay = self.replay.as_mut()?;
         let known = match to {
             // A second is shown that has only begun when the recording was.
-            Seek::To(at_ms) => at_ms + 1_000 > replay.first_ms,
+            Seek::To(at_ms) => at_ms.saturating_add(1_000) > replay.first_ms,
             Seek::By(_) => true,
         };
         if known {
