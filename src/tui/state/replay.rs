@@ -1,6 +1,6 @@
 //! A recording that the console shows instead of a daemon.
 
-use super::{Console, Viewpoint};
+use super::{Console, Panel, Viewpoint};
 use crate::tui::feed::{Happening, Metric, Moment};
 
 /// Where the operator wants to go in a recording.
@@ -30,6 +30,11 @@ impl Console {
 
     pub(crate) fn replay(&self) -> Option<&Replay> {
         self.replay.as_ref()
+    }
+
+    /// Returns whether the rows of a panel are known: a recording has only those of snapshots.
+    pub(crate) fn has_rows_of(&self, panel: Panel) -> bool {
+        self.replay.is_none() || panel.is_of_snapshots()
     }
 
     /// Stops at the moment on the screen.
