@@ -693,9 +693,9 @@ fn dragging_over_a_chart_goes_back_in_time() {
     console.go_live();
     console.mode = Mode::Watching;
     let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
-    let cells = (0..36).flat_map(|y| (0..120).map(move |x| (x, y)));
+    let mut cells = (0..36).flat_map(|y| (0..120).map(move |x| (x, y)));
     let is_chart = |place: &(u16, u16)| matches!(hits.at(place.0, place.1), Some(Target::Chart(_)));
-    let (right, y) = cells.filter(is_chart).last().unwrap();
+    let (right, y) = cells.rfind(is_chart).unwrap();
     let mut clicks = Clicks::default();
     mouse(&mut console, &mut clicks, &hits, click(right, y));
     console.mode = Mode::Reading(0);
