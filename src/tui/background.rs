@@ -63,7 +63,7 @@ impl Background {
     }
 }
 
-/// What came from the terminal after the question.
+/// The bytes that came from the terminal after the question, divided into answers and keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Answer {
     pub(super) background: Option<Background>,
@@ -202,22 +202,22 @@ impl LateAnswer {
             }
             LateState::Background(keys) => {
                 let ends = c == '\\' || (control && c == 'g');
-                let goes_on = c.is_ascii_hexdigit() || "];:/rg".contains(c);
-                self.state = next(ends, goes_on, keys, LateState::Background);
-                ends || goes_on
+                let continues = c.is_ascii_hexdigit() || "];:/rg".contains(c);
+                self.state = next(ends, continues, keys, LateState::Background);
+                ends || continues
             }
             LateState::Attributes(keys) => {
                 let ends = c == 'c';
-                let goes_on = c.is_ascii_digit() || "[?;".contains(c);
-                self.state = next(ends, goes_on, keys, LateState::Attributes);
-                ends || goes_on
+                let continues = c.is_ascii_digit() || "[?;".contains(c);
+                self.state = next(ends, continues, keys, LateState::Attributes);
+                ends || continues
             }
         }
     }
 }
 
-fn next(ends: bool, goes_on: bool, keys: usize, state: fn(usize) -> LateState) -> LateState {
-    if ends || !goes_on || keys + 1 >= MAX_LATE_KEYS {
+fn next(ends: bool, continues: bool, keys: usize, state: fn(usize) -> LateState) -> LateState {
+    if ends || !continues || keys + 1 >= MAX_LATE_KEYS {
         return LateState::Done;
     }
     state(keys + 1)
@@ -296,7 +296,7 @@ mod tests {
         assert!(!late.takes(KeyCode::Char('2').into(), 2));
         let mut late = Answer::parse(b"\x1b]11;rgb:0/0/0\x1b\\\x1b").late;
         assert!(keys("[?62;22c").into_iter().all(|key| late.takes(key, 1)));
-        // An answer that never goes on does not keep the keys for ever.
+        // An answer that never continues does not keep the keys for ever.
         let mut late = Answer::parse(b"\x1b]11;rgb").late;
         assert!(!late.takes(q, 3));
         assert!(!late.takes(KeyCode::Char('b').into(), 4));

@@ -239,7 +239,7 @@ pub(super) struct Past {
     /// The last five minutes by the second, then the last hour by ten seconds.
     pub(super) timelines: Vec<TimelineAnswer>,
     pub(super) events: Vec<EventItem>,
-    /// Who the console acts for. After a restart the daemon may give another role.
+    /// The operator that the console acts for. After a restart the daemon may give another role.
     pub(super) session: Option<Session>,
 }
 

@@ -305,7 +305,7 @@ fn extras(args: &ReplayArgs, overview: &Overview, has_operator: bool) -> anyhow:
     })
 }
 
-/// How a selection is played.
+/// The speed of a replay, and the extras that are played with the comments.
 struct Playback {
     /// A multiple of the recorded speed; `None` is as fast as acks allow.
     times: Option<f64>,

@@ -1,5 +1,5 @@
-//! What an operator did during the recording, done again: comments are deleted, and shares are
-//! fixed, through the admin socket.
+//! Repeats the acts of operators during the recording: deletes comments and fixes shares through
+//! the admin socket.
 //!
 //! In: recorded deletions and settings at their times, and the answers to replayed comments. Out:
 //! requests to the daemon, one after the other. Always holds: a deletion goes to the latest replay
@@ -237,7 +237,7 @@ impl Operator {
     }
 
     /// Fixes the share that viewers are shown, or leaves it to the throttle. A failure is a
-    /// warning: the comments go on.
+    /// warning: the comments continue.
     pub(super) async fn set_throttle(&mut self, setting: Option<SampleRate>) {
         self.fix(setting.map(FixedRate::from), now_ms()).await;
     }

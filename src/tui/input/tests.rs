@@ -703,7 +703,7 @@ fn dragging_over_a_chart_goes_back_in_time() {
         mouse(&mut console, &mut clicks, &hits, MouseEvent { kind, ..click(right - 2, y) });
     }
     assert!(console.is_live(), "the time does not change behind what is read");
-    // A click alone, and a drag that begins elsewhere, change nothing.
+    // A click without a drag, and a drag that begins elsewhere, change nothing.
     console.go_live();
     console.mode = Mode::Watching;
     let hits = view::draw(area, &mut Buffer::empty(area), &console, false);

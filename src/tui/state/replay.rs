@@ -3,7 +3,7 @@
 use super::{Console, Panel, Viewpoint};
 use crate::tui::feed::{Happening, Metric, Moment};
 
-/// Where the operator wants to go in a recording.
+/// A place in a recording that the operator wants to go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seek {
     /// The last moment that is not later.

@@ -205,7 +205,7 @@ mod tests {
         assert!(absent.contains("/nonexistent/lcd.toml"), "{absent}");
     }
 
-    /// What a daemon answers is what its configuration says.
+    /// A daemon answers with the rules of its configuration.
     #[test]
     fn a_recording_has_the_rules() {
         let level = |from_per_second, share| RuleLevel {
