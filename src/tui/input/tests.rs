@@ -577,6 +577,7 @@ fn a_view_of_another_version_shows_what_is_known() {
     }];
     console.show_saved(&view).unwrap();
     assert_eq!(console.table(Panel::Alarms).sort, None);
+    assert!(!console.table(Panel::Alarms).inverted, "the order of another column");
     assert!(console.table(Panel::Alarms).filter.error.is_some());
     view.settings.view = "tides".into();
     assert!(console.show_saved(&view).unwrap_err().contains("tides"));
