@@ -41,6 +41,7 @@ fn a_wrong_command_line_exits_64_and_help_exits_0() {
     let dir = tempfile::tempdir().unwrap();
     lc(dir.path()).arg("bann").assert().code(64).stdout("");
     lc(dir.path()).args(["throttle", "1", "fast"]).assert().code(64).stdout("");
+    lc(dir.path()).args(["import", "a", "b", "--output", "c.lcr"]).assert().code(64).stdout("");
     lc(dir.path()).assert().code(64).stdout("");
     lc(dir.path()).arg("--help").assert().code(0).stderr("");
 }
