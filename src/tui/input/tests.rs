@@ -694,7 +694,7 @@ fn dragging_over_a_chart_goes_back_in_time() {
     console.go_live();
     console.mode = Mode::Watching;
     let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
-    let mut cells = (0..36).flat_map(|y| (0..120).map(move |x| (x, y)));
+    let mut cells = (0..36_u16).flat_map(|y| (0..120_u16).map(move |x| (x, y)));
     let is_chart = |place: &(u16, u16)| matches!(hits.at(place.0, place.1), Some(Target::Chart(_)));
     let (right, y) = cells.rfind(is_chart).unwrap();
     let mut clicks = Clicks::default();
