@@ -5,14 +5,15 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use live_comments::protocol::admin::{Cluster, Sanction};
 use nix::sys::signal::Signal;
 use pty_process::blocking::Command;
-use support::Daemon;
 use support::terminal::Terminal;
+use support::{Daemon, PATIENCE};
 use tokio::task::block_in_place;
 use vt100::{Color, MouseProtocolMode, Screen};
 
@@ -351,6 +352,20 @@ fn an_own_alert_comes_true() {
     quit(terminal, "after an alert");
 }
 
+/// Waits until a recording has so many moments.
+fn until_recorded(file: &Path, moments: usize) {
+    const MARK: &[u8] = b"LCTOP\x01";
+    let deadline = Instant::now() + PATIENCE;
+    let recorded = || {
+        let bytes = std::fs::read(file).unwrap();
+        bytes.windows(MARK.len()).filter(|bytes| *bytes == MARK).count()
+    };
+    while recorded() < moments {
+        assert!(Instant::now() < deadline, "only {} moments are recorded", recorded());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_recording_is_played_without_a_daemon() {
     let daemon = daemon();
@@ -358,7 +373,8 @@ fn a_recording_is_played_without_a_daemon() {
     let file = dir.path().join("feed.lct");
     let path = file.to_str().unwrap();
     let live = open(top(&daemon, &["--interval", "100ms", "--record", path]), 36, 120);
-    std::thread::sleep(Duration::from_secs(2));
+    // Three seconds of it.
+    until_recorded(&file, 30);
     quit(live, "after a recording");
     let again = lc(&daemon, &["top", "--record", path]).output().unwrap();
     assert!(!again.status.success(), "a pipe is no terminal");

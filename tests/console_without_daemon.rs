@@ -41,6 +41,7 @@ fn a_wrong_command_line_exits_64_and_help_exits_0() {
     let dir = tempfile::tempdir().unwrap();
     lc(dir.path()).arg("bann").assert().code(64).stdout("");
     lc(dir.path()).args(["throttle", "1", "fast"]).assert().code(64).stdout("");
+    lc(dir.path()).args(["import", "a", "b", "--output", "c.lcr"]).assert().code(64).stdout("");
     lc(dir.path()).assert().code(64).stdout("");
     lc(dir.path()).arg("--help").assert().code(0).stderr("");
 }
@@ -58,4 +59,21 @@ fn a_token_needs_only_the_data_directory() {
     let stdout = String::from_utf8(result.stdout).unwrap();
     assert_eq!(result.status.code(), Some(0));
     assert_eq!((stdout.matches('.').count(), stdout.lines().count()), (2, 1), "{stdout}");
+}
+
+#[test]
+fn a_plan_needs_no_context() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("lc");
+    std::fs::create_dir(&config).unwrap();
+    std::fs::write(config.join("contexts.json"), "no contexts").unwrap();
+    let run = |words: &[&str]| {
+        let output = lc(dir.path()).env("XDG_CONFIG_HOME", dir.path()).args(words).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (asked, why) = run(&["status"]);
+    assert!(!asked && why.contains("contexts.json"), "{why}");
+    let (planned, why) = run(&["plan", "--viewers", "1k", "--rate", "10"]);
+    assert!(planned, "{why}");
 }

@@ -5,25 +5,21 @@
 
 mod support;
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use live_comments::loadgen::recording::{
     self, RecordedComment, RecordedEvent, RecordingReader, RecordingWriter,
 };
 use live_comments::protocol::admin::{Cluster, StreamStatus};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use serde_json::Value;
-use support::Daemon;
+use support::terminal::Terminal;
+use support::{Daemon, PATIENCE};
 
 const LC: &str = env!("CARGO_BIN_EXE_lc");
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn lc(daemon: Option<&Daemon>, words: &[&str]) -> Command {
     let mut command = Command::new(LC);
@@ -334,60 +330,6 @@ async fn an_export_is_imported_and_replayed() {
     assert_eq!((&part["acked"], &part["users"]), (&120.into(), &14.into()), "twice sixty minutes");
 }
 
-/// A program on a terminal of its own.
-struct OnTerminal {
-    child: Child,
-    terminal: File,
-    shown: String,
-}
-
-impl OnTerminal {
-    fn start(command: &Command) -> Self {
-        let size = nix::pty::Winsize { ws_row: 24, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = nix::pty::openpty(Some(&size), None).unwrap();
-        let slave: OwnedFd = pty.slave;
-        // A terminal gives keys to the session that it controls.
-        let mut session = Command::new("setsid");
-        session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
-        let child = session
-            .env("TERM", "xterm")
-            .stdin(slave.try_clone().unwrap())
-            .stdout(slave.try_clone().unwrap())
-            .stderr(slave)
-            .spawn()
-            .unwrap();
-        Self { child, terminal: File::from(pty.master), shown: String::new() }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.terminal.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until a text is shown that was not before.
-    fn until(&mut self, wanted: &str) {
-        self.shown.clear();
-        let started = Instant::now();
-        let mut bytes = [0; 4_096];
-        while !self.shown.contains(wanted) {
-            assert!(started.elapsed() < PATIENCE, "no {wanted} in {:?}", self.shown);
-            let read = self.terminal.read(&mut bytes).unwrap();
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
-        }
-    }
-
-    fn takes_lines(&self) -> bool {
-        let flags = tcgetattr(&self.terminal).unwrap().local_flags;
-        flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
-    }
-}
-
-impl Drop for OnTerminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_steer_a_replay_and_leave_the_terminal() {
     let daemon = Daemon::start("");
@@ -398,22 +340,23 @@ async fn keys_steer_a_replay_and_leave_the_terminal() {
         writer.write(&comment(n * 1_000, n % 3, &format!("second {n}"))).unwrap();
     }
     writer.finish().unwrap();
-    let command = lc(Some(&daemon), &["replay", path.to_str().unwrap()]);
+    let command = pty_process::blocking::Command::new(LC).arg("replay").arg(&path);
+    let command = command.arg("--data-dir").arg(daemon.data_dir());
     tokio::task::block_in_place(|| {
-        let mut replay = OnTerminal::start(&command);
-        replay.until("of 59:59 ×1 ");
-        assert!(!replay.takes_lines());
+        let mut replay = Terminal::run(command, 24, 160);
+        replay.until_shows("of 59:59 ×1 ");
+        assert!(replay.changes().contains(&"local modes"), "keys are read one by one");
         replay.press(" ");
-        replay.until("paused");
+        replay.until_shows("paused");
         replay.press("\x1b[6~");
-        replay.until("01:0");
+        replay.until_shows("01:0");
         replay.press("+");
         replay.press(" ");
-        replay.until("×1.25");
+        replay.until_shows("×1.25");
         // Ctrl-C, as the terminal makes of it a signal.
         replay.press("\x03");
-        replay.until("posted in");
-        assert!(replay.child.wait().unwrap().success());
-        assert!(replay.takes_lines(), "the terminal is as it was");
+        replay.until_shows("posted in");
+        assert!(replay.wait().success());
+        replay.assert_restored("after Ctrl-C");
     });
 }

@@ -1,12 +1,13 @@
-# Two edges, two coordinators, a moderator and an archiver as processes of their own on the servers of
-# scripts/stack, the load generator on the same machine. Viewers on both edges receive the recorded chat at
-# twenty times its pace, then made-up comments at rising rates. One line per load; fails if a comment was
-# lost, duplicated or out of order. Stops what it starts; servers that were up stay up.
+# Two edges, two coordinators, a moderator and an archiver as processes of their own on the servers
+# of scripts/stack, the load generator on the same machine. Viewers on both edges receive the
+# recorded chat at twenty times its pace, then made-up comments at rising rates. One line per load;
+# fails if a comment was lost, duplicated or out of order. Stops what it starts; servers that were
+# up stay up.
 #
 # At the end, what the daemons used stands beside what `lc plan` computes for the same load.
 #
-# VIEWERS (200) share the edges, DURATION (60s) is the length of each load. CHECK names a file for the loads
-# that `lc plan --check` compares (in the directory of the run, which is removed).
+# VIEWERS (200) share the edges, DURATION (60s) is the length of each load. CHECK names the file for
+# the loads that `lc plan --check` compares; without it, they are removed with the run.
 # shellcheck shell=bash
 
 rates=("$@")
@@ -55,7 +56,8 @@ role coordinator-2 coordinator
 role moderator-1 moderator
 role archiver-1 archiver
 
-# Writes the processor time of each role to $dir/used. Takes the time of each daemon before the load.
+# Writes the processor time of each role to $dir/used. Takes the time of each daemon before the
+# load.
 take_processor_time() {
   local roles=(edges edges coordinators coordinators moderator archiver) index
   for index in "${!daemons[@]}"; do
@@ -76,8 +78,8 @@ processor_by_role() {
     }' "$dir/used"
 }
 
-# Adds a load to what `lc plan --check` compares: its rates, and the cores that the daemons used. The rest of
-# the configuration has the daemon's defaults.
+# Adds a load to what `lc plan --check` compares: its rates, and the cores that the daemons used.
+# The rest of the configuration has the daemon's defaults.
 add_check() {
   jq --null-input --compact-output --arg run "scripts/bench cluster, $1" --argjson viewers "$viewers" \
     --argjson cores "$(nproc)" --slurpfile report "$dir/report" --rawfile used "$dir/used" '

@@ -206,14 +206,33 @@ enum Command {
     Man(man::ManArgs),
 }
 
+impl Command {
+    /// Returns whether it asks a daemon. The others work although no context can be chosen.
+    fn needs_daemon(&self) -> bool {
+        match self {
+            Self::Top(args) => !args.shows_recording(),
+            Self::Replay(args) => args.what_if.is_none(),
+            Self::Import(_)
+            | Self::Plan(_)
+            | Self::LoadgenWorker
+            | Self::MillionReport(_)
+            | Self::SetCost(_)
+            | Self::Ctx(_)
+            | Self::Completions(_)
+            | Self::Schema(_)
+            | Self::Man(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl Cli {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let Self { socket, data_dir, ctx, remote, json, command } = self;
-        let context = match command {
-            Command::Ctx(_) | Command::Completions(_) | Command::Schema(_) | Command::Man(_) => {
-                Context::without_daemon(json)
-            }
-            _ => Context::new(Globals { socket, data_dir, ctx, node: remote.clone(), json })?,
+        let context = if command.needs_daemon() {
+            Context::new(Globals { socket, data_dir, ctx, node: remote.clone(), json })?
+        } else {
+            Context::without_daemon(json)
         };
         let context = &context;
         match command {

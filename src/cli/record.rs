@@ -111,7 +111,8 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
     let mut recorder = Recorder::new(writer, source_name, args.output.is_none());
     if args.url.is_none() {
         // A daemon that does not tell its rules is recorded without them.
-        recorder.rules = context.admin().get("/v1/rules").await.ok();
+        let rules = stop.run_until_cancelled(context.admin().get("/v1/rules")).await;
+        recorder.rules = rules.and_then(Result::ok);
     }
     let end = async {
         match args.duration {

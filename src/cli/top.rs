@@ -74,6 +74,11 @@ fn view(text: &str) -> Result<String, String> {
 }
 
 impl TopArgs {
+    /// Returns whether a recording is shown in place of a daemon.
+    pub(super) fn shows_recording(&self) -> bool {
+        self.replay.is_some()
+    }
+
     fn options(&self, context: &Context) -> ConsoleOptions {
         ConsoleOptions {
             interval: self.interval,

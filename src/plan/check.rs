@@ -75,7 +75,7 @@ pub struct CheckedFigure {
     pub agrees: bool,
 }
 
-/// Why runs cannot be compared with plans.
+/// A reason for which runs cannot be compared with plans.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error("{0}")]

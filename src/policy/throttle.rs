@@ -8,10 +8,13 @@ use tokio::time::Instant;
 
 use crate::protocol::throttle::SampleRate;
 
+/// The most levels of a throttle.
+pub const MAX_LEVELS: usize = 16;
+
 /// The settings of the throttle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThrottleRules {
-    /// The first begins at 0, and sample rates fall. At most 16 levels.
+    /// The first begins at 0, and sample rates fall. At most [`MAX_LEVELS`].
     pub levels: Vec<ThrottleLevel>,
     /// A level is left downwards only below this share of its threshold.
     pub hysteresis: f64,
@@ -25,6 +28,15 @@ pub struct ThrottleLevel {
     /// The rate of accepted comments per second at which the level begins.
     pub from_per_second: f64,
     pub sample_rate: SampleRate,
+}
+
+/// Returns whether each level begins at a higher rate than the one before it, and shows less.
+pub fn levels_step_down(levels: &[ThrottleLevel]) -> bool {
+    let steps_down = |pair: &[ThrottleLevel]| {
+        pair[0].from_per_second < pair[1].from_per_second
+            && pair[0].sample_rate > pair[1].sample_rate
+    };
+    levels.windows(2).all(steps_down)
 }
 
 impl Default for ThrottleRules {

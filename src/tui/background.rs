@@ -63,7 +63,7 @@ impl Background {
     }
 }
 
-/// What came from the terminal after the question.
+/// The bytes that came from the terminal after the question, divided into answers and keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Answer {
     pub(super) background: Option<Background>,
@@ -77,7 +77,6 @@ impl Answer {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut answer = Self::default();
-        let mut is_last = false;
         let mut rest = &*text;
         answer.late.state = LateState::Expected;
         while let Some(c) = rest.chars().next() {
@@ -105,7 +104,6 @@ impl Answer {
                     answer.late.state = LateState::Attributes(0);
                     break;
                 };
-                is_last |= after.starts_with('?') && after[end..].starts_with('c');
                 rest = &after[end + 1..];
             } else if rest == "\x1b" {
                 answer.late.state = match answer.late.state {
@@ -119,10 +117,6 @@ impl Answer {
                 }
                 rest = &rest[c.len_utf8()..];
             }
-        }
-        if is_last && answer.late.state == LateState::Expected {
-            // It does not know the question.
-            answer.late.state = LateState::Done;
         }
         answer
     }
@@ -172,7 +166,8 @@ enum LateState {
     /// Everything has come.
     #[default]
     Done,
-    /// Nothing has come.
+    /// No background has come. It may still: a multiplexer answers for its attributes itself, and
+    /// asks the terminal for the background.
     Expected,
     /// The beginning of the background has come, and so many keys of it.
     Background(usize),
@@ -207,22 +202,22 @@ impl LateAnswer {
             }
             LateState::Background(keys) => {
                 let ends = c == '\\' || (control && c == 'g');
-                let goes_on = c.is_ascii_hexdigit() || "];:/rg".contains(c);
-                self.state = next(ends, goes_on, keys, LateState::Background);
-                ends || goes_on
+                let continues = c.is_ascii_hexdigit() || "];:/rg".contains(c);
+                self.state = next(ends, continues, keys, LateState::Background);
+                ends || continues
             }
             LateState::Attributes(keys) => {
                 let ends = c == 'c';
-                let goes_on = c.is_ascii_digit() || "[?;".contains(c);
-                self.state = next(ends, goes_on, keys, LateState::Attributes);
-                ends || goes_on
+                let continues = c.is_ascii_digit() || "[?;".contains(c);
+                self.state = next(ends, continues, keys, LateState::Attributes);
+                ends || continues
             }
         }
     }
 }
 
-fn next(ends: bool, goes_on: bool, keys: usize, state: fn(usize) -> LateState) -> LateState {
-    if ends || !goes_on || keys + 1 >= MAX_LATE_KEYS {
+fn next(ends: bool, continues: bool, keys: usize, state: fn(usize) -> LateState) -> LateState {
+    if ends || !continues || keys + 1 >= MAX_LATE_KEYS {
         return LateState::Done;
     }
     state(keys + 1)
@@ -266,7 +261,7 @@ mod tests {
         assert_eq!(answer.typed, "2/grand");
         assert!(answer.background.is_some());
         let unknown = Answer::parse(b"\x1b[?1;2c");
-        assert_eq!(unknown, Answer::default(), "it knows no OSC 11");
+        assert_eq!((unknown.background, &*unknown.typed), (None, ""), "it knows no OSC 11");
         assert!(Answer::is_complete(b"x\x1b[?1;2c") && !Answer::is_complete(b"\x1b[?1;2"));
     }
 
@@ -281,6 +276,12 @@ mod tests {
         }
         assert!(late.takes(alt('\\'), 152));
         assert!(!late.takes(q, 153));
+        // Of a multiplexer, which answered the question after it at once.
+        let mut late = Answer::parse(b"\x1b[?1;2c").late;
+        assert!(!late.takes(q, 1));
+        assert!(late.takes(alt(']'), 150));
+        assert!(keys("11;rgb:0/0/0").into_iter().all(|key| late.takes(key, 151)));
+        assert!(late.takes(alt('\\'), 152) && !late.takes(q, 153));
         // The other end, and an answer of which half came in time.
         let mut late = Answer::parse(b"\x1b]11;rgb:1d1d/1f").late;
         for key in keys("1f/2121") {
@@ -295,7 +296,7 @@ mod tests {
         assert!(!late.takes(KeyCode::Char('2').into(), 2));
         let mut late = Answer::parse(b"\x1b]11;rgb:0/0/0\x1b\\\x1b").late;
         assert!(keys("[?62;22c").into_iter().all(|key| late.takes(key, 1)));
-        // An answer that never goes on does not keep the keys for ever.
+        // An answer that never continues does not keep the keys for ever.
         let mut late = Answer::parse(b"\x1b]11;rgb").late;
         assert!(!late.takes(q, 3));
         assert!(!late.takes(KeyCode::Char('b').into(), 4));

@@ -1,5 +1,5 @@
-//! Fetches what is shown beside the snapshots: alerts, the saved views, and for some views the review queue, the
-//! audit log, or live comments and talkers.
+//! Fetches what is shown beside the snapshots: alerts, the saved views, and for some views the
+//! review queue, the audit log, or live comments and talkers.
 //!
 //! Always holds: besides these, only what the view on the screen needs is fetched; an answer for a
 //! view that was left is dropped.
@@ -239,7 +239,7 @@ pub(super) struct Past {
     /// The last five minutes by the second, then the last hour by ten seconds.
     pub(super) timelines: Vec<TimelineAnswer>,
     pub(super) events: Vec<EventItem>,
-    /// Who the console acts for. After a restart the daemon may give another role.
+    /// The operator that the console acts for. After a restart the daemon may give another role.
     pub(super) session: Option<Session>,
 }
 

@@ -2,7 +2,8 @@
 //! long it must hold.
 //!
 //! In: moments, in the order of time. Out: what came true. Always holds: a rule tells once per time
-//! that its condition comes true. When full: a further rule is refused.
+//! that its condition comes true; a time without snapshots does not count as one in which it held.
+//! When full: a further rule is refused.
 
 use std::time::Duration;
 
@@ -170,6 +171,11 @@ impl OwnAlerts {
         format!("your alerts: {}", rules.join("; "))
     }
 
+    /// Notes that moments are missing from here on: nobody knows whether a condition held.
+    pub(crate) fn interrupt(&mut self) {
+        self.rules.iter_mut().for_each(|rule| rule.since_ms = None);
+    }
+
     /// Looks at the next moment. Returns the texts of the rules that came true.
     pub(crate) fn observe(&mut self, moment: &Moment) -> Vec<String> {
         let figures = Figures(moment);
@@ -221,6 +227,18 @@ mod tests {
         assert!(alerts.list(20_000).contains("(true for "), "{}", alerts.list(20_000));
         assert_eq!(told(&mut alerts, 60..61, 0), 0);
         assert_eq!(told(&mut alerts, 61..80, 9), 1, "and again when it comes true again");
+    }
+
+    #[test]
+    fn a_gap_does_not_count_as_time_that_held() {
+        let mut alerts = OwnAlerts::default();
+        alerts.add("queued>3 for 5s").unwrap();
+        assert!(alerts.observe(&at(1, 9)).is_empty());
+        alerts.interrupt();
+        assert!(alerts.observe(&at(60, 9)).is_empty(), "nothing is known of the minute before");
+        assert_eq!(alerts.observe(&at(65, 9)).len(), 1);
+        alerts.interrupt();
+        assert!(alerts.observe(&at(90, 9)).is_empty() && alerts.observe(&at(99, 9)).is_empty());
     }
 
     #[test]

@@ -74,7 +74,11 @@ pub async fn run(
         recorder,
         stop,
     };
-    event_loop.run(Box::pin(snapshots), fetched).await
+    event_loop.run(Box::pin(snapshots), fetched).await?;
+    if let Some(recorder) = &mut event_loop.recorder {
+        recorder.finish()?;
+    }
+    Ok(())
 }
 
 /// What became of several actions.

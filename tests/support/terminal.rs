@@ -19,8 +19,7 @@ use super::PATIENCE;
 
 /// A screen that is not written to for this long shows a whole frame.
 const QUIET: Duration = Duration::from_millis(150);
-/// What a program may ask a terminal, and the answer: the attributes of the terminal, its
-/// background.
+/// A question of a program, and the answer of a terminal: its attributes, its background.
 const QUESTIONS: [(&[u8], &[u8]); 3] = [
     (b"\x1b[c", b"\x1b[?62;22c"),
     (b"\x1b]11;?\x1b\\", b"\x1b]11;rgb:1d1d/1f1f/2121\x1b\\"),
@@ -269,6 +268,7 @@ impl Drop for Terminal {
 /// Shows what the program writes, and answers what it asks, until it closes the terminal.
 fn read(mut pty: &Pty, shown: &Mutex<Shown>) {
     let mut buffer = vec![0; 64 << 10];
+    let mut unanswered = Vec::new();
     // The kernel reports the closed terminal as an error.
     while let Ok(count @ 1..) = pty.read(&mut buffer) {
         let bytes = &buffer[..count];
@@ -278,14 +278,35 @@ fn read(mut pty: &Pty, shown: &Mutex<Shown>) {
             shown.bytes += count as u64;
             shown.at = Instant::now();
         }
-        for (question, answer) in QUESTIONS {
-            let asked = bytes.windows(question.len()).filter(|window| *window == question);
-            asked.for_each(|_| {
-                // The program may have ended meanwhile.
-                let _ = pty.write_all(answer);
-            });
+        unanswered.extend_from_slice(bytes);
+        for answer in take_answers(&mut unanswered) {
+            // The program may have ended meanwhile.
+            let _ = pty.write_all(answer);
         }
     }
+}
+
+/// Returns the answers to the questions in what a program wrote, in the order of the questions, as
+/// terminals answer. What may be the beginning of a further question stays.
+fn take_answers(written: &mut Vec<u8>) -> Vec<&'static [u8]> {
+    let mut answers = Vec::new();
+    let mut rest = 0;
+    while let Some(escape) = written[rest..].iter().position(|byte| *byte == b'\x1b') {
+        let from = rest + escape;
+        let text = &written[from..];
+        if let Some((question, answer)) = QUESTIONS.iter().find(|(q, _)| text.starts_with(q)) {
+            answers.push(*answer);
+            rest = from + question.len();
+        } else if QUESTIONS.iter().any(|(question, _)| question.starts_with(text)) {
+            rest = from;
+            break;
+        } else {
+            rest = from + 1;
+        }
+    }
+    let has_begun = written.get(rest) == Some(&b'\x1b');
+    written.drain(..if has_begun { rest } else { written.len() });
+    answers
 }
 
 fn first_difference(before: &[Vec<ShownCell>], after: &[Vec<ShownCell>]) -> String {

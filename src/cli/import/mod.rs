@@ -27,6 +27,7 @@ use serde::Serialize;
 
 use super::arguments::path;
 use super::context::Context;
+use super::exit::UsageError;
 use super::output::note;
 use super::progress::ProgressLine;
 use crate::loadgen::ProgressSink as _;
@@ -89,7 +90,9 @@ struct Skipped {
 
 pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.files.len() > 1 && args.output.is_some() {
-        anyhow::bail!("--output names one recording, and {} files are given", args.files.len());
+        let files = args.files.len();
+        let text = format!("--output names one recording, and {files} files are given");
+        return Err(UsageError(text).into());
     }
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {

@@ -2,11 +2,10 @@
 //!
 //! In: recordings, a stream, a speed, keys. Out: comments at their times, and a summary; with
 //! `--what-if` a table, without a daemon ([`what_if`]). Recorded deletions are repeated where the
-//! admin socket is open. Always holds: a recorded user is
-//! always the same user (the id is a hash of the recorded id, or of the name where the recording
-//! has no ids), and the comments of one user stay in order. When full: beyond `--connections` the
-//! user that has been silent longest is disconnected, and a replay at full speed has a bounded
-//! number of comments without an answer.
+//! admin socket is open. Always holds: a recorded user is always the same user (the id is a hash of
+//! the recorded id, or of the name where the recording has no ids), and the comments of one user
+//! stay in order. When full: beyond `--connections` the user that has been silent longest is
+//! disconnected, and a replay at full speed has a bounded number of comments without an answer.
 //!
 //! Parts: [`overlay`] joins the files, [`pace`] knows the position, [`play`] is the loop, [`keys`]
 //! steers it, [`users`] holds the connections, [`operator`] deletes and throttles, and [`bar`]
@@ -53,7 +52,6 @@ use overlay::{Extras, Overlay, Overview, PlayedEvent, Selection};
 use pace::Pace;
 use play::{Player, Playing};
 use users::{ReplayUsers, token_users};
-
 use what_if::{BaseRules, Load};
 
 pub use what_if::WhatIf;
@@ -297,8 +295,8 @@ fn extras(args: &ReplayArgs, overview: &Overview, has_operator: bool) -> anyhow:
     let fixed_shares = overview.fixed_shares();
     if fixed_shares > 0 && !args.throttle {
         note(&format!(
-            "an operator fixed the share of comments {fixed_shares} × in the recording; --throttle \
-             does it again"
+            "an operator fixed the share of comments {} in the recording; --throttle does it again",
+            counted(fixed_shares, "time")
         ));
     }
     Ok(Extras {
@@ -307,7 +305,7 @@ fn extras(args: &ReplayArgs, overview: &Overview, has_operator: bool) -> anyhow:
     })
 }
 
-/// How a selection is played.
+/// The speed of a replay, and the extras that are played with the comments.
 struct Playback {
     /// A multiple of the recorded speed; `None` is as fast as acks allow.
     times: Option<f64>,

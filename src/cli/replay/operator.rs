@@ -1,5 +1,5 @@
-//! What an operator did during the recording, done again: comments are deleted, and shares are
-//! fixed, through the admin socket.
+//! Repeats the acts of operators during the recording: deletes comments and fixes shares through
+//! the admin socket.
 //!
 //! In: recorded deletions and settings at their times, and the answers to replayed comments. Out:
 //! requests to the daemon, one after the other. Always holds: a deletion goes to the latest replay
@@ -125,7 +125,10 @@ impl ReplayedIds {
         let mut state = self.state.lock();
         let number = state.numbers.get(&deletion.recorded_id).copied().unwrap_or(u64::MAX);
         match state.comments.get_mut(&number).map(|comment| &mut comment.fate) {
-            Some(CommentFate::Unanswered(waiting)) => *waiting = Some(deletion),
+            Some(CommentFate::Unanswered(waiting)) => {
+                let is_second = waiting.replace(deletion).is_some();
+                state.counts.without_comment += u64::from(is_second);
+            }
             Some(&mut CommentFate::Posted(comment_id)) => {
                 state.forget(number);
                 state.delete(comment_id, deletion);
@@ -215,8 +218,9 @@ pub(super) struct Operator {
     deleting: JoinHandle<()>,
     /// The setting of the stream before the replay.
     before: Option<FixedRate>,
-    /// The setting of the stream now.
-    setting: Option<FixedRate>,
+    /// The setting of the stream now; `None` after a request without an answer, which the daemon
+    /// may have carried out.
+    setting: Option<Option<FixedRate>>,
 }
 
 impl Operator {
@@ -224,7 +228,7 @@ impl Operator {
     pub(super) fn new(client: AdminClient, stream_id: StreamId, before: Option<FixedRate>) -> Self {
         let ids = Arc::new(ReplayedIds::default());
         let deleting = tokio::spawn(delete_all(client.clone(), ids.clone()));
-        Self { client, stream_id, ids, deleting, before, setting: before }
+        Self { client, stream_id, ids, deleting, before, setting: Some(before) }
     }
 
     pub(super) async fn delete(&self, deletion: PlayedDeletion) {
@@ -233,13 +237,13 @@ impl Operator {
     }
 
     /// Fixes the share that viewers are shown, or leaves it to the throttle. A failure is a
-    /// warning: the comments go on.
+    /// warning: the comments continue.
     pub(super) async fn set_throttle(&mut self, setting: Option<SampleRate>) {
         self.fix(setting.map(FixedRate::from), now_ms()).await;
     }
 
     async fn fix(&mut self, setting: Option<FixedRate>, now_ms: u64) {
-        if self.setting == setting {
+        if self.setting == Some(setting) {
             return;
         }
         let request = ThrottleRequest {
@@ -248,8 +252,11 @@ impl Operator {
             for_ms: setting.and_then(|fixed| fixed.until_ms).map(|end| end.saturating_sub(now_ms)),
         };
         match self.client.post::<_, Outcome>("/v1/throttle", &request).await {
-            Ok(_) => self.setting = setting,
-            Err(error) => note(&format!("warning: the throttle was not set: {error}")),
+            Ok(_) => self.setting = Some(setting),
+            Err(error) => {
+                self.setting = None;
+                note(&format!("warning: the throttle was not set: {error}"));
+            }
         }
     }
 
@@ -323,8 +330,9 @@ mod tests {
         assert_eq!(ids.counts().without_comment, 2, "deleted before, and of another file");
         ids.remember(2, recorded(0, "c"));
         ids.delete(deletion(0, "c", "spam"));
+        ids.delete(deletion(0, "c", "spam"));
         ids.rejected(2);
-        assert_eq!(ids.counts().without_comment, 3);
+        assert_eq!(ids.counts().without_comment, 4, "each deletion is counted");
         assert!(ready(&ids).is_empty());
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Selection {
     pub(crate) seed: u64,
 }
 
-/// What is played besides comments.
+/// Events that are played besides comments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
     pub(crate) deletions: bool,

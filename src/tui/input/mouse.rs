@@ -37,6 +37,12 @@ pub(crate) fn mouse(
     hits: &Hits,
     event: MouseEvent,
 ) -> Option<Effect> {
+    let is_chart = matches!(console.mode, Mode::Enlarged(_));
+    let takes_mouse = is_chart || console.mode == Mode::Watching;
+    if !takes_mouse {
+        // A key has opened something: the time must not change behind it.
+        clicks.drag = None;
+    }
     match event.kind {
         MouseEventKind::Drag(MouseButton::Left) => {
             if let Some(drag) = &mut clicks.drag {
@@ -58,8 +64,7 @@ pub(crate) fn mouse(
         MouseEventKind::Down(_) => clicks.drag = None,
         _ => {}
     }
-    let is_chart = matches!(console.mode, Mode::Enlarged(_));
-    if !is_chart && console.mode != Mode::Watching {
+    if !takes_mouse {
         return None;
     }
     let target = hits.at(event.column, event.row)?.clone();

@@ -197,6 +197,9 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             console.show_saved(&saved)?;
             Ok(None)
         }
+        ["alert", ..] if console.replay().is_some() => {
+            Err("this is a recording: alerts of your own need a daemon".to_owned())
+        }
         ["alert"] => {
             let list = console.own_alerts.list(console.now_ms());
             console.notice = Some(Notice::Done(list));
@@ -209,6 +212,7 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             console.notice = Some(Notice::Done(format!("removed alert {number}: {rule}")));
             Ok(None)
         }
+        ["alert", "off", ..] => Err("write: alert off N; alert lists their numbers".to_owned()),
         ["alert", ..] => {
             // As it was typed: quotes belong to the condition.
             let rule = line.split_once("alert ").map_or("", |(_, rule)| rule);

@@ -577,6 +577,7 @@ fn a_view_of_another_version_shows_what_is_known() {
     }];
     console.show_saved(&view).unwrap();
     assert_eq!(console.table(Panel::Alarms).sort, None);
+    assert!(!console.table(Panel::Alarms).inverted, "the order of another column");
     assert!(console.table(Panel::Alarms).filter.error.is_some());
     view.settings.view = "tides".into();
     assert!(console.show_saved(&view).unwrap_err().contains("tides"));
@@ -607,6 +608,9 @@ fn an_own_alert_is_set_told_and_removed() {
     assert!(matches!(&console.notice, Some(Notice::Failed(text)) if text.contains("queued>2")));
     type_line(&mut console, "alert");
     assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("(true for")));
+    type_line(&mut console, "alert off");
+    assert!(matches!(&console.mode, Mode::Palette(line) if line.error.is_some()), "it has no N");
+    escape(&mut console);
     type_line(&mut console, "alert off 1");
     type_line(&mut console, "alert");
     assert!(matches!(&console.notice, Some(Notice::Done(text)) if text.contains("no alerts")));
@@ -686,7 +690,21 @@ fn dragging_over_a_chart_goes_back_in_time() {
         drag(&mut console, &hits, y, right, 0);
         assert!(matches!(console.notice, Some(Notice::Failed(_))), "{:?}", console.notice);
     }
-    // A click alone, and a drag that begins elsewhere, change nothing.
+    // A key that opens something during a drag ends it.
+    console.go_live();
+    console.mode = Mode::Watching;
+    let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+    let mut cells = (0..36_u16).flat_map(|y| (0..120_u16).map(move |x| (x, y)));
+    let is_chart = |place: &(u16, u16)| matches!(hits.at(place.0, place.1), Some(Target::Chart(_)));
+    let (right, y) = cells.rfind(is_chart).unwrap();
+    let mut clicks = Clicks::default();
+    mouse(&mut console, &mut clicks, &hits, click(right, y));
+    console.mode = Mode::Reading(0);
+    for kind in [MouseEventKind::Drag(MouseButton::Left), MouseEventKind::Up(MouseButton::Left)] {
+        mouse(&mut console, &mut clicks, &hits, MouseEvent { kind, ..click(right - 2, y) });
+    }
+    assert!(console.is_live(), "the time does not change behind what is read");
+    // A click without a drag, and a drag that begins elsewhere, change nothing.
     console.go_live();
     console.mode = Mode::Watching;
     let hits = view::draw(area, &mut Buffer::empty(area), &console, false);

@@ -29,7 +29,7 @@ const LEVEL: i32 = 3;
 /// The figures of the charts at one time, in the order of [`Metric::ALL`]; NaN is unknown.
 pub(crate) type Figures = [f32; Metric::ALL.len()];
 
-/// What stands before a moment.
+/// The content of the frame before a moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Head {
     pub(super) at_ms: u64,

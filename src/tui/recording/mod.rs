@@ -8,10 +8,10 @@
 //! A file is a sequence of moments, each of two zstd frames, so `zstd -dc FILE` shows them as JSON
 //! lines. All numbers are little-endian.
 //!
-//! | frame | content |
-//! |---|---|
-//! | skippable (`0x184D2A50`) | `LCTOP`, version 1 (1 byte), time in ms (8), bytes of the next frame (4), 12 figures as `f32` in the order of the charts, NaN if unknown (48), new happenings as JSON (any), CRC-32 of all this (4) |
-//! | zstd with a checksum | the moment as JSON, and a line feed |
+//! 1. A skippable frame (`0x184D2A50`): `LCTOP`, the version 1 (1 byte), the time in ms (8), the
+//!    bytes of the next frame (4), 12 figures as `f32` in the order of the charts, NaN if unknown
+//!    (48), new happenings as JSON (any), and the CRC-32 of all this (4).
+//! 2. A zstd frame with a checksum: the moment as JSON, and a line feed.
 
 mod format;
 #[cfg(any(test, fuzzing))]

@@ -31,7 +31,7 @@ pub(crate) struct FeedRecording<F = BufReader<File>> {
     /// In the order of time; never empty.
     places: Vec<Place>,
     happenings: Vec<Happening>,
-    /// Why the recording ends before the file does, and where.
+    /// The place and the reason of an end of the recording before that of the file.
     cut: Option<String>,
 }
 
@@ -158,7 +158,7 @@ impl<F: Read + Seek> FeedRecording<F> {
     }
 }
 
-/// Why no further moment is read.
+/// A reason to read no further moment.
 enum Stop {
     File(io::Error),
     Cut,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::tui::feed::{Feed, Moment, samples};
 
-/// A recording of a feed in which a server of the bus goes away, and the moments of the feed.
+/// A recording of a feed in which the throttle sets in, and the moments of the feed.
 fn recorded() -> &'static (Vec<u8>, Vec<Moment>) {
     static RECORDED: OnceLock<(Vec<u8>, Vec<Moment>)> = OnceLock::new();
     RECORDED.get_or_init(|| {

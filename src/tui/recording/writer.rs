@@ -2,8 +2,8 @@
 //! disk does not stop the screen.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -24,9 +24,10 @@ struct Queued {
 /// Keeps a feed in a file. Dropping it writes what waits.
 #[derive(Debug)]
 pub(crate) struct FeedRecorder {
+    path: PathBuf,
     /// `None` once it has failed.
     queue: Option<SyncSender<Queued>>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
     /// The number of the first happening that is not written.
     next_happening: u64,
     /// Moments that were left out, because the disk is slow.
@@ -46,7 +47,13 @@ impl FeedRecorder {
             .name(THREAD.to_owned())
             .spawn(move || write_all(file, &queued))
             .map_err(failed)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), next_happening: 0, left_out: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            queue: Some(queue),
+            thread: Some(thread),
+            next_happening: 0,
+            left_out: 0,
+        })
     }
 
     /// Adds the latest moment. Returns what an operator must know: that the recording has ended, or
@@ -73,27 +80,29 @@ impl FeedRecorder {
         None
     }
 
-    /// Writes what waits.
-    fn finish(&mut self) -> Result<(), String> {
+    /// Writes what waits. After a failure that [`Self::add`] has told, it does nothing.
+    ///
+    /// # Errors
+    /// A part of the recording cannot be written.
+    pub(crate) fn finish(&mut self) -> Result<(), FeedRecordingError> {
         self.queue = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        match thread.join() {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(_) => Err("its thread has failed".to_owned()),
-        }
+        let failed = |_| Err(io::Error::other("the thread that writes has failed"));
+        let written = thread.join().unwrap_or_else(failed);
+        written.map_err(|source| FeedRecordingError::File { path: self.path.clone(), source })
     }
 }
 
 impl Drop for FeedRecorder {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // The console ends with another error.
         let _ = self.finish();
     }
 }
 
 /// Writes moments until the queue is closed. Each is handed to the kernel whole, so that a kill
 /// costs none that was written.
-fn write_all(mut file: File, queued: &Receiver<Queued>) -> std::io::Result<()> {
+fn write_all(mut file: File, queued: &Receiver<Queued>) -> io::Result<()> {
     for Queued { moment, happenings } in queued {
         file.write_all(&format::encode(&moment, &happenings)?)?;
     }

@@ -38,7 +38,7 @@ const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
 /// From this size on, in columns and rows, what is wrong, what waits for review and what happened
 /// stay beside every view.
 pub(crate) const RAIL_FROM: (u16, u16) = (180, 30);
-/// Why a time cannot be gone back to.
+/// The answer to a time that cannot be gone back to.
 pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that time";
 
 /// The state of the connection to the daemon.
@@ -93,7 +93,7 @@ pub(crate) struct Console {
     pub(crate) side: Side,
     pub(crate) veiled: bool,
     pub(crate) own_alerts: OwnAlerts,
-    /// What came true and was not told yet.
+    /// Own alerts that came true and were not told yet.
     raised: Vec<String>,
     /// Whether the screen has room for a rail beside the views.
     has_rail: bool,
@@ -173,6 +173,7 @@ impl Console {
 
     pub(crate) fn connection_lost(&mut self, why: String, retry_in: Duration) {
         self.feed.interrupt();
+        self.own_alerts.interrupt();
         self.connection = Connection::Lost { why, retry_in };
     }
 

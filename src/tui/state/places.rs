@@ -142,6 +142,15 @@ impl Panel {
         }
     }
 
+    /// Returns whether its rows are those of a snapshot. The others are fetched beside it: they are
+    /// not remembered, and not recorded.
+    pub(crate) fn is_of_snapshots(self) -> bool {
+        !matches!(
+            self,
+            Self::Comments | Self::Talkers | Self::Reviews | Self::Decisions | Self::Offenders
+        )
+    }
+
     pub(crate) fn columns(self) -> &'static [Column] {
         match self {
             Self::Alarms => rows::ALARMS,

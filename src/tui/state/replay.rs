@@ -1,9 +1,9 @@
 //! A recording that the console shows instead of a daemon.
 
-use super::{Console, Viewpoint};
+use super::{Console, Panel, Viewpoint};
 use crate::tui::feed::{Happening, Metric, Moment};
 
-/// Where the operator wants to go in a recording.
+/// A place in a recording that the operator wants to go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seek {
     /// The last moment that is not later.
@@ -30,6 +30,11 @@ impl Console {
 
     pub(crate) fn replay(&self) -> Option<&Replay> {
         self.replay.as_ref()
+    }
+
+    /// Returns whether the rows of a panel are known: a recording has only those of snapshots.
+    pub(crate) fn has_rows_of(&self, panel: Panel) -> bool {
+        self.replay.is_none() || panel.is_of_snapshots()
     }
 
     /// Stops at the moment on the screen.
@@ -60,7 +65,7 @@ impl Console {
         let replay = self.replay.as_mut()?;
         let known = match to {
             // A second is shown that has only begun when the recording was.
-            Seek::To(at_ms) => at_ms + 1_000 > replay.first_ms,
+            Seek::To(at_ms) => at_ms.saturating_add(1_000) > replay.first_ms,
             Seek::By(_) => true,
         };
         if known {

@@ -75,9 +75,11 @@ fn table_state(panel: Panel, kept: &TableSettings) -> TableState {
         let known = panel.columns().iter().find(|column| column.name == name);
         known.map(|column| column.name)
     };
+    let sort = kept.sort.as_ref().and_then(column);
+    let knows_order = sort.is_some() || kept.sort.is_none();
     let mut state = TableState {
-        sort: kept.sort.as_ref().and_then(column),
-        inverted: kept.inverted,
+        sort,
+        inverted: kept.inverted && knows_order,
         hidden: kept.hidden.iter().filter_map(column).collect(),
         ..TableState::default()
     };

@@ -1,4 +1,4 @@
-//! Who the console acts for, as the daemon says.
+//! The operator that the console acts for, as the daemon names it.
 
 use super::Console;
 use crate::protocol::admin::{AdminRole, Session};

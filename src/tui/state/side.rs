@@ -33,7 +33,7 @@ pub(crate) struct Side {
     pub(crate) offenders: Vec<Offender>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) tail: Option<Tail>,
-    /// What the daemon counted of the opened stream.
+    /// The talkers of the opened stream, as the daemon counted them.
     pub(crate) talkers: Option<Talkers>,
     /// The views that operators saved, by name.
     pub(crate) views: Vec<SavedView>,

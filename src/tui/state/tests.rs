@@ -52,6 +52,14 @@ fn a_recording_is_sought_and_never_acts() {
 }
 
 #[test]
+fn any_time_of_a_recording_can_be_sought() {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    console.start_replay(5_000, u64::MAX, Vec::new());
+    console.go_live();
+    assert_eq!(console.take_seek(), Some(Seek::To(u64::MAX)));
+}
+
+#[test]
 fn charts_of_a_recording_have_its_figures_and_gaps() {
     let mut console = replaying();
     let moment = Moment::clone(console.moment().unwrap());

@@ -56,7 +56,15 @@ pub(super) fn title<R: Record>(
     console: &Console,
 ) -> Vec<Cell> {
     let state = console.table(panel);
-    let mut title = vec![Cell::new(format!("{name} {}", listing.total()), Tone::Title)];
+    let named = if console.has_rows_of(panel) {
+        format!("{name} {}", listing.total())
+    } else {
+        name.to_owned()
+    };
+    let mut title = vec![Cell::new(named, Tone::Title)];
+    if console.ago_ms().is_some() && !panel.is_of_snapshots() {
+        title.push(Cell::new(" · as it is now", Tone::Warn));
+    }
     if state.filter.is_active() {
         let shown = format!(" · where {} → {}", state.filter.text.trim(), listing.rows.len());
         title.push(Cell::new(shown, Tone::Key));
@@ -158,7 +166,11 @@ pub(super) fn body<R: Record>(
         canvas.hits.add(line, Target::Row(panel, key));
     }
     if listing.rows.is_empty() {
-        let nothing = if listing.hidden > 0 { "no row matches the filter" } else { "none" };
+        let nothing = match listing.hidden {
+            0 if !console.has_rows_of(panel) => "not recorded",
+            0 => "none",
+            _ => "no row matches the filter",
+        };
         canvas.text(indented(row(area, 0)), nothing, Tone::Faint);
     } else if listing.rows.len() > visible {
         let more = format!("… {} more", listing.rows.len() - visible);

@@ -453,6 +453,9 @@ fn a_recording_says_what_it_is() {
     assert!(screen(&console, SIZES[2]).contains("‖ RECORDING"));
     press(&mut console, KeyCode::Char('!').into());
     assert!(screen(&console, SIZES[2]).contains("this is a recording: acts are off"));
+    console.go(Place::View(View::Moderation));
+    let shown = screen(&console, SIZES[2]);
+    assert!(shown.contains("not recorded") && !shown.contains("to review 0"), "{shown}");
 }
 
 #[test]

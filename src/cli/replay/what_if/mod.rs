@@ -145,7 +145,12 @@ pub(super) fn compute(
     let now_is_recorded = recorded.is_some();
     let mut overlay = Overlay::open(selection)?;
     let start_ms = to_load_ms(overlay.peek_ms()?.unwrap_or_default(), times);
-    let now = Side::new(WhatIf::default().on(base), viewers, start_ms);
+    let mut settings = WhatIf::default().on(base);
+    if now_is_recorded {
+        // What viewers saw is known: no limit comes on top of it.
+        settings.egress = 0;
+    }
+    let now = Side::new(settings, viewers, start_ms);
     let now = Side { recorded: recorded.map(|changes| changes.rev().collect()), ..now };
     let mut sides = [now, Side::new(what_if.on(base), viewers, start_ms)];
     let mut minutes: Vec<MinuteRow> = Vec::new();

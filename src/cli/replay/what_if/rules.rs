@@ -9,11 +9,8 @@ use figment::Figment;
 use figment::providers::{Format as _, Toml};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::throttle::{ThrottleLevel, ThrottleRules};
+use crate::policy::throttle::{MAX_LEVELS, ThrottleLevel, ThrottleRules, levels_step_down};
 use crate::protocol::admin::{RuleLevel, RulesInForce};
-
-/// The most levels that a daemon takes.
-const MAX_LEVELS: usize = 16;
 
 /// The source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -145,11 +142,7 @@ pub(super) fn check_levels(levels: &[ThrottleLevel]) -> Result<(), String> {
     if levels.len() > MAX_LEVELS {
         return Err(format!("throttle has more than {MAX_LEVELS} levels"));
     }
-    let rises = |pair: &[ThrottleLevel]| {
-        pair[0].from_per_second < pair[1].from_per_second
-            && pair[0].sample_rate > pair[1].sample_rate
-    };
-    if levels.windows(2).all(rises) {
+    if levels_step_down(levels) {
         Ok(())
     } else {
         Err("levels of throttle must rise in rate and fall in share".to_owned())
@@ -212,7 +205,7 @@ mod tests {
         assert!(absent.contains("/nonexistent/lcd.toml"), "{absent}");
     }
 
-    /// What a daemon answers is what its configuration says.
+    /// A daemon answers with the rules of its configuration.
     #[test]
     fn a_recording_has_the_rules() {
         let level = |from_per_second, share| RuleLevel {

@@ -103,6 +103,21 @@ fn recorded_changes_are_what_was_shown() {
 }
 
 #[test]
+fn no_limit_comes_on_top_of_what_was_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.lcr");
+    write_phases(&path, &[(60, 300)], &[(30_000, 0.5)]);
+    let selection = all_of(vec![path]);
+    let overview = Overview::read(&selection).unwrap();
+    let base = BaseRules { egress: 1_000_000, ..BaseRules::default() };
+    let load = Load { times: 1.0, viewers: 400_000 };
+    let report = compute(&WhatIf::default(), &base, selection, &overview, load).unwrap();
+    assert!(report.now_is_recorded);
+    assert_eq!((report.now.sampled_out, report.now.egress_sampled_out), (4_500, 0));
+    assert!(report.would_be.egress_sampled_out > 0, "the same limit is computed there");
+}
+
+#[test]
 fn an_egress_limit_lowers_what_the_throttle_leaves() {
     let generous = report(&[(120, 300)], &[], "egress=100g");
     assert_eq!(generous.would_be.egress_sampled_out, 0);

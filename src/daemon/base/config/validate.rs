@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::sections::MAX_CHAR_BYTES;
 use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
 
 /// The least `ingest.ref_lifetime`. Readers of the log drop a comment that repeats a `ref` within a
@@ -273,15 +274,16 @@ fn throttle(config: &Config, faults: &mut Faults) {
         key,
         "must have a first level with from_per_second = 0",
     );
-    faults.check(levels.len() <= 16, key, "must have at most 16 levels");
-    for pair in levels.windows(2) {
-        faults.check(
-            pair[0].from_per_second < pair[1].from_per_second
-                && pair[0].sample_rate > pair[1].sample_rate,
-            key,
-            "must rise in from_per_second and fall in sample_rate",
-        );
-    }
+    faults.check(
+        levels.len() <= MAX_LEVELS,
+        key,
+        &format!("must have at most {MAX_LEVELS} levels"),
+    );
+    faults.check(
+        levels_step_down(levels),
+        key,
+        "must rise in from_per_second and fall in sample_rate",
+    );
     faults.check(
         config.broadcast.hysteresis > 0.0 && config.broadcast.hysteresis <= 1.0,
         "broadcast.hysteresis",
