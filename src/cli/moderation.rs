@@ -144,10 +144,11 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
         ModerationCommand::Claim(args) => claim(args, context).await,
         ModerationCommand::Decisions(args) => {
             let view = DECISIONS.view(&args)?;
-            // A filter chooses among all that the daemon answers.
-            let limit = match args.filter() {
-                Some(_) => MAX_DECISIONS,
-                None => args.limit().unwrap_or(DEFAULT_DECISIONS).min(MAX_DECISIONS),
+            // A filter and an order choose among all that the daemon answers.
+            let limit = if args.filter().is_some() || args.is_sorted() {
+                MAX_DECISIONS
+            } else {
+                args.limit().unwrap_or(DEFAULT_DECISIONS).min(MAX_DECISIONS)
             };
             view.run(&format!("/v1/mod/decisions?limit={limit}"), context).await
         }

@@ -65,6 +65,10 @@ impl ListArgs {
         self.filter.as_deref()
     }
 
+    pub(super) fn is_sorted(&self) -> bool {
+        !self.sort.is_empty()
+    }
+
     /// Returns the same options for a command that shows only such rows.
     pub(super) fn only(self, standing: &'static str) -> Self {
         Self { standing: Some(standing), ..self }
