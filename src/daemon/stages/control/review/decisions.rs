@@ -2,7 +2,9 @@
 //!
 //! Decisions on items of the review queue come from the metadata store, all others from
 //! `moderation_events`. The latest of these are kept in memory and read on when somebody asks, at
-//! most once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten.
+//! most once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten. A read
+//! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long time
+//! without a question, beyond that, is not known.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
