@@ -92,7 +92,9 @@ pub(crate) fn confirmation(
 }
 
 fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
-    if actions.len() > MANY_USERS {
+    // A claim runs out by itself.
+    let only_claims = actions.iter().all(|action| matches!(action, Action::Claim(_)));
+    if actions.len() > MANY_USERS && !only_claims {
         return Consent::Typed(actions.len().to_string());
     }
     let watched = |stream_id: StreamId| {
@@ -261,10 +263,10 @@ fn bans_replaced(users: &[Who]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ConnectionInfo, SanctionRequest, UserRequest,
+        AcknowledgeRequest, ClaimRequest, ConnectionInfo, SanctionRequest, UserRequest,
     };
     use crate::protocol::throttle::SampleRate;
-    use crate::protocol::{NodeId, UserId};
+    use crate::protocol::{CommentId, NodeId, UserId};
     use crate::tui::feed::samples;
 
     fn ban(user: &str) -> Action {
@@ -351,6 +353,16 @@ mod tests {
         let asked = confirmation(vec![Action::Timeout(timeout)], &[], 0, None);
         assert_eq!(asked.consent, Consent::None);
         assert!(needs_lookup(&asked.actions).is_empty());
+    }
+
+    #[test]
+    fn many_claims_need_no_consent() {
+        let claim = |number| {
+            let comment_id = CommentId::from_unix_ticks(number, 1, [1; 6]);
+            Action::Claim(ClaimRequest { comment_id, release: false })
+        };
+        let asked = confirmation((0..38).map(claim).collect(), &[], 0, None);
+        assert_eq!(asked.consent, Consent::None);
     }
 
     #[test]
