@@ -6,7 +6,7 @@ use super::action::{Action, describe};
 use super::batch::{MANY_USERS, undo_window_ms};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    DrainRequest, SanctionKind, ThrottleRequest, UserRef, Who, drain_effect,
+    DrainRequest, MAX_CHANGES, SanctionKind, ThrottleRequest, UserRef, Who, drain_effect,
 };
 use crate::protocol::quantity::{show_duration, show_rate, show_share};
 use crate::tui::feed::{Moment, throttle_reason};
@@ -66,6 +66,12 @@ pub(crate) fn confirmation(
         ([Action::Throttle(request)], Some(moment)) => throttle(request, moment),
         ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
         ([Action::Drain(request)], Some(moment)) => drain(request, moment),
+        ([Action::Direct(_)], _) => {
+            vec!["Only this user reads it. It cannot be taken back.".to_owned()]
+        }
+        ([Action::DeleteOfUser(_)], _) => {
+            vec![format!("The newest go first, at most {MAX_CHANGES}. It cannot be taken back.")]
+        }
         ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
         _ => Vec::new(),
     };
@@ -112,9 +118,14 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Undo(_),
         ) => Consent::None,
         // Actions become a batch after the question.
-        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_) | Action::Batch(_)) => {
-            Consent::Enter
-        }
+        Some(
+            Action::Ban(_)
+            | Action::Kick(_)
+            | Action::Direct(_)
+            | Action::DeleteOfUser(_)
+            | Action::AcknowledgeLoss(_)
+            | Action::Batch(_),
+        ) => Consent::Enter,
         Some(Action::SaveView(_) | Action::ForgetView(_)) => Consent::None,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(request)) => {

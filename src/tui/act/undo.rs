@@ -67,7 +67,9 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         // a claim runs out by itself; a view is saved again under its name.
         Action::Kick(_)
         | Action::Announce(_)
+        | Action::Direct(_)
         | Action::Delete(_)
+        | Action::DeleteOfUser(_)
         | Action::Approve(_)
         | Action::Reject(_)
         | Action::Claim(_)
