@@ -31,8 +31,8 @@ const ACTS: &[(&str, &str)] = &[
     ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
-    ("mod approve", "COMMENT"),
-    ("mod reject", "COMMENT [--reason WORD]"),
+    ("mod approve", "COMMENT [--note TEXT]"),
+    ("mod reject", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod claim", "COMMENT [--release]"),
     ("dm", "USER TEXT"),
     ("delete --user", "USER --last 10m [--stream STREAM] [--reason WORD] [--note TEXT]"),
@@ -283,6 +283,23 @@ impl<'a> Given<'a> {
         Ok(given)
     }
 
+    /// Refuses an option that the command does not take: it would be ignored.
+    fn check_options(&self) -> Result<(), LineError> {
+        let verb = self.words.first().copied();
+        let usages: Vec<_> = ACTS.iter().filter(|(act, _)| act.split(' ').next() == verb).collect();
+        let takes = |name: &str| {
+            let option = format!("--{name}");
+            usages.iter().any(|(act, rest)| act.contains(&option) || rest.contains(&option))
+        };
+        let flags = [("undo", self.undo), ("release", self.release)];
+        let flags = flags.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
+        let mut names = self.options.iter().map(|(name, _)| *name).chain(flags);
+        match names.find(|name| !usages.is_empty() && !takes(name)) {
+            Some(name) => Err(format!("--{name} is not known here")),
+            None => Ok(()),
+        }
+    }
+
     fn option(&self, name: &str) -> Option<String> {
         let given = self.options.iter().find(|(known, _)| *known == name);
         given.map(|(_, value)| (*value).to_owned())
@@ -297,6 +314,7 @@ impl<'a> Given<'a> {
 
 fn parse_act(words: &[&str]) -> Result<Action, LineError> {
     let given = Given::parse(words)?;
+    given.check_options()?;
     let sanction = |user: &str, default_ms: Option<u64>| -> Result<_, LineError> {
         Ok(SanctionRequest {
             user: user_ref(user),
@@ -337,7 +355,7 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
             Ok(Action::Direct(DirectRequest { user: user_ref(name), message }))
         }
         ["delete"] => delete_of_user(&given),
-        ["delete", id] => {
+        ["delete", id] if given.option("user").is_none() => {
             let ReviewRequest { comment_id, reason, note } = review(id)?;
             Ok(Action::Delete(DeleteRequest { comment_id, reason, note }))
         }
@@ -497,6 +515,10 @@ mod tests {
         assert_eq!(gone.stream_id, Some(StreamId(7)));
         assert!(act("delete").unwrap_err().contains("delete COMMENT, or delete --user USER"));
         assert!(act("delete --user zed").unwrap_err().contains("--last 10m"));
+        assert!(act(&format!("delete {comment} --user zed")).is_err());
+        for ignored in ["kick zed --reason spam", "ban zed --last 1h", "undo 17 --undo"] {
+            assert!(act(ignored).unwrap_err().contains("is not known here"), "{ignored}");
+        }
         let Ok(Action::Announce(told)) = act("announce 7 back at 9") else { panic!() };
         assert_eq!(told.message, "back at 9");
     }
