@@ -3,8 +3,8 @@
 //! Decisions on items of the review queue come from the metadata store, all others from
 //! `moderation_events`. The latest of both are kept in memory and read when somebody asks, at most
 //! once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten. A read
-//! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long time
-//! without a question, beyond that, is not known.
+//! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long
+//! time without a question, beyond that, is not known.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
