@@ -1,6 +1,5 @@
 -- The actor that looks at an item, until a time in milliseconds since the Unix epoch. `text_key` is
--- equal for texts that are the same to a reader; NULL for items that were queued before there were
--- keys.
+-- equal for texts that are alike; NULL for items that were queued before there were keys.
 ALTER TABLE reviews ADD COLUMN claimed_by       TEXT;
 ALTER TABLE reviews ADD COLUMN claim_expires_at INTEGER;
 ALTER TABLE reviews ADD COLUMN text_key         INTEGER;

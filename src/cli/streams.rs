@@ -11,6 +11,7 @@ use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_time, warn_unreachable};
 use super::table::facts;
+use crate::client::admin::AdminError;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
@@ -127,10 +128,14 @@ async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<()> {
         bail!("stream {stream_id} does not exist; lc streams lists those that do");
     };
     let fixed_by = match stream.throttle_override {
-        Some(_) => last_throttle(stream_id, context).await?,
-        None => None,
+        // The stream is shown even while the audit log cannot be read.
+        Some(_) => match last_throttle(stream_id, context).await {
+            Ok(entry) => entry.as_ref().map(set_by_whom).unwrap_or_default(),
+            Err(error) => format!("not known: {}", printable(&error.to_string())),
+        },
+        None => String::new(),
     };
-    context.output().item(stream, || in_full(stream, fixed_by.as_ref()))?;
+    context.output().item(stream, || in_full(stream, fixed_by))?;
     Ok(())
 }
 
@@ -138,7 +143,7 @@ async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<()> {
 async fn last_throttle(
     stream_id: StreamId,
     context: &Context,
-) -> anyhow::Result<Option<AuditEntry>> {
+) -> Result<Option<AuditEntry>, AdminError> {
     let log: Cluster<AuditEntry> = context.admin().get("/v1/audit?limit=1000").await?;
     let target = format!("stream {stream_id}");
     let is_it = |entry: &AuditEntry| {
@@ -220,7 +225,7 @@ fn set_by_whom(entry: &AuditEntry) -> String {
     format!("{} at {at}, audit entry {}", printable(&entry.actor), entry.audit_id)
 }
 
-fn in_full(stream: &StreamStatus, fixed_by: Option<&AuditEntry>) -> String {
+fn in_full(stream: &StreamStatus, fixed_by: String) -> String {
     let reactions = stream.reactions.iter();
     let reactions: Vec<_> =
         reactions.map(|(kind, total)| format!("{kind} {}", show_count(*total))).collect();
@@ -233,7 +238,7 @@ fn in_full(stream: &StreamStatus, fixed_by: Option<&AuditEntry>) -> String {
             ("comments in", format!("{}/s", show_rate(stream.comments_per_second))),
             ("viewers see", format!("{}/s", show_rate(stream.shown_per_second()))),
             ("share", format!("{}, set by {}", show_share(stream.shown()), stream.share_set_by())),
-            ("fixed by", fixed_by.map(set_by_whom).unwrap_or_default()),
+            ("fixed by", fixed_by),
             ("fixed until", fixed_until(stream)),
             ("received", stream.received.to_string()),
             ("published", stream.broadcast.to_string()),
@@ -297,7 +302,7 @@ pub(super) mod tests {
     fn titles_are_sanitized_in_the_table() {
         assert_columns_are_known(&STREAMS);
         insta::assert_snapshot!(STREAMS.as_text(&streams(), 0));
-        insta::assert_snapshot!(in_full(&streams()[1], None));
+        insta::assert_snapshot!(in_full(&streams()[1], String::new()));
         assert!(STREAMS.as_text(&[], 0).contains("lc streams create"));
     }
 
@@ -317,7 +322,7 @@ pub(super) mod tests {
             undoes: None,
             undone_by: None,
         };
-        let shown = in_full(&stream, Some(&entry));
+        let shown = in_full(&stream, set_by_whom(&entry));
         assert!(shown.contains("fixed until  2026-11-21 09:46:48"), "{shown}");
         assert!(shown.contains("ann (uid 1000) at 2026-11-21 09:40:00, audit entry 17"), "{shown}");
     }

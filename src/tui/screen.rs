@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::act::{self, Action, Done};
+use super::act::{self, Action, Done, UndoEntry};
 use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
@@ -90,7 +90,8 @@ struct Ran {
 
 /// The outcome of a request.
 enum Finished {
-    Acted { text: String, undoable: bool, outcome: Result<Ran, AdminError> },
+    Acted { text: String, outcome: Result<Ran, AdminError> },
+    TookBack { entry: UndoEntry, outcome: Result<Ran, AdminError> },
     LookedUp(Result<Vec<Who>, AdminError>),
 }
 
@@ -164,7 +165,7 @@ impl EventLoop {
         match self.screen.carry_out(effect)? {
             Some(Effect::LookUp(users)) => self.look_up(users),
             Some(Effect::Run(actions)) => self.start(actions),
-            Some(Effect::TakeBack(actions)) if self.has_room() => self.send(actions, false),
+            Some(Effect::TakeBack(entry)) => self.take_back(entry),
             _ => {}
         }
         Ok(())
@@ -278,23 +279,31 @@ impl EventLoop {
             return;
         }
         self.screen.console.notice = Some(Notice::Running(act::progress_text(&actions)));
-        self.send(actions, true);
-    }
-
-    fn send(&mut self, actions: Vec<Action>, undoable: bool) {
         let client = self.client.clone();
         self.requests.spawn(async move {
             let text = act::progress_text(&actions).trim_end_matches(" …").to_owned();
-            Finished::Acted { text, undoable, outcome: run_all(&client, actions).await }
+            Finished::Acted { text, outcome: run_all(&client, actions).await }
+        });
+    }
+
+    fn take_back(&mut self, entry: UndoEntry) {
+        if !self.has_room() {
+            self.screen.console.undo.put_back(entry);
+            return;
+        }
+        let client = self.client.clone();
+        self.requests.spawn(async move {
+            let outcome = run_all(&client, entry.reversals.clone()).await;
+            Finished::TookBack { entry, outcome }
         });
     }
 
     fn finish(&mut self, finished: Finished) -> Option<Effect> {
-        if matches!(finished, Finished::Acted { .. }) {
+        if matches!(finished, Finished::Acted { .. } | Finished::TookBack { .. }) {
             self.fetcher.refresh_reviews();
         }
         match finished {
-            Finished::Acted { text, undoable, outcome: Ok(Ran { sentence, done }) } => {
+            Finished::Acted { text, outcome: Ok(Ran { sentence, done }) } => {
                 self.screen.set_clock();
                 self.screen.console.notice = Some(Notice::Done(sentence));
                 let is_view = |(action, _): &(Action, u64)| {
@@ -303,8 +312,22 @@ impl EventLoop {
                 if done.iter().any(is_view) {
                     self.fetcher.fetch_views();
                 }
-                if undoable {
-                    input::undo_done(&mut self.screen.console, &done, text);
+                input::undo_done(&mut self.screen.console, &done, text);
+                None
+            }
+            Finished::TookBack { mut entry, outcome: Ok(Ran { sentence, done }) } => {
+                self.screen.console.notice = Some(Notice::Done(sentence));
+                // Each reversal is a request of its own; those that are left can be tried again.
+                entry.reversals.drain(..done.len().min(entry.reversals.len()));
+                if !entry.reversals.is_empty() {
+                    self.screen.console.undo.put_back(entry);
+                }
+                None
+            }
+            Finished::TookBack { entry, outcome: Err(error) } => {
+                self.screen.console.notice = Some(Notice::Failed(error.to_string()));
+                if error.retry() {
+                    self.screen.console.undo.put_back(entry);
                 }
                 None
             }

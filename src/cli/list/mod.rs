@@ -57,8 +57,8 @@ pub(super) struct ListArgs {
 const LIST_OPTIONS: &str = "List options";
 
 impl ListArgs {
-    /// Returns how many rows to ask the daemon for, which answers at most `max`. A filter chooses
-    /// among all of them. Without `--limit` it is `default`.
+    /// Returns how many rows to ask the daemon for, which answers at most `max`. A filter and an
+    /// order choose among all of them. Without `--limit` it is `default`.
     ///
     /// # Errors
     /// [`UsageError`] if more rows are wanted than the daemon answers.
@@ -67,9 +67,13 @@ impl ListArgs {
             Some(limit) if limit > max => {
                 Err(UsageError(format!("--limit {limit}: it must be 1 to {max} here")))
             }
-            _ if self.filter.is_some() || self.standing.is_some() => Ok(max),
+            _ if self.chooses() => Ok(max),
             limit => Ok(limit.unwrap_or(default)),
         }
+    }
+
+    fn chooses(&self) -> bool {
+        self.filter.is_some() || self.standing.is_some() || !self.sort.is_empty()
     }
 
     pub(super) fn filter(&self) -> Option<&str> {

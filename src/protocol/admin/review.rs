@@ -21,7 +21,8 @@ impl ReviewItem {
     }
 }
 
-/// Returns an actor's name without the number of its account: `bob` of `bob (uid 1001)`.
+/// Returns an actor's name without its account or the kind of its proof: `bob` of `bob (uid 1001)`
+/// and of `bob (token)`.
 pub fn short_actor(actor: &str) -> &str {
     actor.rsplit_once(" (").map_or(actor, |(name, _)| name)
 }

@@ -5,9 +5,10 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest,
-    DrainRequest, ForgetViewRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest,
-    SaveViewRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
+    ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest,
+    UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 
@@ -20,7 +21,10 @@ pub(crate) enum Action {
     Unban(UserRequest),
     Throttle(ThrottleRequest),
     Announce(AnnounceRequest),
+    /// Sends a message to one user.
+    Direct(DirectRequest),
     Delete(DeleteRequest),
+    DeleteOfUser(DeleteOfUserRequest),
     Approve(ReviewRequest),
     Reject(ReviewRequest),
     /// Claims a comment to review, or ends the claim.
@@ -74,7 +78,12 @@ pub(crate) fn describe(action: &Action) -> String {
             None => format!("let the throttle set the share of stream {}", request.stream_id),
         },
         Action::Announce(request) => format!("announce to stream {}", request.stream_id),
+        Action::Direct(request) => format!("send a message to {}", request.user.0),
         Action::Delete(request) => format!("remove comment {}", request.comment_id),
+        Action::DeleteOfUser(request) => {
+            let last = show_duration(request.last_ms);
+            format!("remove what {} wrote in the last {last}", request.user.0)
+        }
         Action::Approve(request) => format!("approve comment {}", request.comment_id),
         Action::Reject(request) => format!("reject comment {}", request.comment_id),
         Action::Claim(request) if request.release => {
@@ -119,7 +128,9 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Unban(request) => client.post("/v1/unban", request).await,
         Action::Throttle(request) => client.post("/v1/throttle", request).await,
         Action::Announce(request) => client.post("/v1/announce", request).await,
+        Action::Direct(request) => client.post("/v1/dm", request).await,
         Action::Delete(request) => client.post("/v1/delete", request).await,
+        Action::DeleteOfUser(request) => client.post("/v1/delete_of_user", request).await,
         Action::Approve(request) => client.post("/v1/mod/approve", request).await,
         Action::Reject(request) => client.post("/v1/mod/reject", request).await,
         Action::Drain(request) => client.post("/v1/drain", request).await,
@@ -139,7 +150,9 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
         Action::Throttle(request) => outcome_text::throttled(request, &outcome),
         Action::Announce(request) => outcome_text::announced(request.stream_id, &outcome),
+        Action::Direct(request) => outcome_text::messaged(&request.user, &outcome),
         Action::Delete(request) => outcome_text::deleted(request.comment_id, &outcome),
+        Action::DeleteOfUser(_) => outcome_text::deleted_of_user(&outcome),
         Action::Approve(request) => {
             outcome_text::reviewed("Approved", request.comment_id, &outcome)
         }

@@ -6,7 +6,7 @@ use super::action::{Action, describe};
 use super::batch::{MANY_USERS, undo_window_ms};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    DrainRequest, SanctionKind, ThrottleRequest, UserRef, Who, drain_effect,
+    DrainRequest, MAX_CHANGES, SanctionKind, ThrottleRequest, UserRef, Who, drain_effect,
 };
 use crate::protocol::quantity::{show_duration, show_rate, show_share};
 use crate::tui::feed::{Moment, throttle_reason};
@@ -66,6 +66,12 @@ pub(crate) fn confirmation(
         ([Action::Throttle(request)], Some(moment)) => throttle(request, moment),
         ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
         ([Action::Drain(request)], Some(moment)) => drain(request, moment),
+        ([Action::Direct(_)], _) => {
+            vec!["Only this user reads it. It cannot be taken back.".to_owned()]
+        }
+        ([Action::DeleteOfUser(_)], _) => {
+            vec![format!("The newest go first, at most {MAX_CHANGES}. It cannot be taken back.")]
+        }
         ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
         _ => Vec::new(),
     };
@@ -92,7 +98,9 @@ pub(crate) fn confirmation(
 }
 
 fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
-    if actions.len() > MANY_USERS {
+    // A claim runs out by itself.
+    let only_claims = actions.iter().all(|action| matches!(action, Action::Claim(_)));
+    if actions.len() > MANY_USERS && !only_claims {
         return Consent::Typed(actions.len().to_string());
     }
     let watched = |stream_id: StreamId| {
@@ -110,9 +118,14 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Undo(_),
         ) => Consent::None,
         // Actions become a batch after the question.
-        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_) | Action::Batch(_)) => {
-            Consent::Enter
-        }
+        Some(
+            Action::Ban(_)
+            | Action::Kick(_)
+            | Action::Direct(_)
+            | Action::DeleteOfUser(_)
+            | Action::AcknowledgeLoss(_)
+            | Action::Batch(_),
+        ) => Consent::Enter,
         Some(Action::SaveView(_) | Action::ForgetView(_)) => Consent::None,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(request)) => {
@@ -261,10 +274,10 @@ fn bans_replaced(users: &[Who]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ConnectionInfo, SanctionRequest, UserRequest,
+        AcknowledgeRequest, ClaimRequest, ConnectionInfo, SanctionRequest, UserRequest,
     };
     use crate::protocol::throttle::SampleRate;
-    use crate::protocol::{NodeId, UserId};
+    use crate::protocol::{CommentId, NodeId, UserId};
     use crate::tui::feed::samples;
 
     fn ban(user: &str) -> Action {
@@ -351,6 +364,16 @@ mod tests {
         let asked = confirmation(vec![Action::Timeout(timeout)], &[], 0, None);
         assert_eq!(asked.consent, Consent::None);
         assert!(needs_lookup(&asked.actions).is_empty());
+    }
+
+    #[test]
+    fn many_claims_need_no_consent() {
+        let claim = |number| {
+            let comment_id = CommentId::from_unix_ticks(number, 1, [1; 6]);
+            Action::Claim(ClaimRequest { comment_id, release: false })
+        };
+        let asked = confirmation((0..38).map(claim).collect(), &[], 0, None);
+        assert_eq!(asked.consent, Consent::None);
     }
 
     #[test]

@@ -32,6 +32,16 @@ impl UndoList {
         self.entries.push(entry);
     }
 
+    /// Keeps an act whose undo did not succeed, in its place, so that the next undo is of this act
+    /// and not of an earlier one.
+    pub(crate) fn put_back(&mut self, entry: UndoEntry) {
+        let place = self.entries.partition_point(|other| other.at_ms <= entry.at_ms);
+        self.entries.insert(place, entry);
+        if self.entries.len() > MAX_ENTRIES {
+            self.entries.remove(0);
+        }
+    }
+
     pub(crate) fn latest(&self) -> Option<&UndoEntry> {
         self.entries.last()
     }
@@ -57,7 +67,9 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         // a claim runs out by itself; a view is saved again under its name.
         Action::Kick(_)
         | Action::Announce(_)
+        | Action::Direct(_)
         | Action::Delete(_)
+        | Action::DeleteOfUser(_)
         | Action::Approve(_)
         | Action::Reject(_)
         | Action::Claim(_)
@@ -67,5 +79,30 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Undo(_)
         | Action::SaveView(_)
         | Action::ForgetView(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_that_failed_is_the_next_one_again() {
+        let act = |at_ms| UndoEntry {
+            text: format!("act at {at_ms}"),
+            reversals: Vec::new(),
+            at_ms,
+            window_ms: 10_000,
+        };
+        let mut acts = UndoList::default();
+        (1..=MAX_ENTRIES as u64).for_each(|at_ms| acts.push(act(at_ms)));
+        let failed = acts.take().unwrap();
+        acts.put_back(failed.clone());
+        assert_eq!(acts.latest(), Some(&failed));
+        let failed = acts.take().unwrap();
+        acts.push(act(100));
+        acts.put_back(failed.clone());
+        assert_eq!(acts.take(), Some(act(100)), "acts made meanwhile come first");
+        assert_eq!(acts.take(), Some(failed));
     }
 }

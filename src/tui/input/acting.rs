@@ -197,7 +197,7 @@ fn undo(console: &mut Console) -> Option<Effect> {
         return None;
     };
     console.notice = Some(Notice::Running(format!("taking back: {} …", entry.text)));
-    Some(Effect::TakeBack(entry.reversals))
+    Some(Effect::TakeBack(entry))
 }
 
 /// Asks what must be known about actions, then the operator.

@@ -9,9 +9,9 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
-    ForgetViewRequest, NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, SaveViewRequest,
-    ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteOfUserRequest,
+    DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, NodeStatus, ProblemCode,
+    ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
@@ -31,9 +31,11 @@ const ACTS: &[(&str, &str)] = &[
     ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
-    ("mod approve", "COMMENT"),
-    ("mod reject", "COMMENT [--reason WORD]"),
+    ("mod approve", "COMMENT [--note TEXT]"),
+    ("mod reject", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod claim", "COMMENT [--release]"),
+    ("dm", "USER TEXT"),
+    ("delete --user", "USER --last 10m [--stream STREAM] [--reason WORD] [--note TEXT]"),
     ("drain", "[NODE] [--undo]"),
     ("alerts ack", "ALERT [--note TEXT]"),
     ("acknowledge", "PROBLEM"),
@@ -274,7 +276,7 @@ impl<'a> Given<'a> {
             match word.strip_prefix("--") {
                 Some("undo") => given.undo = true,
                 Some("release") => given.release = true,
-                Some(name @ ("for" | "reason" | "note")) => {
+                Some(name @ ("for" | "reason" | "note" | "user" | "last" | "stream")) => {
                     let value = rest.next().ok_or(format!("--{name} needs a value"))?;
                     given.options.push((name, value));
                 }
@@ -283,6 +285,23 @@ impl<'a> Given<'a> {
             }
         }
         Ok(given)
+    }
+
+    /// Refuses an option that the command does not take: it would be ignored.
+    fn check_options(&self) -> Result<(), LineError> {
+        let verb = self.words.first().copied();
+        let usages: Vec<_> = ACTS.iter().filter(|(act, _)| act.split(' ').next() == verb).collect();
+        let takes = |name: &str| {
+            let option = format!("--{name}");
+            usages.iter().any(|(act, rest)| act.contains(&option) || rest.contains(&option))
+        };
+        let flags = [("undo", self.undo), ("release", self.release)];
+        let flags = flags.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
+        let mut names = self.options.iter().map(|(name, _)| *name).chain(flags);
+        match names.find(|name| !usages.is_empty() && !takes(name)) {
+            Some(name) => Err(format!("--{name} is not known here")),
+            None => Ok(()),
+        }
     }
 
     fn option(&self, name: &str) -> Option<String> {
@@ -299,6 +318,7 @@ impl<'a> Given<'a> {
 
 fn parse_act(words: &[&str]) -> Result<Action, LineError> {
     let given = Given::parse(words)?;
+    given.check_options()?;
     let sanction = |user: &str, default_ms: Option<u64>| -> Result<_, LineError> {
         Ok(SanctionRequest {
             user: user_ref(user),
@@ -334,7 +354,12 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
             let message = text.join(" ");
             Ok(Action::Announce(AnnounceRequest { stream_id: parsed(id)?, message }))
         }
-        ["delete", id] => {
+        ["dm", name, ref text @ ..] if !text.is_empty() => {
+            let message = text.join(" ");
+            Ok(Action::Direct(DirectRequest { user: user_ref(name), message }))
+        }
+        ["delete"] => delete_of_user(&given),
+        ["delete", id] if given.option("user").is_none() => {
             let ReviewRequest { comment_id, reason, note } = review(id)?;
             Ok(Action::Delete(DeleteRequest { comment_id, reason, note }))
         }
@@ -373,6 +398,21 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         }
         [] => Err("write a command; Tab shows them".to_owned()),
     }
+}
+
+fn delete_of_user(given: &Given<'_>) -> Result<Action, LineError> {
+    let user = given.option("user");
+    let user = user.ok_or("write: delete COMMENT, or delete --user USER --last 10m")?;
+    let last = given.option("last").ok_or("--user needs a time, such as --last 10m")?;
+    let last = parse_duration(&last)?;
+    let stream_id: Option<StreamId> = given.option("stream").map(|id| parsed(&id)).transpose()?;
+    Ok(Action::DeleteOfUser(DeleteOfUserRequest {
+        user: user_ref(&user),
+        last_ms: u64::try_from(last.as_millis()).unwrap_or(u64::MAX),
+        stream_id,
+        reason: given.option("reason"),
+        note: given.option("note"),
+    }))
 }
 
 fn stream(console: &Console, text: &str) -> Result<StreamId, LineError> {
@@ -469,6 +509,19 @@ mod tests {
                 panic!("{loss}")
             };
             assert_eq!(ended.problem, loss);
+        }
+        let Ok(Action::Direct(told)) = act("dm zed stop it") else { panic!() };
+        assert_eq!((told.user.0.as_str(), told.message.as_str()), ("zed", "stop it"));
+        let Ok(Action::DeleteOfUser(gone)) = act("delete --user zed --last 10m --stream 7") else {
+            panic!()
+        };
+        assert_eq!((gone.user.0.as_str(), gone.last_ms), ("zed", 600_000));
+        assert_eq!(gone.stream_id, Some(StreamId(7)));
+        assert!(act("delete").unwrap_err().contains("delete COMMENT, or delete --user USER"));
+        assert!(act("delete --user zed").unwrap_err().contains("--last 10m"));
+        assert!(act(&format!("delete {comment} --user zed")).is_err());
+        for ignored in ["kick zed --reason spam", "ban zed --last 1h", "undo 17 --undo"] {
+            assert!(act(ignored).unwrap_err().contains("is not known here"), "{ignored}");
         }
         let Ok(Action::Announce(told)) = act("announce 7 back at 9") else { panic!() };
         assert_eq!(told.message, "back at 9");

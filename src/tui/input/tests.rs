@@ -263,9 +263,10 @@ fn marked_comments_act_on_all_their_users() {
     let done: Vec<_> = actions.into_iter().zip(17..).collect();
     undo_done(&mut console, &done, "time out".into());
     assert!(console.table(Panel::Comments).marked.is_empty());
-    let Some(Effect::TakeBack(reversals)) = type_text(&mut console, "U") else { panic!() };
-    assert_eq!(reversals.len(), 3);
-    let entries: Vec<_> = reversals
+    let Some(Effect::TakeBack(entry)) = type_text(&mut console, "U") else { panic!() };
+    assert_eq!(entry.reversals.len(), 3);
+    let entries: Vec<_> = entry
+        .reversals
         .iter()
         .map(|action| match action {
             Action::Undo(request) => request.audit_id,
@@ -274,6 +275,8 @@ fn marked_comments_act_on_all_their_users() {
         .collect();
     assert_eq!(entries, [19, 18, 17], "the latest first");
     assert_eq!(type_text(&mut console, "U"), None, "nothing is left to take back");
+    console.undo.put_back(entry.clone());
+    assert_eq!(type_text(&mut console, "U"), Some(Effect::TakeBack(entry)), "it did not succeed");
 }
 
 fn flagged(number: u64) -> ReviewItem {

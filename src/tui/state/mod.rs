@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::act::{Action, UndoList};
+use super::act::{Action, UndoEntry, UndoList};
 use super::commands::Keymap;
 use super::feed::{Feed, Moment, Subject};
 use super::own_alerts::OwnAlerts;
@@ -65,8 +65,8 @@ pub(crate) enum Effect {
     /// Ask the daemon about users, then call [`Console::ask`].
     LookUp(Vec<UserRef>),
     Run(Vec<Action>),
-    /// Run what takes an act back.
-    TakeBack(Vec<Action>),
+    /// Run what takes an act back. If that may succeed later, [`UndoList::put_back`] keeps it.
+    TakeBack(UndoEntry),
     Copy(String),
     Save,
 }

@@ -1,7 +1,7 @@
 //! The operator that the console acts for, as the daemon names it.
 
 use super::Console;
-use crate::protocol::admin::{AdminRole, Session};
+use crate::protocol::admin::{AdminRole, Session, short_actor};
 
 impl Console {
     /// Takes who the daemon says that the console acts for. While it does not say so, what was
@@ -15,7 +15,7 @@ impl Console {
     /// Returns the name and the role for the first row: `ann, operator`.
     pub(crate) fn who(&self) -> Option<String> {
         let session = self.session.as_ref()?;
-        Some(format!("{}, {}", name(session), session.role))
+        Some(format!("{}, {}", short_actor(&session.actor), session.role))
     }
 
     /// Returns whether the role allows no act at all.
@@ -29,14 +29,8 @@ impl Console {
         let session = self.session.as_ref().filter(|session| session.role < needed)?;
         Some(format!(
             "this needs the role {needed}, and {} has the role {} here",
-            name(session),
+            short_actor(&session.actor),
             session.role
         ))
     }
-}
-
-/// Returns the name without the kind of its proof.
-fn name(session: &Session) -> &str {
-    let actor = &session.actor;
-    actor.rsplit_once(" (").map_or(actor.as_str(), |(name, _)| name)
 }

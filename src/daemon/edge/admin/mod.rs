@@ -30,6 +30,7 @@
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
 //! | `/v1/alerts` | `Cluster<Alert>`, the worst first |
 //! | `/v1/session` | `Session`: who the caller is |
+//! | `/v1/views` | `Cluster<SavedView>`, by name |
 //! | `/v1/events?where=&after=&limit=&follow=` | `Cluster<EventItem>`; with `follow`, lines of it |
 //! | `/v1/top?interval_ms=` | lines of `TopSnapshot` |
 //! | `/v1/tail/{stream}` | lines of `TailItem` |
@@ -42,6 +43,8 @@
 //! | `/v1/dead-letters/requeue` `…/ack` | `DeadLettersRequest`, and answers `DeadLettersOutcome` |
 //! | `/v1/delete_of_user`, `/v1/batch` | `DeleteOfUserRequest`, `BatchRequest` |
 //! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
+//! | `/v1/acknowledge` | `AcknowledgeRequest` |
+//! | `/v1/views`, `/v1/views/forget` | `SaveViewRequest`, `ForgetViewRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |

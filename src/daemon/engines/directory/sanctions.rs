@@ -110,6 +110,12 @@ impl Sanctions {
         true
     }
 
+    /// Returns whether the connections of a user stay open for now.
+    pub fn is_spared(&self, user_id: UserId) -> bool {
+        let now = self.clock.now_ms();
+        self.spared.lock().get(&user_id).is_some_and(|until| *until > now)
+    }
+
     /// Returns the users banned, or banned again, since the last call. Those that are spared are
     /// returned later.
     pub fn newly_banned(&self) -> Vec<UserId> {
@@ -201,8 +207,10 @@ mod tests {
         let (_, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
         assert!(sanctions.spare(UserId(7), 10_000));
         assert_eq!(sanctions.newly_banned(), []);
+        assert!(sanctions.is_spared(UserId(7)) && !sanctions.is_spared(UserId(8)));
         assert!(sanctions.check_ban(UserId(7)).is_some(), "new connections are refused");
         tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(!sanctions.is_spared(UserId(7)));
         assert_eq!(sanctions.newly_banned(), [UserId(7)]);
         let all = (0..MAX_SPARED as u64).all(|user| sanctions.spare(UserId(user), 10_000));
         assert!(all && !sanctions.spare(UserId(1 << 40), 10_000));

@@ -140,8 +140,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing. Texts that are the same to a
-    /// reader have the same key.
+    /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
+    /// the same key: see [`alike_key`](crate::protocol::text::alike_key).
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
     /// Returns undecided items, oldest first, with their latest claims, also those that have run
     /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].

@@ -91,7 +91,7 @@ impl NodeBase {
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
-        overrides.replace(engines.metadata.throttle_overrides().await?);
+        overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
         let identity = identity.clone();
         Ok(Self {

@@ -127,7 +127,9 @@ fn start_bus_sampling(base: &NodeBase, group: &Supervisor) {
 async fn reload(base: &NodeBase) -> Result<(), StoreError> {
     base.streams.reload().await?;
     base.sanctions.reload().await?;
-    base.overrides.replace(base.engines.metadata.throttle_overrides().await?);
+    let rates_read = base.overrides.begin();
+    let fixed = base.engines.metadata.throttle_overrides().await?;
+    base.overrides.finish(rates_read, fixed);
     Ok(())
 }
 

@@ -28,4 +28,4 @@ mod publication;
 mod tests;
 
 pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts};
-pub use overrides::RateOverrides;
+pub use overrides::{RateOverrides, RatesRead};

@@ -1,6 +1,8 @@
 //! Several changes as one act: each has its audit entry, and one more stands for all of them, so
 //! that one undo takes them back.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -25,8 +27,8 @@ pub(super) const ENTRIES: &str = "entries";
 struct StoredBatch {
     entries: Vec<u64>,
     changes_sanctions: bool,
-    banned: Vec<UserId>,
-    kicked: Vec<UserId>,
+    banned: BTreeSet<UserId>,
+    kicked: BTreeSet<UserId>,
     left_out: Vec<String>,
     first_error: Option<ControlError>,
     /// The latest change of one user.
@@ -43,7 +45,8 @@ pub(super) fn entries_of(detail: &Value) -> Result<Vec<u64>, String> {
 
 impl Control {
     /// Makes up to [`MAX_CHANGES`] changes. Those that cannot be made are left out and named in the
-    /// outcome; if none can, the first error is returned. Nodes reload the sanctions once.
+    /// outcome; if none can, the first error is returned. Nodes reload the sanctions once. Each
+    /// change is compared with the sanctions in force before the batch.
     pub async fn batch(
         &self,
         actor: &Actor,
@@ -98,21 +101,24 @@ impl Control {
         let of_user = match change {
             BatchChange::Ban(request) => {
                 let ban = self.store_ban(actor, request, in_force).await?;
-                stored.banned.push(ban.user.user_id);
+                stored.banned.insert(ban.user.user_id);
                 stored.changes_sanctions = true;
                 ban
             }
             BatchChange::Timeout(request) => {
+                let timeout = self.store_timeout(actor, request, in_force).await?;
                 stored.changes_sanctions = true;
-                self.store_timeout(actor, request, in_force).await?
+                timeout
             }
             BatchChange::Unban(request) => {
+                let lifted = self.store_unban(actor, request).await?;
+                stored.banned.remove(&lifted.user.user_id);
                 stored.changes_sanctions = true;
-                self.store_unban(actor, request).await?
+                lifted
             }
             BatchChange::Kick(request) => {
                 let kick = self.store_kick(actor, request).await?;
-                stored.kicked.push(kick.user.user_id);
+                stored.kicked.insert(kick.user.user_id);
                 kick
             }
             BatchChange::Delete(request) => {
@@ -145,7 +151,8 @@ impl Control {
     async fn follow(&self, stored: &StoredBatch, after_ms: u64) -> CommandResults {
         let mut results = CommandResults::default();
         if stored.changes_sanctions {
-            results = self.enforce_sanctions(&stored.banned, after_ms).await;
+            let banned: Vec<_> = stored.banned.iter().copied().collect();
+            results = self.enforce_sanctions(&banned, after_ms).await;
         }
         let closing = stored.kicked.iter().map(|user_id| {
             let user_id = *user_id;
@@ -236,6 +243,38 @@ mod tests {
         assert_eq!(count(&world, "a: disconnect 101 banned"), 0);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(count(&world, "a: disconnect 101 banned"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_ban_has_a_time_to_undo_of_its_own() {
+        let world = World::new().await;
+        world.registry.place(101, "a").await;
+        let request = bans(101..102, 10_000);
+        let first = world.control.batch(&operator(), &request).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let undo = UndoRequest { audit_id: first.audit_id, note: None };
+        world.control.undo(&operator(), &undo).await.unwrap();
+        world.control.batch(&operator(), &request).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(count(&world, "a: disconnect 101 banned"), 0, "the first one has no part in it");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(count(&world, "a: disconnect 101 banned"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_that_is_named_twice_is_free_after_undo() {
+        let world = World::new().await;
+        world.registry.place(101, "a").await;
+        let changes = vec![ban(101), ban(101)];
+        let request = BatchRequest { changes, disconnect_after_ms: Some(10_000) };
+        let outcome = world.control.batch(&operator(), &request).await.unwrap();
+        assert_eq!((outcome.changes, outcome.connections), (Some(2), Some(2)), "each once");
+        let undo = UndoRequest { audit_id: outcome.audit_id, note: None };
+        let undone = world.control.undo(&operator(), &undo).await.unwrap();
+        assert_eq!((undone.changes, undone.left_out.len()), (Some(2), 0));
+        assert_eq!(world.control.bans().await.unwrap(), []);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(count(&world, "a: disconnect"), 0, "nobody is banned");
     }
 
     #[tokio::test(start_paused = true)]

@@ -110,7 +110,9 @@ impl LocalEndpoint {
             let sanctions = sanctions.clone();
             async move {
                 let pause = tokio::time::sleep(Duration::from_millis(after_ms));
-                if stop.run_until_cancelled(pause).await.is_some() {
+                let is_over = stop.run_until_cancelled(pause).await.is_some();
+                // A ban that was taken back and made again has a time of its own.
+                if is_over && !sanctions.is_spared(user_id) {
                     close_if_banned(user_id, &sanctions, &*sink).await;
                 }
                 Ok(())

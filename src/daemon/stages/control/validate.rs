@@ -6,6 +6,7 @@ use super::ControlError;
 use crate::protocol::admin::{MAX_VIEW_BYTES, MAX_VIEW_NAME, ViewSettings};
 use crate::protocol::json;
 use crate::protocol::printable::printable;
+use crate::protocol::quantity::counted;
 use crate::protocol::text::{self, TextError};
 
 const SECOND_MS: u64 = 1_000;
@@ -98,7 +99,8 @@ pub(super) fn lifetime_ms(
     if (SECOND_MS..=longest_ms).contains(&value_ms) {
         return Ok(value_ms);
     }
-    let problem = format!("must be 1 second to {} days, not {value_ms} ms", longest_ms / DAY_MS);
+    let longest = counted(longest_ms / DAY_MS, "day");
+    let problem = format!("must be 1 second to {longest}, not {value_ms} ms");
     Err(ControlError::Invalid { field, problem })
 }
 
@@ -138,6 +140,8 @@ mod tests {
         assert!(check(30 * DAY_MS).is_ok());
         let error = check(30 * DAY_MS + 1).unwrap_err().to_string();
         assert!(error.contains("1 second to 30 days"), "{error}");
+        let error = lifetime_ms("last_ms", DAY_MS + 1, DAY_MS).unwrap_err().to_string();
+        assert!(error.contains("1 second to 1 day,"), "{error}");
     }
 
     proptest! {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::rules::same_text_key;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
+use crate::protocol::text::alike_key;
 
 /// The review queue in the metadata store, behind the store's breaker.
 #[derive(Debug, Clone)]
@@ -42,7 +42,8 @@ impl ReviewQueue {
         if !self.breaker.permits() {
             return Err(StoreError::Unavailable("waiting for the store to recover".into()));
         }
-        let text_key = same_text_key(&item.message);
+        // The console marks all that are alike by the same key, so its count is true.
+        let text_key = i64::from(alike_key(&item.message));
         let result = self.store.queue_review(item, text_key).await;
         match &result {
             Err(error @ StoreError::Unavailable(_)) => self.breaker.failed(error),

@@ -1,8 +1,10 @@
 //! Decisions of moderation and of moderators, and the users whose comments are removed most.
 //!
 //! Decisions on items of the review queue come from the metadata store, all others from
-//! `moderation_events`. The latest of these are kept in memory and read on when somebody asks, at
-//! most once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten.
+//! `moderation_events`. The latest of both are kept in memory and read when somebody asks, at most
+//! once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten. A read
+//! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long
+//! time without a question, beyond that, is not known.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -18,26 +20,26 @@ use tokio::time::Instant;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
-use crate::daemon::stages::control::{Control, ControlError};
+use crate::daemon::stages::control::{Control, ControlError, ControlParts};
 use crate::protocol::admin::{ModerationDecision, Offender};
 use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{CommentId, UserId};
 
-/// The log is read at most this often.
+/// The log and the store are read at most this often.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// Decisions that are kept with their texts.
 const MAX_DECISIONS: usize = 2_000;
 /// Removals that are kept, to count them by user.
 const MAX_REMOVALS: usize = 20_000;
-/// Decided items of the review queue that are looked at for removals.
+/// Decided items of the review queue that are kept.
 const MAX_REVIEWS: usize = 1_000;
 /// Offenders are counted over this time.
 const HOUR_MS: u64 = 3_600_000;
 
-/// The latest decisions of the log.
+/// The latest decisions.
 #[derive(Debug, Default)]
 pub(crate) struct RecentDecisions {
-    /// Locked while the log is read, so that it is read once.
+    /// Locked while the log and the store are read, so that they are read once.
     kept: Mutex<Kept>,
 }
 
@@ -50,6 +52,8 @@ struct Kept {
     decisions: VecDeque<CommentModerated>,
     /// Oldest first.
     removals: VecDeque<Removal>,
+    /// Newest first.
+    reviews: Vec<DecidedReview>,
 }
 
 /// A comment that was removed.
@@ -70,12 +74,13 @@ struct ReadOn {
 }
 
 impl Kept {
-    /// Adds the decisions that came into the log since the last time. After an error nothing has
-    /// changed.
-    async fn read_on(&mut self, log: &SharedLog) -> Result<(), LogError> {
+    /// Adds the decisions that were made since the last time. After an error nothing has changed.
+    async fn read_on(&mut self, parts: &ControlParts) -> Result<(), ControlError> {
         if self.read_at.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
             return Ok(());
         }
+        let log = &parts.log;
+        let reviews = parts.metadata.decided_reviews(None, MAX_REVIEWS).await?;
         let partitions = log.partitions(Topic::ModerationEvents);
         let most_each = (MAX_REMOVALS as u64).div_ceil(u64::from(partitions.max(1)));
         let read = (0..partitions).map(|partition| {
@@ -90,6 +95,7 @@ impl Kept {
         }
         new.sort_by_key(|decided| decided.timestamp);
         new.into_iter().for_each(|decided| self.add(decided));
+        self.reviews = reviews;
         self.read_at = Some(Instant::now());
         Ok(())
     }
@@ -143,20 +149,26 @@ async fn read_partition(
 
 impl Control {
     /// Returns at most `limit` decisions made before a time (milliseconds since the Unix epoch), or
-    /// the latest, newest first. Of those that no person made, the latest 2,000 are known.
+    /// the latest, newest first; of the latest, at most 1,000. Of those that no person made, the
+    /// latest 2,000 are known.
     pub async fn decisions(
         &self,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ModerationDecision>, ControlError> {
-        let reviews = self.parts.metadata.decided_reviews(before, limit).await?;
+        let earlier_reviews = match before {
+            Some(_) => Some(self.parts.metadata.decided_reviews(before, limit).await?),
+            None => None,
+        };
+        let mut kept = self.recent.kept.lock().await;
+        kept.read_on(&self.parts).await?;
+        let latest = || kept.reviews.iter().take(limit).cloned().collect();
+        let reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
         let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
         // A decision on a comment that was shown is in the log as well; an event that was appended
         // twice is there twice.
         let mut known: HashSet<_> =
             decisions.iter().map(|decided| (decided.comment_id, decided.decision)).collect();
-        let mut kept = self.recent.kept.lock().await;
-        kept.read_on(&self.parts.log).await?;
         let earlier = |event: &&CommentModerated| before.is_none_or(|end| event.timestamp < end);
         let newest_first = kept.decisions.iter().rev().filter(earlier);
         let new = newest_first.filter(|event| known.insert((event.comment_id, event.decision)));
@@ -171,7 +183,8 @@ impl Control {
     /// the removals, the latest 20,000 are counted.
     pub async fn offenders(&self, limit: usize) -> Result<Vec<Offender>, ControlError> {
         let since = self.parts.clock.now_ms().saturating_sub(HOUR_MS);
-        let reviews = self.parts.metadata.decided_reviews(None, MAX_REVIEWS).await?;
+        let mut kept = self.recent.kept.lock().await;
+        kept.read_on(&self.parts).await?;
         let mut counted = HashSet::new();
         let mut users: BTreeMap<UserId, Offender> = BTreeMap::new();
         let mut count = |removal: Removal| {
@@ -192,9 +205,7 @@ impl Control {
                 offender.name = removal.name.as_deref().map(str::to_owned);
             }
         };
-        reviews.iter().filter_map(removal_of).for_each(&mut count);
-        let mut kept = self.recent.kept.lock().await;
-        kept.read_on(&self.parts.log).await?;
+        kept.reviews.iter().filter_map(removal_of).for_each(&mut count);
         kept.removals.iter().cloned().for_each(&mut count);
         drop(kept);
         let mut offenders: Vec<_> = users.into_values().collect();

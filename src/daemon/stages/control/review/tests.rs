@@ -190,6 +190,19 @@ async fn the_log_is_read_on_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_who_ask_cost_what_one_costs() {
+    let world = world(1, false).await;
+    world.control.reject(&bob(), &decide(1)).await.unwrap();
+    world.control.decisions(None, 10).await.unwrap();
+    let before = world.metadata.calls();
+    for _ in 0..20 {
+        assert_eq!(world.control.decisions(None, 10).await.unwrap().len(), 1);
+        assert_eq!(world.control.offenders(10).await.unwrap().len(), 1);
+    }
+    assert_eq!(world.metadata.calls(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn offenders_are_counted_over_the_last_hour() {
     let world = world(1, true).await;
     put(&world, by_rules(1, Decision::Reject, STARTED_MS - 3_600_001));

@@ -8,7 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tokio::time::Instant;
@@ -38,6 +38,7 @@ struct StoredUndo {
     user_name: Option<String>,
     /// The user, if a ban is in force again.
     banned: Option<UserId>,
+    lifts_ban: bool,
 }
 
 impl Control {
@@ -113,14 +114,18 @@ impl Control {
         audit: NewAudit,
         started: Instant,
     ) -> Result<Outcome, ControlError> {
-        let mut banned = Vec::new();
+        let mut banned = BTreeSet::new();
         let mut changes = 0;
         let mut left_out = Vec::new();
         let mut first_error = None;
-        for audit_id in entries {
+        // The latest first, because several may be about one user.
+        for audit_id in entries.iter().rev() {
             match self.undo_one_of_batch(actor, *audit_id, note).await {
                 Ok(stored) => {
                     changes += 1;
+                    if stored.lifts_ban {
+                        banned.remove(&stored.user_id);
+                    }
                     banned.extend(stored.banned);
                 }
                 Err(error) => {
@@ -133,6 +138,7 @@ impl Control {
             return Err(error);
         }
         let recorded = self.parts.metadata.audit(audit).await;
+        let banned: Vec<_> = banned.into_iter().collect();
         let results = self.enforce_sanctions(&banned, 0).await;
         let connections = (!banned.is_empty()).then_some(results.connections);
         let base = outcome(recorded?, results, started);
@@ -175,7 +181,7 @@ impl Control {
                 }
                 // The user may have connected while the ban was lifted.
                 let banned = is_banned.then_some(user_id);
-                Ok(StoredUndo { audit_id, user_id, user_name, banned })
+                Ok(StoredUndo { audit_id, user_id, user_name, banned, lifts_ban: false })
             }
             SanctionPlan::Lift { user_id, kind } => {
                 let user_name = self.name_of(user_id).await?;
@@ -184,7 +190,8 @@ impl Control {
                     StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
                     other => other.into(),
                 })?;
-                Ok(StoredUndo { audit_id, user_id, user_name, banned: None })
+                let lifts_ban = kind == SanctionKind::Ban;
+                Ok(StoredUndo { audit_id, user_id, user_name, banned: None, lifts_ban })
             }
         }
     }

@@ -56,14 +56,18 @@ pub(super) enum SanctionPlan {
 pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Result<Plan, String> {
     let related = related_actions(&entry.action)?;
     let id = entry.audit_id;
-    let later = about.iter().filter(|other| other.audit_id > id);
-    for other in later {
-        if undone_entry(other) == Some(id) {
-            return Err(format!("entry {} has taken it back already", other.audit_id));
-        }
-        if changes_again(other, related) {
-            return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
-        }
+    let later: Vec<_> = about.iter().filter(|other| other.audit_id > id).collect();
+    if let Some(undo) = later.iter().find(|other| undone_entry(other) == Some(id)) {
+        return Err(format!("entry {} has taken it back already", undo.audit_id));
+    }
+    let undone: Vec<u64> = later.iter().filter_map(|other| undone_entry(other)).collect();
+    // A later change that was taken back does not count, nor does what took it back: together they
+    // left what this entry had made.
+    let counts = |other: &AuditEntry| {
+        !undone.contains(&other.audit_id) && undone_entry(other).is_none_or(|earlier| earlier < id)
+    };
+    if let Some(other) = later.iter().find(|other| counts(other) && changes_again(other, related)) {
+        return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
     }
     let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
     match entry.action.as_str() {

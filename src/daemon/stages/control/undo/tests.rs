@@ -78,6 +78,21 @@ fn only_the_last_change_is_taken_back_and_once() {
 }
 
 #[test]
+fn changes_are_taken_back_one_after_the_other() {
+    let throttle =
+        |id, rate: Value| entry(id, "throttle", json!({"stream_id": 1, "sample_rate": rate}));
+    let undo = |id, undoes| entry(id, "undo", json!({"undoes": undoes, "action": "throttle"}));
+    let auto = Ok(Plan::Throttle { stream_id: StreamId(1), fixed: None });
+    let first = [throttle(1, json!(0.5)), throttle(2, json!(0.1)), undo(3, 2)];
+    assert_eq!(planned(1, &first), auto, "the second is out of the way");
+    let again = [&first[..], &[throttle(4, json!(0.2))]].concat();
+    assert!(planned(1, &again).unwrap_err().contains("entry 4 has changed it again"));
+    let both = [&first[..], &[undo(4, 1), throttle(5, json!(0.2))]].concat();
+    assert!(planned(1, &both).unwrap_err().contains("entry 4 has taken it back already"));
+    assert_eq!(planned(5, &both), auto);
+}
+
+#[test]
 fn a_share_that_has_ended_is_not_fixed_again() {
     let throttle = |id: u64, for_ms: Option<u64>| {
         entry(id, "throttle", json!({"stream_id": 1, "sample_rate": 0.5, "for_ms": for_ms}))

@@ -27,7 +27,6 @@ mod word_file;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 pub use self::blocked_words::WordListError;
@@ -50,14 +49,6 @@ pub mod reason {
     pub const REPEAT: &str = "repeat";
     pub const FLOOD: &str = "flood";
     pub const CHARACTER_RUN: &str = "character_run";
-}
-
-/// Returns a key that is equal for texts that are the same to a reader, on every node and in every
-/// version: stores keep it.
-pub(super) fn same_text_key(text: &str) -> i64 {
-    let digest = Sha256::digest(identity(text));
-    let (first, _) = digest.split_at(size_of::<i64>());
-    first.iter().fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 /// A reason why the configured rules cannot be used.
