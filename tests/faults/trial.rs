@@ -199,9 +199,9 @@ impl Trial {
         let data_dir = self.cluster.node("edge-1").data_dir();
         let overview = async {
             loop {
-                let mut lc = tokio::process::Command::new(env!("CARGO_BIN_EXE_lc"));
+                let mut lc = std::process::Command::new(env!("CARGO_BIN_EXE_lc"));
                 lc.args(["top", "--once", "--data-dir"]).arg(&data_dir);
-                let shown = lc.output().await.expect("lc runs").stdout;
+                let shown = tokio::task::block_in_place(|| lc.output()).expect("lc runs").stdout;
                 let shown = String::from_utf8(shown).expect("text");
                 // Texts are broken into lines.
                 let text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
