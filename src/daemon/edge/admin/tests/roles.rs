@@ -100,6 +100,14 @@ async fn each_path_is_open_from_its_role_on() {
 }
 
 #[tokio::test]
+async fn a_path_without_a_route_opens_nothing() {
+    let remote = Remote::new().await;
+    for (name, expected) in [("viewer", 403), ("moderator", 403), ("operator", 404)] {
+        assert_eq!(remote.post(name, "/v1/nowhere", &json!({})).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_undo_needs_the_role_of_what_it_undoes() {
     let remote = Remote::new().await;
     let throttle = json!({"stream_id": 1, "sample_rate": 0.5});
