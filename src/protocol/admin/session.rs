@@ -21,8 +21,8 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, lifts both, kicks, deletes, decides about flagged comments, sends
-    /// messages to users, and takes such changes back.
+    /// Also bans, times out, lifts both, kicks, deletes, claims flagged comments and decides about
+    /// them, sends messages to users, saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,

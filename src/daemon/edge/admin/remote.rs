@@ -8,7 +8,7 @@
 //!
 //! When full: [`MAX_CONNECTIONS`] connections are served at one time, more wait in the kernel's
 //! queue. A peer that does not finish its handshake, sends no request, or does not take its answer
-//! in time is disconnected.
+//! in time is disconnected. A compressed answer takes 310 KB while it is written.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
