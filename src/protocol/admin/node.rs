@@ -78,7 +78,7 @@ impl NodeStatus {
     }
 
     /// Returns whether viewers that leave another node may connect to this one.
-    fn takes_viewers(&self) -> bool {
+    pub fn takes_viewers(&self) -> bool {
         self.max_connections > 0 && !self.draining && !self.is_silent()
     }
 
