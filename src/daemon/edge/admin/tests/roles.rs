@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::daemon::base::config::AuthConfig;
-use crate::daemon::edge::admin::access::{AccessRules, ClientCertificate, RemotePeer};
+use crate::daemon::edge::admin::access::{AccessRules, ClientCertificate, RefusalLog, RemotePeer};
 use crate::daemon::edge::admin::fuzzing::parts_of;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{NOW_MS, NOW_S, SECRET, StoppedClock, sign};
@@ -39,7 +39,9 @@ impl Remote {
         let clock = Arc::new(StoppedClock);
         let verifier = Verifier::new(&AuthConfig::default(), Some(SECRET), clock.clone()).unwrap();
         let roles = AdminRole::ALL.map(|role| (role.to_string(), role)).into();
-        let rules = Arc::new(AccessRules { roles, verifier: Arc::new(verifier), clock });
+        let verifier = Arc::new(verifier);
+        let refusals = RefusalLog::default();
+        let rules = Arc::new(AccessRules { roles, verifier, clock, refusals });
         Self { world: World::new().await, rules, stop: CancellationToken::new() }
     }
 
@@ -63,7 +65,8 @@ impl Remote {
         let certificate = certificate
             .map(|name| ClientCertificate { name: name.to_owned(), ends_at_ms: NOW_MS + 60_000 });
         let rules = self.rules.clone();
-        request.extensions_mut().insert(RemotePeer { certificate, rules });
+        let address = ([127, 0, 0, 1], 7443).into();
+        request.extensions_mut().insert(RemotePeer { address, certificate, rules });
         router.oneshot(request).await.unwrap()
     }
 
