@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::AdminError;
+use crate::net::read_certificates;
 
 /// The port of an address without one.
 const DEFAULT_PORT: u16 = 7443;
@@ -306,13 +307,12 @@ fn certificates(
     option: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, RemoteSetupError> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(option, path, &error))?;
-    if chain.is_empty() {
-        return Err(unreadable(option, path, &"it has no certificate: it must be PEM"));
-    }
-    Ok(chain)
+    read_certificates(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            unreadable(option, path, &"it has no certificate: it must be PEM")
+        }
+        other => unreadable(option, path, &other),
+    })
 }
 
 fn unreadable(option: &'static str, path: &Path, reason: &dyn fmt::Display) -> RemoteSetupError {
