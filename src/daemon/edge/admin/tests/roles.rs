@@ -57,7 +57,11 @@ impl Remote {
         let stop = self.stop.clone();
         let parts = parts_of(&self.world);
         let router = routes::router(AdminState { parts, past, throttle, stop });
-        let mut request = Request::builder().method(method).uri(path).header(ACTOR_HEADER, "root");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ACTOR_HEADER, "root")
+            .header("accept-encoding", "deflate");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -175,6 +179,18 @@ async fn a_live_answer_ends_with_its_token() {
     response.into_body().collect().await.unwrap();
     let leeway = AuthConfig::default().leeway;
     assert_eq!(started.elapsed().as_secs(), 5 + leeway.as_secs());
+}
+
+#[tokio::test]
+async fn live_answers_over_the_network_are_deflated() {
+    let remote = Remote::new().await;
+    let coding = async |path| {
+        let response = remote.send(Some("viewer"), None, ("GET", path, &json!({}))).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(coding("/v1/top").await.as_deref(), Some("deflate"));
+    assert_eq!(coding("/v1/session").await, None, "it is short");
 }
 
 #[tokio::test]
