@@ -11,12 +11,12 @@ pub(super) const CODING: &str = "deflate";
 const STEP_BYTES: usize = 32 << 10;
 
 /// Inflates the pieces of one answer.
-pub(super) struct Inflater {
+pub(super) struct AnswerInflater {
     inflate: Decompress,
     step: Vec<u8>,
 }
 
-impl Inflater {
+impl AnswerInflater {
     /// Returns an inflater if the head of an answer says that it needs one.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let is_deflated = headers.get(CONTENT_ENCODING).is_some_and(|value| value == CODING);

@@ -29,7 +29,7 @@ use crate::protocol::json;
 
 pub use remote::{InvalidNodeAddress, NodeAddress, RemoteDaemon, RemoteSetupError};
 
-use inflate::Inflater;
+use inflate::AnswerInflater;
 use remote::Remote;
 
 /// Longer than any operation takes, short enough to notice a hung daemon.
@@ -294,7 +294,7 @@ impl AdminClient {
                 return Err(self.way.broken("the daemon did not answer", &ended));
             }
         };
-        let inflater = Inflater::of(response.headers());
+        let inflater = AnswerInflater::of(response.headers());
         Answer { response, inflater, _connection: connection }.accepted(&self.way).await
     }
 }
@@ -321,7 +321,7 @@ fn read_json<R: DeserializeOwned>(text: &[u8]) -> Result<R, AdminError> {
 struct Answer {
     response: Response<Incoming>,
     /// Present if the body is compressed.
-    inflater: Option<Inflater>,
+    inflater: Option<AnswerInflater>,
     _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
