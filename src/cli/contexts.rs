@@ -237,7 +237,9 @@ pub(super) fn run(
         CtxCommand::Add(add) => {
             let name = add.name.clone();
             contexts.daemons.insert(name.clone(), add.daemon(node)?);
+            contexts.write_to(&file)?;
             note(&format!("lc: `lc --ctx {name} …` or `lc ctx use {name}` uses it"));
+            return Ok(ExitCode::SUCCESS);
         }
         CtxCommand::Use { name } => {
             contexts.chosen(name.as_deref())?;

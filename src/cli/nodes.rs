@@ -117,7 +117,7 @@ fn in_full(node: &NodeStatus) -> String {
 }
 
 /// Writes a figure that may be unknown.
-fn known(figure: Option<u64>, show: fn(u64) -> String) -> String {
+fn known(figure: Option<u64>, show: impl FnOnce(u64) -> String) -> String {
     figure.map_or_else(|| "–".to_owned(), show)
 }
 
@@ -139,7 +139,8 @@ fn late_of(node: &NodeStatus, _: u64) -> String {
 }
 
 fn places_of(node: &NodeStatus) -> String {
-    format!("{:.0}%", node.connections as f64 * 100.0 / node.max_connections.max(1) as f64)
+    let of = Some(node.max_connections).filter(|places| *places > 0);
+    known(of, |of| format!("{:.0}%", node.connections as f64 * 100.0 / of as f64))
 }
 
 /// Describes the egress limit that is in effect: the configured budget, or full viewer sockets.

@@ -2,7 +2,8 @@
 //! viewers and the client.
 //!
 //! In: bytes and sockets. Out: WebSocket messages, typed errors, pauses. Always holds: nothing here
-//! starts a task or a thread, waits, or retries by itself, and nothing knows what a message means.
+//! starts a task or a thread, waits for a peer, or retries by itself, and nothing knows what a
+//! message means.
 //! When full: a socket that takes no more says so, and its caller decides what waits; a message
 //! beyond its limit is an error before its payload is read.
 
@@ -12,5 +13,5 @@ pub mod tls;
 pub mod transport;
 pub mod websocket;
 
-pub use tls::{CertificateDigest, Trust};
+pub use tls::{CertificateDigest, Trust, read_certificates};
 pub use transport::Transport;

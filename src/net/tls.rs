@@ -1,11 +1,13 @@
 //! The certificates that a client accepts.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
@@ -27,6 +29,15 @@ pub enum Trust {
     /// Exactly one, whatever its names and its authority. For the daemon of this machine, which
     /// says on its admin socket what it presents.
     Certificate(CertificateDigest),
+}
+
+/// Reads the certificates in a PEM file, at least one. Blocks on the disk.
+///
+/// # Errors
+/// The file cannot be read, or has none: `NoItemsFound`.
+pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let found = CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>()?;
+    if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) }
 }
 
 /// The SHA-256 of a certificate in DER form. As text, 64 hexadecimal digits.

@@ -2,6 +2,7 @@
 //! machine. Each request has its own connection: opening one costs microseconds, over TLS a few
 //! round trips, and a restarted daemon needs no special treatment.
 
+mod inflate;
 mod remote;
 
 use std::io;
@@ -13,7 +14,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::Stream;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -28,6 +29,7 @@ use crate::protocol::json;
 
 pub use remote::{InvalidNodeAddress, NodeAddress, RemoteDaemon, RemoteSetupError};
 
+use inflate::AnswerInflater;
 use remote::Remote;
 
 /// Longer than any operation takes, short enough to notice a hung daemon.
@@ -279,6 +281,10 @@ impl AdminClient {
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
+        if let Way::Network(_) = self.way {
+            let coding = HeaderValue::from_static(inflate::CODING);
+            request.headers_mut().insert(ACCEPT_ENCODING, coding);
+        }
         let response = match sender.send_request(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -288,7 +294,8 @@ impl AdminClient {
                 return Err(self.way.broken("the daemon did not answer", &ended));
             }
         };
-        Answer { response, _connection: connection }.accepted(&self.way).await
+        let inflater = AnswerInflater::of(response.headers());
+        Answer { response, inflater, _connection: connection }.accepted(&self.way).await
     }
 }
 
@@ -313,6 +320,8 @@ fn read_json<R: DeserializeOwned>(text: &[u8]) -> Result<R, AdminError> {
 /// An answer whose head has arrived, with the connection that carries its body.
 struct Answer {
     response: Response<Incoming>,
+    /// Present if the body is compressed.
+    inflater: Option<AnswerInflater>,
     _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
@@ -336,7 +345,12 @@ impl Answer {
     async fn collect(self, way: &Way) -> Result<Bytes, AdminError> {
         let body = Limited::new(self.response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await;
-        Ok(body.map_err(|error| way.broken("the answer is incomplete", &*error))?.to_bytes())
+        let body =
+            body.map_err(|error| way.broken("the answer is incomplete", &*error))?.to_bytes();
+        let Some(mut inflater) = self.inflater else { return Ok(body) };
+        let mut text = BytesMut::new();
+        inflater.append(&body, &mut text, MAX_ANSWER_BYTES)?;
+        Ok(text.freeze())
     }
 }
 
@@ -360,8 +374,12 @@ impl Lines {
             }
             match self.answer.response.body_mut().frame().await {
                 Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
+                    let Ok(data) = frame.into_data() else { continue };
+                    match &mut self.answer.inflater {
+                        Some(inflater) => {
+                            inflater.append(&data, &mut self.buffer, MAX_ANSWER_BYTES)?;
+                        }
+                        None => self.buffer.extend_from_slice(&data),
                     }
                 }
                 Some(Err(error)) => {
@@ -372,7 +390,7 @@ impl Lines {
         }
     }
 
-    /// Takes the next line that is not empty; the daemon sends empty ones as a heartbeat.
+    /// Takes the next line that is not empty.
     fn take_line(&mut self) -> Option<Bytes> {
         while let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
             let line = self.buffer.split_to(self.searched + at).freeze();

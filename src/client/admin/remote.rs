@@ -6,23 +6,35 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::AdminError;
+use crate::net::read_certificates;
 
 /// The port of an address without one.
 const DEFAULT_PORT: u16 = 7443;
 /// Bytes of a token file; tokens are far shorter.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// The limit for a connection with its TLS handshake. A firewall may drop packets in silence.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The silence after which the kernel asks whether the daemon's machine is still there, and the
+/// time between its further questions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Questions without an answer that end the connection.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The address of a daemon's admin API: `lcd://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,11 +185,17 @@ impl Remote {
 
     /// Opens a connection. The daemon's certificate is checked.
     pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, AdminError> {
+        timeout(CONNECT_TIMEOUT, self.open()).await.unwrap_or_else(|_| {
+            let seconds = CONNECT_TIMEOUT.as_secs();
+            Err(self.unreachable(&format!("no connection within {seconds} s")))
+        })
+    }
+
+    async fn open(&self) -> Result<TlsStream<TcpStream>, AdminError> {
         let NodeAddress { host, port } = &self.address;
         let socket = TcpStream::connect((host.as_str(), *port)).await;
         let socket = socket.map_err(|error| self.unreachable(&error))?;
-        // A request is one small write.
-        socket.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
+        set_options(&socket).map_err(|error| self.unreachable(&error))?;
         let connector = TlsConnector::from(self.config.clone());
         let connected = connector.connect(self.name.clone(), socket).await;
         connected.map_err(|error| self.failed(&error).unwrap_or_else(|| self.unreachable(&error)))
@@ -231,6 +249,17 @@ impl Remote {
     }
 }
 
+fn set_options(socket: &TcpStream) -> io::Result<()> {
+    // A request is one small write.
+    socket.set_nodelay(true)?;
+    // Live lines may be silent for hours, and nothing else would notice that the way is cut.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
 fn is_about_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -278,13 +307,12 @@ fn certificates(
     option: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, RemoteSetupError> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(option, path, &error))?;
-    if chain.is_empty() {
-        return Err(unreadable(option, path, &"it has no certificate: it must be PEM"));
-    }
-    Ok(chain)
+    read_certificates(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            unreadable(option, path, &"it has no certificate: it must be PEM")
+        }
+        other => unreadable(option, path, &other),
+    })
 }
 
 fn unreadable(option: &'static str, path: &Path, reason: &dyn fmt::Display) -> RemoteSetupError {
@@ -361,6 +389,18 @@ mod tests {
         let broken = failed(rustls::Error::AlertReceived(AlertDescription::InternalError));
         assert!(broken.retry(), "{broken:?}");
         assert!(remote.failed(&io::Error::other("reset")).is_none());
+    }
+
+    /// The handshake is never answered; the clock is advanced when nothing else is to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_is_not_heard_is_unreachable() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let node = format!("lcd://127.0.0.1:{port}").parse().unwrap();
+        let remote = Remote::new(&RemoteDaemon { node, ..daemon() }).unwrap();
+        let error = remote.connect().await.unwrap_err();
+        assert!(matches!(error, AdminError::Unreachable { .. }), "{error:?}");
+        assert!(error.to_string().contains("no connection within 10 s"), "{error}");
     }
 
     #[tokio::test]

@@ -109,3 +109,31 @@ async fn a_name_reaches_the_daemon_as_it_was_written() {
         assert_eq!(client.get::<String>(&path).await.unwrap(), name);
     }
 }
+
+#[tokio::test]
+async fn compressed_answers_are_read() {
+    use std::io::Write as _;
+
+    const LINES: usize = 20_000;
+    let deflated = |text: String| {
+        let fast = flate2::Compression::fast();
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), fast);
+        encoder.write_all(text.as_bytes()).unwrap();
+        ([("content-encoding", "deflate")], encoder.finish().unwrap())
+    };
+    let top = deflated("{\"viewers\":1}\n".repeat(LINES));
+    let status = deflated(json!({"node": "a".repeat(100_000)}).to_string());
+    let broken = ([("content-encoding", "deflate")], "{}");
+    let routes = axum::Router::new()
+        .route("/v1/top", get(async move || top))
+        .route("/v1/status", get(async move || status))
+        .route("/v1/nodes", get(async move || broken));
+    let (_dir, client, _server) = serve(routes);
+    let lines = client.lines::<Value>("/v1/top").await.unwrap();
+    let read: Vec<_> = lines.map(Result::unwrap).collect().await;
+    assert!(read.len() == LINES && read.iter().all(|line| line["viewers"] == 1));
+    let status: Value = client.get("/v1/status").await.unwrap();
+    assert_eq!(status["node"].as_str().map(str::len), Some(100_000));
+    let error = client.get::<Value>("/v1/nodes").await.unwrap_err().to_string();
+    assert!(error.contains("does not inflate"), "{error}");
+}

@@ -32,6 +32,7 @@ pub struct NodeStatus {
     /// Of these, the ones that have sent a comment.
     #[serde(default)]
     pub senders: u64,
+    /// 0 on a node that is no edge.
     pub max_connections: u64,
     pub draining: bool,
     /// The state of this node, as its own alerts say.
@@ -76,9 +77,14 @@ impl NodeStatus {
         viewers_of(self.connections, self.senders)
     }
 
-    /// Returns how many more connections the node takes; 0 while it drains.
+    /// Returns whether viewers that leave another node may connect to this one.
+    pub fn takes_viewers(&self) -> bool {
+        self.max_connections > 0 && !self.draining && !self.is_silent()
+    }
+
+    /// Returns how many more connections the node takes; 0 while it drains or is silent.
     pub fn room(&self) -> u64 {
-        if self.draining {
+        if !self.takes_viewers() {
             return 0;
         }
         self.max_connections.saturating_sub(self.connections)
@@ -122,8 +128,7 @@ pub fn drain_effect(node: &NodeStatus, nodes: &[NodeStatus], within: Option<Dura
         return "nobody is connected to it".to_owned();
     }
     let others = nodes.iter().filter(|other| other.node != node.node);
-    let open: Vec<_> =
-        others.filter(|other| !other.draining && other.max_connections > 0).collect();
+    let open: Vec<_> = others.filter(|other| other.takes_viewers()).collect();
     let viewers = node.viewers();
     let senders = node.connections - viewers;
     let who = match (viewers, senders) {
@@ -201,7 +206,8 @@ mod tests {
         let two = [edge.clone(), node("b", 10, 140_010), coordinator.clone()];
         assert_eq!(told(&two), format!("{who} move within 5s; the other node has room for 140k"));
         let draining = NodeStatus { draining: true, ..node("d", 0, 99_000) };
-        let full = [edge.clone(), node("b", 0, 10), node("c", 0, 10), draining];
+        let silent = NodeStatus { seen_ms: 3_000, ..node("e", 0, 99_000) };
+        let full = [edge.clone(), node("b", 0, 10), node("c", 0, 10), draining, silent];
         assert_eq!(told(&full), format!("{who} move within 5s; the other 2 have room for only 20"));
         let one = node("a", 1, 5_000);
         assert_eq!(
@@ -216,6 +222,7 @@ mod tests {
         let node = node(Egress::default());
         assert_eq!((node.viewers(), node.room()), (30, 65));
         assert_eq!(NodeStatus { draining: true, ..node.clone() }.room(), 0);
+        assert_eq!(NodeStatus { seen_ms: 3_000, ..node.clone() }.room(), 0);
         assert_eq!(viewers_of(4, 5), 0, "the last sender has just left");
         assert_eq!((node.partitions_text().as_str(), node.state()), ("coordinator 50", "up"));
         assert_eq!(NodeStatus { seen_ms: 3_000, ..node }.state(), "silent");

@@ -21,8 +21,8 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, lifts both, kicks, deletes, decides about flagged comments, sends
-    /// messages to users, and takes such changes back.
+    /// Also bans, times out, lifts both, kicks, deletes, claims flagged comments and decides about
+    /// them, sends messages to users, saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,
@@ -114,12 +114,11 @@ pub fn needed_role(path: &str) -> AdminRole {
 }
 
 /// Returns the least role that may take back an audit entry with this action: the one that may
-/// make such a change.
+/// make such a change. An action has the name of its path.
 pub fn role_to_undo(action: &str) -> AdminRole {
     match action {
-        "ban" | "timeout" | "unban" | "kick" | "delete" | "delete_of_user" | "batch"
-        | "approve" | "reject" => Moderator,
-        _ => Operator,
+        "approve" | "reject" => needed_role(&format!("/v1/mod/{action}")),
+        _ => needed_role(&format!("/v1/{action}")),
     }
 }
 
@@ -148,16 +147,22 @@ mod tests {
 
     #[test]
     fn an_undo_needs_the_role_of_the_change() {
-        let of_moderators =
-            ["ban", "timeout", "unban", "kick", "delete", "delete_of_user", "batch"];
-        for action in of_moderators.into_iter().chain(["approve", "reject"]) {
-            let path = match action {
-                "approve" | "reject" => format!("/v1/mod/{action}"),
-                other => format!("/v1/{other}"),
-            };
-            assert_eq!(role_to_undo(action), needed_role(&path), "{action}");
+        for action in [
+            "ban",
+            "timeout",
+            "unban",
+            "kick",
+            "delete",
+            "delete_of_user",
+            "batch",
+            "approve",
+            "reject",
+            "dm",
+            "undo",
+        ] {
+            assert_eq!(role_to_undo(action), Moderator, "{action}");
         }
-        for action in ["throttle", "update_stream", "undo", "anything"] {
+        for action in ["throttle", "drain", "update_stream", "announce", "anything"] {
             assert_eq!(role_to_undo(action), Operator, "{action}");
         }
     }

@@ -39,8 +39,8 @@ impl Moment {
         self.snapshot.viewers()
     }
 
-    /// Returns how many connections all nodes together take: a node that drains takes no more than
-    /// it has.
+    /// Returns how many connections all nodes together take: a node that drains or is silent takes
+    /// no more than it has.
     pub(crate) fn places(&self) -> u64 {
         self.snapshot.nodes.iter().map(|node| node.connections + node.room()).sum()
     }

@@ -20,12 +20,12 @@ pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     table::draw(canvas, rest, "nodes", Panel::Nodes, &listing, console);
 }
 
-/// Says what all edges together have, and what the loss of one would mean.
+/// Says what all edges together have, and what the loss of one would mean. Connections
+/// of an edge that drains or is silent need places on the others.
 fn summary(moment: &Moment) -> Vec<Cell> {
     let snapshot = &moment.snapshot;
-    let edges: Vec<_> =
-        snapshot.nodes.iter().filter(|node| node.max_connections > 0 && !node.draining).collect();
-    let connections: u64 = edges.iter().map(|node| node.connections).sum();
+    let edges: Vec<_> = snapshot.nodes.iter().filter(|node| node.takes_viewers()).collect();
+    let connections: u64 = snapshot.nodes.iter().map(|node| node.connections).sum();
     let places: u64 = edges.iter().map(|node| node.max_connections).sum();
     let largest = edges.iter().map(|node| node.max_connections).max().unwrap_or(0);
     let mut cells = vec![Cell::text(" ")];
@@ -149,4 +149,24 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
         cells
     };
     lines.iter().map(indented).filter(|cells| cells.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::feed::samples;
+
+    #[test]
+    fn viewers_of_a_draining_edge_need_a_place() {
+        let summed = |snapshot| -> String {
+            let cells = summary(&samples::moment(snapshot));
+            cells.iter().map(|cell| cell.text.as_str()).collect()
+        };
+        let mut snapshot = samples::healthy(60);
+        let both = summed(snapshot.clone());
+        assert!(both.contains("18k of 40k") && both.contains("if one is lost"), "{both}");
+        snapshot.nodes[1].draining = true;
+        let one = summed(snapshot);
+        assert!(one.contains("edges 1") && one.contains("18k of 20k"), "{one}");
+    }
 }

@@ -25,6 +25,7 @@ pub struct NodeFacts {
     pub roles: Vec<String>,
     /// The engine per contract, such as `eventlog` → `embedded`.
     pub engines: BTreeMap<String, String>,
+    /// 0 on a node without the role of an edge: no viewer connects to it.
     pub max_connections: u64,
     /// A digest of each setting that must be equal on all nodes.
     pub settings: BTreeMap<String, String>,
@@ -47,6 +48,12 @@ fn rules_in_force(config: &Config) -> RulesInForce {
         step_down_after_ms: broadcast.step_down_after.as_millis() as u64,
         egress_bytes_per_second: config.delivery.egress_bytes_per_second.as_u64(),
     }
+}
+
+/// Returns the number of viewers that the node takes.
+fn places(config: &Config) -> u64 {
+    let is_edge = config.node.roles.contains(&NodeRole::Edge);
+    if is_edge { config.gateway.max_connections.into() } else { 0 }
 }
 
 impl NodeFacts {
@@ -77,7 +84,7 @@ impl NodeFacts {
                 .map(str::to_owned)
                 .collect(),
             engines,
-            max_connections: config.gateway.max_connections.into(),
+            max_connections: places(config),
             settings: config.shared_settings(),
             reconnect_jitter: config.shutdown.reconnect_jitter,
             rules: rules_in_force(config),
@@ -87,5 +94,18 @@ impl NodeFacts {
 
     pub fn uptime_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_edges_have_places_for_viewers() {
+        let mut config = Config::default();
+        assert_eq!(places(&config), u64::from(config.gateway.max_connections));
+        config.node.roles = vec![NodeRole::Coordinator, NodeRole::Archiver];
+        assert_eq!(places(&config), 0);
     }
 }

@@ -6,6 +6,7 @@
 //! certificate proves the caller; a claimed name counts for nothing.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::AdminState;
 use crate::daemon::base::clock::SharedClock;
@@ -27,6 +31,9 @@ use crate::protocol::ErrorCode;
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole, Session, needed_role};
 use crate::protocol::error_code::ErrorBody;
 
+/// The least time between two log lines about refused callers.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The process at the other end of the socket, as the operating system reports it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
@@ -36,6 +43,7 @@ pub(super) struct Peer {
 /// The other end of a connection over the network.
 #[derive(Debug, Clone)]
 pub(super) struct RemotePeer {
+    pub(super) address: SocketAddr,
     /// `None` if it showed none. What it showed is signed by `admin.client_ca`.
     pub(super) certificate: Option<ClientCertificate>,
     pub(super) rules: Arc<AccessRules>,
@@ -57,6 +65,41 @@ pub(super) struct AccessRules {
     pub(super) roles: BTreeMap<String, AdminRole>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) clock: SharedClock,
+    pub(super) refusals: RefusalLog,
+}
+
+/// Tells the log of callers that prove nothing, so that operators see that somebody tries. However
+/// many there are, it is one line per [`REFUSAL_INTERVAL`].
+#[derive(Debug, Default)]
+pub(super) struct RefusalLog(Mutex<Refusals>);
+
+#[derive(Debug, Default)]
+struct Refusals {
+    last_line: Option<Instant>,
+    since_then: u64,
+}
+
+impl RefusalLog {
+    fn record(&self, peer: SocketAddr, code: ErrorCode) {
+        if let Some(others) = self.due(Instant::now()) {
+            let code = code.as_str();
+            warn!(%peer, code, others, "refused a caller of the admin API");
+        }
+    }
+
+    /// Returns the number of refusals without a line of their own, if a line is due.
+    fn due(&self, now: Instant) -> Option<u64> {
+        let mut refusals = self.0.lock();
+        let is_due = refusals
+            .last_line
+            .is_none_or(|last| now.saturating_duration_since(last) >= REFUSAL_INTERVAL);
+        if !is_due {
+            refusals.since_then += 1;
+            return None;
+        }
+        refusals.last_line = Some(now);
+        Some(std::mem::take(&mut refusals.since_then))
+    }
 }
 
 /// The person who makes a request, and its role.
@@ -168,13 +211,16 @@ fn refused(body: ErrorBody) -> HttpError {
 /// Answers a request if its caller is known and has the role that its path needs. Reading needs the
 /// least role. A live answer ends with what proves its caller.
 pub(super) async fn authorize(mut request: Request, next: Next) -> Result<Response, HttpError> {
-    let caller = Caller::of(request.extensions(), request.headers())?;
+    let caller = Caller::of(request.extensions(), request.headers()).inspect_err(|error| {
+        if let Some(peer) = request.extensions().get::<RemotePeer>() {
+            peer.rules.refusals.record(peer.address, error.body.code);
+        }
+    })?;
     let path = request.extensions().get::<MatchedPath>();
     let needed = match (request.method(), path) {
         (&Method::GET | &Method::HEAD, _) => AdminRole::Viewer,
-        (_, Some(path)) => needed_role(path.as_str()),
-        // There is no such path.
-        (_, None) => AdminRole::Viewer,
+        // Without a path of the router there is nothing to do; a fault there opens nothing.
+        (_, path) => path.map_or(AdminRole::Operator, |path| needed_role(path.as_str())),
     };
     caller.require(needed)?;
     let left = caller.left;
@@ -201,4 +247,20 @@ pub(super) async fn session(State(state): State<AdminState>, caller: Caller) -> 
         role: caller.role,
         actor: caller.actor.name().to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_refusals_are_few_lines() {
+        let log = RefusalLog::default();
+        let start = Instant::now();
+        let due = |after_ms| log.due(start + Duration::from_millis(after_ms));
+        assert_eq!(due(0), Some(0), "the first is told at once");
+        assert_eq!([due(1), due(5_000), due(9_999)], [None; 3]);
+        assert_eq!(due(10_000), Some(3));
+        assert_eq!(due(30_000), Some(0));
+    }
 }

@@ -58,6 +58,7 @@ mod access;
 mod alerts;
 mod change;
 mod cluster;
+mod compression;
 mod dead_letters;
 mod error;
 mod events;

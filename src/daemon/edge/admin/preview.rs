@@ -87,7 +87,9 @@ impl AdminParts {
         let name = node.unwrap_or_else(|| self.about.node.clone());
         let Cluster { items: nodes, unreachable } = self.nodes().await;
         if let Some(node) = nodes.iter().find(|node| node.node == name) {
-            return Ok(drained(node, &nodes, self.about.reconnect_jitter));
+            // Each node has a setting of its own, and does not report it.
+            let within = (name == self.about.node).then_some(self.about.reconnect_jitter);
+            return Ok(drained(node, &nodes, within));
         }
         if unreachable.contains(&name) {
             let effect = format!("Drain {name}: it does not report, and may not hear of it.");
@@ -199,9 +201,9 @@ fn throttled(
 }
 
 /// Tells who leaves a node, and whether the others have room.
-fn drained(node: &NodeStatus, nodes: &[NodeStatus], within: Duration) -> Preview {
+fn drained(node: &NodeStatus, nodes: &[NodeStatus], within: Option<Duration>) -> Preview {
     Preview {
-        effect: format!("Drain {}: {}.", node.node, drain_effect(node, nodes, Some(within))),
+        effect: format!("Drain {}: {}.", node.node, drain_effect(node, nodes, within)),
         connections: node.connections,
         nodes: vec![node.node.clone()],
         viewers: node.viewers(),
@@ -308,7 +310,7 @@ mod tests {
     fn a_drain_names_the_node_and_who_leaves() {
         let mut nodes = ["a", "b"].map(|name| report(&NodeId::new(name)).node);
         nodes[0].draining = false;
-        let preview = drained(&nodes[1], &nodes, Duration::from_secs(5));
+        let preview = drained(&nodes[1], &nodes, Some(Duration::from_secs(5)));
         assert_eq!(
             preview.effect,
             "Drain b: 6 viewers and 1 sender move within 5s; the other node has room for only 2."

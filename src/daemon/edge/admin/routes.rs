@@ -6,7 +6,9 @@ use axum::http::{Method, Uri};
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
-use super::{AdminState, access, change, dead_letters, lines, preview, read, talkers, timeline};
+use super::{
+    AdminState, access, change, compression, dead_letters, lines, preview, read, talkers, timeline,
+};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -65,6 +67,8 @@ pub(super) fn router(state: AdminState) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(access::authorize))
+        // The outermost: what is refused is answered through it, too.
+        .layer(from_fn(compression::compress))
         .with_state(state)
 }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::net::CertificateDigest;
+use crate::net::{self, CertificateDigest};
 
 /// Why TLS cannot be offered. `section` is that of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -91,14 +91,7 @@ pub(crate) fn read_certificates(
     setting: &'static str,
     file: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| read_failed(section, setting, file, error))?;
-    if chain.is_empty() {
-        let path = file.display().to_string();
-        return Err(TlsError::Empty { section, setting, path, expected: "certificate" });
-    }
-    Ok(chain)
+    net::read_certificates(file).map_err(|error| read_failed(section, setting, file, error))
 }
 
 fn read_failed(

@@ -1,6 +1,6 @@
 //! The conditions that may become alerts. Pure: measurements and times are passed in.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -36,6 +36,8 @@ pub(super) struct Condition {
     pub(super) lasted: Duration,
     pub(super) value: Option<f64>,
     pub(super) threshold: Option<f64>,
+    /// The viewers of the node that it is about, if that is another one.
+    pub(super) viewers: u64,
     /// A sentence of its own; empty if the rule has one.
     pub(super) text: String,
 }
@@ -50,6 +52,7 @@ impl Condition {
             lasted: Duration::ZERO,
             value: None,
             threshold: None,
+            viewers: 0,
             text: String::new(),
         }
     }
@@ -133,15 +136,18 @@ pub(super) fn of_nodes_without_report(nodes: &[NodeId], settings: &AlertsConfig)
     nodes.iter().map(|node| silent(node, settings)).collect()
 }
 
-/// Nodes that have reported before, with the ages of their last reports.
+/// Nodes that have reported before, with the ages of their last reports, and the viewers that they
+/// had then.
 pub(super) fn of_silences(
     silences: &[(NodeId, Duration)],
+    last_viewers: &BTreeMap<NodeId, u64>,
     settings: &AlertsConfig,
 ) -> Vec<Condition> {
     let late = silences.iter().filter(|(_, age)| *age >= REPORT_LATE);
     let condition = |(node, age): &(NodeId, Duration)| {
         // The server has measured the age, so the alert does not wait for it again.
-        silent(node, settings).lasting(age.as_millis() as u64)
+        let condition = silent(node, settings).lasting(age.as_millis() as u64);
+        Condition { viewers: last_viewers.get(node).copied().unwrap_or(0), ..condition }
     };
     late.map(condition).collect()
 }

@@ -62,6 +62,8 @@ struct Inner {
     seen: AlertBoard,
     /// Nodes that have fallen silent.
     silent: AlertBoard,
+    /// The viewers of each node that is known, as it reported last.
+    last_viewers: BTreeMap<NodeId, u64>,
     acks: Acks,
     dead_letters: DeadLetters,
 }
@@ -75,6 +77,13 @@ struct DeadLetters {
 }
 
 impl Inner {
+    /// Keeps how many viewers the nodes have, for when one of them does not report any more.
+    fn remember_viewers(&mut self, view: &ClusterView) {
+        self.last_viewers.retain(|node, _| view.unreachable.contains(node));
+        let reported = view.reports().iter().map(|report| &report.node);
+        self.last_viewers.extend(reported.map(|node| (node.node.clone(), node.viewers())));
+    }
+
     fn raised(&self) -> impl Iterator<Item = &Alert> {
         [&self.own, &self.seen, &self.silent].into_iter().flat_map(AlertBoard::raised)
     }
@@ -145,6 +154,7 @@ impl AdminParts {
         found.extend(self.store_conditions().await);
         let now = Instant::now();
         let mut inner = self.live.alerts.inner.lock();
+        inner.remember_viewers(&view);
         let changes = inner.seen.update(now, found, None);
         let active: Vec<String> = self.merged(&view, &inner).into_keys().collect();
         inner.acks.merge(view.acks(), &active, now);
@@ -157,8 +167,11 @@ impl AdminParts {
     /// as often as nodes report.
     pub(super) fn watch_silence(&self) {
         let silences = self.control.parts().registry.silences();
-        let found = conditions::of_silences(&silences, &self.live.alerts.settings);
-        let changes = self.live.alerts.inner.lock().silent.update(Instant::now(), found, None);
+        let alerts = &self.live.alerts;
+        let mut inner = alerts.inner.lock();
+        let found = conditions::of_silences(&silences, &inner.last_viewers, &alerts.settings);
+        let changes = inner.silent.update(Instant::now(), found, None);
+        drop(inner);
         self.record_changes(&changes);
     }
 

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::daemon::engines::registry::KnownNode;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::{
     BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
@@ -54,7 +57,7 @@ fn a_silent_node_is_told_at_the_age_of_its_hold() {
     let start = Instant::now();
     let mut look = |after_ms: u64, age_ms: u64| {
         let silences = [(NodeId::new("b"), Duration::from_millis(age_ms))];
-        let found = conditions::of_silences(&silences, &settings());
+        let found = conditions::of_silences(&silences, &BTreeMap::new(), &settings());
         board.update(start + Duration::from_millis(after_ms), found, None).len()
     };
     // Reports that are late, as on a busy machine.
@@ -65,12 +68,39 @@ fn a_silent_node_is_told_at_the_age_of_its_hold() {
     assert_eq!(look(8_000, 5_400), 0);
     // A board without that condition has lost it: the node is back.
     assert_eq!(look(9_000, 300), 1);
-    let Some(condition) =
-        conditions::of_silences(&[(NodeId::new("b"), Duration::from_secs(3))], &settings()).pop()
-    else {
-        panic!("three seconds are late")
-    };
+    let late = [(NodeId::new("b"), Duration::from_secs(3))];
+    let found = conditions::of_silences(&late, &BTreeMap::new(), &settings());
+    let [condition] = &found[..] else { panic!("three seconds are late") };
     assert_eq!((condition.id().as_str(), condition.lasted.as_secs()), ("node_silent/b", 3));
+}
+
+#[test]
+fn a_silent_node_is_told_with_its_viewers() {
+    let view = |known: &[bool]| {
+        let known = known.iter().map(|alive| KnownNode {
+            node: NodeId::new("b"),
+            alive: *alive,
+            report: Some(Arc::new(named("b"))),
+        });
+        ClusterView::new(named("a"), known.collect())
+    };
+    let mut inner = Inner::default();
+    inner.remember_viewers(&view(&[true]));
+    inner.remember_viewers(&view(&[false]));
+    let silences = [(NodeId::new("b"), Duration::from_secs(4))];
+    let told = |last_viewers: &BTreeMap<NodeId, u64>| {
+        let found = conditions::of_silences(&silences, last_viewers, &settings());
+        texts::alert(&found[0], found[0].lasted, None)
+    };
+    let alert = told(&inner.last_viewers);
+    let effect = "node b does not report: its 6 viewers reconnect to other nodes, and its \
+                  partitions move";
+    assert_eq!((alert.viewers, alert.effect.as_str()), (6, effect));
+    let mut merged = told(&BTreeMap::new());
+    texts::join(&mut merged, &alert);
+    assert_eq!((merged.viewers, merged.effect.as_str()), (6, effect));
+    inner.remember_viewers(&view(&[]));
+    assert!(!inner.last_viewers.contains_key(&NodeId::new("b")), "it has left");
 }
 
 #[test]

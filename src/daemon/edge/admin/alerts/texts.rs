@@ -28,7 +28,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
 
 /// Returns the alert that a condition is, on this node if there is one.
 pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeStatus>) -> Alert {
-    let Condition { rule, subject, severity, value, threshold, text, .. } = condition;
+    let Condition { rule, subject, severity, value, threshold, viewers, text, .. } = condition;
     let mut alert = Alert {
         id: condition.id(),
         rule: rule.clone(),
@@ -36,7 +36,7 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         severity: *severity,
         since_ms: lasted.as_millis() as u64,
         nodes: node.iter().map(|node| node.node.clone()).collect(),
-        viewers: node.map_or(0, NodeStatus::viewers),
+        viewers: node.map_or(*viewers, NodeStatus::viewers),
         effect: match rule.as_str() {
             rule::LAG_GROWING => format!("{text}: {}", lag(subject)),
             _ => text.clone(),
@@ -65,6 +65,10 @@ pub(super) fn join(known: &mut Alert, other: &Alert) {
             known.value = Some(known.value.unwrap_or_default() + other.value.unwrap_or_default());
         }
         known.nodes.extend(new.into_iter().cloned().collect::<Vec<_>>());
+    }
+    if known.rule == rule::NODE_SILENT {
+        // All tell of the same node; one that has just started does not know its viewers.
+        known.viewers = known.viewers.max(other.viewers);
     }
     known.severity = known.severity.max(other.severity);
     known.since_ms = known.since_ms.max(other.since_ms);
@@ -161,11 +165,17 @@ fn effect(alert: &Alert) -> Option<String> {
             let remain = if alert.viewers == 1 { "remains" } else { "remain" };
             format!("{on} {are} draining: no new viewers; {viewers} {remain}")
         }
-        rule::NODE_SILENT => format!(
-            "node {} does not report: its viewers reconnect to other nodes, and its partitions \
-             move",
-            alert.subject
-        ),
+        rule::NODE_SILENT => {
+            let its = match alert.viewers {
+                0 => "viewers reconnect".to_owned(),
+                1 => format!("{viewers} reconnects"),
+                _ => format!("{viewers} reconnect"),
+            };
+            format!(
+                "node {} does not report: its {its} to other nodes, and its partitions move",
+                alert.subject
+            )
+        }
         rule::SERVED_LOW => format!(
             "{} of what {viewers} of {on} should see is written to them{worst} (goal {}); the rest \
              is skipped and in the history",

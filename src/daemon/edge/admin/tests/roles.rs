@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::daemon::base::config::AuthConfig;
-use crate::daemon::edge::admin::access::{AccessRules, ClientCertificate, RemotePeer};
+use crate::daemon::edge::admin::access::{AccessRules, ClientCertificate, RefusalLog, RemotePeer};
 use crate::daemon::edge::admin::fuzzing::parts_of;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{NOW_MS, NOW_S, SECRET, StoppedClock, sign};
@@ -39,7 +39,9 @@ impl Remote {
         let clock = Arc::new(StoppedClock);
         let verifier = Verifier::new(&AuthConfig::default(), Some(SECRET), clock.clone()).unwrap();
         let roles = AdminRole::ALL.map(|role| (role.to_string(), role)).into();
-        let rules = Arc::new(AccessRules { roles, verifier: Arc::new(verifier), clock });
+        let verifier = Arc::new(verifier);
+        let refusals = RefusalLog::default();
+        let rules = Arc::new(AccessRules { roles, verifier, clock, refusals });
         Self { world: World::new().await, rules, stop: CancellationToken::new() }
     }
 
@@ -55,7 +57,11 @@ impl Remote {
         let stop = self.stop.clone();
         let parts = parts_of(&self.world);
         let router = routes::router(AdminState { parts, past, throttle, stop });
-        let mut request = Request::builder().method(method).uri(path).header(ACTOR_HEADER, "root");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ACTOR_HEADER, "root")
+            .header("accept-encoding", "deflate");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -63,7 +69,8 @@ impl Remote {
         let certificate = certificate
             .map(|name| ClientCertificate { name: name.to_owned(), ends_at_ms: NOW_MS + 60_000 });
         let rules = self.rules.clone();
-        request.extensions_mut().insert(RemotePeer { certificate, rules });
+        let address = ([127, 0, 0, 1], 7443).into();
+        request.extensions_mut().insert(RemotePeer { address, certificate, rules });
         router.oneshot(request).await.unwrap()
     }
 
@@ -96,6 +103,14 @@ async fn each_path_is_open_from_its_role_on() {
             let refused = is_post && role < needed_role(path);
             assert_eq!(status.as_u16() == 403, refused, "{role} {path}: {status}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_path_without_a_route_opens_nothing() {
+    let remote = Remote::new().await;
+    for (name, expected) in [("viewer", 403), ("moderator", 403), ("operator", 404)] {
+        assert_eq!(remote.post(name, "/v1/nowhere", &json!({})).await, expected, "{name}");
     }
 }
 
@@ -164,6 +179,18 @@ async fn a_live_answer_ends_with_its_token() {
     response.into_body().collect().await.unwrap();
     let leeway = AuthConfig::default().leeway;
     assert_eq!(started.elapsed().as_secs(), 5 + leeway.as_secs());
+}
+
+#[tokio::test]
+async fn live_answers_over_the_network_are_deflated() {
+    let remote = Remote::new().await;
+    let coding = async |path| {
+        let response = remote.send(Some("viewer"), None, ("GET", path, &json!({}))).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(coding("/v1/top").await.as_deref(), Some("deflate"));
+    assert_eq!(coding("/v1/session").await, None, "it is short");
 }
 
 #[tokio::test]
