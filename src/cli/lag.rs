@@ -62,7 +62,7 @@ static GROUPS: List<GroupLag> = List {
         left("topic", |group, _| group.topic.clone()),
         right("behind", |group, _| group.lag.to_string()),
         right("in_time", |group: &GroupLag, _| time_of(group.oldest_ms)).titled("in time"),
-        right("change", |group, _| change_of(group.change)),
+        right("change", |group, _| change_of(group.change_per_s)),
         right("gone", |group, _| group.expired.to_string()),
         right("partitions", |group, _| group.partitions.len().to_string()),
         left("worst", |group, _| worst_of(group)),

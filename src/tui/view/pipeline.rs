@@ -236,7 +236,7 @@ fn behind(group: &GroupLag) -> Cell {
         shown.push_str(&format!(" ({})", figures::lateness(oldest_ms)));
     }
     if group.lag >= NOTABLE_LAG
-        && let Some(change) = group.change
+        && let Some(change) = group.change_per_s
     {
         shown.push_str(&format!(" {}", figures::change(change)));
     }
