@@ -49,8 +49,9 @@ enum DeadLettersCommand {
 /// Append the records of dead letters to the log again
 ///
 /// Every consumer then reads them as new: after an upgrade that can read them, the comments in them
-/// are shown, moderated and archived. What has been processed before is known by its comment id. A
-/// record that this version cannot read either is not requeued. Exit code 1 if one could not be.
+/// are shown, moderated and archived. So do consumers that had processed it: a comment that viewers
+/// have seen may be shown to them again. Not requeued are a comment that was deleted meanwhile, and
+/// a record that this version cannot read either. Exit code 1 if there is one.
 #[derive(Debug, Args)]
 struct RequeueArgs {
     #[command(flatten)]

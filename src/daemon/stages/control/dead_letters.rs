@@ -3,11 +3,12 @@
 //! In: requests of operators. Out: a list of them, and records that are appended again. Always
 //! holds: what was done about a dead letter is in the audit log, and only there, so every node sees
 //! the same. A record is requeued through the pending events of the metadata store, as every change
-//! that takes effect in the log; requeuing it twice does no harm, because comment ids make repeats
-//! known.
+//! that takes effect in the log, and at most once. Consumers read it as new, those too that had
+//! processed it, unless it is still in their window of repeats; so a comment that was deleted
+//! meanwhile is not requeued.
 //!
-//! Bounded: the newest [`SCANNED`] offsets of each partition are looked at, and the newest
-//! [`MAX_ENTRIES`] audit entries about dead letters. What is older counts as dealt with.
+//! Bounded: the newest [`MAX_LETTERS`] dead letters are looked at, and the newest [`MAX_ENTRIES`]
+//! audit entries about them. What is older counts as dealt with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -33,9 +34,12 @@ use crate::protocol::printable::printable;
 const TARGET: &str = "dead letters";
 const REQUEUE: &str = "requeue_dead_letter";
 const ACKNOWLEDGE: &str = "ack_dead_letters";
-/// Offsets that are looked at in each partition, from its end.
-const SCANNED: u64 = 1_000;
-const MAX_ENTRIES: usize = 1_000;
+/// Dead letters that are looked at, from the end of the topic.
+const MAX_LETTERS: usize = 1_000;
+/// A letter has at most two entries: one that acknowledges it, and one that requeues it. The newest
+/// ones are about letters that are looked at now, or about as many older ones that were then. With
+/// fewer entries a letter that was requeued would be open again, and be requeued again.
+const MAX_ENTRIES: usize = 4 * MAX_LETTERS;
 
 /// The place of the record that a dead letter is about. Several groups may have failed on it.
 type Origin = (String, u32, u64);
@@ -141,7 +145,9 @@ impl Control {
         actor: &Actor,
         request: &DeadLettersRequest,
     ) -> Result<DeadLettersOutcome, ControlError> {
-        let Chosen { letters, left } = self.chosen(request).await?;
+        // Those that cannot be requeued stay open. If they came first, they would fill all requests.
+        let Chosen { letters, left } =
+            self.chosen(request, |letter| letter.item.not_requeueable.is_some()).await?;
         let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
         let mut done = BTreeSet::new();
         for letter in letters {
@@ -153,6 +159,11 @@ impl Control {
             }
             match (letter.event, letter.item.not_requeueable) {
                 (Some(event), None) => {
+                    if self.is_deleted(&event).await? {
+                        let why = "the comment was deleted meanwhile".to_owned();
+                        outcome.failed.push(DeadLetterFailure { id, why });
+                        continue;
+                    }
                     let audit_id = self.requeue(actor, &id, &origin, event, request).await?;
                     outcome.audit_ids.push(audit_id);
                     outcome.done.push(id);
@@ -165,6 +176,13 @@ impl Control {
             }
         }
         Ok(outcome)
+    }
+
+    /// Returns whether the event is a comment that viewers must not see again.
+    async fn is_deleted(&self, event: &Event) -> Result<bool, ControlError> {
+        let Event::CommentSubmitted(submitted) = event else { return Ok(false) };
+        let stored = self.parts.comments.get(submitted.comment.comment_id).await?;
+        Ok(stored.is_some_and(|stored| stored.deleted))
     }
 
     async fn requeue(
@@ -194,7 +212,7 @@ impl Control {
         actor: &Actor,
         request: &DeadLettersRequest,
     ) -> Result<DeadLettersOutcome, ControlError> {
-        let Chosen { letters, left } = self.chosen(request).await?;
+        let Chosen { letters, left } = self.chosen(request, |_| false).await?;
         let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
         let is_open = |letter: &&Letter| letter.item.state == DeadLetterState::Open;
         let ids: Vec<_> =
@@ -223,8 +241,13 @@ impl Control {
         Value::from(self.parts.log.epoch().0)
     }
 
-    /// Returns the dead letters that a request names, the oldest first.
-    async fn chosen(&self, request: &DeadLettersRequest) -> Result<Chosen, ControlError> {
+    /// Returns the dead letters that a request names, the oldest first. Of all open ones, those
+    /// that `is_last` come behind the others.
+    async fn chosen(
+        &self,
+        request: &DeadLettersRequest,
+        is_last: impl Fn(&Letter) -> bool,
+    ) -> Result<Chosen, ControlError> {
         validate::operator_note(request.note.as_deref())?;
         let problem = match (request.all, request.ids.len()) {
             (true, 0) => None,
@@ -239,6 +262,7 @@ impl Control {
         let mut letters = self.letters().await?;
         if request.all {
             letters.retain(|letter| letter.item.state == DeadLetterState::Open);
+            letters.sort_by_key(is_last);
             let left = letters.len().saturating_sub(MAX_DEAD_LETTERS) as u64;
             letters.truncate(MAX_DEAD_LETTERS);
             return Ok(Chosen { letters, left });
@@ -252,19 +276,21 @@ impl Control {
         Ok(Chosen { letters, left: 0 })
     }
 
-    /// Returns the dead letters, the oldest first, with what was done about each.
+    /// Returns the newest dead letters, the oldest of them first, with what was done about each.
     async fn letters(&self) -> Result<Vec<Letter>, ControlError> {
         let log = &self.parts.log;
         let mut letters = Vec::new();
         for partition in 0..log.partitions(Topic::DeadLetters) {
             let bounds = log.bounds(Topic::DeadLetters, partition).await?;
-            let from = bounds.end.saturating_sub(SCANNED).max(bounds.earliest);
+            let from = bounds.end.saturating_sub(MAX_LETTERS as u64).max(bounds.earliest);
             letters.extend(self.letters_of(partition, from..bounds.end).await?);
         }
         if letters.is_empty() {
             return Ok(letters);
         }
         letters.sort_by_key(|letter: &Letter| letter.item.at);
+        let older = letters.len().saturating_sub(MAX_LETTERS);
+        letters.drain(..older);
         let entries = self.parts.metadata.audit_about(TARGET, MAX_ENTRIES).await?;
         let dealt = Dealt::of(&entries, &self.epoch_value());
         letters.iter_mut().for_each(|letter| dealt.mark(letter));
@@ -340,6 +366,8 @@ fn letter_in(record: &Record) -> Option<Letter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::comments::conformance::WriteRows as _;
+    use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
     use crate::daemon::engines::eventlog::{ConsumerGroup, Position};
     use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator, submitted};
 
@@ -353,7 +381,11 @@ mod tests {
     }
 
     fn readable() -> Vec<u8> {
-        Event::CommentSubmitted(submitted(StreamId(1), 5, "lost and found")).encode()
+        readable_at(5)
+    }
+
+    fn readable_at(number: u64) -> Vec<u8> {
+        Event::CommentSubmitted(submitted(StreamId(1), number, "lost and found")).encode()
     }
 
     fn all() -> DeadLettersRequest {
@@ -393,6 +425,59 @@ mod tests {
         let requeued = DeadLetterState::Requeued;
         assert_eq!(states(&world).await, [DeadLetterState::Open, requeued, requeued]);
         assert_eq!(world.metadata.audits().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn unreadable_letters_do_not_hold_up_others() {
+        let world = World::new().await;
+        let unreadable = MAX_DEAD_LETTERS as u64 + 20;
+        for offset in 0..unreadable {
+            put(&world, ConsumerGroup::Archiver, offset, b"\xC1".to_vec());
+        }
+        put(&world, ConsumerGroup::Archiver, 900, readable_at(5));
+        let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!((outcome.done.len(), outcome.left), (1, 21), "the newest is the first");
+        assert_eq!(outcome.failed.len(), MAX_DEAD_LETTERS - 1);
+        let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!((outcome.done.len(), outcome.left), (0, 20));
+        let outcome = world.control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!((outcome.done.len(), outcome.left), (MAX_DEAD_LETTERS, 20));
+    }
+
+    #[tokio::test]
+    async fn every_letter_is_requeued_once() {
+        let world = World::new().await;
+        let total = MAX_LETTERS as u64 + 50;
+        for number in 0..total {
+            put(&world, ConsumerGroup::Archiver, number, readable_at(number + 1));
+        }
+        let mut done = 0;
+        // One round more than it takes.
+        for _ in 0..=MAX_LETTERS / MAX_DEAD_LETTERS {
+            let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+            done += outcome.done.len();
+        }
+        assert_eq!(done, MAX_LETTERS, "older ones count as dealt with");
+        assert_eq!(world.log.records(Topic::CommentEvents).len(), MAX_LETTERS);
+        assert_eq!(world.control.open_dead_letters().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_comment_is_not_requeued() {
+        let world = World::new().await;
+        put(&world, ConsumerGroup::Moderator, 7, readable());
+        let comment = submitted(StreamId(1), 5, "lost and found").comment;
+        let tombstone = Tombstone {
+            stream_id: StreamId(1),
+            comment_id: comment.comment_id,
+            reason: "spam".into(),
+            deleted_at: STARTED_MS,
+        };
+        let archived = ArchivedComment { comment, seq: 0, shadow: false };
+        world.comments.write_rows(&[archived], &[tombstone]).await.unwrap();
+        let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!(outcome.failed[0].why, "the comment was deleted meanwhile");
+        assert_eq!(world.log.records(Topic::CommentEvents).len(), 0);
     }
 
     #[tokio::test]
