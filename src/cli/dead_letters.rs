@@ -49,9 +49,9 @@ enum DeadLettersCommand {
 /// Append the records of dead letters to the log again
 ///
 /// Every consumer then reads them as new: after an upgrade that can read them, the comments in them
-/// are shown, moderated and archived. So do consumers that had processed it: a comment that viewers
-/// have seen may be shown to them again. Not requeued are a comment that was deleted meanwhile, and
-/// a record that this version cannot read either. Exit code 1 if there is one.
+/// are shown, moderated and archived. This includes consumers that had processed them, so viewers
+/// may see a comment again. A comment that was deleted meanwhile and a record that this version
+/// cannot read either are not requeued. Exit code 1 if there is one.
 #[derive(Debug, Args)]
 struct RequeueArgs {
     #[command(flatten)]
