@@ -11,6 +11,7 @@
 //! audit entries about them. What is older counts as dealt with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
@@ -54,6 +55,21 @@ struct Letter {
 impl Letter {
     fn origin(&self) -> Origin {
         (self.item.topic.clone(), self.item.partition, self.item.offset)
+    }
+}
+
+/// Changes whenever a dead letter is added, removed or dealt with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterMark {
+    /// Of each partition.
+    offsets: Vec<Range<u64>>,
+    latest_entry: Option<u64>,
+}
+
+impl DeadLetterMark {
+    /// Returns whether there are no dead letters, whatever was done about them.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.iter().all(Range::is_empty)
     }
 }
 
@@ -127,16 +143,19 @@ impl Control {
             as u64)
     }
 
-    /// Returns the end of each partition of dead letters, to see whether there are new ones; none
-    /// for a partition without records.
-    pub async fn dead_letter_ends(&self) -> Result<Vec<Option<u64>>, ControlError> {
+    /// Returns a mark that costs little, to see whether the number of open ones may have changed.
+    pub async fn dead_letter_mark(&self) -> Result<DeadLetterMark, ControlError> {
         let log = &self.parts.log;
-        let mut ends = Vec::new();
+        let mut mark = DeadLetterMark::default();
         for partition in 0..log.partitions(Topic::DeadLetters) {
             let bounds = log.bounds(Topic::DeadLetters, partition).await?;
-            ends.push((bounds.end > bounds.earliest).then_some(bounds.end));
+            mark.offsets.push(bounds.earliest..bounds.end);
         }
-        Ok(ends)
+        if !mark.is_empty() {
+            let entries = self.parts.metadata.audit_about(TARGET, 1).await?;
+            mark.latest_entry = entries.first().map(|entry| entry.audit_id);
+        }
+        Ok(mark)
     }
 
     /// Appends the records of dead letters again, so that every consumer reads them.
@@ -297,11 +316,7 @@ impl Control {
         Ok(letters)
     }
 
-    async fn letters_of(
-        &self,
-        partition: u32,
-        range: std::ops::Range<u64>,
-    ) -> Result<Vec<Letter>, LogError> {
+    async fn letters_of(&self, partition: u32, range: Range<u64>) -> Result<Vec<Letter>, LogError> {
         let mut letters = Vec::new();
         let mut pages = pin!(pages(&self.parts.log, Topic::DeadLetters, partition, range));
         while let Some(page) = pages.try_next().await? {
@@ -490,6 +505,19 @@ mod tests {
         assert_eq!(world.control.open_dead_letters().await.unwrap(), 0);
         put(&world, ConsumerGroup::Archiver, 10, b"\xC1".to_vec());
         assert_eq!(world.control.open_dead_letters().await.unwrap(), 1, "a new one is");
+    }
+
+    #[tokio::test]
+    async fn the_mark_changes_with_letters_and_acts() {
+        let world = World::new().await;
+        let mark = async || world.control.dead_letter_mark().await.unwrap();
+        assert!(mark().await.is_empty());
+        put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
+        let added = mark().await;
+        assert!(!added.is_empty());
+        assert_eq!(mark().await, added);
+        world.control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
+        assert_ne!(mark().await, added);
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::daemon::base::config::{AlertsConfig, NodeRole};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
-use crate::daemon::stages::control::{Actor, ControlError};
+use crate::daemon::stages::control::{Actor, ControlError, DeadLetterMark};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
     AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, ProblemCode,
@@ -69,8 +69,7 @@ struct Inner {
 /// The dead letters as they were seen last.
 #[derive(Debug, Clone, Default)]
 struct DeadLetters {
-    /// Of each partition that has some.
-    ends: Vec<Option<u64>>,
+    mark: DeadLetterMark,
     open: u64,
 }
 
@@ -179,20 +178,20 @@ impl AdminParts {
         found
     }
 
-    /// Returns the number of open dead letters. They are read only if there are new ones, or some
-    /// were open, so that a topic full of old ones costs little. If the log or the audit log does
-    /// not answer, it is the last number.
+    /// Returns the number of open dead letters. They are read only if something has changed, so that
+    /// a topic full of them costs little. If the log or the audit log does not answer, it is the
+    /// last number.
     async fn dead_letters(&self) -> u64 {
         let control = &self.control;
         let known = self.live.alerts.inner.lock().dead_letters.clone();
         let look = async {
-            let ends = control.dead_letter_ends().await?;
-            let is_empty = ends.iter().all(Option::is_none);
-            if is_empty || (known.ends == ends && known.open == 0) {
-                return Ok(DeadLetters { ends, open: 0 });
+            // Before they are counted: what changes meanwhile changes the next mark.
+            let mark = control.dead_letter_mark().await?;
+            if mark == known.mark {
+                return Ok(DeadLetters { mark, open: known.open });
             }
-            let open = control.open_dead_letters().await?;
-            Ok::<_, ControlError>(DeadLetters { ends, open })
+            let open = if mark.is_empty() { 0 } else { control.open_dead_letters().await? };
+            Ok::<_, ControlError>(DeadLetters { mark, open })
         };
         let Ok(Ok(seen)) = timeout(DEPENDENCY_TIMEOUT, look).await else { return known.open };
         let open = seen.open;
