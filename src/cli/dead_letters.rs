@@ -8,7 +8,7 @@ use super::complete;
 use super::context::Context;
 use super::exit;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::{note, show_time};
+use super::output::{UNKNOWN, note, show_time};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{DeadLetterItem, DeadLettersOutcome, DeadLettersRequest};
 use crate::protocol::printable::printable;
@@ -177,7 +177,7 @@ fn place_of(letter: &DeadLetterItem) -> String {
 }
 
 fn comment_of(letter: &DeadLetterItem) -> String {
-    letter.comment_id.map_or_else(|| "–".to_owned(), |id| id.to_string())
+    letter.comment_id.map_or_else(|| UNKNOWN.to_owned(), |id| id.to_string())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::warn_unreachable;
+use super::output::{UNKNOWN, warn_unreachable};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{Cluster, ConsumerLag, GroupLag};
 use crate::protocol::quantity::{show_duration, show_rate};
@@ -71,9 +71,6 @@ static GROUPS: List<GroupLag> = List {
     sort: "-gone,-behind",
     if_empty: "No consumer has a position in the log.",
 };
-
-/// Stands for what is not known.
-const UNKNOWN: &str = "–";
 
 pub(super) async fn run(args: LagArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.groups {
