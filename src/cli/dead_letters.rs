@@ -124,7 +124,8 @@ async fn list(
     view.run(&format!("/v1/dead-letters?limit={limit}{stream}"), context).await
 }
 
-/// Repeats the request until none is left that was not tried.
+/// Repeats the request until none is left that was not tried. If one fails, what is done is told
+/// nevertheless.
 async fn deal_with(
     path: &str,
     done: &str,
@@ -135,7 +136,14 @@ async fn deal_with(
     let request = DeadLettersRequest { ids, all, note };
     let mut sum = DeadLettersOutcome::default();
     loop {
-        let outcome: DeadLettersOutcome = context.admin().post(path, &request).await?;
+        let outcome: DeadLettersOutcome = match context.admin().post(path, &request).await {
+            Ok(outcome) => outcome,
+            Err(error) if sum.done.is_empty() => return Err(error.into()),
+            Err(error) => {
+                context.output().result(&sum, || to_text(done, &sum))?;
+                return Err(error.into());
+            }
+        };
         let has_progress = !outcome.done.is_empty();
         let left = outcome.left;
         sum.audit_ids.extend(outcome.audit_ids);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Cluster;
 use crate::protocol::{NodeId, StreamId};
 
 /// `GET /v1/lag`: the lag of a consumer group behind the end of one partition.
@@ -137,6 +138,12 @@ impl GroupLag {
     pub fn owners_text(&self) -> String {
         let owner = |(node, partitions): (&NodeId, &u64)| format!("{node} {partitions}");
         self.owners.iter().map(owner).collect::<Vec<_>>().join("  ")
+    }
+}
+
+impl From<Cluster<ConsumerLag>> for Cluster<GroupLag> {
+    fn from(answer: Cluster<ConsumerLag>) -> Self {
+        Self { items: GroupLag::of(&answer.items), unreachable: answer.unreachable }
     }
 }
 

@@ -164,7 +164,7 @@ impl Control {
         actor: &Actor,
         request: &DeadLettersRequest,
     ) -> Result<DeadLettersOutcome, ControlError> {
-        // Those that cannot be requeued stay open. If they came first, they would fill all requests.
+        // Those that cannot be requeued stay open. Before the others, they would fill each request.
         let Chosen { letters, left } =
             self.chosen(request, |letter| letter.item.not_requeueable.is_some()).await?;
         let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };

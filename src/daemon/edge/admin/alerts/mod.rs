@@ -178,9 +178,9 @@ impl AdminParts {
         found
     }
 
-    /// Returns the number of open dead letters. They are read only if something has changed, so that
-    /// a topic full of them costs little. If the log or the audit log does not answer, it is the
-    /// last number.
+    /// Returns the number of open dead letters. They are read only if something has changed, so
+    /// that a topic full of them costs little. If the log or the audit log does not answer, it is
+    /// the last number.
     async fn dead_letters(&self) -> u64 {
         let control = &self.control;
         let known = self.live.alerts.inner.lock().dead_letters.clone();
