@@ -33,7 +33,7 @@ use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::daemon::base::config::{AlertsConfig, NodeRole};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
-use crate::daemon::stages::control::{Actor, ControlError, DeadLetterMark};
+use crate::daemon::stages::control::{Actor, ControlError, OpenDeadLetters};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
     AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, ProblemCode,
@@ -63,14 +63,7 @@ struct Inner {
     /// Nodes that have fallen silent.
     silent: AlertBoard,
     acks: Acks,
-    dead_letters: DeadLetters,
-}
-
-/// The dead letters as they were seen last.
-#[derive(Debug, Clone, Default)]
-struct DeadLetters {
-    mark: DeadLetterMark,
-    open: u64,
+    dead_letters: OpenDeadLetters,
 }
 
 impl Inner {
@@ -178,24 +171,14 @@ impl AdminParts {
         found
     }
 
-    /// Returns the number of open dead letters. They are read only if something has changed, so
-    /// that a topic full of them costs little. If the log or the audit log does not answer, it is
+    /// Returns the number of open dead letters. If the log or the audit log does not answer, it is
     /// the last number.
     async fn dead_letters(&self) -> u64 {
-        let control = &self.control;
         let known = self.live.alerts.inner.lock().dead_letters.clone();
-        let look = async {
-            // Before they are counted: what changes meanwhile changes the next mark.
-            let mark = control.dead_letter_mark().await?;
-            if mark == known.mark {
-                return Ok(DeadLetters { mark, open: known.open });
-            }
-            let open = if mark.is_empty() { 0 } else { control.open_dead_letters().await? };
-            Ok::<_, ControlError>(DeadLetters { mark, open })
-        };
-        let Ok(Ok(seen)) = timeout(DEPENDENCY_TIMEOUT, look).await else { return known.open };
-        let open = seen.open;
-        self.live.alerts.inner.lock().dead_letters = seen;
+        let counted = timeout(DEPENDENCY_TIMEOUT, self.control.recount_dead_letters(&known)).await;
+        let Ok(Ok(counted)) = counted else { return known.open };
+        let open = counted.open;
+        self.live.alerts.inner.lock().dead_letters = counted;
         open
     }
 

@@ -61,19 +61,13 @@ impl Letter {
     }
 }
 
-/// Changes whenever a dead letter is added, removed or dealt with.
+/// The number of dead letters that nobody has dealt with, and what it was counted from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeadLetterMark {
+pub struct OpenDeadLetters {
+    pub open: u64,
     /// Of each partition.
     offsets: Vec<Range<u64>>,
     latest_entry: Option<u64>,
-}
-
-impl DeadLetterMark {
-    /// Returns whether there are no dead letters, whatever was done about them.
-    pub fn is_empty(&self) -> bool {
-        self.offsets.iter().all(Range::is_empty)
-    }
 }
 
 /// What operators did, read from the audit log.
@@ -146,19 +140,34 @@ impl Control {
             as u64)
     }
 
-    /// Returns a mark that costs little, to see whether the number of open ones may have changed.
-    pub async fn dead_letter_mark(&self) -> Result<DeadLetterMark, ControlError> {
+    /// Counts the open ones again if dead letters came or went, or if one was dealt with, since an
+    /// earlier count. Otherwise it costs little, however many there are.
+    pub async fn recount_dead_letters(
+        &self,
+        known: &OpenDeadLetters,
+    ) -> Result<OpenDeadLetters, ControlError> {
         let log = &self.parts.log;
-        let mut mark = DeadLetterMark::default();
+        let mut offsets = Vec::new();
         for partition in 0..log.partitions(Topic::DeadLetters) {
             let bounds = log.bounds(Topic::DeadLetters, partition).await?;
-            mark.offsets.push(bounds.earliest..bounds.end);
+            offsets.push(bounds.earliest..bounds.end);
         }
-        if !mark.is_empty() {
-            let entries = self.parts.metadata.audit_about(TARGET, 1).await?;
-            mark.latest_entry = entries.first().map(|entry| entry.audit_id);
+        if offsets.iter().all(Range::is_empty) {
+            return Ok(OpenDeadLetters { offsets, ..OpenDeadLetters::default() });
         }
-        Ok(mark)
+        let are_same = offsets == known.offsets;
+        // One that was dealt with is never open again.
+        if are_same && known.open == 0 {
+            return Ok(known.clone());
+        }
+        // Before they are counted: what is done meanwhile changes the next look.
+        let entries = self.parts.metadata.audit_about(TARGET, 1).await?;
+        let latest_entry = entries.first().map(|entry| entry.audit_id);
+        if are_same && latest_entry == known.latest_entry {
+            return Ok(known.clone());
+        }
+        let open = self.open_dead_letters().await?;
+        Ok(OpenDeadLetters { open, offsets, latest_entry })
     }
 
     /// Appends the records of dead letters again, so that every consumer reads them.

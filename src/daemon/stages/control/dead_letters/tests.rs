@@ -128,16 +128,22 @@ async fn an_acknowledged_dead_letter_is_not_open() {
 }
 
 #[tokio::test]
-async fn the_mark_changes_with_letters_and_acts() {
+async fn open_ones_are_counted_again_after_a_change() {
     let world = World::new().await;
-    let mark = async || world.control.dead_letter_mark().await.unwrap();
-    assert!(mark().await.is_empty());
+    let control = &world.control;
+    let none = control.recount_dead_letters(&OpenDeadLetters::default()).await.unwrap();
+    assert_eq!(none.open, 0);
     put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
-    let added = mark().await;
-    assert!(!added.is_empty());
-    assert_eq!(mark().await, added);
-    world.control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
-    assert_ne!(mark().await, added);
+    let one = control.recount_dead_letters(&none).await.unwrap();
+    assert_eq!(one.open, 1);
+    let wrong = OpenDeadLetters { open: 7, ..one.clone() };
+    let same = control.recount_dead_letters(&wrong).await.unwrap();
+    assert_eq!(same.open, 7, "nothing has changed, so nothing is read");
+    control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
+    let dealt = control.recount_dead_letters(&one).await.unwrap();
+    assert_eq!(dealt.open, 0);
+    put(&world, ConsumerGroup::Archiver, 10, b"\xC1".to_vec());
+    assert_eq!(control.recount_dead_letters(&dealt).await.unwrap().open, 1);
 }
 
 #[tokio::test]
