@@ -8,7 +8,7 @@ use super::complete;
 use super::context::Context;
 use super::exit;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::{note, show_time};
+use super::output::{UNKNOWN, note, show_time};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{DeadLetterItem, DeadLettersOutcome, DeadLettersRequest};
 use crate::protocol::printable::printable;
@@ -49,8 +49,9 @@ enum DeadLettersCommand {
 /// Append the records of dead letters to the log again
 ///
 /// Every consumer then reads them as new: after an upgrade that can read them, the comments in them
-/// are shown, moderated and archived. What has been processed before is known by its comment id. A
-/// record that this version cannot read either is not requeued. Exit code 1 if one could not be.
+/// are shown, moderated and archived. This includes consumers that had processed them, so viewers
+/// may see a comment again. A comment that was deleted meanwhile and a record that this version
+/// cannot read either are not requeued. Exit code 1 if there is one.
 #[derive(Debug, Args)]
 struct RequeueArgs {
     #[command(flatten)]
@@ -119,7 +120,8 @@ async fn list(
     view.run(&format!("/v1/dead-letters?limit={limit}{stream}"), context).await
 }
 
-/// Repeats the request until none is left that was not tried.
+/// Repeats the request until none is left that was not tried. If one fails, what is done is told
+/// nevertheless.
 async fn deal_with(
     path: &str,
     done: &str,
@@ -130,7 +132,14 @@ async fn deal_with(
     let request = DeadLettersRequest { ids, all, note };
     let mut sum = DeadLettersOutcome::default();
     loop {
-        let outcome: DeadLettersOutcome = context.admin().post(path, &request).await?;
+        let outcome: DeadLettersOutcome = match context.admin().post(path, &request).await {
+            Ok(outcome) => outcome,
+            Err(error) if sum.done.is_empty() => return Err(error.into()),
+            Err(error) => {
+                context.output().result(&sum, || to_text(done, &sum))?;
+                return Err(error.into());
+            }
+        };
         let has_progress = !outcome.done.is_empty();
         let left = outcome.left;
         sum.audit_ids.extend(outcome.audit_ids);
@@ -172,7 +181,7 @@ fn place_of(letter: &DeadLetterItem) -> String {
 }
 
 fn comment_of(letter: &DeadLetterItem) -> String {
-    letter.comment_id.map_or_else(|| "–".to_owned(), |id| id.to_string())
+    letter.comment_id.map_or_else(|| UNKNOWN.to_owned(), |id| id.to_string())
 }
 
 #[cfg(test)]

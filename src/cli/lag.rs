@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::warn_unreachable;
+use super::output::UNKNOWN;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{Cluster, ConsumerLag, GroupLag};
 use crate::protocol::quantity::{show_duration, show_rate};
@@ -33,7 +33,7 @@ pub(super) struct LagArgs {
     #[arg(long)]
     all: bool,
     /// Add up the partitions of each consumer
-    #[arg(long, conflicts_with_all = ["all", "watch"])]
+    #[arg(long, conflicts_with = "all")]
     groups: bool,
     #[command(flatten)]
     list: ListArgs,
@@ -62,7 +62,7 @@ static GROUPS: List<GroupLag> = List {
         left("topic", |group, _| group.topic.clone()),
         right("behind", |group, _| group.lag.to_string()),
         right("in_time", |group: &GroupLag, _| time_of(group.oldest_ms)).titled("in time"),
-        right("change", |group, _| change_of(group.change)),
+        right("change", |group, _| change_of(group.change_per_s)),
         right("gone", |group, _| group.expired.to_string()),
         right("partitions", |group, _| group.partitions.len().to_string()),
         left("worst", |group, _| worst_of(group)),
@@ -72,16 +72,9 @@ static GROUPS: List<GroupLag> = List {
     if_empty: "No consumer has a position in the log.",
 };
 
-/// Stands for what is not known.
-const UNKNOWN: &str = "–";
-
 pub(super) async fn run(args: LagArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.groups {
-        let view = GROUPS.view(&args.list)?;
-        let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
-        view.print(GroupLag::of(&lag.items), context)?;
-        warn_unreachable(&lag.unreachable);
-        return Ok(ExitCode::SUCCESS);
+        return GROUPS.view(&args.list)?.run_of::<Cluster<ConsumerLag>>("/v1/lag", context).await;
     }
     let all = args.all || context.json || args.list.filter().is_some();
     let list = if all { args.list } else { args.list.only("lag>0 or gone>0") };

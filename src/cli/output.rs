@@ -17,6 +17,9 @@ use crate::protocol::quantity::show_duration;
 pub use crate::protocol::quantity::show_time;
 use crate::protocol::{NodeId, json};
 
+/// Stands for what is not known in a table.
+pub const UNKNOWN: &str = "–";
+
 /// The output format of this run.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {

@@ -4,11 +4,9 @@ use std::process::ExitCode;
 
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
+use super::output::UNKNOWN;
 use crate::protocol::admin::StoreStatus;
 use crate::protocol::quantity::{show_duration, show_rate};
-
-/// Stands for what is not known.
-const UNKNOWN: &str = "–";
 
 static STORES: List<StoreStatus> = List {
     columns: &[

@@ -45,7 +45,7 @@ static TALKERS: List<Talker> = List {
         text("name", |row, _| row.name.clone()),
     ],
     sort: "",
-    if_empty: "No user has said anything in the last minutes.",
+    if_empty: "Nobody has commented in the last minutes, or the node counts busier streams.",
 };
 
 static TEXTS: List<SameText> = List {

@@ -33,7 +33,7 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 
 /// Look for limits of this machine that a large event would reach
 ///
-/// Run it on the machine of the daemon: over --node, only what the daemon says is checked. Each
+/// Run it on the machine of the daemon: over --node, only what its report has is checked. Each
 /// line has what, why, and the command that mends it. Exit code 0 if nothing is found, 3 for
 /// warnings, 4 if viewers cannot be served.
 ///
@@ -104,13 +104,17 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
         }
         None => {
             let own = nodes.items.iter().find(|node| node.node == status.node);
-            let machine = if admin.remote_host().is_some() {
+            let mut findings = if admin.remote_host().is_some() {
                 // This machine says nothing about that of the daemon.
-                Machine::default()
+                note(&other_node::not_reported(status.node.as_str()));
+                own.map_or_else(Vec::new, other_node::of_limits)
             } else {
-                Machine::read(admin.peer_process().await, Path::new(&status.data_dir))
+                let daemon = admin.peer_process().await;
+                let machine = Machine::read(daemon, Path::new(&status.data_dir));
+                let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
+                findings.extend(own.into_iter().flat_map(other_node::of_process));
+                findings
             };
-            let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
             findings.extend(of_certificate(status.certificate_expires_at, now_ms()));
             findings.extend(of_alerts(&status));
             findings

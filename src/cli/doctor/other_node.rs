@@ -1,4 +1,4 @@
-//! Checks of a node by what it has reported.
+//! Checks of a node by what it has reported: of another one, and of the one that answers.
 
 use super::{Finding, Machine, of_alerts, of_certificate};
 use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, ProcessStatus, Severity, Status};
@@ -35,6 +35,19 @@ pub(super) fn findings(
             vec![Finding::degraded("report", what, why, mend)]
         });
     };
+    let mut findings = of_limits(node);
+    findings.extend(of_certificate(node.process.certificate_expires_at, now_ms));
+    let mut alerts = status.clone();
+    alerts.alerts.retain(|alert| alert.nodes.contains(&node.node));
+    let is_critical = |alert: &Alert| alert.severity == Severity::Critical;
+    let is_failing = alerts.alerts.iter().any(is_critical);
+    alerts.health = if is_failing { Health::Failing } else { Health::Degraded };
+    findings.extend(of_alerts(&alerts));
+    Some(findings)
+}
+
+/// Checks the limits in the report of a node.
+pub(super) fn of_limits(node: &NodeStatus) -> Vec<Finding> {
     let process = &node.process;
     let machine = Machine {
         daemon_files: process.files_max,
@@ -43,16 +56,14 @@ pub(super) fn findings(
         ..Machine::default()
     };
     let mut findings = machine.findings(node.max_connections);
-    findings.extend(of_memory(process));
-    findings.extend(of_clock(process.clock_ms));
-    findings.extend(of_certificate(process.certificate_expires_at, now_ms));
-    let mut alerts = status.clone();
-    alerts.alerts.retain(|alert| alert.nodes.contains(&node.node));
-    let is_critical = |alert: &Alert| alert.severity == Severity::Critical;
-    let is_failing = alerts.alerts.iter().any(is_critical);
-    alerts.health = if is_failing { Health::Failing } else { Health::Degraded };
-    findings.extend(of_alerts(&alerts));
-    Some(findings)
+    findings.extend(of_process(node));
+    findings
+}
+
+/// Checks what only the report of a node has, on whatever machine it is read.
+pub(super) fn of_process(node: &NodeStatus) -> Vec<Finding> {
+    let process = &node.process;
+    of_memory(process).into_iter().chain(of_clock(process.clock_ms)).collect()
 }
 
 fn of_memory(process: &ProcessStatus) -> Option<Finding> {

@@ -16,6 +16,7 @@ use super::problems::Problems;
 use super::telemetry::Telemetry;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
+pub use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::protocol::admin::{BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates};
 use crate::protocol::throttle::SampleRate;
 
@@ -60,11 +61,6 @@ pub struct StreamGauges {
     pub sampled_out: u64,
     pub deleted: u64,
 }
-
-/// The names of the breakers that several parts share.
-pub const EVENT_LOG: &str = "event log";
-pub const COMMENT_STORE: &str = "comment store";
-pub const METADATA_STORE: &str = "metadata store";
 
 /// Sentences about the dependencies that are down.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

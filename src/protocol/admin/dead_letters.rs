@@ -30,8 +30,8 @@ impl DeadLetterState {
     }
 }
 
-/// `GET /v1/dead-letters?limit=&stream=`: newest first, among the newest 1000 of each partition. A
-/// record that several consumers could not process has one for each of them.
+/// `GET /v1/dead-letters?limit=&stream=`: newest first, among the newest 1000. A record that
+/// several consumers could not process has one for each of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct DeadLetterItem {

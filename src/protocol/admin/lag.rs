@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Cluster;
 use crate::protocol::{NodeId, StreamId};
 
 /// `GET /v1/lag`: the lag of a consumer group behind the end of one partition.
@@ -55,12 +56,13 @@ pub struct GroupLag {
     /// Records that were removed before it read them.
     #[serde(default)]
     pub expired: u64,
-    /// Age of the oldest record that it has still to read, in milliseconds, as far as it is known.
+    /// Age of the oldest record that it has still to read, in milliseconds, as far as it is known;
+    /// 0 if it has read all. Absent if it is known of no partition in which the group is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_ms: Option<u64>,
     /// The change of `lag` per second, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub change: Option<f64>,
+    pub change_per_s: Option<f64>,
     /// The nodes that read its partitions, with the number of partitions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<NodeId, u64>,
@@ -94,7 +96,7 @@ impl GroupLag {
             lag: 0,
             expired: 0,
             oldest_ms: None,
-            change: None,
+            change_per_s: None,
             owners: BTreeMap::new(),
             partitions: Vec::new(),
             worst_streams: Vec::new(),
@@ -102,11 +104,17 @@ impl GroupLag {
     }
 
     fn add(&mut self, partition: &ConsumerLag) {
+        // A partition that is read to its end says nothing about the age of what waits in others.
+        let was_behind = self.lag > 0;
+        self.oldest_ms = match (was_behind, partition.lag > 0) {
+            (true, false) => self.oldest_ms,
+            (false, true) => partition.oldest_ms,
+            (true, true) | (false, false) => self.oldest_ms.max(partition.oldest_ms),
+        };
         self.lag += partition.lag;
         self.expired += partition.expired;
-        self.oldest_ms = self.oldest_ms.max(partition.oldest_ms);
         if let Some(change) = partition.change_per_s {
-            self.change = Some(self.change.unwrap_or_default() + change);
+            self.change_per_s = Some(self.change_per_s.unwrap_or_default() + change);
         }
         if let Some(owner) = &partition.owner {
             *self.owners.entry(owner.clone()).or_default() += 1;
@@ -123,13 +131,19 @@ impl GroupLag {
     }
 
     pub fn grows(&self) -> bool {
-        self.change.is_some_and(|change| change >= 1.0)
+        self.change_per_s.is_some_and(|change| change >= 1.0)
     }
 
     /// Names the nodes with the number of partitions of each, as `coord-1 50  coord-2 50`.
     pub fn owners_text(&self) -> String {
         let owner = |(node, partitions): (&NodeId, &u64)| format!("{node} {partitions}");
         self.owners.iter().map(owner).collect::<Vec<_>>().join("  ")
+    }
+}
+
+impl From<Cluster<ConsumerLag>> for Cluster<GroupLag> {
+    fn from(answer: Cluster<ConsumerLag>) -> Self {
+        Self { items: GroupLag::of(&answer.items), unreachable: answer.unreachable }
     }
 }
 
@@ -166,12 +180,27 @@ mod tests {
             ("archiver", 32, Some((1, 30)))
         );
         assert_eq!(
-            (archiver.oldest_ms, archiver.change, archiver.grows()),
+            (archiver.oldest_ms, archiver.change_per_s, archiver.grows()),
             (Some(8_000), Some(1.5), true)
         );
         assert_eq!(archiver.owners_text(), "a 1  b 2");
         assert_eq!(archiver.worst_streams, [StreamId(7)]);
-        assert_eq!((moderator.lag, moderator.oldest_ms, moderator.change), (1, None, None));
+        assert_eq!((moderator.lag, moderator.oldest_ms, moderator.change_per_s), (1, None, None));
+    }
+
+    #[test]
+    fn an_unknown_age_is_not_that_of_read_partitions() {
+        let aged = |partition, behind, oldest_ms| ConsumerLag {
+            oldest_ms,
+            ..lag("archiver", partition, behind)
+        };
+        let age = |partitions: &[ConsumerLag]| GroupLag::of(partitions)[0].oldest_ms;
+        let read = [aged(0, 0, Some(0)), aged(1, 0, Some(0))];
+        assert_eq!(age(&read), Some(0));
+        let unknown = aged(2, 14_000, None);
+        assert_eq!(age(&[read.as_slice(), &[unknown.clone()]].concat()), None);
+        assert_eq!(age(&[unknown.clone(), read[0].clone()]), None);
+        assert_eq!(age(&[unknown, read[0].clone(), aged(3, 5, Some(40))]), Some(40));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod batch;
 mod breaker;
 mod bus;
 mod dead_letters;
+pub mod dependency;
 mod egress;
 mod lag;
 mod node;

@@ -22,15 +22,18 @@ pub enum StageName {
     /// append, until the records are durable.
     Log,
     /// Items: comments published. Refused: those left out by the throttle. Queue: comments that
-    /// wait for their batch; no bound. Latency: from reading a comment to the publication of its batch.
+    /// wait for their batch; no bound. Latency: from reading a comment to the publication of
+    /// its batch.
     Broadcast,
     /// Items: messages published. Refused: those that could not be published. Latency: of a call.
     Bus,
     /// Items: comments written to viewers. Refused: those that viewers skipped. Queue: frames
-    /// that wait for the worker with the fullest mailbox. Latency: from the arrival of a frame at this node to the write.
+    /// that wait for the worker with the fullest mailbox. Latency: from the arrival of a frame
+    /// at this node to the write.
     Delivery,
     /// Items: comments checked. Refused: those not accepted. Queue: comments read and not decided;
-    /// no bound, because the log keeps what is not read yet. Latency: from reading a comment to the decision.
+    /// no bound, because the log keeps what is not read yet. Latency: from reading a comment
+    /// to the decision.
     Moderation,
     /// Items: comments written to the store. Refused: those that could not be written. Queue:
     /// comments read and not written; no bound, as above. Latency: of a write.
@@ -125,8 +128,8 @@ pub struct FullestQueue {
 }
 
 impl FullestQueue {
-    /// Returns the share of the queue that is taken, 0.0 to 1.0. A queue may be above its bound: the
-    /// log lets one larger append through.
+    /// Returns the share of the queue that is taken, 0.0 to 1.0. A queue may be above its bound:
+    /// the log lets one larger append through.
     pub fn share(&self) -> f64 {
         if self.queue_max == 0 {
             return 0.0;

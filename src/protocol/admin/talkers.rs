@@ -13,7 +13,8 @@ use crate::protocol::{NodeId, StreamId, UserId};
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Talkers {
     pub stream_id: StreamId,
-    /// The time that is counted, in milliseconds: five to ten minutes on a stream that is older.
+    /// The time that is counted, in milliseconds: five to ten minutes on a stream that is older. 0
+    /// if the stream is not counted: nobody has commented lately, or its node counts busier ones.
     pub window_ms: u64,
     /// Comments in that time.
     pub said: u64,
@@ -102,6 +103,18 @@ impl Talkers {
             }),
         }
     }
+
+    /// Returns whether the comments of the stream are counted.
+    pub fn are_counted(&self) -> bool {
+        self.window_ms > 0
+    }
+
+    /// Sorts the users by what is certain: on a stream of ever new users all counts are high, and
+    /// mean nothing.
+    pub fn sort_users(&mut self) {
+        let rank = |row: &Talker| (row.said.saturating_sub(row.error), row.said, row.refused);
+        self.talkers.sort_by_key(|row| (std::cmp::Reverse(rank(row)), row.user_id));
+    }
 }
 
 impl From<Talkers> for Cluster<Talker> {
@@ -129,9 +142,10 @@ mod tests {
             name: "zed_k".to_owned(),
             refused,
         };
-        for row in [refused(1, 5), refused(2, 1), refused(1, 7)] {
+        for row in [refused(2, 1), refused(1, 5), refused(1, 7)] {
             answer.add_refused(&row);
         }
+        answer.sort_users();
         let rows: Vec<_> =
             answer.talkers.iter().map(|row| (row.user_id.0, row.said, row.refused)).collect();
         assert_eq!(rows, [(1, 0, 12), (2, 0, 1)]);

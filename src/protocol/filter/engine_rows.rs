@@ -12,7 +12,7 @@ impl Row for GroupLag {
             "topic" => self.topic.as_str().into(),
             "behind" => Value::count(self.lag),
             "in_time" => Value::count(self.oldest_ms?),
-            "change" => Value::Number(self.change?),
+            "change" => Value::Number(self.change_per_s?),
             "gone" => Value::count(self.expired),
             "partitions" => Value::count(self.partitions.len() as u64),
             "worst" => Value::count(self.worst()?.1),

@@ -308,7 +308,7 @@ fn lag(group: &GroupLag) -> Option<Condition> {
             "{} is {}{behind} behind, {}: {effect}.",
             group.group,
             figures::counted(group.lag, "record"),
-            figures::change(group.change.unwrap_or(0.0)),
+            figures::change(group.change_per_s.unwrap_or(0.0)),
         ),
         next: "4 shows its partitions".to_owned(),
     })

@@ -200,9 +200,9 @@ impl Feed {
             let key = (group.group.clone(), group.topic.clone());
             let past = self.lags.entry(key).or_default();
             let (then_ms, then) = past.front().copied().unwrap_or((at_ms, group.lag));
-            if group.change.is_none() && at_ms > then_ms {
+            if group.change_per_s.is_none() && at_ms > then_ms {
                 let seconds = (at_ms - then_ms) as f64 / 1e3;
-                group.change = Some((group.lag as f64 - then as f64) / seconds);
+                group.change_per_s = Some((group.lag as f64 - then as f64) / seconds);
             }
             past.push_back((at_ms, group.lag));
             if past.len() > LAG_MEMORY {

@@ -225,7 +225,8 @@ fn a_text_row_acts_on_all_users_that_say_it() {
     let texts = vec![SameText { id: text, text: same, users: 38, said: 214, error: 0, new: 31 }];
     let talkers = vec![talker(40, text), talker(77, text), talker(41, 5)];
     let opened = StreamId(7);
-    console.side.talkers = Some(Talkers { talkers, texts, ..Talkers::none_of(opened) });
+    let counted = Talkers { window_ms: 60_000, talkers, texts, ..Talkers::none_of(opened) };
+    console.side.talkers = Some(counted);
     console.focus_on(Panel::Talkers);
     press(&mut console, KeyCode::Home.into());
     assert_eq!(console.selected_key(), Some(RowKey::Text(text)), "it was said most");
@@ -237,6 +238,27 @@ fn a_text_row_acts_on_all_users_that_say_it() {
     assert_eq!(console.acted_users(), users);
     console.go(Place::Stream(StreamId(8)));
     assert!(console.side.talkers.is_none() && console.acted_users().is_empty());
+}
+
+#[test]
+fn users_without_a_text_are_not_alike() {
+    let mut console = on_stream();
+    let refused = |user_id| Talker {
+        user_id: UserId(user_id),
+        name: format!("user_{user_id}"),
+        said: 0,
+        error: 0,
+        refused: 9,
+        removed: 0,
+        text: 0,
+    };
+    let talkers = vec![refused(40), refused(77)];
+    let counted = Talkers { window_ms: 60_000, talkers, ..Talkers::none_of(StreamId(7)) };
+    console.side.talkers = Some(counted);
+    console.focus_on(Panel::Talkers);
+    press(&mut console, KeyCode::Home.into());
+    type_text(&mut console, "V");
+    assert!(console.table(Panel::Talkers).marked.is_empty(), "their texts are not known");
 }
 
 #[test]

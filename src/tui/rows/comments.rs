@@ -113,7 +113,7 @@ pub(crate) const TALKERS: &[Column] = &[
     },
     Column {
         right: true,
-        meaning: "comments that were deleted or held",
+        meaning: "comments that were deleted",
         ..column("removed", "removed", 7, 0)
     },
     column("name", "name", 0, 0),

@@ -266,7 +266,7 @@ impl filter::Row for GroupRow<'_> {
             "behind" => Value::count(self.0.lag),
             "in_time" => Value::count(self.0.oldest_ms?),
             "owners" => self.0.owners_text().into(),
-            "change" => Value::Number(self.0.change?),
+            "change" => Value::Number(self.0.change_per_s?),
             _ => return None,
         })
     }
@@ -287,7 +287,7 @@ impl Record for GroupRow<'_> {
             "" => Cell::mark(self.health()),
             "group" => Cell::text(self.0.group.clone()),
             "behind" => Cell::new(figures::count(self.0.lag), self.health().tone()),
-            "change" => match self.0.change {
+            "change" => match self.0.change_per_s {
                 Some(change) if self.0.grows() => Cell::new(figures::change(change), Tone::Warn),
                 Some(change) => Cell::faint(figures::change(change)),
                 None => Cell::unknown(),

@@ -43,16 +43,24 @@ impl Side {
     /// Returns who says how much on the opened stream: by the daemon's count, or by the comments
     /// that this console has seen until the daemon tells it.
     pub(crate) fn talker_rows(&self, veiled: bool) -> Vec<TalkerRow> {
-        match (&self.talkers, &self.tail) {
+        match (self.counted(), &self.tail) {
             (Some(talkers), _) => TalkerRow::of(talkers, veiled).collect(),
             (None, Some(tail)) => tail.talkers(veiled),
             (None, None) => Vec::new(),
         }
     }
 
+    /// Returns what the daemon counted of the opened stream, if it counts it.
+    pub(crate) fn counted(&self) -> Option<&Talkers> {
+        self.talkers.as_ref().filter(|talkers| talkers.are_counted())
+    }
+
     /// Returns the users that are known to say a text: those whose latest text it is, and those of
-    /// the comments on the screen.
+    /// the comments on the screen. Nobody says the text 0, which stands for none.
     pub(crate) fn users_saying(&self, text: u32) -> BTreeSet<UserId> {
+        if text == 0 {
+            return BTreeSet::new();
+        }
         let talkers = self.talkers.iter().flat_map(|talkers| &talkers.talkers);
         let latest = talkers.filter(|talker| talker.text == text).map(|talker| talker.user_id);
         let comments = self.tail.iter().flat_map(|tail| &tail.comments);
@@ -118,7 +126,7 @@ impl Tail {
             });
             user.said += 1;
             user.text = alike_key(&comment.message);
-            user.removed += u64::from(*state != CommentState::Passed);
+            user.removed += u64::from(matches!(state, CommentState::Decided("removed", _)));
         }
         users.into_values().collect()
     }

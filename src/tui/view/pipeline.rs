@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, row};
 use super::table::lines;
+use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, FAN_OUT_BUS};
 use crate::protocol::admin::{BreakerState, GroupLag, StageName, StageStatus};
 use crate::tui::feed::{Moment, NOTABLE_LAG, SERVED_GOAL, is_nearly_full};
 use crate::tui::figures;
@@ -121,7 +122,7 @@ fn ingest(moment: &Moment) -> StageView {
 
 fn log(moment: &Moment) -> StageView {
     let stage = moment.stage(StageName::Log);
-    let fails = failure(moment, "event log");
+    let fails = failure(moment, EVENT_LOG);
     let health = fails.as_ref().map_or(queue_health(stage), |(health, _)| *health);
     let mut facts = Vec::new();
     facts.extend(fails.map(|(_, cell)| cell));
@@ -149,7 +150,7 @@ fn broadcast(moment: &Moment) -> StageView {
 
 fn bus(moment: &Moment) -> StageView {
     let stage = moment.stage(StageName::Bus);
-    let fails = failure(moment, "fan-out bus");
+    let fails = failure(moment, FAN_OUT_BUS);
     let (working, servers) = moment.bus_servers();
     let down = working < servers;
     let mut facts = Vec::new();
@@ -213,7 +214,7 @@ fn moderation(moment: &Moment) -> StageView {
 fn archive(moment: &Moment) -> StageView {
     let stage = moment.stage(StageName::Archive);
     let group = moment.group("archiver");
-    let fails = failure(moment, "comment store");
+    let fails = failure(moment, COMMENT_STORE);
     let mut facts = Vec::new();
     let down = fails.as_ref().map(|(health, _)| *health);
     facts.extend(fails.map(|(_, cell)| cell));
@@ -235,7 +236,7 @@ fn behind(group: &GroupLag) -> Cell {
         shown.push_str(&format!(" ({})", figures::lateness(oldest_ms)));
     }
     if group.lag >= NOTABLE_LAG
-        && let Some(change) = group.change
+        && let Some(change) = group.change_per_s
     {
         shown.push_str(&format!(" {}", figures::change(change)));
     }

@@ -144,7 +144,7 @@ fn talk(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let both = area.width >= 100;
     let (left, right) = if both { split_left(area, 40) } else { (area, area) };
     if both || console.panel() == Panel::Talkers {
-        let title = if console.side.talkers.is_some() { "who says how much" } else { "who" };
+        let title = if console.side.counted().is_some() { "who says how much" } else { "who" };
         table::draw(canvas, left, title, Panel::Talkers, &talkers, console);
     }
     if both || console.panel() != Panel::Talkers {

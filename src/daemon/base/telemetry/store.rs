@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,6 +10,10 @@ use tokio::time::Instant;
 use super::recorder::LatencyRecorder;
 use crate::protocol::admin::PoolUse;
 use crate::protocol::latency::LatencyHistogram;
+
+/// A caller that drops a call sooner than this did not give up because the store is slow: its own
+/// client left, or the node stops.
+const GIVEN_UP_AFTER: Duration = Duration::from_millis(250);
 
 /// Reads the connections when the node is sampled; `None` if the store is closed.
 type ReadPool = Box<dyn Fn() -> Option<PoolUse> + Send>;
@@ -39,8 +44,8 @@ impl std::fmt::Debug for StoreMeter {
 }
 
 impl StoreMeter {
-    /// Begins to measure a call. One that is dropped before [`StoreCall::end`] counts as failed:
-    /// its caller has waited for too long.
+    /// Begins to measure a call. One that is dropped before [`StoreCall::end`] counts as failed if
+    /// its caller has waited for [`GIVEN_UP_AFTER`], and not at all if it has not.
     pub fn begin(self: &Arc<Self>) -> StoreCall {
         StoreCall { meter: self.clone(), began: Instant::now(), has_ended: false }
     }
@@ -96,7 +101,7 @@ impl StoreCall {
 
 impl Drop for StoreCall {
     fn drop(&mut self) {
-        if !self.has_ended {
+        if !self.has_ended && self.began.elapsed() >= GIVEN_UP_AFTER {
             self.meter.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -104,8 +109,6 @@ impl Drop for StoreCall {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -115,6 +118,9 @@ mod tests {
         tokio::time::advance(Duration::from_millis(20)).await;
         call.end(false);
         meter.begin().end(true);
+        let given_up = meter.begin();
+        tokio::time::advance(GIVEN_UP_AFTER).await;
+        drop(given_up);
         drop(meter.begin());
         assert_eq!((meter.failed(), meter.latency().count()), (2, 1));
         assert!(meter.latency().sum() >= Duration::from_millis(20));

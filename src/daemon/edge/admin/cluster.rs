@@ -195,6 +195,7 @@ impl ClusterView {
         let refused = self.reports.iter().flat_map(|report| &report.refused_users);
         let of_stream = refused.filter(|refused| refused.stream_id == stream_id);
         of_stream.for_each(|refused| talkers.add_refused(refused));
+        talkers.sort_users();
         talkers
     }
 

@@ -115,13 +115,18 @@ impl AdminParts {
         }
     }
 
-    /// Returns the talkers of the streams that were asked for and are broadcast here.
+    /// Returns the talkers of the streams that were asked for and are broadcast here. One that is
+    /// not counted is reported too, so that nobody waits for it.
     fn requested_talkers(&self) -> Vec<Talkers> {
         let now = Instant::now();
         let sketches = self.board.telemetry().talkers();
         let requested = sketches.requested(now).into_iter();
         let here = requested.filter(|stream_id| self.board.stream(*stream_id).is_some());
-        here.filter_map(|stream_id| sketches.of_stream(stream_id, now)).collect()
+        let talkers_of = |stream_id| {
+            let counted = sketches.of_stream(stream_id, now);
+            counted.unwrap_or_else(|| Talkers::none_of(stream_id))
+        };
+        here.map(talkers_of).collect()
     }
 
     /// Returns the servers of the bus as this node uses them, with its name.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::Distributed;
-use super::stores::{CONNECTION_REGISTRY, RECENT_CACHE};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{
     BusEngine, CommentsEngine, Config, EventLogEngine, MetadataEngine, ReactionsEngine,
     RecentEngine, RegistryEngine,
 };
-use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::announcements::postgres::PostgresAnnouncements;
 use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -33,6 +32,9 @@ use crate::daemon::engines::registry::redis::RedisRegistry;
 use crate::daemon::engines::reservations::redis::RedisReservations;
 use crate::daemon::engines::timeline::redis::RedisTimelineBlocks;
 use crate::protocol::NodeId;
+use crate::protocol::admin::dependency::{
+    COMMENT_STORE, CONNECTION_REGISTRY, FAN_OUT_BUS, METADATA_STORE, RECENT_CACHE,
+};
 
 /// Opens the event log on Kafka, if the configuration puts it there.
 pub(super) async fn open_log(
@@ -130,7 +132,7 @@ impl Distributed {
         let direct = DirectPath::new(identity.node.clone(), log.clone(), clock.clone(), dropped);
         if engines.bus == BusEngine::Redis {
             let bus = Arc::new(RedisBus::new(redis.clone(), &config.redis)?);
-            let breaker = board.add_breaker("fan-out bus");
+            let breaker = board.add_breaker(FAN_OUT_BUS);
             self.bus = Some(Arc::new(FallbackBus::new(bus, direct.clone(), &breaker)));
         }
         if engines.registry == RegistryEngine::Redis {

@@ -31,7 +31,7 @@ use super::reservations::SharedReservations;
 use super::timeline::SharedTimelineBlocks;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
-use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::comments::SharedCommentStore;
@@ -46,8 +46,10 @@ use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::engines::registry::measured::MeasuredRegistry;
 use crate::protocol::NodeId;
 use crate::protocol::admin::StageName;
-
-use self::stores::{CONNECTION_REGISTRY, REACTION_TOTALS, RECENT_CACHE};
+use crate::protocol::admin::dependency::{
+    COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
+    RECENT_CACHE,
+};
 
 pub use self::embedded::embedded_log_directory;
 pub use super::eventlog::embedded::{Damage, Findings, Missing, MissingPart, repair};
@@ -209,13 +211,13 @@ impl Engines {
     /// Returns the name of the engine behind each contract, for `lc status`.
     pub fn names(engines: &EnginesConfig) -> BTreeMap<String, String> {
         [
-            ("event log", engines.eventlog.as_str()),
-            ("fan-out bus", engines.bus.as_str()),
-            ("comment store", engines.comments.as_str()),
-            ("metadata store", engines.metadata.as_str()),
-            ("reaction totals", engines.reactions.as_str()),
-            ("recent cache", engines.recent.as_str()),
-            ("connection registry", engines.registry.as_str()),
+            (EVENT_LOG, engines.eventlog.as_str()),
+            (FAN_OUT_BUS, engines.bus.as_str()),
+            (COMMENT_STORE, engines.comments.as_str()),
+            (METADATA_STORE, engines.metadata.as_str()),
+            (REACTION_TOTALS, engines.reactions.as_str()),
+            (RECENT_CACHE, engines.recent.as_str()),
+            (CONNECTION_REGISTRY, engines.registry.as_str()),
         ]
         .map(|(contract, engine)| (contract.to_owned(), engine.to_owned()))
         .into()

@@ -3,14 +3,12 @@
 use crate::daemon::base::config::{
     CommentsEngine, Config, MetadataEngine, ReactionsEngine, RecentEngine, RegistryEngine,
 };
-use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::telemetry::StoreAbout;
 use crate::daemon::engines::choose::embedded::{COMMENTS_FILE, METADATA_FILE, REACTIONS_FILE};
-
-/// The names of the contracts whose breakers have no constant elsewhere.
-pub(super) const REACTION_TOTALS: &str = "reaction totals";
-pub(super) const RECENT_CACHE: &str = "recent cache";
-pub(super) const CONNECTION_REGISTRY: &str = "connection registry";
+use crate::protocol::admin::dependency::{
+    COMMENT_STORE, CONNECTION_REGISTRY, METADATA_STORE, REACTION_TOTALS, RECENT_CACHE,
+};
 
 /// Tells the meter of each store what it measures.
 pub(super) fn describe(config: &Config, board: &StatusBoard) {

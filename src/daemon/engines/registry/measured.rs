@@ -10,6 +10,7 @@ use super::{
     SharedRegistry,
 };
 use crate::daemon::base::telemetry::StoreMeter;
+use crate::daemon::engines::measured::measured_by;
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
@@ -29,10 +30,8 @@ impl MeasuredRegistry {
         &self,
         call: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        let measuring = self.meter.begin();
-        let outcome = call.await;
-        measuring.end(matches!(outcome, Err(RegistryError::Unavailable(_))));
-        outcome
+        let is_failure = |error: &RegistryError| matches!(error, RegistryError::Unavailable(_));
+        measured_by(&self.meter, is_failure, call).await
     }
 }
 

@@ -18,6 +18,7 @@ use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs};
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts};
 use crate::daemon::stages::reactions::ReactionWindow;
 use crate::protocol::admin::StageName;
+use crate::protocol::admin::dependency::REACTION_TOTALS;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
@@ -151,7 +152,7 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
     ReactionWindow::new(
         &base.config.reactions,
         base.engines.totals.clone(),
-        base.board.add_breaker("reaction totals"),
+        base.board.add_breaker(REACTION_TOTALS),
         base.engines.bus.clone(),
         base.board.metrics().clone(),
     )

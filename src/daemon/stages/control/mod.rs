@@ -69,6 +69,7 @@ use crate::protocol::{NodeId, text};
 
 pub use actor::Actor;
 pub use comments_of_user::CommentsOfUser;
+pub use dead_letters::OpenDeadLetters;
 pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
 pub use tokens::{AdminMinter, Minter};

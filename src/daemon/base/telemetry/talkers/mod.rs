@@ -36,8 +36,9 @@ const USERS: usize = 64;
 const TEXTS: usize = 32;
 /// A stream that is quiet for this long may lose its place.
 const QUIET: Duration = Duration::from_secs(10);
-/// Streams that are reported to other nodes at a time.
-const MAX_REQUESTED: usize = 4;
+/// Streams that are reported to other nodes at a time. More people than this who look at different
+/// streams of one node take turns.
+const MAX_REQUESTED: usize = 8;
 /// A stream is reported for this long after it was asked for.
 const REPORTED_FOR: Duration = Duration::from_secs(10);
 /// Users of this node that are refused, in each half and in a report.
@@ -114,8 +115,8 @@ impl TalkerSketches {
         Some(sketch.talkers(stream_id, now))
     }
 
-    /// Adds a stream to the reports of the next ten seconds. Of more than four streams, those that
-    /// were asked for last are reported.
+    /// Adds a stream to the reports of the next ten seconds. Of more than [`MAX_REQUESTED`], those
+    /// that were asked for last are reported.
     pub fn request(&self, stream_id: StreamId, now: Instant) {
         let mut requested = self.requested.lock();
         requested.retain(|(known, _)| *known != stream_id);
@@ -209,23 +210,21 @@ impl StreamSketch {
     }
 
     fn talkers(&self, stream_id: StreamId, now: Instant) -> Talkers {
-        let mut talkers: Vec<Talker> =
-            self.users.keys().into_iter().map(|key| self.talker(key)).collect();
-        // By what is certain: on a stream of ever new users all counts are high, and mean nothing.
-        talkers
-            .sort_by_key(|row| (std::cmp::Reverse((row.said - row.error, row.said)), row.user_id));
+        let talkers = self.users.keys().into_iter().map(|key| self.talker(key)).collect();
         let mut texts: Vec<SameText> =
             self.texts.keys().into_iter().map(|key| self.same_text(key)).collect();
         texts.retain(|row| row.users >= 2);
         texts.sort_by_key(|row| (std::cmp::Reverse((row.users, row.said)), row.id));
         let length = self.window.length(now);
-        Talkers {
+        let mut counted = Talkers {
             window_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
             said: self.users.additions(),
             talkers,
             texts,
             ..Talkers::none_of(stream_id)
-        }
+        };
+        counted.sort_users();
+        counted
     }
 
     fn talker(&self, key: u64) -> Talker {

@@ -189,7 +189,7 @@ pub(super) fn of_lag(lag: &[ConsumerLag], settings: &AlertsConfig) -> Vec<Condit
 fn growing(group: &GroupLag, settings: &AlertsConfig) -> Option<Condition> {
     let behind_ms = group.oldest_ms?;
     let most_ms = settings.lag_growing.as_millis() as u64;
-    let change = group.change.filter(|change| *change > 0.0)?;
+    let change = group.change_per_s.filter(|change| *change > 0.0)?;
     (behind_ms > most_ms).then(|| {
         let hold = settings.lag_growing_hold;
         let condition = Condition::warning(rule::LAG_GROWING, &group.group, hold);

@@ -33,7 +33,7 @@ use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::daemon::base::config::{AlertsConfig, NodeRole};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
-use crate::daemon::stages::control::{Actor, ControlError};
+use crate::daemon::stages::control::{Actor, ControlError, OpenDeadLetters};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
     AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, ProblemCode,
@@ -65,15 +65,7 @@ struct Inner {
     /// The viewers of each node that is known, as it reported last.
     last_viewers: BTreeMap<NodeId, u64>,
     acks: Acks,
-    dead_letters: DeadLetters,
-}
-
-/// The dead letters as they were seen last.
-#[derive(Debug, Clone, Default)]
-struct DeadLetters {
-    /// Of each partition that has some.
-    ends: Vec<Option<u64>>,
-    open: u64,
+    dead_letters: OpenDeadLetters,
 }
 
 impl Inner {
@@ -192,24 +184,14 @@ impl AdminParts {
         found
     }
 
-    /// Returns the number of open dead letters. They are read only if there are new ones, or some
-    /// were open, so that a topic full of old ones costs little. If the log or the audit log does
-    /// not answer, it is the last number.
+    /// Returns the number of open dead letters. If the log or the audit log does not answer, it is
+    /// the last number.
     async fn dead_letters(&self) -> u64 {
-        let control = &self.control;
         let known = self.live.alerts.inner.lock().dead_letters.clone();
-        let look = async {
-            let ends = control.dead_letter_ends().await?;
-            let is_empty = ends.iter().all(Option::is_none);
-            if is_empty || (known.ends == ends && known.open == 0) {
-                return Ok(DeadLetters { ends, open: 0 });
-            }
-            let open = control.open_dead_letters().await?;
-            Ok::<_, ControlError>(DeadLetters { ends, open })
-        };
-        let Ok(Ok(seen)) = timeout(DEPENDENCY_TIMEOUT, look).await else { return known.open };
-        let open = seen.open;
-        self.live.alerts.inner.lock().dead_letters = seen;
+        let counted = timeout(DEPENDENCY_TIMEOUT, self.control.recount_dead_letters(&known)).await;
+        let Ok(Ok(counted)) = counted else { return known.open };
+        let open = counted.open;
+        self.live.alerts.inner.lock().dead_letters = counted;
         open
     }
 

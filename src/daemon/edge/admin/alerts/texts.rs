@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::conditions::Condition;
 use super::{nodes_text, rule};
-use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
+use crate::protocol::admin::dependency::{
+    COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
+    RECENT_CACHE,
+};
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
@@ -230,15 +233,15 @@ fn effect(alert: &Alert) -> Option<String> {
 fn outage(dependency: &str, see: &str) -> String {
     match dependency {
         EVENT_LOG => format!("comments are refused and may be sent again; {see} nothing new"),
-        "fan-out bus" => {
+        FAN_OUT_BUS => {
             format!("{see} comments through the log: later, none lost")
         }
-        "connection registry" => {
+        CONNECTION_REGISTRY => {
             "commands reach every node through the log; figures of other nodes are missing"
                 .to_owned()
         }
-        "recent cache" => "returning viewers are served from the log".to_owned(),
-        "reaction totals" => "reactions are counted later".to_owned(),
+        RECENT_CACHE => "returning viewers are served from the log".to_owned(),
+        REACTION_TOTALS => "reactions are counted later".to_owned(),
         COMMENT_STORE => {
             "history lacks the newest comments until it is back; live viewers notice nothing"
                 .to_owned()

@@ -61,6 +61,19 @@ async fn this_node_counts_and_all_nodes_refuse() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_not_counted_is_no_fault() {
+    let served = Served::new().await;
+    served.world.board.set_stream(ONE, gauges());
+    for node in ["b", "c"] {
+        served.world.registry.set_report(node, edge(node, Vec::new()));
+    }
+    let answer: Talkers = served.get("/v1/streams/1/talkers").await;
+    assert_eq!(answer, Talkers::none_of(ONE));
+    let reports = served.reporter.0.report().talkers;
+    assert_eq!(reports, [Talkers::none_of(ONE)], "other nodes do not wait for it");
+}
+
+#[tokio::test]
 async fn the_node_that_broadcasts_is_asked() {
     let served = Served::new().await;
     let mut owner = report(&NodeId::new("b"));

@@ -3,13 +3,18 @@
 //! In: requests of operators. Out: a list of them, and records that are appended again. Always
 //! holds: what was done about a dead letter is in the audit log, and only there, so every node sees
 //! the same. A record is requeued through the pending events of the metadata store, as every change
-//! that takes effect in the log; requeuing it twice does no harm, because comment ids make repeats
-//! known.
+//! that takes effect in the log, and at most once. Consumers read it as new, those too that had
+//! processed it, unless it is still in their window of repeats; so a comment that was deleted
+//! meanwhile is not requeued.
 //!
-//! Bounded: the newest [`SCANNED`] offsets of each partition are looked at, and the newest
-//! [`MAX_ENTRIES`] audit entries about dead letters. What is older counts as dealt with.
+//! Bounded: the newest [`MAX_LETTERS`] dead letters are looked at, and the newest [`MAX_ENTRIES`]
+//! audit entries about them. What is older counts as dealt with.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
@@ -33,9 +38,12 @@ use crate::protocol::printable::printable;
 const TARGET: &str = "dead letters";
 const REQUEUE: &str = "requeue_dead_letter";
 const ACKNOWLEDGE: &str = "ack_dead_letters";
-/// Offsets that are looked at in each partition, from its end.
-const SCANNED: u64 = 1_000;
-const MAX_ENTRIES: usize = 1_000;
+/// Dead letters that are looked at, from the end of the topic.
+const MAX_LETTERS: usize = 1_000;
+/// A letter has at most two entries: one that acknowledges it, and one that requeues it. The newest
+/// ones are about letters that are looked at now, or about as many older ones that were then. With
+/// fewer entries a letter that was requeued would be open again, and be requeued again.
+const MAX_ENTRIES: usize = 4 * MAX_LETTERS;
 
 /// The place of the record that a dead letter is about. Several groups may have failed on it.
 type Origin = (String, u32, u64);
@@ -51,6 +59,15 @@ impl Letter {
     fn origin(&self) -> Origin {
         (self.item.topic.clone(), self.item.partition, self.item.offset)
     }
+}
+
+/// The number of dead letters that nobody has dealt with, and what it was counted from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenDeadLetters {
+    pub open: u64,
+    /// Of each partition.
+    offsets: Vec<Range<u64>>,
+    latest_entry: Option<u64>,
 }
 
 /// What operators did, read from the audit log.
@@ -123,16 +140,34 @@ impl Control {
             as u64)
     }
 
-    /// Returns the end of each partition of dead letters, to see whether there are new ones; none
-    /// for a partition without records.
-    pub async fn dead_letter_ends(&self) -> Result<Vec<Option<u64>>, ControlError> {
+    /// Counts the open ones again if dead letters came or went, or if one was dealt with, since an
+    /// earlier count. Otherwise it costs little, however many there are.
+    pub async fn recount_dead_letters(
+        &self,
+        known: &OpenDeadLetters,
+    ) -> Result<OpenDeadLetters, ControlError> {
         let log = &self.parts.log;
-        let mut ends = Vec::new();
+        let mut offsets = Vec::new();
         for partition in 0..log.partitions(Topic::DeadLetters) {
             let bounds = log.bounds(Topic::DeadLetters, partition).await?;
-            ends.push((bounds.end > bounds.earliest).then_some(bounds.end));
+            offsets.push(bounds.earliest..bounds.end);
         }
-        Ok(ends)
+        if offsets.iter().all(Range::is_empty) {
+            return Ok(OpenDeadLetters { offsets, ..OpenDeadLetters::default() });
+        }
+        let are_same = offsets == known.offsets;
+        // One that was dealt with is never open again.
+        if are_same && known.open == 0 {
+            return Ok(known.clone());
+        }
+        // Before they are counted: what is done meanwhile changes the next look.
+        let entries = self.parts.metadata.audit_about(TARGET, 1).await?;
+        let latest_entry = entries.first().map(|entry| entry.audit_id);
+        if are_same && latest_entry == known.latest_entry {
+            return Ok(known.clone());
+        }
+        let open = self.open_dead_letters().await?;
+        Ok(OpenDeadLetters { open, offsets, latest_entry })
     }
 
     /// Appends the records of dead letters again, so that every consumer reads them.
@@ -141,7 +176,9 @@ impl Control {
         actor: &Actor,
         request: &DeadLettersRequest,
     ) -> Result<DeadLettersOutcome, ControlError> {
-        let Chosen { letters, left } = self.chosen(request).await?;
+        // Those that cannot be requeued stay open. Before the others, they would fill each request.
+        let Chosen { letters, left } =
+            self.chosen(request, |letter| letter.item.not_requeueable.is_some()).await?;
         let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
         let mut done = BTreeSet::new();
         for letter in letters {
@@ -153,6 +190,11 @@ impl Control {
             }
             match (letter.event, letter.item.not_requeueable) {
                 (Some(event), None) => {
+                    if self.is_deleted(&event).await? {
+                        let why = "the comment was deleted meanwhile".to_owned();
+                        outcome.failed.push(DeadLetterFailure { id, why });
+                        continue;
+                    }
                     let audit_id = self.requeue(actor, &id, &origin, event, request).await?;
                     outcome.audit_ids.push(audit_id);
                     outcome.done.push(id);
@@ -165,6 +207,13 @@ impl Control {
             }
         }
         Ok(outcome)
+    }
+
+    /// Returns whether the event is a comment that viewers must not see again.
+    async fn is_deleted(&self, event: &Event) -> Result<bool, ControlError> {
+        let Event::CommentSubmitted(submitted) = event else { return Ok(false) };
+        let stored = self.parts.comments.get(submitted.comment.comment_id).await?;
+        Ok(stored.is_some_and(|stored| stored.deleted))
     }
 
     async fn requeue(
@@ -194,7 +243,7 @@ impl Control {
         actor: &Actor,
         request: &DeadLettersRequest,
     ) -> Result<DeadLettersOutcome, ControlError> {
-        let Chosen { letters, left } = self.chosen(request).await?;
+        let Chosen { letters, left } = self.chosen(request, |_| false).await?;
         let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
         let is_open = |letter: &&Letter| letter.item.state == DeadLetterState::Open;
         let ids: Vec<_> =
@@ -223,8 +272,13 @@ impl Control {
         Value::from(self.parts.log.epoch().0)
     }
 
-    /// Returns the dead letters that a request names, the oldest first.
-    async fn chosen(&self, request: &DeadLettersRequest) -> Result<Chosen, ControlError> {
+    /// Returns the dead letters that a request names, the oldest first. Of all open ones, those
+    /// that `is_last` come behind the others.
+    async fn chosen(
+        &self,
+        request: &DeadLettersRequest,
+        is_last: impl Fn(&Letter) -> bool,
+    ) -> Result<Chosen, ControlError> {
         validate::operator_note(request.note.as_deref())?;
         let problem = match (request.all, request.ids.len()) {
             (true, 0) => None,
@@ -239,6 +293,7 @@ impl Control {
         let mut letters = self.letters().await?;
         if request.all {
             letters.retain(|letter| letter.item.state == DeadLetterState::Open);
+            letters.sort_by_key(is_last);
             let left = letters.len().saturating_sub(MAX_DEAD_LETTERS) as u64;
             letters.truncate(MAX_DEAD_LETTERS);
             return Ok(Chosen { letters, left });
@@ -252,30 +307,28 @@ impl Control {
         Ok(Chosen { letters, left: 0 })
     }
 
-    /// Returns the dead letters, the oldest first, with what was done about each.
+    /// Returns the newest dead letters, the oldest of them first, with what was done about each.
     async fn letters(&self) -> Result<Vec<Letter>, ControlError> {
         let log = &self.parts.log;
         let mut letters = Vec::new();
         for partition in 0..log.partitions(Topic::DeadLetters) {
             let bounds = log.bounds(Topic::DeadLetters, partition).await?;
-            let from = bounds.end.saturating_sub(SCANNED).max(bounds.earliest);
+            let from = bounds.end.saturating_sub(MAX_LETTERS as u64).max(bounds.earliest);
             letters.extend(self.letters_of(partition, from..bounds.end).await?);
         }
         if letters.is_empty() {
             return Ok(letters);
         }
         letters.sort_by_key(|letter: &Letter| letter.item.at);
+        let older = letters.len().saturating_sub(MAX_LETTERS);
+        letters.drain(..older);
         let entries = self.parts.metadata.audit_about(TARGET, MAX_ENTRIES).await?;
         let dealt = Dealt::of(&entries, &self.epoch_value());
         letters.iter_mut().for_each(|letter| dealt.mark(letter));
         Ok(letters)
     }
 
-    async fn letters_of(
-        &self,
-        partition: u32,
-        range: std::ops::Range<u64>,
-    ) -> Result<Vec<Letter>, LogError> {
+    async fn letters_of(&self, partition: u32, range: Range<u64>) -> Result<Vec<Letter>, LogError> {
         let mut letters = Vec::new();
         let mut pages = pin!(pages(&self.parts.log, Topic::DeadLetters, partition, range));
         while let Some(page) = pages.try_next().await? {
@@ -335,106 +388,4 @@ fn letter_in(record: &Record) -> Option<Letter> {
         message,
     };
     Some(Letter { item, event })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::engines::eventlog::{ConsumerGroup, Position};
-    use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator, submitted};
-
-    /// Puts a dead letter of a record at an offset of the comment topic into the log.
-    fn put(world: &World, group: ConsumerGroup, offset: u64, payload: Vec<u8>) {
-        let position = Position { partition: 1, offset };
-        let record = Record { position, key: 1, timestamp_ms: STARTED_MS, payload: payload.into() };
-        let letter = DeadLetter::new(Topic::CommentEvents, group, &record, &"unknown variant");
-        let letter = letter.record(1, STARTED_MS + offset);
-        world.log.put(Topic::DeadLetters, 1, letter.timestamp_ms, letter.payload.to_vec());
-    }
-
-    fn readable() -> Vec<u8> {
-        Event::CommentSubmitted(submitted(StreamId(1), 5, "lost and found")).encode()
-    }
-
-    fn all() -> DeadLettersRequest {
-        DeadLettersRequest { all: true, ..DeadLettersRequest::default() }
-    }
-
-    async fn states(world: &World) -> Vec<DeadLetterState> {
-        let items = world.control.dead_letters(None, 100).await.unwrap();
-        items.iter().map(|item| item.state).collect()
-    }
-
-    #[tokio::test]
-    async fn a_record_is_requeued_once_for_all_its_groups() {
-        let world = World::new().await;
-        put(&world, ConsumerGroup::Archiver, 7, readable());
-        put(&world, ConsumerGroup::Moderator, 7, readable());
-        put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
-        let items = world.control.dead_letters(None, 2).await.unwrap();
-        assert_eq!((items.len(), items[0].offset, items[1].group.as_str()), (2, 9, "moderator"));
-        assert!(items[0].not_requeueable.as_ref().unwrap().contains("cannot read it either"));
-        assert_eq!(items[1].message.as_deref(), Some("lost and found"));
-        assert_eq!(world.control.dead_letters(Some(StreamId(2)), 9).await.unwrap(), []);
-        assert_eq!(world.control.open_dead_letters().await.unwrap(), 3);
-
-        for round in 0..2 {
-            let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
-            let [failure] = &outcome.failed[..] else { panic!("{outcome:?}") };
-            assert_eq!(failure.id, items[0].id);
-            let done = if round == 0 { 2 } else { 0 };
-            assert_eq!((outcome.done.len(), outcome.left), (done, 0), "{outcome:?}");
-            assert_eq!(world.log.records(Topic::CommentEvents).len(), 1, "appended once");
-        }
-        let ids = vec![items[1].id.clone()];
-        let again = DeadLettersRequest { ids: ids.clone(), ..DeadLettersRequest::default() };
-        let outcome = world.control.requeue_dead_letters(&operator(), &again).await.unwrap();
-        assert_eq!((outcome.audit_ids.len(), outcome.done), (0, ids));
-        let requeued = DeadLetterState::Requeued;
-        assert_eq!(states(&world).await, [DeadLetterState::Open, requeued, requeued]);
-        assert_eq!(world.metadata.audits().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn an_acknowledged_dead_letter_is_not_open() {
-        let world = World::new().await;
-        put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
-        let outcome = world.control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
-        assert_eq!((outcome.audit_ids.len(), outcome.done.len()), (1, 1));
-        assert_eq!(states(&world).await, [DeadLetterState::Acknowledged]);
-        assert_eq!(world.control.open_dead_letters().await.unwrap(), 0);
-        put(&world, ConsumerGroup::Archiver, 10, b"\xC1".to_vec());
-        assert_eq!(world.control.open_dead_letters().await.unwrap(), 1, "a new one is");
-    }
-
-    #[tokio::test]
-    async fn wrong_requests_change_nothing() {
-        let world = World::new().await;
-        put(&world, ConsumerGroup::Archiver, 7, readable());
-        let before = world.state();
-        let ids = |ids: &[&str], all| DeadLettersRequest {
-            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-            all,
-            note: None,
-        };
-        let many = vec!["0-1"; MAX_DEAD_LETTERS + 1];
-        for request in
-            [ids(&[], false), ids(&["0-1"], true), ids(&["9-9"], false), ids(&many, false)]
-        {
-            let refused = world.control.requeue_dead_letters(&operator(), &request).await;
-            assert!(refused.is_err(), "{request:?}");
-        }
-        assert_eq!(world.state(), before);
-    }
-
-    #[tokio::test]
-    async fn a_requeue_waits_for_a_log_that_is_away() {
-        let world = World::new().await;
-        put(&world, ConsumerGroup::Archiver, 7, readable());
-        world.log.set_down(true);
-        let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
-        assert_eq!(outcome.done.len(), 1);
-        assert_eq!(states(&world).await, [DeadLetterState::Requeued]);
-        assert_eq!(world.log.records(Topic::CommentEvents).len(), 0, "some node appends it later");
-    }
 }
