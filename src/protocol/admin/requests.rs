@@ -114,8 +114,8 @@ pub struct ReviewRequest {
     pub note: Option<String>,
 }
 
-/// `POST /v1/mod/claim`: claims a comment of the review queue for a minute, or renews the claim, and
-/// answers the `ReviewItem`. Claims are not in the audit log: they change nothing that lasts.
+/// `POST /v1/mod/claim`: claims a comment of the review queue for a minute, or renews the claim,
+/// and answers the `ReviewItem`. Claims are not in the audit log: they change nothing that lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRequest {

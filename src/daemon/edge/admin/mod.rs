@@ -18,7 +18,8 @@
 //! | `GET` | answers |
 //! |---|---|
 //! | `/v1/status` | `Status` |
-//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/stores` `/v1/bans` | `Cluster` of each |
+//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bans` | `Cluster` of each |
+//! | `/v1/bus` `/v1/lag` `/v1/stores` | `Cluster` of each |
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
 //! | `/v1/rules` | `RulesInForce` |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
