@@ -198,7 +198,7 @@ mod tests {
         let read = [aged(0, 0, Some(0)), aged(1, 0, Some(0))];
         assert_eq!(age(&read), Some(0));
         let unknown = aged(2, 14_000, None);
-        assert_eq!(age(&[read.as_slice(), &[unknown.clone()]].concat()), None);
+        assert_eq!(age(&[read.as_slice(), std::slice::from_ref(&unknown)].concat()), None);
         assert_eq!(age(&[unknown.clone(), read[0].clone()]), None);
         assert_eq!(age(&[unknown, read[0].clone(), aged(3, 5, Some(40))]), Some(40));
     }

@@ -135,7 +135,8 @@ mod tests {
             last_error: None,
             since_ms: 7,
         };
-        let stores = StoreStatus::of_cluster([&first[..], &second[..]], &[open.clone()]);
+        let stores =
+            StoreStatus::of_cluster([&first[..], &second[..]], std::slice::from_ref(&open));
         let [comments, metadata] = &stores[..] else { panic!("{stores:?}") };
         assert_eq!((comments.contract.as_str(), comments.state()), ("comment store", "works"));
         assert_eq!((metadata.nodes, metadata.calls, metadata.failed), (2, 30, 2));

@@ -201,7 +201,7 @@ fn a_silent_node_is_named_before_its_alert() {
         feed.latest().unwrap().alarms.iter().map(|alarm| alarm.subject.clone()).collect()
     };
     let edge = Subject::Node(NodeId::new("edge-2"));
-    assert_eq!(subjects(&feed), [edge.clone()]);
+    assert_eq!(subjects(&feed), std::slice::from_ref(&edge));
     assert_eq!(feed.latest().unwrap().alarms[0].id, None);
     feed.set_alerts(Some(vec![alert("node_silent", "edge-2", &["edge-1", "coord-1"])]));
     feed.add(silent_and_back(21));

@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_piece_is_read_when_it_arrives() {
-        let random: String = (0..9_000).map(|_| rand::random_range('a'..'z')).collect();
+        let random: String = (0..9_000).map(|_| rand::random_range('a'..='z')).collect();
         let sent = ["{\"viewers\":1}\n".repeat(5_000), "{}\n".to_owned(), random];
         let pieces = stream::iter(sent.clone().map(Ok::<_, Infallible>));
         let answer = deflated(Body::from_stream(pieces).into_response());

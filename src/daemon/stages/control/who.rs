@@ -83,12 +83,13 @@ impl RecentComments {
     fn look(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
             Ok(Event::CommentModerated(event))
-                if event.user_id == self.user_id && event.decision.deletes() =>
+                if event.user_id == self.user_id
+                    && event.decision.deletes()
+                    && event.timestamp >= self.since_ms
+                    && self.removed.len() < MAX_REMOVED =>
             {
-                if event.timestamp >= self.since_ms && self.removed.len() < MAX_REMOVED {
-                    let is_new = self.removed.insert(event.comment_id, event.reason).is_none();
-                    self.removals += u64::from(is_new);
-                }
+                let is_new = self.removed.insert(event.comment_id, event.reason).is_none();
+                self.removals += u64::from(is_new);
             }
             Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
                 let comment = &event.comment;

@@ -253,7 +253,7 @@ fn a_lag_grows_if_it_is_old_and_falls_back() {
         of(None, Some(60.0)),
     ];
     for lag in quiet {
-        assert_eq!(conditions::of_lag(&[lag.clone()], &settings()), [], "{lag:?}");
+        assert_eq!(conditions::of_lag(std::slice::from_ref(&lag), &settings()), [], "{lag:?}");
     }
     let found = conditions::of_lag(&[of(Some(8_000), Some(60.0))], &settings());
     let [growing] = &found[..] else { panic!("{found:?}") };

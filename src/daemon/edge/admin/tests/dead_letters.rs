@@ -44,14 +44,14 @@ async fn their_alert_ends_when_they_are_dealt_with() {
         (DeadLetterState::Open, Some("found again"))
     );
     let outcome = deal(&served, "/v1/dead-letters/requeue", &json!({"all": true})).await;
-    assert_eq!(outcome.done, [whole.id.clone()]);
+    assert_eq!(outcome.done, std::slice::from_ref(&whole.id));
     assert_eq!(outcome.failed[0].id, broken.id);
     assert_eq!(served.world.log.records(Topic::CommentEvents).len(), 1);
     assert_eq!(alerts(&served).await, ["dead_letters"], "one is left");
 
     let request = json!({"ids": [broken.id], "note": "a test wrote it"});
     let outcome = deal(&served, "/v1/dead-letters/ack", &request).await;
-    assert_eq!(outcome.done, [broken.id.clone()]);
+    assert_eq!(outcome.done, std::slice::from_ref(&broken.id));
     assert_eq!(alerts(&served).await, [""; 0]);
     let audit: Cluster<AuditEntry> = served.get("/v1/audit").await;
     let actions: Vec<_> = audit.items.iter().map(|entry| entry.action.as_str()).collect();
