@@ -106,7 +106,7 @@ pub struct ReplayArgs {
     pub jitter: Duration,
 
     /// Other users, and other delays of --jitter, than with another seed
-    #[arg(long, value_name = "SEED", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = count_in(0..=u64::MAX))]
     pub seed: u64,
 
     /// Fix the share of comments that viewers see where an operator fixed it, and leave it to the
