@@ -123,6 +123,8 @@ impl BusLoad {
         }
     }
 
+    /// Only servers of their own tell such figures.
+    #[cfg(any(feature = "engines", test))]
     pub(super) fn set_figures(&self, server: usize, figures: ServerFigures) {
         if let Some(server) = self.servers.get(server) {
             server.state.lock().figures = Some((Instant::now(), figures));
