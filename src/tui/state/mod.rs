@@ -62,7 +62,7 @@ pub(crate) enum Effect {
     Quit,
     Suspend,
     Redraw,
-    /// Ask the daemon about users, then call [`Console::ask`].
+    /// Ask the daemon about users, then ask with their answers.
     LookUp(Vec<UserRef>),
     Run(Vec<Action>),
     /// Run what takes an act back. If that may succeed later, [`UndoList::put_back`] keeps it.
