@@ -55,9 +55,14 @@ pub(crate) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
 fn press_in_filter(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     let panel = console.panel();
     match key.code {
-        KeyCode::Enter | KeyCode::Down => console.mode = Mode::Watching,
+        KeyCode::Enter | KeyCode::Down => {
+            // The line stays open while it shows what is wrong.
+            if console.table_mut(panel).filter.enter() {
+                console.mode = Mode::Watching;
+            }
+        }
         KeyCode::Esc => {
-            console.table_mut(panel).filter.set(String::new(), panel.filtered());
+            console.table_mut(panel).filter.replace(String::new(), panel.filtered());
             console.mode = Mode::Watching;
         }
         _ => {

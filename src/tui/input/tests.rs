@@ -453,6 +453,18 @@ fn enter_keeps_a_filter_and_escape_clears_it() {
 }
 
 #[test]
+fn enter_refuses_a_wrong_filter() {
+    let mut console = console();
+    type_text(&mut console, "2/in>>3");
+    enter(&mut console);
+    assert_eq!(console.mode, Mode::Filtering);
+    assert!(console.table(Panel::Streams).filter.error.is_some());
+    assert_eq!(console.streams(Panel::Streams).rows.len(), 12, "nothing was entered before");
+    escape(&mut console);
+    assert_eq!(console.mode, Mode::Watching);
+}
+
+#[test]
 fn q_is_text_in_a_line_and_control_c_quits_there() {
     let mut console = console();
     type_text(&mut console, "/q");

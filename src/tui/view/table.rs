@@ -66,7 +66,7 @@ pub(super) fn title<R: Record>(
         title.push(Cell::new(" · as it is now", Tone::Warn));
     }
     if state.filter.is_active() {
-        let shown = format!(" · where {} → {}", state.filter.text.trim(), listing.rows.len());
+        let shown = format!(" · where {} → {}", state.filter.in_effect(), listing.rows.len());
         title.push(Cell::new(shown, Tone::Key));
     }
     if let Some(sort) = state.sort {

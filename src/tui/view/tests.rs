@@ -184,8 +184,9 @@ fn streams_throttled_and_filtered() {
         press(&mut console, KeyCode::Char(key).into());
     }
     let typing = screen(&console, SIZES[1]);
-    press(&mut console, KeyCode::Char(' ').into());
-    press(&mut console, KeyCode::Char('(').into());
+    for key in [KeyCode::Enter, KeyCode::Char('/'), KeyCode::Char(' '), KeyCode::Char('(')] {
+        press(&mut console, key.into());
+    }
     let wrong = screen(&console, SIZES[1]);
     assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
     assert!(wrong.contains("✗"), "{wrong}");
