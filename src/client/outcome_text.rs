@@ -89,6 +89,22 @@ fn closing_text(after_ms: u64, outcome: &Outcome) -> String {
 /// what it was done to, such as `user`.
 pub fn batched(done: &str, noun: &str, after_ms: u64, outcome: &Outcome) -> String {
     let things = counted(outcome.changes.unwrap_or(0), noun);
+    many_done(done, &things, after_ms, outcome)
+}
+
+/// Bans or timeouts of several users with one duration.
+pub fn sanctioned(
+    done: &str,
+    duration_ms: Option<u64>,
+    after_ms: u64,
+    outcome: &Outcome,
+) -> String {
+    let users = counted(outcome.changes.unwrap_or(0), "user");
+    let lasting = format!("{users} {}", duration_text(duration_ms));
+    many_done(done, &lasting, after_ms, outcome)
+}
+
+fn many_done(done: &str, things: &str, after_ms: u64, outcome: &Outcome) -> String {
     let closed = match (outcome.connections, after_ms) {
         (None | Some(0), _) => String::new(),
         (Some(_), 0) => format!(": {}", closed_text(outcome)),
