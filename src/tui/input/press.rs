@@ -6,6 +6,7 @@ use super::acting::request;
 use super::palette;
 use super::run::run_command;
 use super::typing::edit_of_key;
+use crate::tui::act::Consent;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::state::{Console, Effect, Mode, Notice};
@@ -108,6 +109,12 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
             let actions = std::mem::take(&mut question.actions);
             console.mode = Mode::Watching;
             return Some(Effect::Run(actions));
+        }
+        KeyCode::Enter => {
+            if let Consent::Typed(wanted) = &question.consent {
+                let text = format!("nothing was done: type {wanted}, then Enter");
+                console.notice = Some(Notice::Failed(text));
+            }
         }
         _ => {
             if let Some(edit) = edit_of_key(key) {

@@ -134,6 +134,13 @@ pub(crate) fn open(console: &mut Console) {
             let filtered = Panel::Comments.filtered();
             console.table_mut(Panel::Comments).filter.replace(text, filtered);
             console.focus_on(Panel::Comments);
+            if console.comments().rows.is_empty() {
+                let text = format!(
+                    "no comment of user {user} came since the stream was opened; lc user {user} \
+                     has older ones"
+                );
+                console.notice = Some(Notice::Done(text));
+            }
         }
         _ => {}
     }
