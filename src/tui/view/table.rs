@@ -112,6 +112,12 @@ pub(super) fn draw_titled<R: Record>(
     body(canvas, area, panel, listing, console);
 }
 
+/// Returns the rows that a table takes with its title line, its header and all its rows.
+pub(super) fn height<R: Record>(listing: &Listing<R>) -> u16 {
+    let rows = listing.rows.len().max(1);
+    u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2)
+}
+
 /// Returns how many rows are shown in a room: one less if the last row says how many are not.
 fn visible_rows(rows: usize, room: usize) -> usize {
     if rows > room { room.saturating_sub(1) } else { rows }

@@ -258,6 +258,36 @@ fn moderation_with_seventeen_to_review() {
 }
 
 #[test]
+fn a_long_queue_takes_the_rows_left_blank() {
+    let mut console = reviewing();
+    let item = console.side.reviews[0].clone();
+    console.side.reviews = (1..=24)
+        .map(|number| {
+            let comment_id = comment(number, "", "").comment_id;
+            ReviewItem { comment_id, message: format!("message {number}."), ..item.clone() }
+        })
+        .collect();
+    console.side.decisions.truncate(2);
+    let shown = screen(&console, SIZES[2]);
+    assert!(shown.contains("message 24.") && !shown.contains(" more"), "{shown}");
+    assert!(shown.contains("decided 2") && shown.contains("user_3"), "{shown}");
+    console.side.decisions.clear();
+    console.side.offenders.clear();
+    let shown = screen(&console, SIZES[2]);
+    assert!(shown.contains("decided 0") && shown.contains("none"), "{shown}");
+}
+
+#[test]
+fn a_long_queue_is_counted_in_the_overview() {
+    let feed = (0..=60).map(samples::healthy).map(|mut snapshot| {
+        snapshot.moderation.queued = 1_234;
+        snapshot
+    });
+    let shown = screen(&console(feed), SIZES[2]);
+    assert!(shown.contains("1.2k to review"), "{shown}");
+}
+
+#[test]
 fn who_holds_what_is_seen_at_every_size() {
     let mut console = reviewing();
     for size in SIZES {
