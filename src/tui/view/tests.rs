@@ -199,6 +199,14 @@ fn a_stream_opened() {
 }
 
 #[test]
+fn the_smallest_screen_has_rows_of_talkers() {
+    let mut console = opened();
+    console.focus_on(Panel::Talkers);
+    let shown = screen(&console, SIZES[0]);
+    assert!(shown.contains("4700") && shown.contains("4701"), "{shown}");
+}
+
+#[test]
 fn who_says_how_much_on_a_stream() {
     let mut console = opened();
     let talker = |user_id, name: &str, said, refused, removed| Talker {
