@@ -455,7 +455,7 @@ async fn a_drain_is_an_alert_that_can_be_acknowledged() {
     let [alert] = alerts().await.try_into().unwrap();
     assert_eq!((alert.id.as_str(), alert.acked_by), ("draining", None));
     let status: Status = daemon.admin().get("/v1/status").await.unwrap();
-    assert_eq!(status.health, Health::Degraded);
+    assert_eq!(status.health, Health::Failing, "no other node takes viewers");
     assert!(status.working.iter().any(|text| text == "1 of 1 nodes report"), "{status:?}");
 
     post(&daemon, "/v1/alerts/ack", json!({"id": "draining"})).await;
