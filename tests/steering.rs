@@ -339,7 +339,8 @@ async fn an_undone_ban_lets_the_user_in_again() {
         .await
         .unwrap();
     assert_eq!((preview.users, preview.connections, preview.nodes.len()), (1, 1, 1));
-    assert!(preview.effect.starts_with("Ban 1 user: 1 connection on 1 node."), "{preview:?}");
+    let effect = &preview.effect;
+    assert!(effect.contains(" permanently: 1 connection on 1 node."), "{preview:?}");
     let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
     assert_eq!(bans.items, [], "a preview changes nothing");
 
