@@ -121,10 +121,15 @@ pub fn deleted_of_user(outcome: &Outcome) -> String {
 
 pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
     let changes = outcome.changes.map(|changes| format!(", {}", counted(changes, "change")));
+    // A change that no report shows yet is not said to be so.
+    let is_seen = outcome.reported != Some(false);
+    let now = outcome.now.as_ref().filter(|_| is_seen);
+    let now = now.map(|now| format!(": {}", printable(now)));
     format!(
-        "Took back entry {audit_id}{}{}.{}{} {}",
+        "Took back entry {audit_id}{}{}{}.{}{} {}",
         changes.unwrap_or_default(),
         of_user(outcome),
+        now.unwrap_or_default(),
         left_out_text(outcome),
         unseen_text(outcome),
         done_text(outcome)
@@ -345,6 +350,14 @@ mod tests {
         );
         assert_eq!(undone(17, &lost), format!("Took back entry 17. {unseen} {done}"));
         assert_eq!(undone(17, &seen), format!("Took back entry 17. {done}"));
+        let now = Some("edge-2 accepts viewers again".to_owned());
+        let told = Outcome { now: now.clone(), ..seen };
+        assert_eq!(
+            undone(17, &told),
+            format!("Took back entry 17: edge-2 accepts viewers again. {done}")
+        );
+        let hoped = Outcome { now, ..lost };
+        assert_eq!(undone(17, &hoped), format!("Took back entry 17. {unseen} {done}"));
     }
 
     #[test]
