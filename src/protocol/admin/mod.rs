@@ -63,7 +63,7 @@ pub use self::status::{
     WorkerStatus,
 };
 pub use self::stores::{PoolUse, StoreStatus};
-pub use self::talkers::{RefusedUser, SameText, Talker, Talkers};
+pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
