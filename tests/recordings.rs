@@ -30,6 +30,13 @@ fn lc(daemon: Option<&Daemon>, words: &[&str]) -> Command {
     command
 }
 
+/// Imports an export into its own folder.
+fn import(export: &Path) -> Value {
+    let words = ["import", export.to_str().unwrap()];
+    let mut command = lc(None, &words);
+    json(&command.current_dir(export.parent().unwrap()).output().unwrap())
+}
+
 fn json(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", output.status);
@@ -209,7 +216,7 @@ async fn what_if_agrees_with_a_fast_replayed_import() {
     let chat = "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz";
     let chat = Path::new(env!("CARGO_MANIFEST_DIR")).join(chat);
     let (comments, removals) = write_export(&chat, &export);
-    let imported = json(&lc(None, &["import", export.to_str().unwrap()]).output().unwrap());
+    let imported = import(&export);
     assert_eq!(imported["comments"], comments);
     assert_eq!(imported["deletions"], removals);
     let file = directory.path().join("chat.lcr");
@@ -319,9 +326,11 @@ async fn an_export_is_imported_and_replayed() {
         })
         .collect();
     std::fs::write(&export, format!("[\n{}\n]", items.join(",\n"))).unwrap();
-    let imported = json(&lc(None, &["import", export.to_str().unwrap()]).output().unwrap());
+    let imported = import(&export);
     assert_eq!((&imported["comments"], &imported["users"]), (&500.into(), &7.into()));
     let recorded = directory.path().join("chat.lcr");
+    let written = imported["output"].as_str().unwrap();
+    assert_eq!(Path::new(written).canonicalize().unwrap(), recorded.canonicalize().unwrap());
     let file = recorded.to_str().unwrap();
     let whole = json(&lc(Some(&daemon), &["replay", file, "--asap"]).output().unwrap());
     assert_eq!((&whole["acked"], &whole["users"]), (&500.into(), &7.into()));

@@ -32,7 +32,8 @@ pub(super) struct BanArgs {
 pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
-        return preview(&PreviewRequest::Ban { users }, context).await;
+        let duration_ms = args.duration.map(to_ms);
+        return preview(&PreviewRequest::Ban { users, duration_ms }, context).await;
     }
     let request = SanctionRequest {
         user: args.user.user.into(),

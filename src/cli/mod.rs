@@ -66,6 +66,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use arguments::path;
@@ -317,6 +318,9 @@ fn report_usage(error: &clap::Error) -> ExitCode {
         let colours = std::io::stderr().is_terminal();
         let text = if colours { text.ansi().to_string() } else { text.to_string() };
         output::note_lines(&text);
+        if let Some(tip) = usage_tip(error) {
+            output::note_lines(tip);
+        }
         return exit::USAGE.into();
     }
     let colours = std::io::stdout().is_terminal();
@@ -324,6 +328,20 @@ fn report_usage(error: &clap::Error) -> ExitCode {
     match output::write(&text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error.into()),
+    }
+}
+
+/// Returns where to find what is missing in a command line, for commands that are mistaken often.
+fn usage_tip(error: &clap::Error) -> Option<&'static str> {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument if text.contains("Usage: lc undo ") => {
+            Some("lc audit lists the entries.")
+        }
+        ErrorKind::UnknownArgument if text.contains("Usage: lc streams create") => {
+            Some("The id of a stream is an option: lc streams create --id 2 --title TITLE")
+        }
+        _ => None,
     }
 }
 

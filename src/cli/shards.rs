@@ -44,7 +44,7 @@ fn to_server_table(servers: &[BusNode]) -> String {
             server.address.clone(),
             state_of(server),
             show_rate(server.messages_per_second),
-            show_bytes(server.bytes_per_second as u64),
+            known(server.sent_per_second().map(|rate| rate as u64), show_bytes),
             quantile(&server.publish, 0.5),
             quantile(&server.publish, 0.99),
             known(server.memory_bytes, show_bytes),
@@ -75,7 +75,9 @@ fn to_shard_table(servers: &[BusNode]) -> String {
                 server.address.clone(),
                 shard.shard.to_string(),
                 show_rate(shard.messages_per_second),
-                show_bytes(shard.bytes_per_second as u64),
+                shard
+                    .sent_per_second()
+                    .map_or_else(|| "-".to_owned(), |rate| show_bytes(rate as u64)),
                 show_count(shard.subscribers),
                 nodes.join(", "),
             ]);

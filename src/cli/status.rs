@@ -9,7 +9,7 @@ use super::alerts::mark_of;
 use super::context::Context;
 use super::exit;
 use super::output::write;
-use crate::protocol::admin::{Alert, BreakerState, Health, Status};
+use crate::protocol::admin::{Alert, BreakerState, Health, Severity, Status};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_counted, show_duration};
 
@@ -53,8 +53,9 @@ fn health_of(status: &Status) -> Health {
     let serves = status.ready || status.draining;
     match status.health {
         _ if !serves => Health::Failing,
-        // A condition may be too young to be an alert.
-        Health::Well if !status.warnings.is_empty() => Health::Degraded,
+        // A condition may be too young to be an alert. Alerts of a state that is well are
+        // acknowledged, and warnings are about them.
+        Health::Well if status.alerts.is_empty() && !status.warnings.is_empty() => Health::Degraded,
         health => health,
     }
 }
@@ -89,7 +90,12 @@ fn headline(status: &Status) -> String {
     let health = health_of(status);
     let since = status.unwell_ms.map(|ms| format!(" for {}", show_duration(ms)));
     let since = since.unwrap_or_default();
+    // The daemon makes a drain critical if no other node takes viewers.
+    let is_last = |alert: &Alert| alert.rule == "draining" && alert.severity == Severity::Critical;
     let serves = match (status.draining, status.ready, health) {
+        (true, _, _) if status.alerts.iter().any(is_last) => {
+            "This node is draining, and no other node takes viewers."
+        }
         (true, _, _) => "This node is draining: it sends viewers to other nodes.",
         (false, false, _) => "This node is not ready: see the log of the daemon.",
         (false, true, Health::Failing) => "Viewers are not served in full.",
@@ -274,6 +280,24 @@ pub(super) mod tests {
         insta::assert_snapshot!(texts.join("────\n"));
         let codes = all.map(|(status, _)| exit_code(status));
         assert_eq!(codes, [exit::DEGRADED, exit::FAILING, exit::DEGRADED, exit::OK]);
+    }
+
+    #[test]
+    fn an_acknowledged_warning_leaves_the_exit_code_0() {
+        let acked = Status { health: Health::Well, ..status() };
+        assert_eq!(exit_code(&acked), exit::OK);
+    }
+
+    #[test]
+    fn the_last_node_sends_viewers_nowhere() {
+        let [mut drain, ..] = alerts();
+        drain.rule = "draining".into();
+        drain.severity = Severity::Critical;
+        let last = Status { draining: true, alerts: vec![drain], ..status() };
+        let told = headline(&last);
+        assert!(told.contains("draining, and no other node takes viewers."), "{told}");
+        let one = Status { alerts: Vec::new(), ..last };
+        assert!(headline(&one).contains("it sends viewers to other nodes."));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::protocol::admin::{SameText, Talker, Talkers};
 ///
 /// Counts are estimates: never too low, and too high by at most the column `error`. A user that
 /// says more than one comment in 64 is listed. With --texts, the texts that at least two users say;
-/// texts that differ in case, spaces, punctuation or repeated letters are one.
+/// texts that differ in case, spaces, punctuation or repeated letters are one. Up to 64 users of a
+/// text are counted; `~80` is an estimate.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TalkersArgs {
@@ -51,8 +52,8 @@ static TALKERS: List<Talker> = List {
 static TEXTS: List<SameText> = List {
     columns: &[
         left("id", |row: &SameText, _| row.id.to_string()).extra(),
-        right("users", |row, _| row.users.to_string()),
-        right("new", |row, _| row.new.to_string()),
+        right("users", |row, _| users(row, row.users)),
+        right("new", |row, _| users(row, row.new)),
         right("said", |row, _| row.said.to_string()),
         right("error", |row, _| row.error.to_string()),
         text("text", |row, _| row.text.clone()),
@@ -60,6 +61,11 @@ static TEXTS: List<SameText> = List {
     sort: "",
     if_empty: "No two users have said the same in the last minutes.",
 };
+
+/// Writes a number of users of a text; `~80` if it is an estimate.
+fn users(row: &SameText, users: u64) -> String {
+    if row.users_are_estimated() { format!("~{users}") } else { users.to_string() }
+}
 
 pub(super) async fn run(args: TalkersArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/streams/{}/talkers", args.stream);
@@ -94,11 +100,13 @@ mod tests {
             error: 0,
             new: 31,
         };
+        let many = SameText { users: 80, ..same.clone() };
         assert_columns_are_known(&TALKERS);
         assert_columns_are_known(&TEXTS);
         let users = [talker(4711, 60, 212, "zed_k"), talker(12, 7, 0, "ann\u{1b}[2J")];
         let users = TALKERS.as_text(&users, 0);
         insta::assert_snapshot!(format!("{users}\n\n{}", TEXTS.as_text(&[same], 0)));
         assert!(TEXTS.as_text(&[], 0).starts_with("No two users"));
+        assert!(TEXTS.as_text(&[many], 0).contains("~80  ~31   214"));
     }
 }

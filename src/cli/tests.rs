@@ -1,5 +1,4 @@
 use clap::CommandFactory as _;
-use clap::error::ErrorKind;
 
 use super::*;
 
@@ -56,6 +55,14 @@ fn invalid_values_are_rejected_while_parsing() {
     assert_eq!(parse_error("lc streams update 7").kind(), ErrorKind::MissingRequiredArgument);
     assert_eq!(parse_error("lc dm ann").kind(), ErrorKind::MissingRequiredArgument);
     assert_eq!(parse_error("lc").kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+}
+
+#[test]
+fn frequent_mistakes_have_a_tip() {
+    let tip = |line: &str| usage_tip(&Cli::try_parse_from(line.split(' ')).unwrap_err());
+    assert_eq!(tip("lc undo"), Some("lc audit lists the entries."));
+    assert!(tip("lc streams create 2").is_some_and(|tip| tip.contains("--id 2")));
+    assert_eq!(tip("lc dm ann"), None);
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub(super) struct TimeoutArgs {
 pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
-        return preview(&PreviewRequest::Timeout { users }, context).await;
+        let duration_ms = Some(to_ms(args.duration));
+        return preview(&PreviewRequest::Timeout { users, duration_ms }, context).await;
     }
     let request = SanctionRequest {
         user: args.user.user.into(),

@@ -24,10 +24,14 @@ fn to_text(detail: &UserDetail, now_ms: u64) -> String {
     let said = counted(detail.said, "comment");
     let removed = detail.removed;
     let comments = show(&comments(detail, now_ms), "None.");
+    let more = match detail.said.saturating_sub(detail.comments.len() as u64) {
+        0 => String::new(),
+        more => format!("\n… {more} older"),
+    };
     let audit = show(&audit(detail), "None.");
     format!(
-        "{who}\n\nSince {since}: {said}, {removed} removed\n\n{comments}\n\nAudit entries about \
-         the user\n\n{audit}"
+        "{who}\n\nSince {since}: {said}, {removed} removed\n\n{comments}{more}\n\nAudit entries \
+         about the user\n\n{audit}"
     )
 }
 
@@ -91,6 +95,7 @@ mod tests {
         };
         let text = to_text(&detail, now_ms);
         assert!(text.contains("Since 1h ago: 60 comments, 9 removed"), "{text}");
+        assert!(text.contains("\n… 59 older\n"), "{text}");
         assert!(text.contains("4s ago") && text.contains("link"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }

@@ -89,6 +89,22 @@ fn closing_text(after_ms: u64, outcome: &Outcome) -> String {
 /// what it was done to, such as `user`.
 pub fn batched(done: &str, noun: &str, after_ms: u64, outcome: &Outcome) -> String {
     let things = counted(outcome.changes.unwrap_or(0), noun);
+    many_done(done, &things, after_ms, outcome)
+}
+
+/// Bans or timeouts of several users with one duration.
+pub fn sanctioned(
+    done: &str,
+    duration_ms: Option<u64>,
+    after_ms: u64,
+    outcome: &Outcome,
+) -> String {
+    let users = counted(outcome.changes.unwrap_or(0), "user");
+    let lasting = format!("{users} {}", duration_text(duration_ms));
+    many_done(done, &lasting, after_ms, outcome)
+}
+
+fn many_done(done: &str, things: &str, after_ms: u64, outcome: &Outcome) -> String {
     let closed = match (outcome.connections, after_ms) {
         (None | Some(0), _) => String::new(),
         (Some(_), 0) => format!(": {}", closed_text(outcome)),
@@ -105,10 +121,15 @@ pub fn deleted_of_user(outcome: &Outcome) -> String {
 
 pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
     let changes = outcome.changes.map(|changes| format!(", {}", counted(changes, "change")));
+    // A change that no report shows yet is not said to be so.
+    let is_seen = outcome.reported != Some(false);
+    let now = outcome.now.as_ref().filter(|_| is_seen);
+    let now = now.map(|now| format!(": {}", printable(now)));
     format!(
-        "Took back entry {audit_id}{}{}.{}{} {}",
+        "Took back entry {audit_id}{}{}{}.{}{} {}",
         changes.unwrap_or_default(),
         of_user(outcome),
+        now.unwrap_or_default(),
         left_out_text(outcome),
         unseen_text(outcome),
         done_text(outcome)
@@ -329,6 +350,14 @@ mod tests {
         );
         assert_eq!(undone(17, &lost), format!("Took back entry 17. {unseen} {done}"));
         assert_eq!(undone(17, &seen), format!("Took back entry 17. {done}"));
+        let now = Some("edge-2 accepts viewers again".to_owned());
+        let told = Outcome { now: now.clone(), ..seen };
+        assert_eq!(
+            undone(17, &told),
+            format!("Took back entry 17: edge-2 accepts viewers again. {done}")
+        );
+        let hoped = Outcome { now, ..lost };
+        assert_eq!(undone(17, &hoped), format!("Took back entry 17. {unseen} {done}"));
     }
 
     #[test]

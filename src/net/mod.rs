@@ -13,5 +13,5 @@ pub mod tls;
 pub mod transport;
 pub mod websocket;
 
-pub use tls::{CertificateDigest, Trust, read_certificates};
+pub use tls::{CertificateDigest, Trust, VERSION_1, is_version_1, read_certificates};
 pub use transport::Transport;

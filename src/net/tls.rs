@@ -40,6 +40,31 @@ pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, pe
     if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) }
 }
 
+/// Says what to do about a certificate of version 1.
+pub const VERSION_1: &str = "it is a version 1 certificate, and TLS needs version 3: sign it with \
+     extensions (openssl x509 -req … -extfile FILE, or openssl req -x509 … -addext NAME=VALUE)";
+
+/// Returns whether a certificate is of version 1, which rustls does not accept. It is what openssl
+/// makes of a request if it is given no extensions.
+pub fn is_version_1(certificate: &CertificateDer<'_>) -> bool {
+    const INTEGER: u8 = 0x02;
+    // SEQUENCE { SEQUENCE { [0] version, serial number, … }, … }: version 1 is left out.
+    let to_sign = der_sequence(certificate).and_then(der_sequence);
+    to_sign.is_some_and(|to_sign| to_sign.first() == Some(&INTEGER))
+}
+
+/// Returns what follows the tag and the length of a DER sequence; `None` for anything else.
+fn der_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    const SEQUENCE: u8 = 0x30;
+    const LONG_FORM: u8 = 0x80;
+    let rest = bytes.strip_prefix(&[SEQUENCE])?;
+    let (length, rest) = rest.split_first()?;
+    if *length < LONG_FORM {
+        return Some(rest);
+    }
+    rest.get(usize::from(length - LONG_FORM)..)
+}
+
 /// The SHA-256 of a certificate in DER form. As text, 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateDigest([u8; 32]);
@@ -151,5 +176,23 @@ impl ServerCertVerifier for UnnamedCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_1_certificate_is_told() {
+        let old = include_bytes!("../../fixtures/certificates/version-1.pem");
+        let old = CertificateDer::from_pem_slice(old).unwrap();
+        assert!(is_version_1(&old));
+        let version_3 = [0x30_u8, 0x09, 0x30, 0x07, 0xa0, 0x03, 0x02, 0x01, 0x02, 0x02, 0x00];
+        assert!(!is_version_1(&CertificateDer::from(&version_3[..])));
+        for length in 0..8 {
+            assert!(!is_version_1(&CertificateDer::from(&old[..length])), "{length} bytes");
+        }
+        assert!(!is_version_1(&CertificateDer::from(&[0x30_u8, 0xff][..])));
     }
 }

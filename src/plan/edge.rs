@@ -182,6 +182,31 @@ impl EdgeModel<'_> {
         Some(low)
     }
 
+    /// Returns the resource that is full first as viewers come, and at how many viewers over all
+    /// edges.
+    pub(super) fn first_full(&self, edges: f64) -> Option<(Resource, f64)> {
+        Resource::ALL
+            .into_iter()
+            .filter_map(|resource| Some((resource, self.full_at(resource, edges)?)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))
+    }
+
+    /// Returns the number of edges, not rounded, that have as much of a resource as `edges` edges
+    /// use. The part that each edge needs without viewers is taken from what it has.
+    pub(super) fn edges_needed(&self, resource: Resource, usage: &EdgeUse, edges: f64) -> f64 {
+        let viewers = usage.viewers * edges;
+        let limit = self.limit(resource);
+        match resource {
+            Resource::Processor | Resource::Uplink | Resource::Places => {
+                self.share(resource, usage) * edges
+            }
+            Resource::Memory => {
+                viewers * self.viewer_bytes() / (limit - self.costs.value(CostName::EdgeBytes))
+            }
+            Resource::Files => viewers / (limit - OTHER_FILES),
+        }
+    }
+
     /// Returns how many edges carry the viewers, without spare ones, or the resource that no number
     /// of edges has enough of.
     pub(super) fn edges(&self) -> Result<u64, Resource> {

@@ -18,7 +18,7 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
         let at = model.full_at(resource, edges)?;
         Some(FirstFull { resource: resource.as_str(), at: at.floor(), unit: "viewers" })
     };
-    let first = Resource::ALL.into_iter().filter_map(full).min_by(|a, b| a.at.total_cmp(&b.at));
+    let deciding = deciding(model, carrying);
     let figure = |name, value, unit, formula, first_full| PlanFigure {
         name,
         value,
@@ -36,8 +36,8 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
             "edges",
             (carrying + inputs.spare) as f64,
             "",
-            edges_formula(model, carrying),
-            first,
+            edges_formula(model, carrying, deciding),
+            full(deciding),
         ),
         figure(
             "processor",
@@ -109,13 +109,18 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
     figures
 }
 
+/// Returns the resource that decides the number of edges: the one that is full first.
+fn deciding(model: &EdgeModel<'_>, carrying: u64) -> Resource {
+    model.first_full(carrying as f64).map_or(Resource::Processor, |(resource, _)| resource)
+}
+
 /// Returns the formula of the number of edges: the demand for the resource that decides, divided by
 /// what one edge has of it.
-fn edges_formula(model: &EdgeModel<'_>, carrying: u64) -> String {
+fn edges_formula(model: &EdgeModel<'_>, carrying: u64, resource: Resource) -> String {
     let inputs = model.inputs;
     let viewers = inputs.viewers as f64;
     let usage = model.usage(viewers, carrying as f64);
-    let (resource, share) = model.tightest(&usage);
+    let needed = model.edges_needed(resource, &usage, carrying as f64);
     let all = number(viewers);
     let fill = percent(inputs.fill);
     let machine = &inputs.machine;
@@ -146,7 +151,7 @@ fn edges_formula(model: &EdgeModel<'_>, carrying: u64) -> String {
         0 => String::new(),
         spare => format!(" + {spare} spare"),
     };
-    format!("{quotient} = {}, so {carrying}{spare}", number(share * carrying as f64))
+    format!("{quotient} = {}, so {carrying}{spare}", number(needed))
 }
 
 /// Writes `(8 writes/s × 7.07 µs + 20/s × 0.0626 µs + 48.4 µs ÷ 30 s)`.
@@ -208,8 +213,9 @@ pub(super) fn notes(model: &EdgeModel<'_>, carrying: u64) -> Vec<String> {
     let inputs = model.inputs;
     let usage = model.usage(inputs.viewers as f64, carrying as f64);
     let mut notes = Vec::new();
-    let (resource, _) = model.tightest(&usage);
-    if resource == Resource::Files || resource == Resource::Places {
+    let resource = deciding(model, carrying);
+    // One edge is needed in any case.
+    if carrying > 1 && matches!(resource, Resource::Files | Resource::Places) {
         notes.push(format!(
             "{} decides the number of edges, not the machine: raise it",
             match resource {

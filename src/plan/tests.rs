@@ -170,6 +170,30 @@ fn the_resource_that_is_short_decides() {
     assert_eq!(first(&large), "gateway.max_connections");
 }
 
+/// Of a small event, what an edge uses without viewers is most of the memory.
+#[test]
+fn a_small_event_is_planned_by_what_is_full_first() {
+    let plan = planned(&EventInputs::new(100, 1.0, 1.0));
+    let edges = plan.figure("edges").unwrap();
+    assert_eq!(edges.first_full.as_ref().unwrap().resource, "processor");
+    assert!(edges.formula.contains("cores × 70 %"), "{}", edges.formula);
+    let costs = costs();
+    let inputs = EventInputs::new(100, 1.0, 1.0);
+    let model = EdgeModel { inputs: &inputs, costs: &costs };
+    let usage = model.usage(100.0, 1.0);
+    let room = 32e9 * 0.7 - costs.value(CostName::EdgeBytes);
+    for (resource, needed) in [
+        (Resource::Processor, usage.processor / (16.0 * 0.7)),
+        (Resource::Memory, 100.0 * model.viewer_bytes() / room),
+        (Resource::Files, 100.0 / (1_048_576.0 - 600.0)),
+        (Resource::Places, 1e-4),
+    ] {
+        let off = model.edges_needed(resource, &usage, 1.0) / needed - 1.0;
+        assert!(off.abs() < 1e-9, "{resource:?}: {off}");
+    }
+    assert!(!plan.notes.iter().any(|note| note.contains("decides")), "{:?}", plan.notes);
+}
+
 #[test]
 fn one_stream_that_is_too_busy_is_told() {
     let busy = |per_second| planned(&EventInputs::new(100_000, per_second, 20.0)).notes.join("\n");

@@ -1,6 +1,8 @@
 //! The console on its terminal: what is the same for a live console and for a recording.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +22,8 @@ use super::{ConsoleOptions, figures, view};
 
 /// Bytes of a text that a terminal takes by OSC 52; some take no more.
 const MAX_COPIED_BYTES: usize = 70_000;
+/// Screens that are saved in one second. More than a person asks for.
+const MAX_OF_ONE_NAME: u32 = 100;
 /// Bytes of a text that a terminal shows as a notification.
 const MAX_TOLD_BYTES: usize = 200;
 
@@ -145,21 +149,41 @@ impl ConsoleScreen {
     fn save(&mut self) {
         let notice = self.try_save();
         self.console.notice = Some(match notice {
-            Ok(name) => Notice::Done(format!("saved {name}")),
+            Ok(path) => Notice::Done(format!("saved {}", path.display())),
             Err(error) => Notice::Failed(format!("cannot save the screen: {error}")),
         });
     }
 
-    fn try_save(&mut self) -> io::Result<String> {
+    fn try_save(&mut self) -> io::Result<PathBuf> {
         let size = self.terminal.screen.size()?;
         let mut buffer = Buffer::empty(Rect::new(0, 0, size.width, size.height));
         view::draw(buffer.area, &mut buffer, &self.console, self.ascii);
         let at = figures::clock(self.console.now_ms()).replace(':', "");
         let day = self.console.now_ms() / 86_400_000;
-        let name = format!("lc-top-{day}-{at}.txt");
-        let mut file = std::fs::File::create_new(&name)?;
-        file.write_all(view::text(&buffer).as_bytes())?;
-        Ok(name)
+        let folder = std::env::current_dir()?;
+        save_new(&folder, &format!("lc-top-{day}-{at}"), &view::text(&buffer))
+    }
+}
+
+/// Writes a text into a new file, and returns its path. If the name is taken, a number is added.
+fn save_new(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let file_name = match number {
+            1 => format!("{name}.txt"),
+            number => format!("{name}-{number}.txt"),
+        };
+        let path = folder.join(file_name);
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        match written {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < MAX_OF_ONE_NAME => {
+                number += 1;
+            }
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+            }
+        }
     }
 }
 
@@ -183,4 +207,23 @@ pub(super) fn ring(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     write!(out, "\x07\x1b]9;lc top: {}\x07", &shown[..end])?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_screens_of_one_second_are_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let save = |text: &str| save_new(folder.path(), "lc-top-1-2", text);
+        let first = save("one").unwrap();
+        let second = save("two").unwrap();
+        assert_eq!(first, folder.path().join("lc-top-1-2.txt"));
+        assert_eq!(second, folder.path().join("lc-top-1-2-2.txt"));
+        assert_eq!(std::fs::read_to_string(first).unwrap(), "one");
+        assert_eq!(std::fs::read_to_string(second).unwrap(), "two");
+        let missing = save_new(&folder.path().join("missing"), "name", "").unwrap_err();
+        assert!(missing.to_string().contains("missing/name.txt"), "{missing}");
+    }
 }

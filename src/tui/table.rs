@@ -57,22 +57,52 @@ pub(crate) trait Record: filter::Row {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FilterInput {
     pub(crate) text: String,
-    /// The filter in effect: the last text that was one.
+    /// The filter in effect: the typed one. While the text is no filter, the one entered last.
     filter: Filter,
+    /// The text of the filter in effect.
+    in_effect: String,
+    /// The text that was entered last.
+    entered: String,
     pub(crate) error: Option<FilterError>,
 }
 
 impl FilterInput {
-    /// Takes a new text. A text that is no filter leaves the one in effect.
+    /// Takes the text as it is typed. While it is no filter, the one entered last applies.
     pub(crate) fn set(&mut self, text: String, columns: &[filter::Column]) {
         match Filter::parse(text.trim(), columns) {
             Ok(filter) => {
                 self.filter = filter;
+                self.in_effect = text.trim().to_owned();
                 self.error = None;
             }
-            Err(error) => self.error = Some(error),
+            Err(error) => {
+                // It was a filter when it was entered.
+                self.filter = Filter::parse(&self.entered, columns).unwrap_or_default();
+                self.in_effect.clone_from(&self.entered);
+                self.error = Some(error);
+            }
         }
         self.text = text;
+    }
+
+    /// Enters the typed text. Returns false if it is no filter.
+    pub(crate) fn enter(&mut self) -> bool {
+        if self.error.is_some() {
+            return false;
+        }
+        self.entered.clone_from(&self.in_effect);
+        true
+    }
+
+    /// Sets and enters a text that is not typed.
+    pub(crate) fn replace(&mut self, text: String, columns: &[filter::Column]) {
+        self.set(text, columns);
+        self.enter();
+    }
+
+    /// Returns the text of the filter in effect.
+    pub(crate) fn in_effect(&self) -> &str {
+        &self.in_effect
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -295,11 +325,23 @@ mod tests {
         let fruits = [Fruit(1, "pear", Some(160.0)), Fruit(4, "plum", Some(60.0))];
         let listing = Listing::of(fruits, &COLUMNS, &state);
         assert_eq!((listing.total(), listing.hidden, listing.hidden_marks), (2, 1, 1));
-        state.filter.set("weight>".into(), &FILTERED);
-        assert!(state.filter.error.is_some());
-        assert_eq!(names(&state), ["pear", "Apple"], "the filter before stays in effect");
         state.filter.set(String::new(), &FILTERED);
         assert!(!state.filter.is_active());
+    }
+
+    #[test]
+    fn a_wrong_filter_leaves_the_one_entered_last() {
+        let mut state = TableState::default();
+        state.filter.set("p".into(), &FILTERED);
+        assert_eq!(names(&state), ["pear", "Apple", "plum"]);
+        state.filter.set("weight>".into(), &FILTERED);
+        assert!(state.filter.error.is_some() && !state.filter.enter());
+        assert!(!state.filter.is_active(), "nothing was entered");
+        state.filter.replace("weight>100".into(), &FILTERED);
+        state.filter.set("p".into(), &FILTERED);
+        state.filter.set("weight>".into(), &FILTERED);
+        assert_eq!(names(&state), ["pear", "Apple"]);
+        assert_eq!(state.filter.in_effect(), "weight>100");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) struct ImportArgs {
     #[arg(value_name = "FILE", value_parser = path, required = true)]
     files: Vec<PathBuf>,
 
-    /// The new recording, for one FILE [default: FILE with the ending .lcr]
+    /// The new recording, for one FILE [default: FILE.lcr in the current directory]
     #[arg(long, short, value_name = "FILE", value_parser = path)]
     output: Option<PathBuf>,
 }
@@ -96,7 +96,11 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<ExitCo
     }
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {
-        let output = args.output.clone().unwrap_or_else(|| recording_path(file));
+        let output = match &args.output {
+            Some(output) => output.clone(),
+            // Absolute, so that the summary says where the recording is.
+            None => std::path::absolute(recording_name(file))?,
+        };
         let progress = ProgressLine::new();
         let summary = import(file, &output, &progress)?;
         drop(progress);
@@ -109,11 +113,13 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<ExitCo
     Ok(code)
 }
 
-/// Returns the path without the endings of its form and of its compression, and with `.lcr`.
-fn recording_path(file: &Path) -> PathBuf {
-    let compressed = file.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
-    let file = if compressed { file.with_extension("") } else { file.to_owned() };
-    file.with_extension("lcr")
+/// Returns the name of the file without the endings of its form and of its compression, and with
+/// `.lcr`.
+fn recording_name(file: &Path) -> PathBuf {
+    let name = file.file_name().map_or(file, Path::new);
+    let compressed = name.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+    let name = if compressed { name.with_extension("") } else { name.to_owned() };
+    name.with_extension("lcr")
 }
 
 /// Reads a file and writes its recording. Without comments no recording is written.

@@ -57,7 +57,7 @@ fn imported(name: &str, bytes: &[u8]) -> Imports {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(name);
     std::fs::write(&file, bytes).unwrap();
-    let output = recording_path(&file);
+    let output = dir.path().join(recording_name(&file));
     let mut summary = import(&file, &output, &ProgressLine::new()).unwrap();
     summary.file = name.to_owned();
     summary.output = output.file_name().unwrap().to_string_lossy().into_owned();
@@ -254,6 +254,18 @@ fn an_export_without_comments_makes_no_recording() {
     assert_eq!((imports.summary.comments, imports.events.len()), (0, 0));
     let imports = imported("other.json", b"{\"hello\": \"world\"}\n");
     assert_eq!(imports.skipped(), [("of an unknown form", 1, "line 1".to_owned())]);
+}
+
+#[test]
+fn a_recording_is_named_without_its_folder() {
+    for (file, name) in [
+        ("/elsewhere/chat.json", "chat.lcr"),
+        ("../chat.v2.json.gz", "chat.v2.lcr"),
+        ("chat.json.zst", "chat.lcr"),
+        ("chat", "chat.lcr"),
+    ] {
+        assert_eq!(recording_name(Path::new(file)), Path::new(name), "{file}");
+    }
 }
 
 #[test]

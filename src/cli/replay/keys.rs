@@ -98,7 +98,8 @@ fn control(key: KeyEvent) -> Option<Control> {
         return None;
     }
     match key.code {
-        KeyCode::Char(' ') => Some(Control::TogglePause),
+        // A NUL arrives as Ctrl-Space. A terminal whose input has ended may send it.
+        KeyCode::Char(' ') if key.modifiers.is_empty() => Some(Control::TogglePause),
         KeyCode::Left => Some(Control::Seek(-SEEK_MS)),
         KeyCode::Right => Some(Control::Seek(SEEK_MS)),
         KeyCode::PageUp => Some(Control::Seek(-6 * SEEK_MS)),
@@ -111,6 +112,8 @@ fn control(key: KeyEvent) -> Option<Control> {
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::KeyModifiers;
+
     use super::*;
 
     #[test]
@@ -124,5 +127,15 @@ mod tests {
         ] {
             assert_eq!(control(code.into()), expected, "{code:?}");
         }
+    }
+
+    #[test]
+    fn only_a_space_without_modifier_pauses() {
+        let space = KeyCode::Char(' ');
+        for modifiers in [KeyModifiers::CONTROL, KeyModifiers::ALT] {
+            assert_eq!(control(KeyEvent::new(space, modifiers)), None, "{modifiers:?}");
+        }
+        let plus = KeyEvent::new(KeyCode::Char('+'), KeyModifiers::SHIFT);
+        assert_eq!(control(plus), Some(Control::Faster));
     }
 }

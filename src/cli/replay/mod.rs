@@ -170,6 +170,9 @@ impl ReplayArgs {
 #[derive(Debug, Serialize)]
 struct ReplaySummary {
     comments: u64,
+    /// The comments of the selection, of which a signal leaves some.
+    #[serde(skip)]
+    selected: u64,
     users: u64,
     published: u64,
     acked: u64,
@@ -384,6 +387,7 @@ async fn replay(
     let answered = answers.acked + answers.rejections();
     Ok(ReplaySummary {
         comments,
+        selected: overview.comments,
         users: user_count,
         published: submissions.published(),
         acked: answers.acked,
@@ -395,11 +399,12 @@ async fn replay(
 }
 
 fn format_summary(summary: &ReplaySummary) -> String {
-    let ReplaySummary { comments, users, acked, unanswered, duration_s, .. } = summary;
+    let ReplaySummary { comments, selected, users, acked, unanswered, duration_s, .. } = summary;
     let mut text = format!(
         "{acked} of {} of {} posted in {duration_s:.1} s, {} rejected, {unanswered} without an \
          answer\n",
-        counted(*comments, "comment"),
+        // After a jump back, comments are posted again.
+        counted((*comments).max(*selected), "comment"),
         counted(*users, "user"),
         summary.rejected.values().sum::<u64>()
     );
@@ -452,9 +457,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.lcr");
         write_recording(&path, 60, 10, 10);
-        let summary = replayed(&path, Some(5.0)).await;
+        let mut summary = replayed(&path, Some(5.0)).await;
         assert_eq!((summary.comments, summary.users), (60, 10));
         assert_eq!((summary.acked, summary.unanswered), (60, 0));
+        // As after a signal.
+        summary.comments = 1;
+        summary.acked = 1;
+        let told = format_summary(&summary);
+        assert!(told.starts_with("1 of 60 comments of 10 users posted in"), "{told}");
     }
 
     #[tokio::test]

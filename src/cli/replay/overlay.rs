@@ -96,9 +96,13 @@ impl Overview {
         for (number, path) in selection.files.iter().enumerate() {
             let mut reader = RecordingReader::open(path)?;
             let mut comments = 0;
+            // The last comment before the part, and whether there is more after it.
+            let mut earlier_ms = None;
+            let mut has_more = false;
             while let Some(event) = reader.next_event()? {
                 let ts_ms = event.ts_ms().unwrap_or_default();
                 if ts_ms >= selection.to_ms {
+                    has_more = true;
                     break;
                 }
                 match event {
@@ -108,6 +112,7 @@ impl Overview {
                         let user = user_id(&comment.sender(), number, selection.seed);
                         overview.users.insert(user, comment.user);
                     }
+                    RecordedEvent::Comment(_) => earlier_ms = Some(ts_ms),
                     RecordedEvent::Deletion(_) if ts_ms >= selection.from_ms => {
                         overview.deletions += 1;
                         overview.last_ms = overview.last_ms.max(ts_ms);
@@ -124,6 +129,10 @@ impl Overview {
                 }
             }
             let torn = reader.torn();
+            if comments == 0 && (has_more || earlier_ms.is_some()) {
+                let last_ms = earlier_ms.filter(|_| !has_more);
+                return Err(RecordingError::OutsidePart { path: path.clone(), last_ms });
+            }
             if comments == 0 {
                 return Err(RecordingError::Empty { path: path.clone(), reason: torn });
             }
@@ -498,6 +507,22 @@ pub(crate) mod tests {
     fn played(selection: &Selection) -> Vec<PlayedComment> {
         let mut overlay = Overlay::open(selection.clone()).unwrap();
         std::iter::from_fn(|| overlay.next_comment().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_part_without_comments_says_where_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.lcr");
+        // At 0 s, 8 s and 16 s.
+        write_recording(&path, 3, 1, 8_000);
+        let error = |from_ms, to_ms| {
+            let selection = Selection { from_ms, to_ms, ..all_of(vec![path.clone()]) };
+            Overview::read(&selection).unwrap_err().to_string()
+        };
+        let late = error(600_000, u64::MAX);
+        assert!(late.ends_with("in the selected part: its last comment is at 16s"), "{late}");
+        let between = error(9_000, 15_000);
+        assert!(between.ends_with("no comments in the selected part"), "{between}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::AdminError;
-use crate::net::read_certificates;
+use crate::net::{VERSION_1, is_version_1, read_certificates};
 
 /// The port of an address without one.
 const DEFAULT_PORT: u16 = 7443;
@@ -125,6 +125,8 @@ pub struct RemoteDaemon {
 pub enum RemoteSetupError {
     #[error("{option}: cannot read {}: {reason}", path.display())]
     File { option: &'static str, path: PathBuf, reason: String },
+    #[error("{option}: {} cannot be used: {VERSION_1}", path.display())]
+    Version { option: &'static str, path: PathBuf },
     #[error("the client certificate and its key cannot be used together: {0}")]
     Mismatch(rustls::Error),
     #[error("--cert and --key come together")]
@@ -163,6 +165,9 @@ impl Remote {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates("--cert", cert)?;
+                if chain.first().is_some_and(is_version_1) {
+                    return Err(RemoteSetupError::Version { option: "--cert", path: cert.clone() });
+                }
                 let key = PrivateKeyDer::from_pem_file(key)
                     .map_err(|error| unreadable("--key", key, &error))?;
                 builder.with_client_auth_cert(chain, key).map_err(RemoteSetupError::Mismatch)?
@@ -369,6 +374,10 @@ mod tests {
         let cert = file("cert", &made.cert.pem());
         let key = file("key", &made.signing_key.serialize_pem());
         let other = file("other", &other.signing_key.serialize_pem());
+        let old = include_str!("../../../fixtures/certificates/version-1.pem");
+        let old = RemoteDaemon { cert: file("old", old), key: key.clone(), ..daemon() };
+        let old = error(old);
+        assert!(old.starts_with("--cert") && old.contains("version 1 certificate"), "{old}");
         let mixed = RemoteDaemon { cert: cert.clone(), key: other, ..daemon() };
         assert!(error(mixed).contains("cannot be used together"));
         assert!(Remote::new(&RemoteDaemon { ca: cert.clone(), cert, key, ..daemon() }).is_ok());

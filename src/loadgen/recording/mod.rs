@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
+use crate::protocol::quantity::show_duration;
+
 pub use line::{
     RECORDING_VERSION, RecordedComment, RecordedDeletion, RecordedEvent, RecordedSender,
     RecordedThrottle, RecordingHeader,
@@ -50,6 +52,18 @@ pub enum RecordingError {
     Line { path: PathBuf, line: usize, problem: String },
     #[error("{path} has no comments{}", reason_text(.reason.as_deref()), path = path.display())]
     Empty { path: PathBuf, reason: Option<String> },
+    /// `last_ms` is the time of the last comment, if it is before the part.
+    #[error(
+        "{path} has no comments in the selected part{}",
+        last_text(*.last_ms), path = path.display()
+    )]
+    OutsidePart { path: PathBuf, last_ms: Option<u64> },
+}
+
+fn last_text(last_ms: Option<u64>) -> String {
+    last_ms
+        .map(|last_ms| format!(": its last comment is at {}", show_duration(last_ms)))
+        .unwrap_or_default()
 }
 
 fn reason_text(reason: Option<&str>) -> String {

@@ -101,6 +101,12 @@ impl BusNode {
         }
     }
 
+    /// Returns the bytes sent per second; `None` on a bus that hands messages over within the
+    /// process, which have no size.
+    pub fn sent_per_second(&self) -> Option<f64> {
+        known_rate(self.bytes_per_second, self.bytes, self.messages)
+    }
+
     /// Adds up the reports of nodes, one row per server, in the order of the first report.
     pub fn of_cluster<'a>(reports: impl IntoIterator<Item = &'a [Self]>) -> Vec<Self> {
         let mut servers: Vec<Self> = Vec::new();
@@ -146,7 +152,18 @@ impl BusNode {
     }
 }
 
+/// Messages without a byte have not been measured.
+fn known_rate(bytes_per_second: f64, bytes: u64, messages: u64) -> Option<f64> {
+    let is_measured = messages == 0 || bytes > 0 || bytes_per_second > 0.0;
+    is_measured.then_some(bytes_per_second)
+}
+
 impl BusShard {
+    /// As [`BusNode::sent_per_second`].
+    pub fn sent_per_second(&self) -> Option<f64> {
+        known_rate(self.bytes_per_second, self.bytes, self.messages)
+    }
+
     fn add(&mut self, other: &Self) {
         self.messages_per_second += other.messages_per_second;
         self.bytes_per_second += other.bytes_per_second;
@@ -171,6 +188,18 @@ mod tests {
             subscribers: 1,
             nodes: vec![NodeId::new(node)],
         }
+    }
+
+    #[test]
+    fn messages_without_a_size_have_no_byte_rate() {
+        let measured = shard(0, 3.0, "a");
+        assert_eq!(measured.sent_per_second(), Some(300.0));
+        let idle = BusNode::new("redis-1:6379".to_owned());
+        assert_eq!(idle.sent_per_second(), Some(0.0));
+        let handed_over = BusShard { bytes_per_second: 0.0, bytes: 0, ..measured };
+        assert_eq!(handed_over.sent_per_second(), None);
+        let embedded = BusNode { messages: 60, ..idle };
+        assert_eq!(embedded.sent_per_second(), None);
     }
 
     #[test]

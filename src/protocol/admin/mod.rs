@@ -63,7 +63,7 @@ pub use self::status::{
     WorkerStatus,
 };
 pub use self::stores::{PoolUse, StoreStatus};
-pub use self::talkers::{RefusedUser, SameText, Talker, Talkers};
+pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
@@ -161,6 +161,9 @@ pub struct Outcome {
     /// Changes that were made as one, or taken back as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u64>,
+    /// What is so now that a change was taken back, as a clause: `stream 1 shows 25% again`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
     /// The parts of the request that were not carried out, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,

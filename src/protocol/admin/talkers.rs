@@ -55,13 +55,23 @@ pub struct SameText {
     pub id: u32,
     /// As it was said first; what does not fit into 35 bytes is replaced by `…`.
     pub text: String,
-    /// The number of users: an estimate, mostly within a fifth of the true one.
+    /// The number of users; above 64 an estimate, mostly within a fifth of the true one.
     pub users: u64,
     /// Comments, at most `error` too many.
     pub said: u64,
     pub error: u64,
     /// Of the users, those that say it only since the latest five minutes began.
     pub new: u64,
+}
+
+/// The largest number of users of a text that is no estimate.
+pub const MOST_COUNTED_USERS: u64 = 64;
+
+impl SameText {
+    /// Returns whether the number of users is an estimate.
+    pub fn users_are_estimated(&self) -> bool {
+        self.users > MOST_COUNTED_USERS
+    }
 }
 
 /// A user of whom a node refused comments in the last minutes.

@@ -22,9 +22,14 @@ pub struct UndoRequest {
 pub enum PreviewRequest {
     Ban {
         users: Vec<UserRef>,
+        /// Absent: without an end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_ms: Option<u64>,
     },
     Timeout {
         users: Vec<UserRef>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_ms: Option<u64>,
     },
     Kick {
         users: Vec<UserRef>,

@@ -32,6 +32,9 @@ pub(super) fn done_text(request: &BatchRequest, outcome: &Outcome) -> String {
         [BatchChange::Ban(ban)] => {
             outcome_text::banned_with_delay(&ban.user, ban.duration_ms, after_ms, outcome)
         }
+        [BatchChange::Ban(first) | BatchChange::Timeout(first), ..] => {
+            outcome_text::sanctioned(words(request).done, first.duration_ms, after_ms, outcome)
+        }
         _ => {
             let words = words(request);
             outcome_text::batched(words.done, words.noun, after_ms, outcome)
@@ -50,7 +53,7 @@ pub(super) fn can_be_undone(request: &BatchRequest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::admin::{UserRef, UserRequest};
+    use crate::protocol::admin::{SanctionRequest, UserRef, UserRequest};
 
     #[test]
     fn a_batch_is_told_in_words() {
@@ -63,5 +66,19 @@ mod tests {
         let text = done_text(&batch, &outcome);
         assert!(text.starts_with("Kicked 2 users: 3 connections closed. Done in"), "{text}");
         assert!(!can_be_undone(&batch));
+    }
+
+    #[test]
+    fn timeouts_of_many_tell_how_long_they_last() {
+        let timeout = |user: &str| {
+            let user = UserRef(user.to_owned());
+            let duration_ms = Some(600_000);
+            BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+        };
+        let changes = vec![timeout("ann"), timeout("zed")];
+        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let outcome = Outcome { changes: Some(2), ..Outcome::default() };
+        let text = done_text(&batch, &outcome);
+        assert!(text.starts_with("Timed out 2 users for 10m. Done in"), "{text}");
     }
 }

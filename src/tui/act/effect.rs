@@ -76,12 +76,7 @@ pub(crate) fn confirmation(
         _ => Vec::new(),
     };
     effect.extend(users_hit(&actions, users));
-    if let [Action::Ban(request), ..] = &actions[..] {
-        effect.push(match request.duration_ms {
-            Some(ms) => format!("It ends by itself after {}. U takes it back.", show_duration(ms)),
-            None => "It does not end by itself. U takes it back.".to_owned(),
-        });
-    }
+    effect.extend(end_and_undo(&actions));
     if hidden_marks > 0 {
         effect.push(format!(
             "{} hidden by the filter.",
@@ -95,6 +90,28 @@ pub(crate) fn confirmation(
     };
     let consent = consent(&actions, moment);
     Confirmation { actions, title, effect, consent, typed: String::new() }
+}
+
+/// Says when actions of one kind end, and whether they can be taken back.
+fn end_and_undo(actions: &[Action]) -> Option<String> {
+    let users = figures::counted(actions.len() as u64, "user");
+    Some(match actions.first()? {
+        Action::Ban(request) => match request.duration_ms {
+            Some(ms) => format!("It ends by itself after {}. U takes it back.", show_duration(ms)),
+            None => "It does not end by itself. U takes it back.".to_owned(),
+        },
+        Action::Timeout(request) => {
+            let time = request.duration_ms.map(|ms| format!(" for {}", show_duration(ms)));
+            let time = time.unwrap_or_default();
+            format!("{users}: may watch but not comment{time}. U takes it back.")
+        }
+        Action::Unban(_) => format!("{users}: may watch and comment again. U takes it back."),
+        Action::Delete(_) | Action::Approve(_) | Action::Reject(_) => {
+            let comments = figures::counted(actions.len() as u64, "comment");
+            format!("{comments}. It cannot be taken back.")
+        }
+        _ => return None,
+    })
 }
 
 fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
@@ -364,6 +381,18 @@ mod tests {
         let asked = confirmation(vec![Action::Timeout(timeout)], &[], 0, None);
         assert_eq!(asked.consent, Consent::None);
         assert!(needs_lookup(&asked.actions).is_empty());
+    }
+
+    #[test]
+    fn a_timeout_of_many_says_how_long_it_lasts() {
+        let timeout = |user: u64| {
+            let user = UserRef(format!("id:{user}"));
+            let duration_ms = Some(600_000);
+            Action::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+        };
+        let asked = confirmation((1..=25).map(timeout).collect(), &[], 0, None);
+        assert_eq!(asked.consent, Consent::Typed("25".to_owned()));
+        assert_eq!(asked.effect, ["25 users: may watch but not comment for 10m. U takes it back."]);
     }
 
     #[test]

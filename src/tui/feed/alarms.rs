@@ -49,7 +49,10 @@ impl Alarm {
             matches!(rule.as_str(), "node_silent" | "breaker_open" | "redis_node_down");
         let severity = match alert.severity {
             // As `lc status` counts: one node of many that serves nobody is no failure of all.
-            admin::Severity::Critical if nodes.len() * 2 >= cluster_nodes.max(1) => {
+            // A critical drain is that of every node that takes viewers.
+            admin::Severity::Critical
+                if rule == "draining" || nodes.len() * 2 >= cluster_nodes.max(1) =>
+            {
                 Severity::Unserved
             }
             admin::Severity::Critical => Severity::Broken,
@@ -66,6 +69,12 @@ impl Alarm {
             next: next.clone(),
             acked_by: acked_by.clone(),
         }
+    }
+
+    /// Returns whether the cluster is not well by this alarm: somebody looks after one that is
+    /// acknowledged, as long as viewers are served.
+    pub(crate) fn lowers_state(&self) -> bool {
+        self.acked_by.is_none() || self.severity == Severity::Unserved
     }
 
     /// Names the alarm as long as it lasts.

@@ -242,6 +242,17 @@ fn one_broken_node_of_many_is_no_failure_of_all() {
 }
 
 #[test]
+fn an_acknowledged_warning_does_not_lower_the_state() {
+    let warning = alert("certificate", "", &["edge-1"]);
+    let acked = Alert { acked_by: Some("ann".to_owned()), ..warning.clone() };
+    assert!(Alarm::of_daemon(&warning, 0, 1).lowers_state());
+    assert!(!Alarm::of_daemon(&acked, 0, 1).lowers_state());
+    let drained =
+        Alert { severity: admin::Severity::Critical, rule: "draining".to_owned(), ..acked };
+    assert!(Alarm::of_daemon(&drained, 0, 9).lowers_state(), "no node takes viewers");
+}
+
+#[test]
 fn an_alarm_is_read_in_whole_sentences() {
     let acked = Alert { acked_by: Some("ann".to_owned()), ..alert("queue_half", "ingest", &[]) };
     let said = Alarm::of_daemon(&acked, 0, 1).sentences();

@@ -193,7 +193,9 @@ fn drain(console: &mut Console) -> Option<Effect> {
 
 fn undo(console: &mut Console) -> Option<Effect> {
     let Some(entry) = console.undo.take() else {
-        console.notice = Some(Notice::Failed("nothing to take back".to_owned()));
+        let text = "nothing of this console to take back; lc undo N takes back other acts, lc \
+                    audit lists them";
+        console.notice = Some(Notice::Failed(text.to_owned()));
         return None;
     };
     console.notice = Some(Notice::Running(format!("taking back: {} …", entry.text)));

@@ -6,6 +6,7 @@ use super::acting::request;
 use super::palette;
 use super::run::run_command;
 use super::typing::edit_of_key;
+use crate::tui::act::Consent;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::state::{Console, Effect, Mode, Notice};
@@ -55,9 +56,14 @@ pub(crate) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
 fn press_in_filter(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     let panel = console.panel();
     match key.code {
-        KeyCode::Enter | KeyCode::Down => console.mode = Mode::Watching,
+        KeyCode::Enter | KeyCode::Down => {
+            // The line stays open while it shows what is wrong.
+            if console.table_mut(panel).filter.enter() {
+                console.mode = Mode::Watching;
+            }
+        }
         KeyCode::Esc => {
-            console.table_mut(panel).filter.set(String::new(), panel.filtered());
+            console.table_mut(panel).filter.replace(String::new(), panel.filtered());
             console.mode = Mode::Watching;
         }
         _ => {
@@ -103,6 +109,12 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
             let actions = std::mem::take(&mut question.actions);
             console.mode = Mode::Watching;
             return Some(Effect::Run(actions));
+        }
+        KeyCode::Enter => {
+            if let Consent::Typed(wanted) = &question.consent {
+                let text = format!("nothing was done: type {wanted}, then Enter");
+                console.notice = Some(Notice::Failed(text));
+            }
         }
         _ => {
             if let Some(edit) = edit_of_key(key) {

@@ -132,8 +132,15 @@ pub(crate) fn open(console: &mut Console) {
             // The comments of that user.
             let text = format!("user={user}");
             let filtered = Panel::Comments.filtered();
-            console.table_mut(Panel::Comments).filter.set(text, filtered);
+            console.table_mut(Panel::Comments).filter.replace(text, filtered);
             console.focus_on(Panel::Comments);
+            if console.comments().rows.is_empty() {
+                let text = format!(
+                    "no comment of user {user} came since the stream was opened; lc user {user} \
+                     has older ones"
+                );
+                console.notice = Some(Notice::Done(text));
+            }
         }
         _ => {}
     }
@@ -146,7 +153,7 @@ fn back(console: &mut Console) {
     if !table.marked.is_empty() {
         table.marked.clear();
     } else if !table.filter.text.is_empty() {
-        table.filter.set(String::new(), panel.filtered());
+        table.filter.replace(String::new(), panel.filtered());
     } else if console.notice.is_some() {
         console.notice = None;
     } else if !console.is_live() && console.replay().is_none() {

@@ -132,6 +132,8 @@ fn t_throttles_the_selected_stream_after_its_name() {
     let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
     assert!(question.effect[0].contains("17k viewers see"), "{:?}", question.effect);
     assert_eq!(enter(&mut console), None, "the name is not typed yet");
+    let why = "nothing was done: type 7, then Enter";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
     type_text(&mut console, "7");
     let Some(Effect::Run(actions)) = enter(&mut console) else { panic!() };
     let [Action::Throttle(request)] = &actions[..] else { panic!("{actions:?}") };
@@ -241,6 +243,33 @@ fn a_text_row_acts_on_all_users_that_say_it() {
 }
 
 #[test]
+fn older_comments_of_a_talker_are_pointed_at() {
+    let mut console = on_stream();
+    let talker = |user_id| Talker {
+        user_id: UserId(user_id),
+        name: format!("user_{user_id}"),
+        said: 9,
+        error: 0,
+        refused: 0,
+        removed: 0,
+        text: 0,
+    };
+    for (user_id, rows) in [(40, 1), (77, 0)] {
+        let talkers = vec![talker(user_id)];
+        let counted = Talkers { window_ms: 60_000, talkers, ..Talkers::none_of(StreamId(7)) };
+        console.side.talkers = Some(counted);
+        console.focus_on(Panel::Talkers);
+        console.notice = None;
+        enter(&mut console);
+        assert_eq!(console.panel(), Panel::Comments);
+        assert_eq!(console.comments().rows.len(), rows);
+        assert_eq!(console.notice.is_some(), rows == 0, "{:?}", console.notice);
+    }
+    let text = console.notice.as_ref().map_or("", Notice::text);
+    assert!(text.ends_with("lc user 77 has older ones"), "{text}");
+}
+
+#[test]
 fn users_without_a_text_are_not_alike() {
     let mut console = on_stream();
     let refused = |user_id| Talker {
@@ -297,6 +326,8 @@ fn marked_comments_act_on_all_their_users() {
         .collect();
     assert_eq!(entries, [19, 18, 17], "the latest first");
     assert_eq!(type_text(&mut console, "U"), None, "nothing is left to take back");
+    let Some(Notice::Failed(text)) = &console.notice else { panic!("{:?}", console.notice) };
+    assert!(text.contains("lc undo N"), "{text}");
     console.undo.put_back(entry.clone());
     assert_eq!(type_text(&mut console, "U"), Some(Effect::TakeBack(entry)), "it did not succeed");
 }
@@ -450,6 +481,18 @@ fn enter_keeps_a_filter_and_escape_clears_it() {
     assert_eq!(console.streams(Panel::Streams).rows.len(), 1);
     escape(&mut console);
     assert_eq!(console.streams(Panel::Streams).rows.len(), 12);
+}
+
+#[test]
+fn enter_refuses_a_wrong_filter() {
+    let mut console = console();
+    type_text(&mut console, "2/in>>3");
+    enter(&mut console);
+    assert_eq!(console.mode, Mode::Filtering);
+    assert!(console.table(Panel::Streams).filter.error.is_some());
+    assert_eq!(console.streams(Panel::Streams).rows.len(), 12, "nothing was entered before");
+    escape(&mut console);
+    assert_eq!(console.mode, Mode::Watching);
 }
 
 #[test]

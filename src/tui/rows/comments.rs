@@ -1,7 +1,7 @@
 //! Comments of one stream as they come, and the users and texts behind them.
 
 use super::veil;
-use crate::protocol::admin::Talkers;
+use crate::protocol::admin::{MOST_COUNTED_USERS, Talkers};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::filter::{self, Kind, Value};
 use crate::protocol::{CommentId, UserId};
@@ -98,7 +98,7 @@ impl Record for CommentRow<'_> {
 pub(crate) const TALKERS: &[Column] = &[
     Column {
         right: true,
-        meaning: "the user's id; ×38 is a text that about 38 users say",
+        meaning: "the user's id; ×38 is a text that 38 users say, ×~80 about 80",
         ..column("user", "user", 10, 1)
     },
     Column {
@@ -213,7 +213,9 @@ impl Record for TalkerRow {
         match (column, self.speaker) {
             ("user", Speaker::User(user_id)) => Cell::faint(user_id.to_string()),
             ("user", Speaker::Users(users)) => {
-                Cell::new(format!("×{}", figures::count(users)), Tone::Warn)
+                // Few users are counted, many are estimated.
+                let about = if users > MOST_COUNTED_USERS { "~" } else { "" };
+                Cell::new(format!("×{about}{}", figures::count(users)), Tone::Warn)
             }
             ("said", _) => Cell::text(figures::count(self.said)),
             ("refused", Speaker::User(_)) => count_of_harm(self.refused, Tone::Warn),
@@ -224,5 +226,28 @@ impl Record for TalkerRow {
             }
             _ => Cell::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimated_number_of_users_is_marked() {
+        let user = |users| {
+            let row = TalkerRow {
+                speaker: Speaker::Users(users),
+                name: "cheap followers".to_owned(),
+                said: 99,
+                refused: 0,
+                removed: 0,
+                text: 1,
+                veiled: false,
+            };
+            row.cell("user").text
+        };
+        assert_eq!(user(MOST_COUNTED_USERS), "×64");
+        assert_eq!(user(MOST_COUNTED_USERS + 1), "×~65");
     }
 }

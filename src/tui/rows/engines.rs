@@ -396,7 +396,9 @@ impl Record for BusRow<'_> {
                 Cell::new(format!("{word} {}", figures::age(server.since_ms)), health.tone())
             }
             "msg/s" => Cell::text(show_rate(server.messages_per_second)),
-            "sent/s" => Cell::text(show_bytes(server.bytes_per_second.max(0.0) as u64)),
+            "sent/s" => {
+                known(server.sent_per_second().map(|rate| show_bytes(rate.max(0.0) as u64)))
+            }
             "listeners" => Cell::text(figures::count(self.listeners())),
             "call p50/p99" => {
                 let quantile = |share| figures::latency(server.publish.quantile_ms(share));

@@ -51,13 +51,9 @@ impl Console {
 
 /// Returns what differs from a new console; `None` if nothing does.
 fn table_settings(panel: Panel, table: &TableState) -> Option<TableSettings> {
-    let filter = match &table.filter.error {
-        None => table.filter.text.trim().to_owned(),
-        Some(_) => String::new(),
-    };
     let settings = TableSettings {
         table: panel.name().to_owned(),
-        filter,
+        filter: table.filter.in_effect().to_owned(),
         sort: table.sort.map(str::to_owned),
         inverted: table.inverted,
         hidden: table.hidden.iter().map(|name| (*name).to_owned()).collect(),
@@ -87,6 +83,6 @@ fn table_state(panel: Panel, kept: &TableSettings) -> TableState {
     if state.hidden.len() >= panel.columns().len() {
         state.hidden.clear();
     }
-    state.filter.set(kept.filter.clone(), panel.filtered());
+    state.filter.replace(kept.filter.clone(), panel.filtered());
     state
 }

@@ -48,6 +48,8 @@ fn bus(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
 #[derive(Debug, Default)]
 struct ShardLoad<'a> {
     bytes_per_second: f64,
+    /// False if no server measures bytes.
+    is_measured: bool,
     /// A shard of different streams lies on different servers, so its nodes do, too.
     nodes: BTreeSet<&'a NodeId>,
 }
@@ -59,6 +61,7 @@ fn shard_line(servers: &[BusNode]) -> Vec<Cell> {
     for shard in servers.iter().flat_map(|server| &server.shards) {
         let load = loads.entry(shard.shard).or_default();
         load.bytes_per_second += shard.bytes_per_second;
+        load.is_measured |= shard.sent_per_second().is_some();
         load.nodes.extend(&shard.nodes);
     }
     let mut loads: Vec<_> = loads.into_iter().collect();
@@ -66,9 +69,9 @@ fn shard_line(servers: &[BusNode]) -> Vec<Cell> {
     let Some((_, busiest)) = loads.first() else { return Vec::new() };
     let most = busiest.bytes_per_second;
     let mut cells = vec![Cell::faint("  shards, busiest first: ")];
-    for (shard, ShardLoad { bytes_per_second, nodes }) in loads {
+    for (shard, ShardLoad { bytes_per_second, is_measured, nodes }) in loads {
         let bar = figures::bars(&[(bytes_per_second > 0.0).then_some(bytes_per_second)], most);
-        let sent = figures::bytes_per_second(Some(bytes_per_second));
+        let sent = figures::bytes_per_second(is_measured.then_some(bytes_per_second));
         cells.push(Cell::faint(format!("{shard} ")));
         cells.push(Cell::new(bar, Tone::Chart));
         cells.push(Cell::text(format!(" {sent} {}n  ", nodes.len())));

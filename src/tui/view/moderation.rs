@@ -35,10 +35,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         }
         return;
     }
-    let below = area.height * 2 / 5;
+    let reasons = if area.height >= WITH_REASONS { REASON_ROWS } else { 0 };
+    let below = rows_below(console, reasons, rest.height).min(area.height * 2 / 5);
     let (upper, lower) = split_top(rest, rest.height.saturating_sub(below));
     reviews(canvas, upper, console);
-    let reasons = if area.height >= WITH_REASONS { REASON_ROWS } else { 0 };
     let (decided, lowest) = split_top(lower, lower.height.saturating_sub(reasons));
     let (left, right) = split_left(decided, decided.width * 2 / 3);
     decisions(canvas, left, console);
@@ -49,6 +49,13 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         by_count(canvas, left, "not accepted, by reason", reasons);
         by_count(canvas, right, "refused before, by reason", &moment.snapshot.counters.refused);
     }
+}
+
+/// Returns the rows for what is below the queue: those that it needs, and those that the queue does
+/// not need.
+fn rows_below(console: &Console, reasons: u16, room: u16) -> u16 {
+    let decided = table::height(&console.decisions()).max(table::height(&console.offenders()));
+    decided.saturating_add(reasons).max(room.saturating_sub(table::height(&console.reviews())))
 }
 
 fn reviews(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {

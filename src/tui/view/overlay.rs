@@ -144,7 +144,7 @@ fn help(canvas: &mut Canvas<'_>, area: Rect, console: &Console, search: &str, fi
         .map(|entry| {
             vec![
                 Cell::new(format!(" {:<10}", console.keymap.shown(entry.command)), Tone::Key),
-                Cell::text(format!("{:<13} ", entry.name)),
+                Cell::text(format!("{:<14} ", entry.name)),
                 Cell::faint(entry.help),
             ]
         })

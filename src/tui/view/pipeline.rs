@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, row};
+use super::canvas::{Canvas, cell_width, row};
 use super::table::lines;
 use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, FAN_OUT_BUS};
 use crate::protocol::admin::{BreakerState, GroupLag, StageName, StageStatus};
@@ -14,6 +14,8 @@ use crate::tui::tone::{Cell, Health, Tone};
 const NOTABLE_AGE_MS: u64 = 1_000;
 /// Width of the arrow between two boxes.
 const ARROW: u16 = 2;
+/// Width of the corner before a branch.
+const BRANCH_WIDTH: u16 = 4;
 /// Rows of a box with its edges.
 const BOX_ROWS: u16 = 6;
 /// The least width at which boxes are drawn.
@@ -22,6 +24,10 @@ pub(super) const WIDTH_OF_BOXES: u16 = 104;
 pub(super) const ROWS_OF_BOXES: u16 = BOX_ROWS + 2;
 /// Rows if each stage has one line.
 pub(super) const ROWS_OF_LINES: u16 = 8;
+
+/// Width of each fact of a stage in one line, and the one if they do not fit otherwise.
+const FACT_WIDTH: usize = 12;
+const NARROW_FACT_WIDTH: usize = 9;
 
 /// What is shown of a stage.
 #[derive(Debug, Clone)]
@@ -273,6 +279,12 @@ pub(super) fn boxes(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
             canvas.text(arrow, "─▶", Tone::Rule);
         }
     }
+    let branch_x = log_x + BRANCH_WIDTH;
+    let room = usize::from(area.right().saturating_sub(branch_x));
+    let fits = |stage: &StageView| {
+        one_line(stage, FACT_WIDTH).iter().map(cell_width).sum::<usize>() <= room
+    };
+    let fact_width = if branches.iter().all(fits) { FACT_WIDTH } else { NARROW_FACT_WIDTH };
     for (at, stage) in branches.iter().enumerate() {
         let line = row(area, BOX_ROWS + at as u16);
         if line.is_empty() {
@@ -281,7 +293,7 @@ pub(super) fn boxes(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
         let corner = if at + 1 == branches.len() { "└─▶ " } else { "├─▶ " };
         let line = Rect { x: log_x, width: area.right() - log_x, ..line };
         let mut cells = vec![Cell::new(corner, Tone::Rule)];
-        cells.extend(one_line(stage));
+        cells.extend(one_line(stage, fact_width));
         canvas.line(line, &cells);
     }
     // The stem of the branches leaves the lower edge of the log's box.
@@ -291,7 +303,7 @@ pub(super) fn boxes(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
     }
 }
 
-fn one_line(stage: &StageView) -> Vec<Cell> {
+fn one_line(stage: &StageView, fact_width: usize) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(format!("{:<11}", stage.name.as_str()), Tone::Strong),
         Cell::mark(stage.health),
@@ -300,7 +312,7 @@ fn one_line(stage: &StageView) -> Vec<Cell> {
     for fact in &stage.facts {
         cells.push(Cell::text(" "));
         // Two facts never touch.
-        let wide = format!("{:<12} ", fact.text);
+        let wide = format!("{:<fact_width$} ", fact.text);
         cells.push(Cell::new(wide, fact.tone));
     }
     if let Some(last) = cells.last_mut() {
@@ -311,6 +323,6 @@ fn one_line(stage: &StageView) -> Vec<Cell> {
 
 /// Draws each stage in one line.
 pub(super) fn one_line_each(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
-    let all: Vec<_> = stages(moment).iter().map(one_line).collect();
+    let all: Vec<_> = stages(moment).iter().map(|stage| one_line(stage, FACT_WIDTH)).collect();
     lines(canvas, area, &all);
 }

@@ -16,6 +16,8 @@ use crate::tui::tone::{Cell, Tone};
 
 /// From this width on the list stays beside the opened stream.
 const BOTH: u16 = 170;
+/// Below this height, what is said takes the rows of the figures and of a longer reason.
+const SHORT: u16 = 12;
 
 pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let listing = console.streams(Panel::Streams);
@@ -56,7 +58,8 @@ fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: Stream
     };
     let (path, rest) = split_top(area, 1);
     breadcrumb(canvas, path, stream, console.veiled);
-    let reason = reason(stream, area.width);
+    let is_short = area.height < SHORT;
+    let reason = reason(stream, area.width, is_short);
     let (why, rest) = split_top(rest, 1 + reason.len() as u16);
     let seen = stream.shown_per_second();
     let title = format!(
@@ -66,8 +69,10 @@ fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: Stream
     );
     let why = canvas.open(why, &[Cell::new(title, Tone::Title)], &[]);
     table::lines(canvas, why, &reason);
-    let (figures_row, rest) = split_top(rest, 2);
-    figures_of(canvas, figures_row, stream, console);
+    let (figures_rows, rest) = split_top(rest, if is_short { 0 } else { 2 });
+    if !is_short {
+        figures_of(canvas, figures_rows, stream, console);
+    }
     talk(canvas, rest, console);
 }
 
@@ -90,9 +95,12 @@ fn breadcrumb(canvas: &mut Canvas<'_>, area: Rect, stream: &StreamStatus, veiled
     );
 }
 
-/// Says what sets the share of the stream, in words.
-fn reason(stream: &StreamStatus, width: u16) -> Vec<Vec<Cell>> {
+/// Says what sets the share of the stream, in words; in one row if it must be short.
+fn reason(stream: &StreamStatus, width: u16, is_short: bool) -> Vec<Vec<Cell>> {
     let mut text = format!("{}.", sentence(&throttle_reason(stream)));
+    if is_short {
+        return wrapped(&[Cell::text(" ")], &text, Tone::Text, width, 1);
+    }
     if !stream.egress_share.is_all() {
         text.push_str(" A node lets more through when its egress stays under its limit.");
     }

@@ -66,7 +66,7 @@ pub(super) fn title<R: Record>(
         title.push(Cell::new(" · as it is now", Tone::Warn));
     }
     if state.filter.is_active() {
-        let shown = format!(" · where {} → {}", state.filter.text.trim(), listing.rows.len());
+        let shown = format!(" · where {} → {}", state.filter.in_effect(), listing.rows.len());
         title.push(Cell::new(shown, Tone::Key));
     }
     if let Some(sort) = state.sort {
@@ -110,6 +110,12 @@ pub(super) fn draw_titled<R: Record>(
     }
     let area = canvas.open(area, title, &right);
     body(canvas, area, panel, listing, console);
+}
+
+/// Returns the rows that a table takes with its title line, its header and all its rows.
+pub(super) fn height<R: Record>(listing: &Listing<R>) -> u16 {
+    let rows = listing.rows.len().max(1);
+    u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2)
 }
 
 /// Returns how many rows are shown in a room: one less if the last row says how many are not.

@@ -184,8 +184,9 @@ fn streams_throttled_and_filtered() {
         press(&mut console, KeyCode::Char(key).into());
     }
     let typing = screen(&console, SIZES[1]);
-    press(&mut console, KeyCode::Char(' ').into());
-    press(&mut console, KeyCode::Char('(').into());
+    for key in [KeyCode::Enter, KeyCode::Char('/'), KeyCode::Char(' '), KeyCode::Char('(')] {
+        press(&mut console, key.into());
+    }
     let wrong = screen(&console, SIZES[1]);
     assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
     assert!(wrong.contains("✗"), "{wrong}");
@@ -195,6 +196,14 @@ fn streams_throttled_and_filtered() {
 #[test]
 fn a_stream_opened() {
     insta::assert_snapshot!(screens(&opened()));
+}
+
+#[test]
+fn the_smallest_screen_has_rows_of_talkers() {
+    let mut console = opened();
+    console.focus_on(Panel::Talkers);
+    let shown = screen(&console, SIZES[0]);
+    assert!(shown.contains("4700") && shown.contains("4701"), "{shown}");
 }
 
 #[test]
@@ -254,6 +263,36 @@ fn engines_with_and_without_a_redis_node() {
 #[test]
 fn moderation_with_seventeen_to_review() {
     insta::assert_snapshot!(screens(&reviewing()));
+}
+
+#[test]
+fn a_long_queue_takes_the_rows_left_blank() {
+    let mut console = reviewing();
+    let item = console.side.reviews[0].clone();
+    console.side.reviews = (1..=24)
+        .map(|number| {
+            let comment_id = comment(number, "", "").comment_id;
+            ReviewItem { comment_id, message: format!("message {number}."), ..item.clone() }
+        })
+        .collect();
+    console.side.decisions.truncate(2);
+    let shown = screen(&console, SIZES[2]);
+    assert!(shown.contains("message 24.") && !shown.contains(" more"), "{shown}");
+    assert!(shown.contains("decided 2") && shown.contains("user_3"), "{shown}");
+    console.side.decisions.clear();
+    console.side.offenders.clear();
+    let shown = screen(&console, SIZES[2]);
+    assert!(shown.contains("decided 0") && shown.contains("none"), "{shown}");
+}
+
+#[test]
+fn a_long_queue_is_counted_in_the_overview() {
+    let feed = (0..=60).map(samples::healthy).map(|mut snapshot| {
+        snapshot.moderation.queued = 1_234;
+        snapshot
+    });
+    let shown = screen(&console(feed), SIZES[2]);
+    assert!(shown.contains("1.2k to review"), "{shown}");
 }
 
 #[test]

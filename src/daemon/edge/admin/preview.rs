@@ -21,6 +21,8 @@ use crate::protocol::{ErrorCode, NodeId, StreamId};
 
 /// Users of one preview.
 const MAX_USERS: usize = 100;
+/// Users that are named; more are counted.
+const MAX_NAMES: usize = 3;
 
 pub(super) async fn preview(
     State(state): State<AdminState>,
@@ -28,13 +30,13 @@ pub(super) async fn preview(
 ) -> Answer<Json<Preview>> {
     let parts = &state.parts;
     Ok(Json(match request {
-        PreviewRequest::Ban { users } => {
-            parts.preview_users(&users, "Ban", Some(SanctionKind::Ban)).await?
+        PreviewRequest::Ban { users, duration_ms } => {
+            parts.preview_users(&users, Some(SanctionKind::Ban), duration_ms).await?
         }
-        PreviewRequest::Timeout { users } => {
-            parts.preview_users(&users, "Time out", Some(SanctionKind::Timeout)).await?
+        PreviewRequest::Timeout { users, duration_ms } => {
+            parts.preview_users(&users, Some(SanctionKind::Timeout), duration_ms).await?
         }
-        PreviewRequest::Kick { users } => parts.preview_users(&users, "Kick", None).await?,
+        PreviewRequest::Kick { users } => parts.preview_users(&users, None, None).await?,
         PreviewRequest::Throttle { stream_id, sample_rate, for_ms } => {
             throttled(&parts.stream_status(stream_id).await?, sample_rate, for_ms)
         }
@@ -61,8 +63,8 @@ impl AdminParts {
     async fn preview_users(
         &self,
         users: &[UserRef],
-        verb: &str,
         kind: Option<SanctionKind>,
+        duration_ms: Option<u64>,
     ) -> Answer<Preview> {
         if users.is_empty() || users.len() > MAX_USERS {
             let text = format!("`users` must name 1 to {MAX_USERS} users");
@@ -80,7 +82,7 @@ impl AdminParts {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(of_users(verb, kind, &found, unknown))
+        Ok(of_users(kind, duration_ms, &found, unknown))
     }
 
     async fn preview_drain(&self, node: Option<NodeId>) -> Answer<Preview> {
@@ -107,9 +109,22 @@ impl AdminParts {
     }
 }
 
+/// Names few users, and counts many.
+fn users_text(found: &[Who]) -> String {
+    if found.is_empty() || found.len() > MAX_NAMES {
+        return show_counted(found.len() as u64, "user");
+    }
+    let text = |who: &Who| match &who.name {
+        Some(name) => format!("{name} (user {})", who.user_id),
+        None => format!("user {}", who.user_id),
+    };
+    found.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// Without a kind of sanction, the users are kicked.
 fn of_users(
-    verb: &str,
     kind: Option<SanctionKind>,
+    duration_ms: Option<u64>,
     found: &[Who],
     unknown: Vec<String>,
 ) -> Preview {
@@ -121,17 +136,38 @@ fn of_users(
     let replaced: Vec<_> =
         found.iter().filter_map(|who| of_kind(who, kind?)).map(|it| it.text()).collect();
     let already = replaced.len();
-    let effect = match kind {
-        Some(SanctionKind::Timeout) => "All stay open; comments are refused until it ends.",
-        Some(SanctionKind::Ban) => "All are closed, and new ones refused until it ends.",
-        None => "All are closed; new ones are accepted.",
+    let verb = match kind {
+        Some(SanctionKind::Ban) => "Ban",
+        Some(SanctionKind::Timeout) => "Time out",
+        None => "Kick",
     };
-    let mut text = format!(
-        "{verb} {}: {} on {}. {effect}",
-        show_counted(found.len() as u64, "user"),
-        show_counted(connections.len() as u64, "connection"),
-        show_counted(nodes.len() as u64, "node"),
-    );
+    let lasting = match (kind, duration_ms) {
+        (Some(_), Some(ms)) => format!(" for {}", show_duration(ms)),
+        (Some(SanctionKind::Ban), None) => " permanently".to_owned(),
+        (Some(SanctionKind::Timeout) | None, _) => String::new(),
+    };
+    let over = if duration_ms.is_some() { "it ends" } else { "it is lifted" };
+    let effect = match (kind, connections.is_empty()) {
+        (Some(SanctionKind::Timeout), false) => {
+            format!("All stay open; comments are refused until {over}.")
+        }
+        (Some(SanctionKind::Timeout), true) => format!("Comments are refused until {over}."),
+        (Some(SanctionKind::Ban), false) => {
+            format!("All are closed, and new ones refused until {over}.")
+        }
+        (Some(SanctionKind::Ban), true) => format!("New ones are refused until {over}."),
+        (None, false) => "All are closed; new ones are accepted.".to_owned(),
+        (None, true) => "Nothing is closed.".to_owned(),
+    };
+    let open = match connections.len() as u64 {
+        0 => "no connections".to_owned(),
+        count => format!(
+            "{} on {}",
+            show_counted(count, "connection"),
+            show_counted(nodes.len() as u64, "node")
+        ),
+    };
+    let mut text = format!("{verb} {}{lasting}: {open}. {effect}", users_text(found));
     match &replaced[..] {
         [] => {}
         [one] if found.len() == 1 => text.push_str(&format!(" It replaces {one}.")),
@@ -242,34 +278,58 @@ mod tests {
             who(2, &["b"], Some(SanctionKind::Ban)),
             who(3, &[], Some(SanctionKind::Timeout)),
         ];
-        let preview = of_users("Ban", Some(SanctionKind::Ban), &found, vec!["no user x".into()]);
+        let unknown = vec!["no user x".to_owned()];
+        let preview = of_users(Some(SanctionKind::Ban), None, &found, unknown);
         assert_eq!((preview.users, preview.connections, preview.already), (3, 3, 1));
         assert_eq!(preview.nodes, [NodeId::new("a"), NodeId::new("b")]);
         assert_eq!(
             preview.effect,
-            "Ban 3 users: 3 connections on 2 nodes. All are closed, and new ones refused until it \
-             ends. 1 of the users already; it is replaced. Not found: no user x."
+            "Ban user 1, user 2, user 3 permanently: 3 connections on 2 nodes. All are closed, and \
+             new ones refused until it is lifted. 1 of the users already; it is replaced. Not \
+             found: no user x."
         );
+        let many = [1, 2, 3, 4].map(|user_id| who(user_id, &["a"], None));
+        let kicked = of_users(None, None, &many, Vec::new()).effect;
+        assert!(kicked.starts_with("Kick 4 users: 4 connections on 1 node."), "{kicked}");
+    }
+
+    #[test]
+    fn a_user_is_named_and_nothing_is_closed_in_vain() {
+        let lena = Who { name: Some("lena".to_owned()), ..who(43, &[], None) };
+        let told = |kind, duration_ms| {
+            of_users(kind, duration_ms, std::slice::from_ref(&lena), Vec::new()).effect
+        };
+        assert_eq!(
+            told(Some(SanctionKind::Ban), Some(300_000)),
+            "Ban lena (user 43) for 5m: no connections. New ones are refused until it ends."
+        );
+        assert_eq!(
+            told(Some(SanctionKind::Timeout), Some(300_000)),
+            "Time out lena (user 43) for 5m: no connections. Comments are refused until it ends."
+        );
+        let kicked = "Kick lena (user 43): no connections. Nothing is closed.";
+        assert_eq!(told(None, None), kicked);
     }
 
     #[test]
     fn a_sanction_in_force_is_told() {
         let banned = who(1, &["a"], Some(SanctionKind::Ban));
         let found = std::slice::from_ref(&banned);
-        let ban = of_users("Ban", Some(SanctionKind::Ban), found, Vec::new());
+        let ban = of_users(Some(SanctionKind::Ban), None, found, Vec::new());
         assert!(ban.effect.ends_with("It replaces the ban without an end."), "{ban:?}");
-        let timeout = of_users("Time out", Some(SanctionKind::Timeout), found, Vec::new());
+        let timeout = of_users(Some(SanctionKind::Timeout), Some(1_000), found, Vec::new());
         assert!(timeout.effect.ends_with("Left out: 1 user banned; the ban stays."), "{timeout:?}");
     }
 
     #[test]
     fn nodes_that_do_not_answer_are_named() {
         let silent = |name| Who { unreachable: vec![NodeId::new(name)], ..who(1, &["a"], None) };
-        let preview = of_users("Kick", None, &[silent("c"), silent("b"), silent("c")], Vec::new());
+        let found = [silent("c"), silent("b"), silent("c")];
+        let preview = of_users(None, None, &found, Vec::new());
         assert_eq!(
             preview.effect,
-            "Kick 3 users: 3 connections on 1 node. All are closed; new ones are accepted. Not \
-             counted, no answer: b, c."
+            "Kick user 1, user 1, user 1: 3 connections on 1 node. All are closed; new ones are \
+             accepted. Not counted, no answer: b, c."
         );
     }
 

@@ -54,7 +54,7 @@ impl CertificateFiles {
     /// Reads both. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read, or is not PEM.
+    /// A file cannot be read, is not PEM, or has a certificate of version 1.
     pub(crate) fn read(&self) -> Result<CertificateIdentity, TlsError> {
         Ok(CertificateIdentity { chain: self.read_chain()?, key: self.read_key()? })
     }
@@ -73,7 +73,16 @@ impl CertificateFiles {
     }
 
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        read_certificates(self.section, "certificate", &self.certificate)
+        let chain = read_certificates(self.section, "certificate", &self.certificate)?;
+        if chain.first().is_some_and(net::is_version_1) {
+            return Err(TlsError::Unusable {
+                section: self.section,
+                setting: "certificate",
+                path: self.certificate.display().to_string(),
+                reason: net::VERSION_1.to_owned(),
+            });
+        }
+        Ok(chain)
     }
 
     fn read_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
@@ -188,4 +197,21 @@ pub(crate) fn expiry_ms(certificate: &CertificateDer<'_>) -> Option<u64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let seconds = parsed.validity().not_after.timestamp();
     Some(u64::try_from(seconds).ok()?.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_1_certificate_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = directory.path().join("admin.pem");
+        let old = include_str!("../../../../fixtures/certificates/version-1.pem");
+        std::fs::write(&certificate, old).unwrap();
+        let files = CertificateFiles { section: "admin", certificate, key: "missing".into() };
+        let faults = files.faults().join("; ");
+        assert!(faults.contains("admin.certificate: "), "{faults}");
+        assert!(faults.contains("version 1 certificate"), "{faults}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What is kept of a user or a text beside its count, in a fixed number of bytes.
 
 use crate::protocol::UserId;
+use crate::protocol::admin::MOST_COUNTED_USERS;
 
 /// A text of at most `BYTES` bytes.
 #[derive(Debug, Clone, Copy)]
@@ -70,23 +71,101 @@ pub(super) struct TextFacts {
     pub(super) sample: ShortText<35>,
 }
 
-/// Registers of the estimate: 64, two in each byte.
-const REGISTERS: usize = 64;
-
-/// Estimates the number of users in 32 bytes: HyperLogLog with linear counting for small numbers.
-/// The standard error is 13 %, and less below a hundred users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UserEstimate([u8; REGISTERS / 2]);
-
-impl Default for UserEstimate {
-    fn default() -> Self {
-        Self([0; REGISTERS / 2])
-    }
+/// Counts the users of a text: one by one up to [`MOST_COUNTED_USERS`], and beyond by an estimate.
+/// It takes 162 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct UserEstimate {
+    few: FewUsers,
+    many: ManyUsers,
 }
 
 impl UserEstimate {
     pub(super) fn add(&mut self, user_id: UserId) {
         let hash = mix(user_id.0);
+        self.few.add((hash >> 48) as u16);
+        self.many.add(hash);
+    }
+
+    /// Returns the estimate for the users of both.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        Self { few: self.few.union(&other.few), many: self.many.union(&other.many) }
+    }
+
+    /// Returns the number of users: an estimate if it is above [`MOST_COUNTED_USERS`].
+    pub(super) fn count(&self) -> u64 {
+        self.few.count().unwrap_or_else(|| self.many.count().max(MOST_COUNTED_USERS + 1))
+    }
+}
+
+/// Users that are counted one by one.
+const FEW: usize = MOST_COUNTED_USERS as usize;
+
+/// A small set of users, each known by 16 bits of a hash. Of 64 users, two are taken for one in one
+/// of 33 texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FewUsers {
+    /// More than [`FEW`] if there were too many, which are not kept.
+    len: u8,
+    /// Sorted up to `len`.
+    users: [u16; FEW],
+}
+
+impl Default for FewUsers {
+    fn default() -> Self {
+        Self { len: 0, users: [0; FEW] }
+    }
+}
+
+impl FewUsers {
+    const TOO_MANY: Self = Self { len: u8::MAX, users: [0; FEW] };
+
+    /// Returns the users; `None` if there were too many.
+    fn users(&self) -> Option<&[u16]> {
+        self.users.get(..usize::from(self.len))
+    }
+
+    fn count(&self) -> Option<u64> {
+        self.users().map(|users| users.len() as u64)
+    }
+
+    fn add(&mut self, user: u16) {
+        let Some(users) = self.users() else { return };
+        let len = users.len();
+        match users.binary_search(&user) {
+            Ok(_) => {}
+            Err(_) if len == FEW => *self = Self::TOO_MANY,
+            Err(at) => {
+                self.users.copy_within(at..len, at + 1);
+                self.users[at] = user;
+                self.len += 1;
+            }
+        }
+    }
+
+    fn union(&self, other: &Self) -> Self {
+        let Some(users) = other.users() else { return Self::TOO_MANY };
+        let mut both = *self;
+        users.iter().for_each(|user| both.add(*user));
+        both
+    }
+}
+
+/// Registers of the estimate: 64, two in each byte.
+const REGISTERS: usize = 64;
+
+/// Estimates the number of users in 32 bytes: HyperLogLog with linear counting for small numbers.
+/// The standard error is 13 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ManyUsers([u8; REGISTERS / 2]);
+
+impl Default for ManyUsers {
+    fn default() -> Self {
+        Self([0; REGISTERS / 2])
+    }
+}
+
+impl ManyUsers {
+    fn add(&mut self, hash: u64) {
         let register = (hash % REGISTERS as u64) as usize;
         let rank = (hash / REGISTERS as u64).trailing_zeros().min(14) as u8 + 1;
         if rank > self.get(register) {
@@ -100,8 +179,7 @@ impl UserEstimate {
         (self.0[register / 2] >> (register % 2 * 4)) & 0xf
     }
 
-    /// Returns the estimate for the users of both.
-    pub(super) fn union(&self, other: &Self) -> Self {
+    fn union(&self, other: &Self) -> Self {
         let mut both = *self;
         for (byte, other) in both.0.iter_mut().zip(&other.0) {
             let low = (*byte & 0xf).max(other & 0xf);
@@ -111,7 +189,7 @@ impl UserEstimate {
         both
     }
 
-    pub(super) fn count(&self) -> u64 {
+    fn count(&self) -> u64 {
         let size = REGISTERS as f64;
         let ranks = (0..REGISTERS).map(|register| self.get(register));
         let empty = ranks.clone().filter(|rank| *rank == 0).count();

@@ -8,7 +8,7 @@
 //! nothing, except the place of a stream that begins. Counts are never below the true ones, and
 //! their error is told. A window has two halves of five minutes; the time is that of reading.
 //!
-//! When full: at most [`MAX_STREAMS`] streams of 10.5 KB are counted, 2 MB in all. A stream without
+//! When full: at most [`MAX_STREAMS`] streams of 19 KB are counted, 3.7 MB in all. A stream without
 //! a comment for ten seconds gives its place to one that has some.
 
 mod facts;

@@ -36,8 +36,8 @@ use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::stages::control::{Actor, ControlError, OpenDeadLetters};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, ProblemCode,
-    Severity,
+    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, NodeStatus, Outcome,
+    ProblemCode, Severity,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
@@ -225,6 +225,7 @@ impl AdminParts {
             Alert { acked_by, ..alert }
         };
         let mut alerts: Vec<_> = self.merged(view, &inner).into_values().map(with_ack).collect();
+        mark_unserved(&mut alerts, &view.nodes());
         alerts.sort_by_key(|alert| {
             (std::cmp::Reverse((alert.severity, alert.since_ms)), alert.id.clone())
         });
@@ -317,18 +318,34 @@ impl MergedAlert {
     }
 }
 
-/// Returns the state of a cluster of so many nodes that alerts amount to. It is failing if half of
-/// the nodes fail; with fewer, viewers find one that serves them.
-pub(super) fn health(alerts: &[Alert], nodes: usize) -> Health {
-    match alerts {
-        [] => Health::Well,
-        some if some.iter().any(|alert| stops_service(alert, nodes)) => Health::Failing,
-        _ => Health::Degraded,
+/// Makes a drain critical if no node takes viewers: nobody serves those that come.
+fn mark_unserved(alerts: &mut [Alert], nodes: &[NodeStatus]) {
+    let not_ready = alerts.iter().filter(|alert| alert.rule == rule::NOT_READY);
+    let not_ready: BTreeSet<_> = not_ready.flat_map(|alert| alert.nodes.clone()).collect();
+    if nodes.iter().any(|node| node.takes_viewers() && !not_ready.contains(&node.node)) {
+        return;
+    }
+    for alert in alerts.iter_mut().filter(|alert| alert.rule == rule::DRAINING) {
+        alert.severity = Severity::Critical;
+        alert.effect.push_str("; no other node takes viewers");
     }
 }
 
+/// Returns the state of a cluster of so many nodes that alerts amount to. It is failing if half of
+/// the nodes fail; with fewer, viewers find one that serves them. An alert that somebody has
+/// acknowledged does not lower it while viewers are served.
+pub(super) fn health(alerts: &[Alert], nodes: usize) -> Health {
+    if alerts.iter().any(|alert| stops_service(alert, nodes)) {
+        return Health::Failing;
+    }
+    let is_well = alerts.iter().all(|alert| alert.acked_by.is_some());
+    if is_well { Health::Well } else { Health::Degraded }
+}
+
+/// A critical drain is that of every node that takes viewers.
 fn stops_service(alert: &Alert, nodes: usize) -> bool {
-    alert.severity == Severity::Critical && alert.nodes.len() * 2 >= nodes.max(1)
+    let is_of_most = alert.rule == rule::DRAINING || alert.nodes.len() * 2 >= nodes.max(1);
+    alert.severity == Severity::Critical && is_of_most
 }
 
 /// Returns for how long alerts have made the state what it is. A certificate that is about to
@@ -336,7 +353,7 @@ fn stops_service(alert: &Alert, nodes: usize) -> bool {
 pub(super) fn unwell_ms(alerts: &[Alert], nodes: usize, health: Health) -> Option<u64> {
     let is_cause = |alert: &&Alert| match health {
         Health::Well => false,
-        Health::Degraded => true,
+        Health::Degraded => alert.acked_by.is_none(),
         Health::Failing => stops_service(alert, nodes),
     };
     alerts.iter().filter(is_cause).map(|alert| alert.since_ms).max()

@@ -389,6 +389,48 @@ fn the_state_is_that_of_the_worst_alert() {
 }
 
 #[test]
+fn an_acknowledged_warning_leaves_the_state_well() {
+    let warning = alert_on("a", 1, 9_000);
+    let acked = Alert { acked_by: Some("ann".to_owned()), ..warning.clone() };
+    assert_eq!(health(std::slice::from_ref(&acked), 1), Health::Well);
+    let both = [acked.clone(), Alert { since_ms: 5, ..warning }];
+    assert_eq!(health(&both, 1), Health::Degraded);
+    assert_eq!(unwell_ms(&both, 1, Health::Degraded), Some(5));
+    let outage = Alert { severity: Severity::Critical, ..acked };
+    assert_eq!(health(&[outage], 1), Health::Failing, "viewers are not served all the same");
+}
+
+fn drain_of(node: &NodeStatus) -> Alert {
+    let condition = conditions::of_readiness(true, true).unwrap();
+    texts::alert(&condition, Duration::ZERO, Some(node))
+}
+
+#[test]
+fn a_drain_of_all_nodes_that_take_viewers_fails() {
+    let node = |name: &str, draining, max_connections| NodeStatus {
+        draining,
+        max_connections,
+        seen_ms: 0,
+        ..named(name).node
+    };
+    let drained = node("a", true, 10);
+    let mut alerts = [drain_of(&drained)];
+    assert_eq!(alerts[0].next, "lc drain a --undo, or stop the node");
+    mark_unserved(&mut alerts, &[drained.clone(), node("d", false, 10)]);
+    assert_eq!(health(&alerts, 2), Health::Degraded, "another node takes viewers");
+    mark_unserved(&mut alerts, &[drained, node("b", false, 0), node("c", false, 0)]);
+    assert_eq!(health(&alerts, 3), Health::Failing);
+    assert!(alerts[0].effect.ends_with("no other node takes viewers"), "{}", alerts[0].effect);
+}
+
+#[test]
+fn a_drain_of_two_nodes_names_neither_as_the_next() {
+    let mut alert = drain_of(&named("a").node);
+    texts::join(&mut alert, &drain_of(&named("b").node));
+    assert!(alert.next.starts_with("lc nodes; then lc drain NODE"), "{}", alert.next);
+}
+
+#[test]
 fn the_worst_of_several_nodes_is_told() {
     let told = |rule: &str, values: [f64; 2]| {
         let [mut one, two] = ["a", "b"].map(|name| Alert {

@@ -46,7 +46,10 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         },
         next: match ProblemCode::loss(rule) {
             Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
-            None => next(rule, subject).to_owned(),
+            None => match node {
+                Some(node) if rule == rule::DRAINING => undrain(node.node.as_str()),
+                _ => next(rule, subject).to_owned(),
+            },
         },
         value: *value,
         threshold: *threshold,
@@ -68,6 +71,9 @@ pub(super) fn join(known: &mut Alert, other: &Alert) {
             known.value = Some(known.value.unwrap_or_default() + other.value.unwrap_or_default());
         }
         known.nodes.extend(new.into_iter().cloned().collect::<Vec<_>>());
+        if known.rule == rule::DRAINING {
+            known.next = next(rule::DRAINING, "").to_owned();
+        }
     }
     if known.rule == rule::NODE_SILENT {
         // All tell of the same node; one that has just started does not know its viewers.
@@ -264,6 +270,11 @@ fn lag(group: &str) -> &'static str {
     }
 }
 
+/// The next step if one node drains.
+fn undrain(node: &str) -> String {
+    format!("lc drain {node} --undo, or stop the node")
+}
+
 fn next(rule: &str, subject: &str) -> &'static str {
     match rule {
         rule::BREAKER_OPEN => match subject {
@@ -278,7 +289,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::FILES_LOW => "LimitNOFILE in the unit of lcd",
         rule::DEAD_LETTERS => "lc dead-letters; then lc dead-letters requeue or ack",
         rule::NOT_READY => "the log of the daemon",
-        rule::DRAINING => "lc drain NODE --undo, or stop the node",
+        rule::DRAINING => "lc nodes; then lc drain NODE --undo, or stop the node, for each",
         rule::NODE_SILENT => "lc nodes; is the process running, does it reach the registry?",
         rule::SERVED_LOW | rule::SLOW_VIEWERS => "lc workers; lc streams --sort -in",
         rule::EGRESS_CAPPED => "lc nodes; lc throttle STREAM SHARE, or more edges",

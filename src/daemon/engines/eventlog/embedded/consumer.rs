@@ -205,7 +205,7 @@ impl LogConsumer for EmbeddedConsumer {
             if log.closed.is_cancelled() {
                 return Err(LogError::Closed);
             }
-            let end = log.table.end();
+            let end = log.table.readable_end();
             if offset > end {
                 let text = format!("cannot commit offset {offset}: the partition ends at {end}");
                 return Err(LogError::Unavailable(text));

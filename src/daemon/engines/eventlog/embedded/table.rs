@@ -47,6 +47,13 @@ impl SegmentTable {
         *self.end.borrow()
     }
 
+    /// Returns the offset after the last record that a reader may have seen. A record is visible a
+    /// moment before [`Self::end`] includes it.
+    pub(super) fn readable_end(&self) -> u64 {
+        let last = self.segments.lock().back().cloned();
+        last.map_or(0, |segment| segment.extent().end).max(self.end())
+    }
+
     /// Notifies whenever the durable end grows.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.end.subscribe()
@@ -105,5 +112,27 @@ impl SegmentTable {
     /// Adds the segment that [`Self::drop_oldest`] removed.
     pub(super) fn restore_oldest(&self, segment: Arc<Segment>) {
         self.segments.lock().push_front(segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::daemon::engines::eventlog::embedded::segment::SegmentHeader;
+
+    #[test]
+    fn a_record_that_was_read_can_be_committed() {
+        let header = SegmentHeader { base: 1, follows: 1, created_ms: 0 };
+        let last = Arc::new(Segment::empty(Path::new("unused"), header));
+        let table = SegmentTable::new(VecDeque::from([last.clone()])).unwrap();
+        assert_eq!((table.end(), table.readable_end()), (1, 1));
+        let extent = Extent { end: 2, ..last.extent() };
+        // The first half of a publication, which a reader may already see.
+        last.publish(extent, &[]);
+        assert_eq!((table.end(), table.readable_end()), (1, 2));
+        table.publish(&last, extent, &[]);
+        assert_eq!((table.end(), table.readable_end()), (2, 2));
     }
 }

@@ -53,6 +53,19 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let planned = self.planned(actor, request.audit_id, request.note.as_deref()).await?;
         let PlannedUndo { plan, audit } = planned;
+        let now = plan.now();
+        let outcome = self.carry_out(actor, request, plan, audit, started).await?;
+        Ok(Outcome { now, ..outcome })
+    }
+
+    async fn carry_out(
+        &self,
+        actor: &Actor,
+        request: &UndoRequest,
+        plan: Plan,
+        audit: NewAudit,
+        started: Instant,
+    ) -> Result<Outcome, ControlError> {
         match plan {
             Plan::Sanctions(plan) => {
                 let stored = self.store_sanctions(plan, audit).await?;

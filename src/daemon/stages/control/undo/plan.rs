@@ -11,6 +11,7 @@ use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
     AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
 };
+use crate::protocol::quantity::{show_share, show_time};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{NodeId, StreamId, UserId};
@@ -35,6 +36,47 @@ pub(super) enum Plan {
     Batch {
         entries: Vec<u64>,
     },
+}
+
+impl Plan {
+    /// Returns what is so when the plan is carried out, as a clause; `None` if its changes are
+    /// counted instead.
+    pub(super) fn now(&self) -> Option<String> {
+        Some(match self {
+            Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Ban, .. }) => {
+                "the ban is lifted".to_owned()
+            }
+            Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Timeout, .. }) => {
+                "the timeout is lifted".to_owned()
+            }
+            Self::Sanctions(SanctionPlan::Restore { sanctions, .. }) => {
+                let texts: Vec<_> = sanctions.iter().map(Sanction::text).collect();
+                let are = if texts.len() == 1 { "is" } else { "are" };
+                format!("{} {are} in force again", texts.join(" and "))
+            }
+            Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
+                let share = show_share(*rate);
+                match until_ms {
+                    Some(end) => {
+                        let end = show_time(*end);
+                        format!("stream {stream_id} shows {share} again, until {end} UTC")
+                    }
+                    None => {
+                        format!("stream {stream_id} shows {share} again, until it is set to auto")
+                    }
+                }
+            }
+            Self::Throttle { stream_id, fixed: None } => {
+                format!("the throttle decides about stream {stream_id} again")
+            }
+            Self::Drain { node, undo: true } => format!("{node} accepts viewers again"),
+            Self::Drain { node, undo: false } => format!("{node} drains again"),
+            Self::Stream { stream_id, .. } => {
+                format!("stream {stream_id} has its settings from before")
+            }
+            Self::Batch { .. } => return None,
+        })
+    }
 }
 
 /// The change of a user's sanctions that takes another back.

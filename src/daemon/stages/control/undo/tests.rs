@@ -107,6 +107,27 @@ fn a_share_that_has_ended_is_not_fixed_again() {
 }
 
 #[test]
+fn an_undo_tells_what_is_so_now() {
+    let throttle = |id: u64, share: Value, for_ms: Option<u64>| {
+        let detail = json!({"stream_id": 1, "sample_rate": share, "for_ms": for_ms});
+        entry(id, "throttle", detail)
+    };
+    let now_of = |id, entries: &[AuditEntry]| planned(id, entries).unwrap().now().unwrap();
+    let auto = "the throttle decides about stream 1 again";
+    // The entries are of 1 s and 2 s, and the time is 100 s: what lasts 30 s is over.
+    let over = throttle(1, json!(0.25), Some(30_000));
+    assert_eq!(now_of(1, std::slice::from_ref(&over)), auto);
+    assert_eq!(now_of(2, &[over, throttle(2, Value::Null, None)]), auto);
+    let lasting = [throttle(1, json!(0.25), None), throttle(2, json!(0.1), Some(30_000))];
+    assert_eq!(now_of(2, &lasting), "stream 1 shows 25% again, until it is set to auto");
+    let ends = [throttle(1, json!(0.25), Some(600_000)), throttle(2, Value::Null, None)];
+    assert_eq!(now_of(2, &ends), "stream 1 shows 25% again, until 1970-01-01 00:10:01 UTC");
+    let bans = [entry(1, "ban", ban(None)), entry(2, "ban", ban(Some(500_000)))];
+    assert_eq!(now_of(1, &bans[..1]), "the ban is lifted");
+    assert_eq!(now_of(2, &bans), "the ban without an end is in force again");
+}
+
+#[test]
 fn a_batch_is_taken_back_by_its_entries() {
     let ban_of_42 = entry(1, "ban", ban(None));
     let batch = |target: &str| AuditEntry {
