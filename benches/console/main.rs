@@ -2,8 +2,8 @@
 //! add to `lcd` and to the latency of its viewers.
 //!
 //! A real `lcd` has many streams, and viewers and comments on one of them. Every console is a
-//! process on a terminal of 120 by 36, with one frame per second. Exits with 1 if a bound is
-//! exceeded.
+//! process on a terminal of 120 by 36, with one frame per second. Then one console sees as many
+//! nodes as a large cluster has. Exits with 1 if a bound is exceeded.
 //!
 //! ```text
 //! cargo bench --bench console -- --streams 1000 --seconds 20
@@ -13,9 +13,11 @@
 
 #[path = "../fanout/cpu.rs"]
 mod cpu;
+mod crowd;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,12 +27,14 @@ use pty_process::Size;
 use tempfile::TempDir;
 
 use self::cpu::cpu_s;
+use self::crowd::Crowd;
 
 /// The bounds, in percent of a core.
 const MAX_CONSOLE: f64 = 2.0;
 const MAX_DAEMON: [(usize, f64); 2] = [(1, 1.0), (20, 1.5)];
 /// After the start of consoles, for their first frames.
 const SETTLE: Duration = Duration::from_secs(5);
+const DATA_DIR: &str = "data";
 const LC: &str = env!("CARGO_BIN_EXE_lc");
 
 #[derive(Debug, Parser)]
@@ -38,6 +42,9 @@ struct Arguments {
     /// Streams of the daemon
     #[arg(long, default_value_t = 1000)]
     streams: usize,
+    /// Nodes of the large cluster
+    #[arg(long, default_value_t = 200)]
+    nodes: usize,
     /// Viewers of one of them
     #[arg(long, default_value_t = 500)]
     viewers: usize,
@@ -92,7 +99,15 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("{consoles:>9} {daemon:>8.2}% {console:>11.2}% {p99_ms:>11.1} ms");
         outcomes.push(outcome);
     }
-    let exceeded = exceeded(&outcomes);
+    let crowded = crowded(&daemon, &arguments)?;
+    println!(
+        "one console of {} streams and {} nodes: {crowded:.2}%",
+        arguments.streams, arguments.nodes
+    );
+    let mut exceeded = exceeded(&outcomes);
+    if crowded > MAX_CONSOLE {
+        exceeded.push(format!("a console of a large cluster takes more than {MAX_CONSOLE} %"));
+    }
     exceeded.iter().for_each(|sentence| eprintln!("{sentence}"));
     Ok(if exceeded.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,9 +131,22 @@ fn exceeded(outcomes: &[Outcome]) -> Vec<String> {
     sentences
 }
 
+/// Returns the processor time of a console of a large cluster, in percent of a core.
+fn crowded(daemon: &Daemon, arguments: &Arguments) -> anyhow::Result<f64> {
+    let snapshot = daemon.lc(&["top", "--once", "--json"])?;
+    let crowd = Crowd::start(&snapshot, arguments.nodes)?;
+    let console = Console::start("--socket", crowd.socket())?;
+    std::thread::sleep(SETTLE);
+    let before = cpu_s(console.process.id())?;
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(arguments.seconds));
+    Ok(100.0 * (cpu_s(console.process.id())? - before) / began.elapsed().as_secs_f64())
+}
+
 fn measure(daemon: &Daemon, consoles: usize, arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let started: Vec<Console> =
-        (0..consoles).map(|_| Console::start(daemon)).collect::<anyhow::Result<_>>()?;
+    let started: Vec<Console> = (0..consoles)
+        .map(|_| Console::start("--data-dir", daemon.data_dir()))
+        .collect::<anyhow::Result<_>>()?;
     std::thread::sleep(SETTLE);
     let duration = format!("{}s", arguments.seconds);
     let viewers = arguments.viewers.to_string();
@@ -153,7 +181,7 @@ impl Daemon {
         let log = std::fs::File::create(directory.path().join("lcd.log"))?;
         let mut process = Command::new(env!("CARGO_BIN_EXE_lcd"))
             .arg("--data-dir")
-            .arg(data_dir(directory.path()))
+            .arg(directory.path().join(DATA_DIR))
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(log)
@@ -173,17 +201,17 @@ impl Daemon {
     /// Runs a command of `lc` and returns its output.
     fn lc(&self, words: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(LC);
-        command.args(words).arg("--data-dir").arg(data_dir(self.directory.path()));
+        command.args(words).arg("--data-dir").arg(self.data_dir());
         let output = command.output()?;
         if !output.status.success() {
             bail!("lc {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
     }
-}
 
-fn data_dir(directory: &Path) -> PathBuf {
-    directory.join("data")
+    fn data_dir(&self) -> PathBuf {
+        self.directory.path().join(DATA_DIR)
+    }
 }
 
 impl Drop for Daemon {
@@ -200,13 +228,14 @@ struct Console {
 }
 
 impl Console {
-    fn start(daemon: &Daemon) -> anyhow::Result<Self> {
+    /// Attaches it to the daemon that an option of `lc` names.
+    fn start(option: &str, value: impl AsRef<OsStr>) -> anyhow::Result<Self> {
         let (mut pty, pts) = pty_process::blocking::open()?;
         pty.resize(Size::new(36, 120))?;
         let process = pty_process::blocking::Command::new(LC)
             .arg("top")
-            .arg("--data-dir")
-            .arg(data_dir(daemon.directory.path()))
+            .arg(option)
+            .arg(value)
             .env("TERM", "xterm-256color")
             .spawn(pts)?;
         std::thread::spawn(move || {
