@@ -24,6 +24,9 @@ const LAG_LIMIT_MS: u64 = 5_000;
 /// The rules that are added to the alerts of the daemon until it tells the same itself: somebody
 /// who watches must know within seconds.
 const FIRST_SEEN: [&str; 2] = ["redis_node_down", "node_silent"];
+/// Time for which a Redis node must not answer, in milliseconds. Less than the second of the daemon:
+/// whoever watches wants to know now. A connection that was only closed is back by then.
+const REDIS_HOLD_MS: u64 = 300;
 /// Difference of clocks that distorts latencies, in milliseconds.
 const CLOCK_LIMIT_MS: u64 = 20;
 
@@ -161,7 +164,7 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
             rule: "redis_node_down",
             subject: Subject::Engine(server.address.clone()),
             severity: Severity::Broken,
-            hold_ms: 1_000,
+            hold_ms: REDIS_HOLD_MS,
             known_ms: server.since_ms,
             text: format!(
                 "Redis node {} does not answer {}{error}: comments of its channels reach {} \
