@@ -158,7 +158,8 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
     failing.map(move |server| {
         let hit = |node: &&NodeStatus| server.fails_for.contains(&node.node);
         let viewers = snapshot.nodes.iter().filter(hit).map(NodeStatus::viewers).sum();
-        let error = server.error.as_deref().map_or(String::new(), |error| format!(" ({error})"));
+        // At the end, where a narrow screen cuts: viewers come first.
+        let error = server.error.as_deref().map_or(String::new(), |error| format!(": {error}"));
         let nodes = server.fails_for.len() as u64;
         Condition {
             rule: "redis_node_down",
@@ -167,11 +168,11 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
             hold_ms: REDIS_HOLD_MS,
             known_ms: server.since_ms,
             text: format!(
-                "Redis node {} does not answer {}{error}: comments of its channels reach {} \
-                 through the log, later, none lost.",
+                "Redis node {} does not answer: comments of its channels reach {} through the log, \
+                 later, none lost ({}{error}).",
                 server.address,
-                figures::counted(nodes, "node"),
                 figures::counted(viewers, "viewer"),
+                figures::counted(nodes, "node"),
             ),
             next: format!("redis-cli -h {} ping", host(&server.address)),
         }
