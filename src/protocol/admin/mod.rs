@@ -32,7 +32,9 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
+pub use self::alerts::{
+    AckRequest, Alert, AlertAck, AlertThresholds, EventItem, EventKind, Health, Severity,
+};
 pub use self::batch::{
     BatchChange, BatchRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS,
 };
@@ -43,11 +45,11 @@ pub use self::dead_letters::{
     MAX_DEAD_LETTERS,
 };
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
-pub use self::lag::{ConsumerLag, GroupLag};
+pub use self::lag::{ConsumerLag, GroupLag, LagState};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
-pub use self::rates::{CounterRates, per_second};
+pub use self::rates::{CounterRates, LATE_AFTER_MS, per_second};
 pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,

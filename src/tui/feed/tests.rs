@@ -107,6 +107,29 @@ fn a_condition_alarms_only_after_its_time() {
 }
 
 #[test]
+fn the_thresholds_are_those_of_the_daemon() {
+    let rules = |change: fn(&mut TopSnapshot)| -> Vec<String> {
+        let snapshot = |second| {
+            let mut snapshot = samples::lag_growing(second);
+            change(&mut snapshot);
+            snapshot
+        };
+        let feed = fed((0..40).map(snapshot));
+        feed.latest().unwrap().alarms.iter().map(|alarm| alarm.rule.clone()).collect()
+    };
+    assert_eq!(rules(|_| ()), ["lag_growing"]);
+    assert!(rules(|snapshot| snapshot.thresholds.lag_growing_ms = 20_000).is_empty());
+    let strict = rules(|snapshot| {
+        snapshot.thresholds.latency_high_ms = 10;
+        snapshot.thresholds.served_low = 0.999_999;
+        snapshot.thresholds.clock_off_ms = 0;
+    });
+    for rule in ["latency_high", "served_low", "clock_off", "lag_growing"] {
+        assert!(strict.iter().any(|found| found == rule), "{rule}: {strict:?}");
+    }
+}
+
+#[test]
 fn the_past_is_kept_for_an_hour_and_thinned() {
     let feed = fed((0..4_000).map(|second| idle(second * 1_000)));
     let start = idle(0).taken_at;

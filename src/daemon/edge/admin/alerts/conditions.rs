@@ -10,8 +10,9 @@ use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, NodeReport,
-    NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName, StageReport,
+    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, LagState,
+    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName,
+    StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::{show_counted, show_duration, show_rate};
@@ -185,12 +186,12 @@ pub(super) fn of_lag(lag: &[ConsumerLag], settings: &AlertsConfig) -> Vec<Condit
     found
 }
 
-/// A group that is behind and catches up needs nobody.
+/// A group that is behind and catches up needs nobody. One whose age is not known does not yet.
 fn growing(group: &GroupLag, settings: &AlertsConfig) -> Option<Condition> {
     let behind_ms = group.oldest_ms?;
-    let most_ms = settings.lag_growing.as_millis() as u64;
-    let change = group.change_per_s.filter(|change| *change > 0.0)?;
-    (behind_ms > most_ms).then(|| {
+    let most_ms = settings.thresholds().lag_growing_ms;
+    let change = group.change_per_s?;
+    (group.state(most_ms) == LagState::FallsBack).then(|| {
         let hold = settings.lag_growing_hold;
         let condition = Condition::warning(rule::LAG_GROWING, &group.group, hold);
         let records = show_counted(group.lag, "record");

@@ -163,6 +163,8 @@ async fn a_snapshot_has_rates_from_the_first_on() {
     let first: TopSnapshot = served.send("GET", "/v1/top", "").await.line().await.unwrap();
     assert!((1.0..=10_000.0).contains(&first.rates.accepted), "{:?}", first.rates);
     assert_eq!(first.rates.delivered, 0.0);
+    let told = AlertThresholds { lag_growing_ms: 7_000, ..AlertThresholds::DEFAULT };
+    assert_eq!(first.thresholds, told, "those of the configuration");
     assert_eq!((first.stages[0].name, first.stages[0].nodes), (StageName::Log, 1));
     let p50 = first.end_to_end.quantile_ms(0.5).unwrap();
     assert!((19.0..21.0).contains(&p50), "{p50}");
