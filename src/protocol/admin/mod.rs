@@ -5,6 +5,7 @@
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
 mod alerts;
+pub mod audit_action;
 mod batch;
 mod breaker;
 mod bus;
@@ -57,7 +58,7 @@ pub use self::requests::{
 pub use self::review::{ModerationDecision, Offender, short_actor};
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
-    ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
+    ADMIN_AUDIENCE, AdminClaims, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
