@@ -211,6 +211,7 @@ pub(super) fn of_dead_letters(open: u64) -> Option<Condition> {
 }
 
 /// The limit of a time; that itself is well.
+#[derive(Clone, Copy)]
 enum Limit {
     Most(Duration),
     Least(Duration),

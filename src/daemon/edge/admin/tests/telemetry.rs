@@ -11,6 +11,7 @@ use super::*;
 use crate::daemon::base::telemetry::StoreAbout;
 use crate::daemon::base::telemetry::timeline::{Timeline, TimelineFrame};
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::timeline::TimelineBlocks;
 
 /// Blocks in memory, behind a switch.
