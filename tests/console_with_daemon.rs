@@ -65,6 +65,7 @@ fn snapshot(uptime_ms: u64) -> String {
         unreachable: vec![],
         silent: vec![],
         problems: Vec::new(),
+        thresholds: Default::default(),
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"
 }

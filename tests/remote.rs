@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use live_comments::client::admin::{AdminClient, RemoteDaemon};
-use live_comments::client::token::{AdminClaims, mint};
-use live_comments::protocol::admin::{AdminRole, AuditEntry, Cluster, Session};
+use live_comments::client::token::mint;
+use live_comments::protocol::admin::{AdminClaims, AdminRole, AuditEntry, Cluster, Session};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,

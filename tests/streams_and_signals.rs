@@ -449,6 +449,7 @@ fn top_line() -> String {
         unreachable: vec![NodeId::new(HOSTILE)],
         silent: Vec::new(),
         problems: vec![HOSTILE.to_owned()],
+        thresholds: Default::default(),
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"
 }

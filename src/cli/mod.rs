@@ -26,6 +26,7 @@ mod events;
 pub mod exit;
 mod history;
 mod import;
+mod keyed;
 mod kick;
 mod lag;
 mod list;

@@ -13,7 +13,7 @@ use super::output::{show_time, warn_unreachable};
 use super::table::facts;
 use crate::client::admin::AdminError;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus};
+use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus, audit_action};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_duration, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
@@ -147,8 +147,8 @@ async fn last_throttle(
     let log: Cluster<AuditEntry> = context.admin().get("/v1/audit?limit=1000").await?;
     let target = format!("stream {stream_id}");
     let is_it = |entry: &AuditEntry| {
-        let undoes_one = entry.undoes.is_some() && entry.detail["action"] == "throttle";
-        entry.target == target && (entry.action == "throttle" || undoes_one)
+        let undoes_one = entry.undoes.is_some() && entry.detail["action"] == audit_action::THROTTLE;
+        entry.target == target && (entry.action == audit_action::THROTTLE || undoes_one)
     };
     Ok(log.items.into_iter().find(is_it))
 }

@@ -8,12 +8,12 @@ use futures_util::StreamExt as _;
 
 use super::complete;
 use super::context::Context;
-use super::output::{note, show_time};
+use super::output::note;
 use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TailItem;
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_duration, show_share};
+use crate::protocol::quantity::{show_clock, show_duration, show_share};
 use crate::protocol::{SequencedComment, StreamId};
 
 /// After a signal only the line in hand is left to write.
@@ -82,11 +82,6 @@ pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String
     } else {
         format!("{at} {name}: {message}")
     }
-}
-
-/// Writes a time as `09:46:48`, in UTC.
-fn show_clock(at_ms: u64) -> String {
-    show_time(at_ms).split_off(11)
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use super::context::Context;
 use super::exit::UsageError;
 use super::output::{note, now_ms, write};
 use crate::client::admin::AdminError;
-use crate::client::token::{AdminClaims, Claims, mint, secret_of};
-use crate::protocol::admin::{AdminRole, AdminTokenRequest, TokenRequest, TokenUser, Tokens};
+use crate::client::token::{Claims, mint, secret_of};
+use crate::protocol::admin::{
+    AdminClaims, AdminRole, AdminTokenRequest, TokenRequest, TokenUser, Tokens,
+};
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::printable::printable;
 use crate::protocol::{Role, UserId};

@@ -2,7 +2,7 @@
 
 use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, ThrottleRequest, UserRef};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{counted, show_duration, show_share};
+use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
 use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// Writes `for 10m`, or `permanently`.
@@ -233,16 +233,10 @@ pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> Stri
 pub fn claimed(item: &ReviewItem) -> String {
     let comment = format!("comment {} of {}", item.comment_id, printable(&item.name));
     match item.claim_expires_at {
-        Some(end) => {
-            let second = end / 1_000 % 86_400;
-            let hour = second / 3_600;
-            let minute = second / 60 % 60;
-            format!(
-                "Claimed {comment} until {hour:02}:{minute:02}:{:02} UTC: nobody else decides it \
-                 meanwhile.",
-                second % 60
-            )
-        }
+        Some(end) => format!(
+            "Claimed {comment} until {} UTC: nobody else decides it meanwhile.",
+            show_clock(end)
+        ),
         None => format!("Released {comment}: others may decide it."),
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::admin::{ADMIN_AUDIENCE, AdminRole};
 use crate::protocol::{Role, UserId};
 
 /// The claims of a token. Times are seconds since the Unix epoch.
@@ -44,36 +43,12 @@ impl Claims {
     }
 }
 
-/// The claims of a token for the admin API. Times are seconds since the Unix epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdminClaims {
-    /// The name for the audit log.
-    pub sub: String,
-    pub role: AdminRole,
-    pub aud: String,
-    pub iat: u64,
-    pub exp: u64,
-}
-
-impl AdminClaims {
-    /// Returns claims that are issued at `issued_at` (Unix time) and valid for `lifetime`.
-    pub fn new(name: &str, role: AdminRole, issued_at: Duration, lifetime: Duration) -> Self {
-        Self {
-            sub: name.to_owned(),
-            role,
-            aud: ADMIN_AUDIENCE.to_owned(),
-            iat: issued_at.as_secs(),
-            exp: (issued_at + lifetime).as_secs(),
-        }
-    }
-}
-
 /// Returns the secret in the content of a secret file as the daemon reads it: without the newline.
 pub fn secret_of(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-/// Signs claims, [`Claims`] or [`AdminClaims`], with HS256 and `secret`.
+/// Signs claims, [`Claims`] or those of a token for the admin API, with HS256 and `secret`.
 pub fn mint(secret: &[u8], claims: &impl Serialize) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
         .expect("HS256 takes a secret of any length, and claims have string keys only")

@@ -98,6 +98,11 @@ pub fn show_time(at_ms: u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string().replace('T', " ").replace('Z', "")
 }
 
+/// Writes a time of day as `09:46:48`, in UTC.
+pub fn show_clock(at_ms: u64) -> String {
+    show_time(at_ms).split_off("2026-11-21 ".len())
+}
+
 /// Parses a share: `0.1`, `10%`, `1/10`, `all`, `none`.
 pub fn parse_share(text: &str) -> Result<SampleRate, String> {
     let text = text.trim();
@@ -136,6 +141,13 @@ pub fn show_share(rate: SampleRate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        assert_eq!(show_time(1_795_254_408_000), "2026-11-21 09:46:48");
+        assert_eq!(show_clock(1_795_254_408_999), "09:46:48");
+        assert_eq!(show_clock(u64::MAX), "23:59:59");
+    }
 
     #[test]
     fn rates_and_sizes_are_shown_short() {

@@ -1,6 +1,8 @@
 //! How figures are written: four characters and a unit, `k`, `M` and `G` for powers of 1000.
 
-use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration, show_rate};
+use crate::protocol::quantity::{
+    show_bytes, show_clock, show_count, show_counted, show_duration, show_rate,
+};
 
 /// Writes an unknown figure.
 pub(crate) const UNKNOWN: &str = "–";
@@ -64,8 +66,7 @@ pub(crate) fn age(ms: u64) -> String {
 
 /// Writes a time as `09:46:48`, in UTC.
 pub(crate) fn clock(at_ms: u64) -> String {
-    let second = at_ms / 1000 % 86_400;
-    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+    show_clock(at_ms)
 }
 
 /// Writes a count with its noun: `3 streams`, `1 stream`, `12k streams`.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::admin::LagState;
+
 /// The state of a part of the system, from well to broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Health {
@@ -32,6 +34,16 @@ impl Health {
             Self::Idle | Self::Unknown => Tone::Faint,
             Self::Warn => Tone::Warn,
             Self::Bad => Tone::Bad,
+        }
+    }
+}
+
+/// One that falls back is an alert, which is a warning.
+impl From<LagState> for Health {
+    fn from(state: LagState) -> Self {
+        match state {
+            LagState::InTime => Self::Good,
+            LagState::Behind | LagState::FallsBack => Self::Warn,
         }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use zstd::stream::read::Decoder;
 use zstd::stream::write::Encoder;
 
+use crate::cli::keyed::Keyed;
 use crate::loadgen::recording::RecordedEvent;
 
 /// Collects events, and returns them in the order of their times. Events of one time keep their
@@ -79,19 +80,20 @@ impl EventSorter {
             self.write_run()?;
         }
         let mut runs = Vec::with_capacity(self.runs.len());
+        // The next event of each run, ordered by time and then by the run.
         let mut first = BinaryHeap::new();
         for (number, mut file) in self.runs.drain(..).enumerate() {
             file.seek(SeekFrom::Start(0))?;
             let mut run: Run = BufReader::new(Decoder::new(file)?).lines();
             if let Some((at_us, event)) = next_of(&mut run)? {
-                first.push(Reverse(FirstOfRun { at_us, number, event }));
+                first.push(Reverse(Keyed { key: (at_us, number), value: event }));
             }
             runs.push(run);
         }
-        while let Some(Reverse(FirstOfRun { at_us, number, event })) = first.pop() {
-            take(at_us, event)?;
+        while let Some(Reverse(Keyed { key: (at_us, number), value })) = first.pop() {
+            take(at_us, value)?;
             if let Some((at_us, event)) = next_of(&mut runs[number])? {
-                first.push(Reverse(FirstOfRun { at_us, number, event }));
+                first.push(Reverse(Keyed { key: (at_us, number), value: event }));
             }
         }
         Ok(())
@@ -105,40 +107,6 @@ fn next_of(run: &mut Run) -> anyhow::Result<Option<(i64, RecordedEvent)>> {
         Some((at_us.parse().ok()?, RecordedEvent::parse(event.as_bytes()).ok()?))
     });
     Ok(Some(parsed.context("a run of the sort is damaged")?))
-}
-
-/// The next event of a run. Ordered by time, and then by the run.
-#[derive(Debug)]
-struct FirstOfRun {
-    at_us: i64,
-    number: usize,
-    event: RecordedEvent,
-}
-
-impl FirstOfRun {
-    fn key(&self) -> (i64, usize) {
-        (self.at_us, self.number)
-    }
-}
-
-impl PartialEq for FirstOfRun {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for FirstOfRun {}
-
-impl PartialOrd for FirstOfRun {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for FirstOfRun {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use sha1::{Digest as _, Sha1};
 
+use crate::cli::keyed::Keyed;
 use crate::loadgen::recording::{
     RecordedComment, RecordedDeletion, RecordedEvent, RecordedSender, RecordedThrottle,
     RecordingError, RecordingReader,
@@ -196,38 +197,8 @@ impl TrackEvent {
     }
 }
 
-#[derive(Debug)]
-struct QueuedEvent {
-    at_ms: u64,
-    number: u64,
-    event: PlayedEvent,
-}
-
-impl QueuedEvent {
-    fn key(&self) -> (u64, u64) {
-        (self.at_ms, self.number)
-    }
-}
-
-impl PartialEq for QueuedEvent {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for QueuedEvent {}
-
-impl PartialOrd for QueuedEvent {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for QueuedEvent {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
+/// An event, ordered by its time and then by the number with which it was read.
+type QueuedEvent = Keyed<(u64, u64), PlayedEvent>;
 
 /// The shares that an operator fixed, and the times at which the throttle took over again.
 #[derive(Debug, Default)]
@@ -352,7 +323,7 @@ impl Overlay {
         if self.throttle.peek_ms().is_some_and(|change_ms| change_ms <= first_ms) {
             return Ok(self.throttle.next().map(PlayedEvent::Throttle));
         }
-        Ok(self.ready.pop().map(|Reverse(first)| first.event))
+        Ok(self.ready.pop().map(|Reverse(first)| first.value))
     }
 
     /// Returns the next comment, past everything else; `None` at the end.
@@ -372,12 +343,12 @@ impl Overlay {
     fn first_ready_ms(&mut self) -> Result<Option<u64>, RecordingError> {
         while let Some(track) = self.earliest_track() {
             let next_ms = self.tracks[track].next.as_ref().map_or(u64::MAX, TrackEvent::ts_ms);
-            if self.ready.peek().is_some_and(|Reverse(first)| first.at_ms <= next_ms) {
+            if self.ready.peek().is_some_and(|Reverse(first)| first.key.0 <= next_ms) {
                 break;
             }
             self.queue(track)?;
         }
-        Ok(self.ready.peek().map(|Reverse(first)| first.at_ms))
+        Ok(self.ready.peek().map(|Reverse(first)| first.key.0))
     }
 
     /// Returns the track whose next event is the earliest; `None` if all are at their ends.
@@ -394,27 +365,23 @@ impl Overlay {
         track.advance(self.selection.to_ms, self.plays_deletions)?;
         let Selection { seed, jitter_ms, .. } = self.selection;
         self.read += 1;
-        let queued = match next {
+        let (at_ms, event) = match next {
             TrackEvent::Comment(comment) => {
                 let user = user_id(&comment.sender(), file, seed);
                 let at_ms = comment.ts_ms + jitter(user, seed, jitter_ms);
                 let id = comment.id.clone().filter(|_| self.plays_deletions);
                 let recorded_id = id.map(|id| RecordedId { file, id });
                 let played = PlayedComment { at_ms, user, recorded_id, comment };
-                QueuedEvent { at_ms, number: self.read, event: PlayedEvent::Comment(played) }
+                (at_ms, PlayedEvent::Comment(played))
             }
             TrackEvent::Deletion(RecordedDeletion { ts_ms, id, reason }) => {
                 let recorded_id = RecordedId { file, id };
-                QueuedEvent {
-                    // A deletion does not name the user. The longest delay keeps it behind its
-                    // comment.
-                    at_ms: ts_ms + jitter_ms,
-                    number: self.read,
-                    event: PlayedEvent::Deletion(PlayedDeletion { recorded_id, reason }),
-                }
+                // A deletion does not name the user. The longest delay keeps it behind its comment.
+                let played = PlayedDeletion { recorded_id, reason };
+                (ts_ms + jitter_ms, PlayedEvent::Deletion(played))
             }
         };
-        self.ready.push(Reverse(queued));
+        self.ready.push(Reverse(Keyed { key: (at_ms, self.read), value: event }));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::daemon::base::config::Config;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::protocol::StreamId;
+use crate::protocol::admin::audit_action;
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
 use crate::protocol::stream::NewStream;
 
@@ -44,7 +45,7 @@ pub(super) async fn create_first_stream(
     let audit = NewAudit {
         at: now_ms,
         actor: "lcd (first start)".to_owned(),
-        action: "create_stream",
+        action: audit_action::CREATE_STREAM,
         target: String::new(),
         detail: serde_json::to_value(&new)?,
     };

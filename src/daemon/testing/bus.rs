@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{Barrier, broadcast};
+use tokio::sync::{Barrier, Notify, broadcast};
 
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus,
 };
+use crate::protocol::admin::BusNode;
 use crate::protocol::{NodeId, StreamId};
 
 /// Messages that each listener may be behind.
@@ -27,6 +28,8 @@ pub(crate) struct TestBus {
     observer: Option<PublishObserver>,
     barrier: Option<Barrier>,
     outages: broadcast::Sender<BusEvent>,
+    servers: Mutex<Vec<BusNode>>,
+    changed: Notify,
 }
 
 impl Default for TestBus {
@@ -38,6 +41,8 @@ impl Default for TestBus {
             observer: None,
             barrier: None,
             outages: broadcast::Sender::new(CAPACITY),
+            servers: Mutex::default(),
+            changed: Notify::new(),
         }
     }
 }
@@ -69,6 +74,12 @@ impl TestBus {
     /// Makes every listener report the start (`Interrupted`) or the end (`Restored`) of an outage.
     pub(crate) fn report_outage(&self, outage: BusEvent) {
         self.outages.send(outage).expect("a listener");
+    }
+
+    /// Sets the servers that the bus has, and tells of a change.
+    pub(crate) fn set_servers(&self, servers: Vec<BusNode>) {
+        *self.servers.lock() = servers;
+        self.changed.notify_one();
     }
 
     /// Returns the messages published since the last call.
@@ -106,6 +117,14 @@ impl FanoutBus for TestBus {
         let (subscriptions, bus) = self.bus.listen(node).await?;
         let outages = self.outages.subscribe();
         Ok((subscriptions, Box::new(TestListener { bus, outages })))
+    }
+
+    fn servers(&self) -> Vec<BusNode> {
+        self.servers.lock().clone()
+    }
+
+    async fn servers_changed(&self) {
+        self.changed.notified().await;
     }
 }
 

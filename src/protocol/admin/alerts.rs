@@ -24,6 +24,35 @@ impl Severity {
     }
 }
 
+/// Thresholds of `[alerts]` by which a console judges the same figures, as the node that answers
+/// has them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct AlertThresholds {
+    /// Age of the oldest unread record from which a growing lag is told, in milliseconds.
+    pub lag_growing_ms: u64,
+    /// The most that 19 of 20 comments may take from creation to write, in milliseconds.
+    pub latency_high_ms: u64,
+    /// The least share of deliveries that are not skipped, 0 to 1.
+    pub served_low: f64,
+    /// The largest offset of a node's clock, in milliseconds.
+    pub clock_off_ms: u64,
+}
+
+impl AlertThresholds {
+    /// The defaults of `[alerts]`.
+    pub const DEFAULT: Self =
+        Self { lag_growing_ms: 5_000, latency_high_ms: 150, served_low: 0.995, clock_off_ms: 20 };
+}
+
+/// A daemon that does not tell its thresholds has these.
+impl Default for AlertThresholds {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// `GET /v1/alerts`: something that is wrong, on one node or on several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]

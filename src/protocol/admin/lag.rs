@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::Cluster;
 use crate::protocol::{NodeId, StreamId};
 
+/// Lag from which a consumer is behind if the age of its oldest record is not known, in records.
+const NOTABLE_LAG: u64 = 1_000;
+
+/// How a lag is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LagState {
+    InTime,
+    /// It is late, and catches up or keeps its distance.
+    Behind,
+    /// It is late, and more so every second.
+    FallsBack,
+}
+
 /// `GET /v1/lag`: the lag of a consumer group behind the end of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -130,8 +143,18 @@ impl GroupLag {
         self.partitions.iter().copied().max_by_key(|(number, lag)| (*lag, u32::MAX - number))
     }
 
-    pub fn grows(&self) -> bool {
-        self.change_per_s.is_some_and(|change| change >= 1.0)
+    /// Judges the lag, everywhere in the same way: a group is late if its oldest unread record is
+    /// older than `limit_ms`, which is `alerts.lag_growing` in milliseconds.
+    pub fn state(&self, limit_ms: u64) -> LagState {
+        let is_late = match self.oldest_ms {
+            Some(oldest_ms) => oldest_ms > limit_ms,
+            None => self.lag >= NOTABLE_LAG,
+        };
+        if !is_late {
+            return LagState::InTime;
+        }
+        let grows = self.change_per_s.is_some_and(|change| change > 0.0);
+        if grows { LagState::FallsBack } else { LagState::Behind }
     }
 
     /// Names the nodes with the number of partitions of each, as `coord-1 50  coord-2 50`.
@@ -179,13 +202,28 @@ mod tests {
             (archiver.group.as_str(), archiver.lag, archiver.worst()),
             ("archiver", 32, Some((1, 30)))
         );
-        assert_eq!(
-            (archiver.oldest_ms, archiver.change_per_s, archiver.grows()),
-            (Some(8_000), Some(1.5), true)
-        );
+        assert_eq!((archiver.oldest_ms, archiver.change_per_s), (Some(8_000), Some(1.5)));
         assert_eq!(archiver.owners_text(), "a 1  b 2");
         assert_eq!(archiver.worst_streams, [StreamId(7)]);
         assert_eq!((moderator.lag, moderator.oldest_ms, moderator.change_per_s), (1, None, None));
+    }
+
+    #[test]
+    fn a_lag_is_judged_by_its_age_and_change() {
+        for (records, oldest_ms, change_per_s, expected) in [
+            (14_000, Some(5_000), Some(60.0), LagState::InTime),
+            (3, Some(5_001), Some(0.2), LagState::FallsBack),
+            (14_000, Some(90_000), Some(-60.0), LagState::Behind),
+            (14_000, Some(90_000), Some(0.0), LagState::Behind),
+            (14_000, Some(90_000), None, LagState::Behind),
+            (999, None, Some(60.0), LagState::InTime),
+            (1_000, None, Some(60.0), LagState::FallsBack),
+            (1_000, None, None, LagState::Behind),
+        ] {
+            let of = ConsumerLag { oldest_ms, change_per_s, ..lag("archiver", 0, records) };
+            let [group] = &GroupLag::of(&[of])[..] else { panic!("one group") };
+            assert_eq!(group.state(5_000), expected, "{group:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
 mod alerts;
+pub mod audit_action;
 mod batch;
 mod breaker;
 mod bus;
@@ -32,7 +33,9 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
+pub use self::alerts::{
+    AckRequest, Alert, AlertAck, AlertThresholds, EventItem, EventKind, Health, Severity,
+};
 pub use self::batch::{
     BatchChange, BatchRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS,
 };
@@ -43,11 +46,11 @@ pub use self::dead_letters::{
     MAX_DEAD_LETTERS,
 };
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
-pub use self::lag::{ConsumerLag, GroupLag};
+pub use self::lag::{ConsumerLag, GroupLag, LagState};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
-pub use self::rates::{CounterRates, per_second};
+pub use self::rates::{CounterRates, LATE_AFTER_MS, per_second};
 pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
@@ -55,7 +58,7 @@ pub use self::requests::{
 pub use self::review::{ModerationDecision, Offender, short_actor};
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
-    ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
+    ADMIN_AUDIENCE, AdminClaims, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{

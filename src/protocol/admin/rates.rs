@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Counters;
 
+/// A comment that reaches a viewer's socket later than this after its creation is counted as late,
+/// in milliseconds.
+pub const LATE_AFTER_MS: u64 = 150;
+
 fn sum(counts: &BTreeMap<String, u64>) -> u64 {
     counts.values().sum()
 }

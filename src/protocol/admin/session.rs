@@ -5,10 +5,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use AdminRole::{Moderator, Operator, Viewer};
+
+use super::audit_action;
 
 /// The `aud` of tokens for the admin API. No viewer's token has it.
 pub const ADMIN_AUDIENCE: &str = "lcd-admin";
@@ -69,6 +72,32 @@ pub struct Session {
     pub actor: String,
 }
 
+/// The claims of a token for the admin API, wherever it is made. Times are seconds since the Unix
+/// epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminClaims {
+    /// The name for the audit log, 1 to 64 characters.
+    pub sub: String,
+    pub role: AdminRole,
+    pub aud: String,
+    pub iat: u64,
+    pub exp: u64,
+}
+
+impl AdminClaims {
+    /// Returns claims that are issued at `issued_at` (Unix time) and valid for at least `lifetime`.
+    pub fn new(name: &str, role: AdminRole, issued_at: Duration, lifetime: Duration) -> Self {
+        let end = issued_at.saturating_add(lifetime);
+        Self {
+            sub: name.to_owned(),
+            role,
+            aud: ADMIN_AUDIENCE.to_owned(),
+            iat: issued_at.as_secs(),
+            exp: end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0)),
+        }
+    }
+}
+
 /// Paths that are posted to, with the least role that may. An undo also needs the role of what it
 /// takes back: see [`role_to_undo`].
 const POSTS: &[(&str, AdminRole)] = &[
@@ -117,7 +146,7 @@ pub fn needed_role(path: &str) -> AdminRole {
 /// make such a change. An action has the name of its path.
 pub fn role_to_undo(action: &str) -> AdminRole {
     match action {
-        "approve" | "reject" => needed_role(&format!("/v1/mod/{action}")),
+        audit_action::APPROVE | audit_action::REJECT => needed_role(&format!("/v1/mod/{action}")),
         _ => needed_role(&format!("/v1/{action}")),
     }
 }
@@ -134,6 +163,15 @@ mod tests {
         }
         let error = "admin".parse::<AdminRole>().unwrap_err();
         assert!(error.contains("viewer, moderator or operator"), "{error}");
+    }
+
+    #[test]
+    fn a_token_lasts_at_least_its_lifetime() {
+        let issued = Duration::from_millis(1_700_000_000_400);
+        let claims = |ms| AdminClaims::new("ann", Moderator, issued, Duration::from_millis(ms));
+        assert_eq!((claims(600).iat, claims(600).exp), (1_700_000_000, 1_700_000_001));
+        assert_eq!(claims(601).exp, 1_700_000_002);
+        assert_eq!(claims(600).aud, ADMIN_AUDIENCE);
     }
 
     #[test]

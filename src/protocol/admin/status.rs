@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
-use super::alerts::{Alert, AlertAck, EventItem, Health};
+use super::alerts::{Alert, AlertAck, AlertThresholds, EventItem, Health};
 use super::breaker::BreakerStatus;
 use super::bus::BusNode;
 use super::egress::{self, StreamEgress};
@@ -352,6 +352,9 @@ pub struct TopSnapshot {
     /// Sentences about the problems of all nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// What the node that answers calls too much.
+    #[serde(default)]
+    pub thresholds: AlertThresholds,
 }
 
 impl TopSnapshot {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::AuditEntry;
+use super::{AuditEntry, audit_action};
 use crate::protocol::quantity::show_time;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 
@@ -17,10 +17,11 @@ pub enum SanctionKind {
 }
 
 impl SanctionKind {
+    /// Returns its name, which is also that of its audit entries.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Ban => "ban",
-            Self::Timeout => "timeout",
+            Self::Ban => audit_action::BAN,
+            Self::Timeout => audit_action::TIMEOUT,
         }
     }
 }

@@ -9,23 +9,17 @@ use super::alarms::{Alarm, Severity, Subject};
 use super::moment::{Moment, is_nearly_full};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BusNodeState, GroupLag, NodeStatus, StageName, StageStatus, TopSnapshot,
+    Alert, AlertThresholds, BreakerState, BusNodeState, GroupLag, LagState, NodeStatus, StageName,
+    StageStatus, TopSnapshot,
 };
 use crate::tui::figures;
 
-/// Latency that most comments must not exceed, in milliseconds.
-pub(crate) const LATENCY_GOAL_MS: f64 = 150.0;
-/// Share of comments that must reach viewers.
-pub(crate) const SERVED_GOAL: f64 = 0.995;
-/// Lag from which a consumer is highlighted, in records.
-pub(crate) const NOTABLE_LAG: u64 = 1_000;
-/// Age of the oldest unread record from which a growing lag is told, in milliseconds.
-const LAG_LIMIT_MS: u64 = 5_000;
 /// The rules that are added to the alerts of the daemon until it tells the same itself: somebody
 /// who watches must know within seconds.
 const FIRST_SEEN: [&str; 2] = ["redis_node_down", "node_silent"];
-/// Difference of clocks that distorts latencies, in milliseconds.
-const CLOCK_LIMIT_MS: u64 = 20;
+/// Time for which a Redis node must not answer, in milliseconds. Less than the second of the daemon:
+/// whoever watches wants to know now. A connection that was only closed is back by then.
+const REDIS_HOLD_MS: u64 = 300;
 
 /// A condition that holds now.
 struct Condition {
@@ -124,10 +118,11 @@ fn conditions(moment: &Moment, nodes: &BTreeMap<NodeId, u64>) -> Vec<Condition> 
     }));
     found.extend(egress(moment));
     found.extend(places(moment));
-    found.extend(moment.groups.iter().filter_map(lag));
+    found.extend(moment.groups.iter().filter_map(|group| lag(group, moment)));
     found.extend(snapshot.stages.iter().filter_map(queue));
     found.extend(service(moment));
-    found.extend(snapshot.nodes.iter().filter_map(clock));
+    let clock_off_ms = snapshot.thresholds.clock_off_ms;
+    found.extend(snapshot.nodes.iter().filter_map(|node| clock(node, clock_off_ms)));
     found
 }
 
@@ -155,20 +150,21 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
     failing.map(move |server| {
         let hit = |node: &&NodeStatus| server.fails_for.contains(&node.node);
         let viewers = snapshot.nodes.iter().filter(hit).map(NodeStatus::viewers).sum();
-        let error = server.error.as_deref().map_or(String::new(), |error| format!(" ({error})"));
+        // At the end, where a narrow screen cuts: viewers come first.
+        let error = server.error.as_deref().map_or(String::new(), |error| format!(": {error}"));
         let nodes = server.fails_for.len() as u64;
         Condition {
             rule: "redis_node_down",
             subject: Subject::Engine(server.address.clone()),
             severity: Severity::Broken,
-            hold_ms: 1_000,
+            hold_ms: REDIS_HOLD_MS,
             known_ms: server.since_ms,
             text: format!(
-                "Redis node {} does not answer {}{error}: comments of its channels reach {} \
-                 through the log, later, none lost.",
+                "Redis node {} does not answer: comments of its channels reach {} through the log, \
+                 later, none lost ({}{error}).",
                 server.address,
-                figures::counted(nodes, "node"),
                 figures::counted(viewers, "viewer"),
+                figures::counted(nodes, "node"),
             ),
             next: format!("redis-cli -h {} ping", host(&server.address)),
         }
@@ -285,20 +281,16 @@ fn places(moment: &Moment) -> Vec<Condition> {
     found
 }
 
-fn lag(group: &GroupLag) -> Option<Condition> {
+fn lag(group: &GroupLag, moment: &Moment) -> Option<Condition> {
     let effect = match group.group.as_str() {
         "archiver" => "history lacks the newest, live viewers notice nothing",
         "coordinator" => "viewers get comments late",
         "moderator" => "comments are checked late",
         _ => "what it writes is late",
     };
-    let is_behind = match group.oldest_ms {
-        Some(ms) => ms > LAG_LIMIT_MS,
-        None => group.lag >= NOTABLE_LAG,
-    };
     let behind =
         group.oldest_ms.map_or(String::new(), |ms| format!(" ({})", figures::lateness(ms)));
-    (is_behind && group.grows()).then(|| Condition {
+    (moment.lag_state(group) == LagState::FallsBack).then(|| Condition {
         rule: "lag_growing",
         subject: Subject::Engine(group.group.clone()),
         severity: Severity::Warning,
@@ -338,19 +330,20 @@ fn queue(stage: &StageStatus) -> Option<Condition> {
 
 fn service(moment: &Moment) -> Vec<Condition> {
     let mut found = Vec::new();
+    let AlertThresholds { latency_high_ms, served_low, .. } = moment.snapshot.thresholds;
     let p95 = moment.snapshot.end_to_end.quantile_ms(0.95);
-    if let Some(p95) = p95.filter(|p95| *p95 > LATENCY_GOAL_MS) {
+    if let Some(p95) = p95.filter(|p95| *p95 > latency_high_ms as f64) {
         found.push(Condition {
             rule: "latency_high",
             subject: Subject::Cluster,
             severity: Severity::Warning,
             hold_ms: 30_000,
             known_ms: 0,
-            text: format!("Comments take {p95:.0} ms at p95, the goal is {LATENCY_GOAL_MS:.0} ms."),
+            text: format!("Comments take {p95:.0} ms at p95, the goal is {latency_high_ms} ms."),
             next: "1 shows the slow stage".to_owned(),
         });
     }
-    if let Some(served) = moment.served().filter(|served| *served < SERVED_GOAL) {
+    if let Some(served) = moment.served().filter(|served| *served < served_low) {
         found.push(Condition {
             rule: "served_low",
             subject: Subject::Cluster,
@@ -360,7 +353,7 @@ fn service(moment: &Moment) -> Vec<Condition> {
             text: format!(
                 "{} of comments reach viewers, the goal is {}: slow viewers skip the others.",
                 figures::percent(served),
-                figures::percent(SERVED_GOAL),
+                figures::percent(served_low),
             ),
             next: "2 shows the streams".to_owned(),
         });
@@ -368,8 +361,8 @@ fn service(moment: &Moment) -> Vec<Condition> {
     found
 }
 
-fn clock(node: &NodeStatus) -> Option<Condition> {
-    let off = node.process.clock_ms.filter(|ms| ms.unsigned_abs() >= CLOCK_LIMIT_MS)?;
+fn clock(node: &NodeStatus, limit_ms: u64) -> Option<Condition> {
+    let off = node.process.clock_ms.filter(|ms| ms.unsigned_abs() > limit_ms)?;
     let direction = if off > 0 { "ahead" } else { "behind" };
     Some(Condition {
         rule: "clock_off",

@@ -25,7 +25,6 @@ pub(crate) use alarms::{Alarm, Severity, Subject};
 use archive::Archive;
 pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
-pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG, SERVED_GOAL};
 pub(crate) use moment::{Moment, is_nearly_full};
 pub(crate) use series::{Metric, SeriesSet, time_of_cell};
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::alarms::Alarm;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNodeState, GroupLag, NodeStatus, StageName, StageStatus,
-    StreamStatus, TopSnapshot, WorkerStatus,
+    BreakerState, BreakerStatus, BusNodeState, GroupLag, LagState, NodeStatus, StageName,
+    StageStatus, StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::{NodeId, StreamId};
 
@@ -82,6 +82,11 @@ impl Moment {
 
     pub(crate) fn group(&self, name: &str) -> Option<&GroupLag> {
         self.groups.iter().find(|group| group.group == name)
+    }
+
+    /// Judges a lag by the threshold of the daemon.
+    pub(crate) fn lag_state(&self, group: &GroupLag) -> LagState {
+        group.state(self.snapshot.thresholds.lag_growing_ms)
     }
 
     /// Returns the load of a node's busiest worker.

@@ -64,6 +64,7 @@ pub(crate) fn idle(uptime_ms: u64) -> TopSnapshot {
         unreachable: Vec::new(),
         silent: Vec::new(),
         problems: Vec::new(),
+        thresholds: Default::default(),
     }
 }
 

@@ -71,6 +71,23 @@ fn a_redis_node_is_named_with_what_viewers_notice() {
 }
 
 #[test]
+fn a_redis_node_is_named_in_the_next_snapshot() {
+    let failing_for = |second, since_ms| {
+        let mut snapshot = samples::redis_down(second);
+        snapshot.bus.iter_mut().for_each(|server| server.since_ms = since_ms);
+        snapshot
+    };
+    let names_it = |feed: &Feed| {
+        feed.latest().unwrap().alarms.iter().any(|alarm| alarm.rule == "redis_node_down")
+    };
+    assert!(names_it(&fed([healthy(0), failing_for(1, 400)])));
+    let mut feed = fed([healthy(0), failing_for(1, 20)]);
+    assert!(!names_it(&feed), "its connection may only have been closed");
+    feed.add(failing_for(2, 1_020));
+    assert!(names_it(&feed));
+}
+
+#[test]
 fn a_condition_alarms_only_after_its_time() {
     let feed = |seconds: u64| fed((0..seconds).map(samples::lag_growing));
     let rules = |feed: &Feed| -> Vec<String> {
@@ -87,6 +104,29 @@ fn a_condition_alarms_only_after_its_time() {
         "{}",
         alarm.text
     );
+}
+
+#[test]
+fn the_thresholds_are_those_of_the_daemon() {
+    let rules = |change: fn(&mut TopSnapshot)| -> Vec<String> {
+        let snapshot = |second| {
+            let mut snapshot = samples::lag_growing(second);
+            change(&mut snapshot);
+            snapshot
+        };
+        let feed = fed((0..40).map(snapshot));
+        feed.latest().unwrap().alarms.iter().map(|alarm| alarm.rule.clone()).collect()
+    };
+    assert_eq!(rules(|_| ()), ["lag_growing"]);
+    assert!(rules(|snapshot| snapshot.thresholds.lag_growing_ms = 20_000).is_empty());
+    let strict = rules(|snapshot| {
+        snapshot.thresholds.latency_high_ms = 10;
+        snapshot.thresholds.served_low = 0.999_999;
+        snapshot.thresholds.clock_off_ms = 0;
+    });
+    for rule in ["latency_high", "served_low", "clock_off", "lag_growing"] {
+        assert!(strict.iter().any(|found| found == rule), "{rule}: {strict:?}");
+    }
 }
 
 #[test]

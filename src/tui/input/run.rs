@@ -211,7 +211,7 @@ fn row_json(console: &Console) -> Option<String> {
         }
         Panel::Workers => json::to_string(console.workers().selection()?.status),
         Panel::Bus => json::to_string(console.bus().selection()?.0),
-        Panel::Groups => json::to_string(console.groups().selection()?.0),
+        Panel::Groups => json::to_string(console.groups().selection()?.group),
         Panel::Stores => console.stores().selection()?.as_json(),
         Panel::Reviews => json::to_string(console.reviews().selection()?.item),
         Panel::Decisions => json::to_string(console.decisions().selection()?.made),

@@ -2,12 +2,12 @@
 //! workers.
 
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, StoreStatus, WorkerStatus,
+    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, LagState, StoreStatus,
+    WorkerStatus,
 };
 use crate::protocol::filter::{self, Columns as _, Kind, Value};
 use crate::protocol::json;
 use crate::protocol::quantity::{show_bytes, show_rate};
-use crate::tui::feed::NOTABLE_LAG;
 use crate::tui::figures;
 use crate::tui::table::{Column, Record, RowKey};
 use crate::tui::tone::{Cell, Health, Tone};
@@ -220,7 +220,10 @@ pub(crate) const GROUPS: &[Column] = &[
 
 /// A consumer group of the event log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GroupRow<'a>(pub(crate) &'a GroupLag);
+pub(crate) struct GroupRow<'a> {
+    pub(crate) group: &'a GroupLag,
+    pub(crate) state: LagState,
+}
 
 impl GroupRow<'_> {
     pub(crate) const FILTERED: &'static [filter::Column] = &[
@@ -233,16 +236,12 @@ impl GroupRow<'_> {
     ];
 
     pub(crate) fn health(&self) -> Health {
-        match self.0.lag {
-            0..NOTABLE_LAG => Health::Good,
-            _ if self.0.grows() => Health::Bad,
-            _ => Health::Warn,
-        }
+        self.state.into()
     }
 
     fn worst_text(&self, partition: u32, lag: u64) -> String {
         let mut text = format!("{partition}: {}", figures::count(lag));
-        for (index, stream) in self.0.worst_streams.iter().enumerate() {
+        for (index, stream) in self.group.worst_streams.iter().enumerate() {
             text.push_str(if index == 0 { ", stream " } else { " " });
             text.push_str(&stream.to_string());
         }
@@ -251,9 +250,9 @@ impl GroupRow<'_> {
 
     /// Draws one mark per partition, against the largest lag.
     fn marks(&self) -> String {
-        let most = self.0.partitions.iter().map(|(_, lag)| *lag).max().unwrap_or(0) as f64;
+        let most = self.group.partitions.iter().map(|(_, lag)| *lag).max().unwrap_or(0) as f64;
         let mark = |(_, lag): &(u32, u64)| (*lag > 0).then_some(*lag as f64);
-        let values: Vec<_> = self.0.partitions.iter().map(mark).collect();
+        let values: Vec<_> = self.group.partitions.iter().map(mark).collect();
         figures::bars(&values, most)
     }
 }
@@ -261,47 +260,49 @@ impl GroupRow<'_> {
 impl filter::Row for GroupRow<'_> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
         Some(match name {
-            "group" => self.0.group.as_str().into(),
-            "topic" => self.0.topic.as_str().into(),
-            "behind" => Value::count(self.0.lag),
-            "in_time" => Value::count(self.0.oldest_ms?),
-            "owners" => self.0.owners_text().into(),
-            "change" => Value::Number(self.0.change_per_s?),
+            "group" => self.group.group.as_str().into(),
+            "topic" => self.group.topic.as_str().into(),
+            "behind" => Value::count(self.group.lag),
+            "in_time" => Value::count(self.group.oldest_ms?),
+            "owners" => self.group.owners_text().into(),
+            "change" => Value::Number(self.group.change_per_s?),
             _ => return None,
         })
     }
 
     fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        visit(&self.0.group);
-        visit(&self.0.topic);
+        visit(&self.group.group);
+        visit(&self.group.topic);
     }
 }
 
 impl Record for GroupRow<'_> {
     fn key(&self) -> RowKey {
-        RowKey::Named(format!("{} {}", self.0.group, self.0.topic))
+        RowKey::Named(format!("{} {}", self.group.group, self.group.topic))
     }
 
     fn cell(&self, column: &str) -> Cell {
         match column {
             "" => Cell::mark(self.health()),
-            "group" => Cell::text(self.0.group.clone()),
-            "behind" => Cell::new(figures::count(self.0.lag), self.health().tone()),
-            "change" => match self.0.change_per_s {
-                Some(change) if self.0.grows() => Cell::new(figures::change(change), Tone::Warn),
+            "group" => Cell::text(self.group.group.clone()),
+            "behind" => Cell::new(figures::count(self.group.lag), self.health().tone()),
+            "change" => match self.group.change_per_s {
+                Some(change) if self.state == LagState::FallsBack => {
+                    Cell::new(figures::change(change), Tone::Warn)
+                }
                 Some(change) => Cell::faint(figures::change(change)),
                 None => Cell::unknown(),
             },
-            "in time" => match self.0.oldest_ms {
+            "in time" => match self.group.oldest_ms {
                 Some(ms) => Cell::new(figures::lateness(ms), self.health().tone()),
                 None => Cell::unknown(),
             },
-            "worst" => match self.0.worst() {
+            "worst" => match self.group.worst() {
                 Some((partition, lag)) if lag > 0 => Cell::text(self.worst_text(partition, lag)),
                 _ => Cell::unknown(),
             },
-            "owners" => Cell::faint(self.0.owners_text()),
-            "topic" => Cell::faint(self.0.topic.clone()),
+            "owners" => Cell::faint(self.group.owners_text()),
+            "topic" => Cell::faint(self.group.topic.clone()),
             "partitions" => Cell::new(self.marks(), Tone::Chart),
             _ => Cell::default(),
         }

@@ -56,8 +56,9 @@ impl Console {
     }
 
     pub(crate) fn groups(&self) -> Listing<GroupRow<'_>> {
-        let groups = self.moment().map_or(&[][..], |moment| &moment.groups);
-        self.list(Panel::Groups, groups.iter().map(GroupRow))
+        let Some(moment) = self.moment() else { return self.list(Panel::Groups, []) };
+        let row = |group| GroupRow { group, state: moment.lag_state(group) };
+        self.list(Panel::Groups, moment.groups.iter().map(row))
     }
 
     pub(crate) fn stores(&self) -> Listing<StoreRow<'_>> {

@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, percent_of, row, split_left, split_top};
 use super::table::{facts, wrapped};
 use super::{chart, pipeline, table};
-use crate::tui::feed::{Alarm, LATENCY_GOAL_MS, Metric, Moment};
+use crate::protocol::admin::LATE_AFTER_MS;
+use crate::tui::feed::{Alarm, Metric, Moment};
 use crate::tui::figures;
 use crate::tui::hits::Target;
 use crate::tui::state::{Console, Panel};
@@ -144,7 +145,7 @@ fn charts(canvas: &mut Canvas<'_>, area: Rect, console: &Console, moment: &Momen
     }
     let (upper, lower) = split_top(right, 1 + LATENCIES.len() as u16);
     chart::rows(canvas, upper, console, "end to end", &LATENCIES, bars_of_ms);
-    let over = format!("over {LATENCY_GOAL_MS:.0} ms");
+    let over = format!("over {LATE_AFTER_MS} ms");
     let share = |share: Option<f64>| share.map_or(figures::UNKNOWN.to_owned(), figures::percent);
     let skipped = moment.served().map(|served| 1.0 - served);
     let slow = figures::count(moment.snapshot.slow_viewers);

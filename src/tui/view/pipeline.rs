@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, cell_width, row};
 use super::table::lines;
 use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, FAN_OUT_BUS};
-use crate::protocol::admin::{BreakerState, GroupLag, StageName, StageStatus};
-use crate::tui::feed::{Moment, NOTABLE_LAG, SERVED_GOAL, is_nearly_full};
+use crate::protocol::admin::{BreakerState, GroupLag, LagState, StageName, StageStatus};
+use crate::tui::feed::{Moment, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};
 
@@ -148,9 +148,9 @@ fn broadcast(moment: &Moment) -> StageView {
         Cell::text(figures::per_second(Some(rates.broadcast))),
         Cell::new(format!("{} left out", figures::per_second(Some(rates.sampled_out))), Tone::Text),
     ];
-    facts.extend(group.map(behind));
+    facts.extend(group.map(|group| behind(moment, group)));
     facts.extend(p99(stage));
-    let health = group.map_or(Health::Good, group_health).max(queue_health(stage));
+    let health = group_health(moment, group).max(queue_health(stage));
     StageView { name: StageName::Broadcast, health, facts }
 }
 
@@ -198,7 +198,8 @@ fn delivery(moment: &Moment) -> StageView {
     }
     facts.extend(p99(stage));
     // A viewer that skips is an alert only if many do.
-    let warn = limited > 0 || moment.served().is_some_and(|served| served < SERVED_GOAL);
+    let goal = snapshot.thresholds.served_low;
+    let warn = limited > 0 || moment.served().is_some_and(|served| served < goal);
     let health = if warn { Health::Warn } else { Health::Good };
     StageView { name: StageName::Delivery, health: health.max(queue_health(stage)), facts }
 }
@@ -208,12 +209,12 @@ fn moderation(moment: &Moment) -> StageView {
     let group = moment.group("moderator");
     let mut facts = Vec::new();
     facts.extend(stage.map(|stage| Cell::text(figures::per_second(Some(stage.items_per_second)))));
-    facts.extend(group.map(behind));
+    facts.extend(group.map(|group| behind(moment, group)));
     facts.extend(p99(stage));
     let queued = moment.snapshot.moderation.queued;
     let tone = if queued > 0 { Tone::Warn } else { Tone::Faint };
     facts.push(Cell::new(format!("{} to review", figures::count(queued)), tone));
-    let health = group.map_or(Health::Good, group_health).max(queue_health(stage));
+    let health = group_health(moment, group).max(queue_health(stage));
     StageView { name: StageName::Moderation, health, facts }
 }
 
@@ -226,27 +227,28 @@ fn archive(moment: &Moment) -> StageView {
     facts.extend(fails.map(|(_, cell)| cell));
     let written = moment.snapshot.rates.archived;
     facts.push(Cell::text(figures::per_second(Some(written))));
-    facts.extend(group.map(behind));
+    facts.extend(group.map(|group| behind(moment, group)));
     facts.extend(p99(stage));
-    let health = group.map_or(Health::Good, group_health).max(queue_health(stage));
+    let health = group_health(moment, group).max(queue_health(stage));
     StageView { name: StageName::Archive, health: health.max(down.unwrap_or_default()), facts }
 }
 
-fn group_health(group: &GroupLag) -> Health {
-    if group.lag >= NOTABLE_LAG && group.grows() { Health::Warn } else { Health::Good }
+fn group_health(moment: &Moment, group: Option<&GroupLag>) -> Health {
+    group.map_or(Health::Good, |group| moment.lag_state(group).into())
 }
 
-fn behind(group: &GroupLag) -> Cell {
+fn behind(moment: &Moment, group: &GroupLag) -> Cell {
     let mut shown = format!("{} behind", figures::count(group.lag));
     if let Some(oldest_ms) = group.oldest_ms.filter(|oldest_ms| *oldest_ms >= NOTABLE_AGE_MS) {
         shown.push_str(&format!(" ({})", figures::lateness(oldest_ms)));
     }
-    if group.lag >= NOTABLE_LAG
-        && let Some(change) = group.change_per_s
-    {
+    if moment.lag_state(group) == LagState::InTime {
+        return Cell::faint(shown);
+    }
+    if let Some(change) = group.change_per_s {
         shown.push_str(&format!(" {}", figures::change(change)));
     }
-    Cell::new(shown, if group.lag >= NOTABLE_LAG { Tone::Warn } else { Tone::Faint })
+    Cell::new(shown, Tone::Warn)
 }
 
 fn head(stage: &StageView) -> Vec<Cell> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::admin::AlertThresholds;
+
 /// Thresholds, and the time for which they must be passed before an alert is raised. Shares are
 /// numbers from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,19 +78,21 @@ pub struct AlertsConfig {
 
 impl Default for AlertsConfig {
     fn default() -> Self {
+        let AlertThresholds { lag_growing_ms, latency_high_ms, served_low, clock_off_ms } =
+            AlertThresholds::DEFAULT;
         Self {
             breaker_open_hold: Duration::from_secs(1),
             redis_node_down_hold: Duration::from_secs(1),
             queue_half: 0.5,
             queue_half_hold: Duration::from_secs(2),
-            latency_high: Duration::from_millis(150),
+            latency_high: Duration::from_millis(latency_high_ms),
             latency_high_hold: Duration::from_secs(30),
-            clock_off: Duration::from_millis(20),
+            clock_off: Duration::from_millis(clock_off_ms),
             clock_off_hold: Duration::from_secs(10),
             files_low: 0.9,
             certificate: Duration::from_secs(14 * 86_400),
             node_silent_hold: Duration::from_secs(4),
-            served_low: 0.995,
+            served_low,
             served_low_hold: Duration::from_secs(30),
             egress_capped_hold: Duration::from_secs(10),
             places_low: 0.9,
@@ -99,7 +103,7 @@ impl Default for AlertsConfig {
             slow_viewers_hold: Duration::from_secs(30),
             lag_high: 100_000,
             lag_high_hold: Duration::from_secs(5),
-            lag_growing: Duration::from_secs(5),
+            lag_growing: Duration::from_millis(lag_growing_ms),
             lag_growing_hold: Duration::from_secs(30),
             review_old: Duration::from_secs(300),
             versions_mixed_hold: Duration::from_secs(3_600),
@@ -108,6 +112,16 @@ impl Default for AlertsConfig {
 }
 
 impl AlertsConfig {
+    /// Returns the thresholds that consoles are told.
+    pub fn thresholds(&self) -> AlertThresholds {
+        AlertThresholds {
+            lag_growing_ms: self.lag_growing.as_millis() as u64,
+            latency_high_ms: self.latency_high.as_millis() as u64,
+            served_low: self.served_low,
+            clock_off_ms: self.clock_off.as_millis() as u64,
+        }
+    }
+
     /// Returns the shares with their keys, for validation.
     pub(super) fn shares(&self) -> [(&'static str, f64); 6] {
         [

@@ -33,11 +33,11 @@ pub use self::stage::{QueueReading, QueuedItems, StageMeter};
 pub use self::store::{StoreAbout, StoreCall, StoreMeter};
 pub use self::talkers::TalkerSketches;
 use self::timeline::Timeline;
-use crate::protocol::admin::{BusNode, StageName};
+use crate::protocol::admin::{BusNode, LATE_AFTER_MS, StageName};
 use crate::protocol::latency::LatencyHistogram;
 
 /// A comment that reaches a viewer's socket later than this after its creation is late.
-pub const LATE_AFTER: Duration = Duration::from_millis(150);
+pub const LATE_AFTER: Duration = Duration::from_millis(LATE_AFTER_MS);
 
 /// The latencies that one delivery worker measures. Each is counted once per viewer and comment.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
     ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, TokenRequest,
-    Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo,
+    Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -61,7 +61,7 @@ pub(super) async fn undo(
         caller.require(role_to_undo(&entry.action))?;
     }
     let outcome = control.undo(&caller.actor, &request).await?;
-    state.parts.record_outcome(caller.actor.name(), "undo", &outcome);
+    state.parts.record_outcome(caller.actor.name(), audit_action::UNDO, &outcome);
     Ok(Json(outcome))
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn update_stream(
     JsonBody(patch): JsonBody<StreamPatch>,
 ) -> Answer<Json<Outcome>> {
     let outcome = state.parts.control.update_stream(&actor, stream_id, &patch).await?;
-    state.parts.record_outcome(actor.name(), "update_stream", &outcome);
+    state.parts.record_outcome(actor.name(), audit_action::UPDATE_STREAM, &outcome);
     Ok(Json(outcome))
 }
 

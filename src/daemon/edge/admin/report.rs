@@ -1,5 +1,5 @@
-//! The report of this node, sent to the others once per second, so that any node can answer for
-//! all.
+//! The report of this node, sent to the others once per second, and out of turn when a server of
+//! the bus stops or begins to answer, so that any node can answer for all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ use crate::protocol::admin::{
 use crate::protocol::events::Decision;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Time from a change of the bus to a report out of turn, so that any node knows soon whose viewers
+/// an outage hits. A connection that was only closed is back by then.
+const CHANGE_PAUSE: Duration = Duration::from_millis(300);
 /// The time limit for the registry. A report that takes longer is replaced by the next one.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,7 +38,8 @@ const CONSUMERS: [(StageName, ConsumerGroup); 3] = [
     (StageName::Archive, ConsumerGroup::Archiver),
 ];
 
-/// Sends a report once per second, and leaves the registry when the node stops.
+/// Sends a report once per second, and when a server of the bus stops or begins to answer, and
+/// leaves the registry when the node stops.
 #[derive(Debug, Clone)]
 pub struct Reporter(pub(super) Arc<AdminParts>);
 
@@ -61,9 +65,16 @@ impl Reporter {
         let mut comparisons = ticker_from_now(announcements::INTERVAL);
         let mut comparison = ClusterWatch::default();
         let registry = &self.0.control.parts().registry;
+        let bus = &self.0.control.parts().bus;
+        let mut is_early = false;
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => is_early = false,
+                () = bus.servers_changed(), if !is_early => {
+                    is_early = true;
+                    ticks.reset_after(CHANGE_PAUSE);
+                    continue;
+                }
                 _ = comparisons.tick() => {
                     comparison.compare(&self.0).await;
                     continue;
@@ -129,9 +140,9 @@ impl AdminParts {
         here.map(talkers_of).collect()
     }
 
-    /// Returns the servers of the bus as this node uses them, with its name.
+    /// Returns the servers of the bus as this node uses them now, with its name.
     fn bus(&self) -> Vec<BusNode> {
-        let mut servers = self.board.telemetry().bus().to_vec();
+        let mut servers = self.control.parts().bus.servers();
         let node = &self.about.node;
         for server in &mut servers {
             if server.state == BusNodeState::Fails {

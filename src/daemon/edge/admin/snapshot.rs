@@ -57,6 +57,7 @@ impl AdminParts {
             nodes: view.nodes(),
             problems: view.known_problems(),
             silent: view.silent(),
+            thresholds: self.live.alerts.thresholds(),
             unreachable: view.unreachable,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BusEvent, BusListener, BusMessage, SharedBus};
+use crate::protocol::admin::BusNodeState;
 use crate::protocol::{NodeId, StreamId};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +27,7 @@ macro_rules! bus_suite {
                 publishing_to_nobody_is_fine,
                 receiving_is_cancel_safe,
                 a_slow_listener_delays_nobody,
+                servers_that_answer_are_told_once_sampled,
         }
     };
 }
@@ -167,4 +169,17 @@ pub(crate) async fn a_slow_listener_delays_nobody(BusUnderTest { bus, capacity }
     assert!(slow.lost() >= total - 2 * *capacity as u64, "lost {}", slow.lost());
     assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order: {received:?}");
     assert_eq!(quick.lost(), 0);
+}
+
+pub(crate) async fn servers_that_answer_are_told_once_sampled(
+    BusUnderTest { bus, .. }: &BusUnderTest,
+) {
+    let (subscriptions, _listener) = bus.listen(&node("n")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    bus.sample().await;
+    let servers = bus.servers();
+    assert!(!servers.is_empty());
+    assert!(servers.iter().all(|server| server.state == BusNodeState::Works), "{servers:?}");
+    let changed = tokio::time::timeout(Duration::from_millis(50), bus.servers_changed()).await;
+    assert!(changed.is_err(), "nothing has changed");
 }

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::load::{BusLoad, Publication, ServerObservation};
+use super::load::{BusLoad, ListenedShard, Publication};
 use super::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
 };
@@ -92,12 +92,15 @@ impl FanoutBus for InProcessBus {
 
     async fn sample(&self) {
         let subscriptions = self.table.read().values().map(|queues| queues.len() as u64).sum();
-        let listening = Some((SHARD, subscriptions));
-        self.load.sample(|_| ServerObservation { listening, ..ServerObservation::default() });
+        self.load.sample(|_| Some(ListenedShard { shard: SHARD, subscriptions }));
     }
 
     fn servers(&self) -> Vec<BusNode> {
-        self.load.latest()
+        self.load.servers()
+    }
+
+    async fn servers_changed(&self) {
+        self.load.changed().await;
     }
 }
 

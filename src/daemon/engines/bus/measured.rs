@@ -58,6 +58,10 @@ impl FanoutBus for MeasuredBus {
     fn servers(&self) -> Vec<BusNode> {
         self.bus.servers()
     }
+
+    async fn servers_changed(&self) {
+        self.bus.servers_changed().await;
+    }
 }
 
 #[cfg(test)]

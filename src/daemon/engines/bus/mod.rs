@@ -104,13 +104,19 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError>;
 
-    /// Measures the load of the servers and finds out whether they answer. Called once per second.
+    /// Measures the load of the servers. Called once per second.
     async fn sample(&self) {}
 
-    /// Returns the servers of the bus, as this node uses them, as of the last sample. Names of
-    /// nodes are left out: this is about one node.
+    /// Returns the servers of the bus, as this node uses them: whether they answer now, and their
+    /// load as of the last sample. Names of nodes are left out: this is about one node.
     fn servers(&self) -> Vec<BusNode> {
         Vec::new()
+    }
+
+    /// Completes if a server has stopped or begun to answer since the last call completed. One task
+    /// waits for it. Cancel-safe.
+    async fn servers_changed(&self) {
+        std::future::pending().await
     }
 }
 

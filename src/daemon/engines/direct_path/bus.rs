@@ -150,6 +150,10 @@ impl FanoutBus for FallbackBus {
     fn servers(&self) -> Vec<BusNode> {
         self.bus.servers()
     }
+
+    async fn servers_changed(&self) {
+        self.bus.servers_changed().await;
+    }
 }
 
 #[derive(Debug)]

@@ -110,7 +110,8 @@ fn start_sampling(base: &NodeBase, group: &Supervisor) {
     });
 }
 
-/// Measures the servers of the bus. A task of its own, because a server that hangs makes it wait.
+/// Measures the load of the servers of the bus, also for `/metrics`. A task of its own, because a
+/// server that hangs makes it wait.
 fn start_bus_sampling(base: &NodeBase, group: &Supervisor) {
     let bus = base.engines.bus.clone();
     let telemetry = base.board.telemetry().clone();

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header};
-use serde::Serialize;
 
 use super::SigningSecret;
-use crate::protocol::admin::{ADMIN_AUDIENCE, AdminRole};
+use crate::protocol::admin::{AdminClaims, AdminRole};
 
 /// The person that a token for the admin API names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,16 +15,6 @@ pub struct AdminIdentity {
     /// 1 to 64 characters, in the normal form of names.
     pub name: Arc<str>,
     pub role: AdminRole,
-}
-
-#[derive(Serialize)]
-struct AdminClaims<'a> {
-    sub: &'a str,
-    role: AdminRole,
-    aud: &'static str,
-    /// Seconds since the Unix epoch, as is `exp`.
-    iat: u64,
-    exp: u64,
 }
 
 /// Returns a token (HS256) for the admin API that is valid from `now_ms` (milliseconds since the
@@ -36,14 +25,8 @@ pub fn mint_admin(
     ttl: Duration,
     now_ms: u64,
 ) -> String {
-    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let claims = AdminClaims {
-        sub: &identity.name,
-        role: identity.role,
-        aud: ADMIN_AUDIENCE,
-        iat: now_ms / 1000,
-        exp: now_ms.saturating_add(ttl_ms).div_ceil(1000),
-    };
+    let issued_at = Duration::from_millis(now_ms);
+    let claims = AdminClaims::new(&identity.name, identity.role, issued_at, ttl);
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key)
         .expect("HMAC takes keys of any length, and claims have string keys")
@@ -55,6 +38,7 @@ mod tests {
     use crate::daemon::base::config::{AuthConfig, KeyAlgorithm, KeyConfig};
     use crate::daemon::stages::auth::fixtures::{self, NOW_MS, NOW_S, StoppedClock};
     use crate::daemon::stages::auth::{AuthError, Verifier, mint};
+    use crate::protocol::admin::ADMIN_AUDIENCE;
     use crate::protocol::{ErrorCode, Identity, Role, UserId};
     use serde_json::json;
 

@@ -16,7 +16,7 @@ use super::cluster::in_time;
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::registry::{KnownNode, NodeCommand};
 use crate::protocol::NodeId;
-use crate::protocol::admin::{AcknowledgeRequest, Outcome, Problem, ProblemCode};
+use crate::protocol::admin::{AcknowledgeRequest, Outcome, Problem, ProblemCode, audit_action};
 
 impl Control {
     /// Ends the losses of a kind that the nodes show now, on every node that answers.
@@ -36,7 +36,8 @@ impl Control {
             problem: &request.problem,
             losses: shown.keys().map(|(_, text)| text.as_str()).collect(),
         };
-        let entry = self.entry(actor, "acknowledge", format!("problem {problem}"), &detail);
+        let entry =
+            self.entry(actor, audit_action::ACKNOWLEDGE, format!("problem {problem}"), &detail);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
         nodes.insert(self.parts.node.clone());

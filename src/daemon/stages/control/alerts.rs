@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::cluster::CommandResults;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::protocol::admin::{AckRequest, Outcome};
+use crate::protocol::admin::{AckRequest, Outcome, audit_action};
 
 impl Control {
     /// Records that an operator has acknowledged an alert.
@@ -15,7 +15,8 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         validate::operator_note(request.note.as_deref())?;
-        let entry = self.entry(actor, "ack_alert", format!("alert {}", request.id), request);
+        let entry =
+            self.entry(actor, audit_action::ACK_ALERT, format!("alert {}", request.id), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         Ok(outcome(audit_id, CommandResults::default(), started))
     }

@@ -14,11 +14,10 @@ use crate::daemon::engines::metadata::NewAudit;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::{
     BatchChange, BatchRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS, Outcome, Sanction,
+    audit_action,
 };
 use crate::protocol::{CloseCode, UserId};
 
-/// The action of the audit entry that stands for the entries of a batch.
-pub(super) const BATCH: &str = "batch";
 /// The field of such an entry with their numbers.
 pub(super) const ENTRIES: &str = "entries";
 
@@ -144,7 +143,7 @@ impl Control {
             "disconnect_after_ms": after_ms,
             "left_out": stored.left_out,
         });
-        self.entry(actor, BATCH, format!("entries {first} to {last}"), &detail)
+        self.entry(actor, audit_action::BATCH, format!("entries {first} to {last}"), &detail)
     }
 
     /// Makes the nodes follow what is stored.

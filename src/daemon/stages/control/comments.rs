@@ -13,7 +13,7 @@ use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, Record, Topic};
-use crate::protocol::admin::{DeleteRequest, Outcome};
+use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -68,7 +68,8 @@ impl Control {
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
-        let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
+        let entry =
+            self.entry(actor, audit_action::DELETE, format!("comment {comment_id}"), request);
         let rejected = CommentModerated {
             stream_id,
             comment_id,

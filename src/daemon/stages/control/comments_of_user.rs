@@ -13,13 +13,13 @@ use super::search::SearchRange;
 use super::users::ResolvedUser;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::Record;
-use crate::protocol::admin::{DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome};
+use crate::protocol::admin::{
+    DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome, audit_action,
+};
 use crate::protocol::events::Event;
 use crate::protocol::quantity::{show_counted, show_duration, show_time};
 use crate::protocol::{CommentId, StreamId, UserId};
 
-/// The action of the audit entry that stands for the deletions.
-pub(super) const DELETE_OF_USER: &str = "delete_of_user";
 /// The longest time back: one day.
 const LONGEST_LAST_MS: u64 = 86_400_000;
 /// Deletions that wait for the log at one time.
@@ -132,7 +132,7 @@ impl Control {
             return Err(error);
         }
         let target = format!("user {}", found.user.user_id);
-        let mut entry = self.entry(actor, DELETE_OF_USER, target, request);
+        let mut entry = self.entry(actor, audit_action::DELETE_OF_USER, target, request);
         if let Some(fields) = entry.detail.as_object_mut() {
             fields.insert(ENTRIES.to_owned(), json!(entries));
             fields.insert("left_out".to_owned(), Value::from(left_out.clone()));
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(outcome.user_id, Some(UserId(42)));
         let log = world.control.audit_log(10).await.unwrap();
         let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
-        assert_eq!(actions, [DELETE_OF_USER, "delete", "delete", "delete"]);
+        assert_eq!(actions, ["delete_of_user", "delete", "delete", "delete"]);
         assert_eq!(log[0].detail[ENTRIES].as_array().unwrap().len(), 2);
         let none = world.control.delete_of_user(&operator(), &request(600_000)).await.unwrap_err();
         assert!(none.to_string().contains("wrote nothing in the last 10m on any stream"), "{none}");

@@ -13,7 +13,7 @@ use super::cluster::in_time;
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::NodeId;
-use crate::protocol::admin::{DrainRequest, Outcome};
+use crate::protocol::admin::{DrainRequest, Outcome, audit_action};
 
 /// The time for a report that shows the change. A node reports once per second.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -36,7 +36,7 @@ impl Control {
         let started = Instant::now();
         let node = request.node.clone().unwrap_or_else(|| self.parts.node.clone());
         self.check_node(&node).await?;
-        let entry = self.entry(actor, "drain", target(&node), request);
+        let entry = self.entry(actor, audit_action::DRAIN, target(&node), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         Ok(self.drain_node(node, request.undo, audit_id, started).await)
     }

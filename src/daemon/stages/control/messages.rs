@@ -6,7 +6,7 @@ use super::cluster::CommandResults;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::admin::{AnnounceRequest, DirectRequest, Outcome};
+use crate::protocol::admin::{AnnounceRequest, DirectRequest, Outcome, audit_action};
 
 impl Control {
     /// Sends a message to every connection of a user. The outcome has their number.
@@ -19,7 +19,7 @@ impl Control {
         let message = validate::note("message", &request.message)?;
         let user = self.resolve(&request.user).await?;
         let user_id = user.user_id;
-        let entry = self.entry(actor, "dm", format!("user {user_id}"), request);
+        let entry = self.entry(actor, audit_action::DM, format!("user {user_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let from = actor.shown_as().clone();
         let command = NodeCommand::Direct { user_id, from, message: message.into() };
@@ -38,7 +38,8 @@ impl Control {
         let stream_id = request.stream_id;
         let message = validate::note("message", &request.message)?;
         self.require_stream(stream_id).await?;
-        let entry = self.entry(actor, "announce", format!("stream {stream_id}"), request);
+        let entry =
+            self.entry(actor, audit_action::ANNOUNCE, format!("stream {stream_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let announcement = BusMessage::Announcement { message: message.into() };
         self.parts.bus.publish(stream_id, vec![announcement]).await?;

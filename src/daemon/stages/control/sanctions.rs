@@ -10,7 +10,9 @@ use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
+use crate::protocol::admin::{
+    Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest, audit_action,
+};
 use crate::protocol::{CloseCode, UserId};
 
 /// The field of an audit entry with the sanction that its sanction replaced. The other fields are
@@ -168,7 +170,7 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
         let user_id = user.user_id;
-        let entry = self.entry(actor, "unban", format!("user {user_id}"), request);
+        let entry = self.entry(actor, audit_action::UNBAN, format!("user {user_id}"), request);
         let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
         let lifted = self.parts.metadata.lift(user_id, &kinds, entry).await;
         let audit_id = lifted.map_err(|error| match error {
@@ -186,7 +188,8 @@ impl Control {
     ) -> Result<StoredSanction, ControlError> {
         validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
-        let entry = self.entry(actor, "kick", format!("user {}", user.user_id), request);
+        let entry =
+            self.entry(actor, audit_action::KICK, format!("user {}", user.user_id), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         Ok(StoredSanction { user, audit_id, replaced: None })
     }

@@ -8,7 +8,7 @@ use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::metadata::NewAudit;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::StreamId;
-use crate::protocol::admin::Outcome;
+use crate::protocol::admin::{Outcome, audit_action};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch, StreamState};
 
 impl Control {
@@ -25,7 +25,7 @@ impl Control {
         }
         let new = NewStream { title, ..request.clone() };
         // The store fills in the target, because it may choose the id.
-        let entry = self.entry(actor, "create_stream", String::new(), request);
+        let entry = self.entry(actor, audit_action::CREATE_STREAM, String::new(), request);
         let created = self.parts.metadata.create_stream(new, entry).await;
         let (audit_id, stream) = created.map_err(|error| match (error, request.stream_id) {
             (StoreError::Exists(_), Some(stream_id)) => ControlError::StreamExists(stream_id),
@@ -50,7 +50,8 @@ impl Control {
             return Err(ControlError::Invalid { field: "patch", problem: problem.to_owned() });
         }
         let patch = StreamPatch { title, ..request.clone() };
-        let entry = self.entry(actor, "update_stream", format!("stream {stream_id}"), request);
+        let entry =
+            self.entry(actor, audit_action::UPDATE_STREAM, format!("stream {stream_id}"), request);
         self.change_stream(stream_id, patch, entry, started).await
     }
 

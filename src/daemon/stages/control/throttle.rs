@@ -7,7 +7,7 @@ use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::metadata::NewAudit;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{Outcome, ThrottleRequest};
+use crate::protocol::admin::{Outcome, ThrottleRequest, audit_action};
 use crate::protocol::throttle::FixedRate;
 
 impl Control {
@@ -28,7 +28,8 @@ impl Control {
             }
         }
         self.require_stream(stream_id).await?;
-        let entry = self.entry(actor, "throttle", format!("stream {stream_id}"), request);
+        let entry =
+            self.entry(actor, audit_action::THROTTLE, format!("stream {stream_id}"), request);
         let until_ms = request.for_ms.map(|for_ms| entry.at + for_ms);
         let fixed = request.sample_rate.map(|rate| FixedRate { rate, until_ms });
         self.fix_rate(stream_id, fixed, entry, started).await

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::validate::{self, LONGEST_MS};
 use super::{Actor, Control, ControlError};
 use crate::protocol::admin::{
-    AdminRole, AdminTokenRequest, InvalidTokens, TokenRequest, TokenUser, Tokens, UserTokensRequest,
+    AdminRole, AdminTokenRequest, InvalidTokens, TokenRequest, TokenUser, Tokens,
+    UserTokensRequest, audit_action,
 };
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Identity, Role};
@@ -43,7 +44,7 @@ impl Control {
                 format!("users {} to {last}", request.user_id)
             }
         };
-        self.parts.metadata.audit(self.entry(actor, "token", target, request)).await?;
+        self.parts.metadata.audit(self.entry(actor, audit_action::TOKEN, target, request)).await?;
         let identity = |user| identity(user, request.role, request.comments_per_minute);
         let identities = users.into_iter().map(identity).collect();
         sign(identities, Duration::from_millis(ttl_ms), minter).await
@@ -72,7 +73,7 @@ impl Control {
             [user] => format!("user {}", user.user_id),
             _ => format!("{} users", users.len()),
         };
-        self.parts.metadata.audit(self.entry(actor, "token", target, &detail)).await?;
+        self.parts.metadata.audit(self.entry(actor, audit_action::TOKEN, target, &detail)).await?;
         sign(identities, ttl, minter).await
     }
 
@@ -88,7 +89,10 @@ impl Control {
     ) -> Result<Tokens, ControlError> {
         let request = request.checked()?;
         let target = format!("{} {}", request.role, request.name);
-        self.parts.metadata.audit(self.entry(actor, "admin_token", target, &request)).await?;
+        self.parts
+            .metadata
+            .audit(self.entry(actor, audit_action::ADMIN_TOKEN, target, &request))
+            .await?;
         let token = minter(&request.name, request.role, Duration::from_millis(request.ttl_ms));
         Ok(Tokens { tokens: vec![token] })
     }

@@ -5,7 +5,9 @@ use tokio::time::Instant;
 use super::cluster::CommandResults;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{ForgetViewRequest, Outcome, SaveViewRequest, SavedView};
+use crate::protocol::admin::{
+    ForgetViewRequest, Outcome, SaveViewRequest, SavedView, audit_action,
+};
 
 impl Control {
     /// Keeps a view, in place of one of the same name.
@@ -17,7 +19,7 @@ impl Control {
         let started = Instant::now();
         let name = validate::view_name(&request.name)?;
         validate::view_settings(&request.settings)?;
-        let entry = self.entry(actor, "save_view", format!("view {name}"), request);
+        let entry = self.entry(actor, audit_action::SAVE_VIEW, format!("view {name}"), request);
         let view = SavedView {
             name,
             settings: request.settings.clone(),
@@ -40,7 +42,7 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let name = validate::view_name(&request.name)?;
-        let entry = self.entry(actor, "forget_view", format!("view {name}"), request);
+        let entry = self.entry(actor, audit_action::FORGET_VIEW, format!("view {name}"), request);
         let forgotten = self.parts.metadata.forget_view(&name, entry).await;
         let audit_id = forgotten.map_err(|error| match error {
             StoreError::NotFound(_) => ControlError::UnknownView(name),

@@ -10,8 +10,9 @@ use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, NodeReport,
-    NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName, StageReport,
+    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, LagState,
+    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName,
+    StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::{show_counted, show_duration, show_rate};
@@ -185,12 +186,12 @@ pub(super) fn of_lag(lag: &[ConsumerLag], settings: &AlertsConfig) -> Vec<Condit
     found
 }
 
-/// A group that is behind and catches up needs nobody.
+/// A group that is behind and catches up needs nobody. One whose age is not known does not yet.
 fn growing(group: &GroupLag, settings: &AlertsConfig) -> Option<Condition> {
     let behind_ms = group.oldest_ms?;
-    let most_ms = settings.lag_growing.as_millis() as u64;
-    let change = group.change_per_s.filter(|change| *change > 0.0)?;
-    (behind_ms > most_ms).then(|| {
+    let most_ms = settings.thresholds().lag_growing_ms;
+    let change = group.change_per_s?;
+    (group.state(most_ms) == LagState::FallsBack).then(|| {
         let hold = settings.lag_growing_hold;
         let condition = Condition::warning(rule::LAG_GROWING, &group.group, hold);
         let records = show_counted(group.lag, "record");
@@ -209,17 +210,30 @@ pub(super) fn of_dead_letters(open: u64) -> Option<Condition> {
     })
 }
 
+/// The limit of a time; that itself is well.
+#[derive(Clone, Copy)]
+enum Limit {
+    Most(Duration),
+    Least(Duration),
+}
+
+/// Returns a condition if a time has passed its limit.
+fn of_time(rule: &str, ms: u64, limit: Limit) -> Option<Condition> {
+    let (is_passed, limit) = match limit {
+        Limit::Most(most) => (u128::from(ms) > most.as_millis(), most),
+        Limit::Least(least) => (u128::from(ms) < least.as_millis(), least),
+    };
+    let condition = Condition::warning(rule, "", Duration::ZERO);
+    is_passed.then(|| condition.measured(ms as f64, limit.as_millis() as f64))
+}
+
 pub(super) fn of_review(
     oldest: Option<&ReviewItem>,
     now_ms: u64,
     settings: &AlertsConfig,
 ) -> Option<Condition> {
     let age_ms = now_ms.saturating_sub(oldest?.flagged_at);
-    let most_ms = settings.review_old.as_millis() as u64;
-    (age_ms > most_ms).then(|| {
-        let condition = Condition::warning(rule::REVIEW_OLD, "", Duration::ZERO);
-        condition.measured(age_ms as f64, most_ms as f64)
-    })
+    of_time(rule::REVIEW_OLD, age_ms, Limit::Most(settings.review_old))
 }
 
 pub(super) fn of_certificate(
@@ -228,11 +242,7 @@ pub(super) fn of_certificate(
     settings: &AlertsConfig,
 ) -> Option<Condition> {
     let left_ms = expires_at_ms?.saturating_sub(now_ms);
-    let least_ms = settings.certificate.as_millis() as u64;
-    (left_ms < least_ms).then(|| {
-        let condition = Condition::warning(rule::CERTIFICATE, "", Duration::ZERO);
-        condition.measured(left_ms as f64, least_ms as f64)
-    })
+    of_time(rule::CERTIFICATE, left_ms, Limit::Least(settings.certificate))
 }
 
 /// Like [`of_certificate`], for that of the admin API.

@@ -36,8 +36,8 @@ use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::stages::control::{Actor, ControlError, OpenDeadLetters};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, NodeStatus, Outcome,
-    ProblemCode, Severity,
+    AckRequest, Alert, AlertAck, AlertThresholds, BreakerState, EventKind, Health, NodeReport,
+    NodeStatus, Outcome, ProblemCode, Severity,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
@@ -89,6 +89,11 @@ impl Alerts {
     /// Returns the lag, in records, from which operators are told.
     pub(super) fn lag_high(&self) -> u64 {
         self.settings.lag_high
+    }
+
+    /// Returns the thresholds that a console judges by, too.
+    pub(super) fn thresholds(&self) -> AlertThresholds {
+        self.settings.thresholds()
     }
 
     /// Returns the alerts of this node, for its report.

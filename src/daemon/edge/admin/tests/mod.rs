@@ -62,6 +62,7 @@ impl Served {
         let path = directory.path().join("admin.sock");
         let mut config = Config::default();
         config.node.name = "a".to_owned();
+        config.alerts.lag_growing = Duration::from_secs(7);
         let identity = NodeIdentity {
             node: NodeId::new("a"),
             identity: "1".to_owned(),

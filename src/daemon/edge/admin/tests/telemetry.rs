@@ -11,6 +11,7 @@ use super::*;
 use crate::daemon::base::telemetry::StoreAbout;
 use crate::daemon::base::telemetry::timeline::{Timeline, TimelineFrame};
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::timeline::TimelineBlocks;
 
 /// Blocks in memory, behind a switch.
@@ -114,12 +115,39 @@ async fn the_bus_is_shown_with_the_nodes_it_fails() {
         ..BusNode::new("redis-2:6379".to_owned())
     };
     let works = BusNode { shards: vec![shard], ..BusNode::new("redis-1:6379".to_owned()) };
-    served.world.board.telemetry().set_bus(vec![works, silent]);
+    served.world.bus.set_servers(vec![works, silent]);
     let bus: Cluster<BusNode> = served.get("/v1/bus").await;
     assert_eq!(bus.items[0].shards[0].nodes, [NodeId::new("a")]);
     assert!(bus.items[0].fails_for.is_empty());
     assert_eq!(bus.items[1].fails_for, [NodeId::new("a")]);
     assert_eq!(bus.items[1].error.as_deref(), Some("broken pipe"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_bus_is_reported_out_of_turn() {
+    let served = Served::new().await;
+    let stop = CancellationToken::new();
+    let reporter = served.reporter.clone();
+    let until = stop.clone();
+    let reporting = tokio::spawn(async move { reporter.run(until).await });
+    let reported = async || {
+        let known = served.world.registry.nodes().await.unwrap();
+        let report = known.into_iter().find_map(|node| node.report).expect("a has reported");
+        report.bus.iter().map(|server| server.fails_for.len()).sum::<usize>()
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(reported().await, 0);
+    let failing =
+        |address: &str| BusNode { state: BusNodeState::Fails, ..BusNode::new(address.to_owned()) };
+    served.world.bus.set_servers(vec![failing("redis-1:6379")]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // A further change does not put the report off.
+    served.world.bus.set_servers(vec![failing("redis-1:6379"), failing("redis-2:6379")]);
+    assert_eq!(reported().await, 0);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(reported().await, 2, "the next one in turn is due after 550 ms more");
+    stop.cancel();
+    reporting.await.unwrap();
 }
 
 #[tokio::test]
@@ -136,6 +164,8 @@ async fn a_snapshot_has_rates_from_the_first_on() {
     let first: TopSnapshot = served.send("GET", "/v1/top", "").await.line().await.unwrap();
     assert!((1.0..=10_000.0).contains(&first.rates.accepted), "{:?}", first.rates);
     assert_eq!(first.rates.delivered, 0.0);
+    let told = AlertThresholds { lag_growing_ms: 7_000, ..AlertThresholds::DEFAULT };
+    assert_eq!(first.thresholds, told, "those of the configuration");
     assert_eq!((first.stages[0].name, first.stages[0].nodes), (StageName::Log, 1));
     let p50 = first.end_to_end.quantile_ms(0.5).unwrap();
     assert!((19.0..21.0).contains(&p50), "{p50}");

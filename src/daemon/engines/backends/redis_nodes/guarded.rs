@@ -3,6 +3,11 @@
 //! A call that times out, or finds the connection lost, marks the connection down. From then on
 //! calls fail at once, and a task probes the node with the pauses of [`PROBE_BACKOFF`]. The first
 //! answer marks the connection up. An error returned by the server is an answer.
+//!
+//! A connection that is watched asks its node by itself: in [`WATCH_INTERVAL`], and as soon as the
+//! connection is lost. A node that was killed is marked down when it refuses the next connection,
+//! one that hangs after `redis.timeout`. One that is slow, or only closed the connection, answers
+//! and is not marked.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,6 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::aio::ConnectionManager;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use tokio::sync::Notify;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use crate::daemon::engines::StoreError;
@@ -17,6 +23,8 @@ use crate::net::backoff::BackoffBounds;
 
 const PROBE_BACKOFF: BackoffBounds =
     BackoffBounds { first: Duration::from_millis(10), longest: Duration::from_millis(250) };
+/// Time between two questions to a node that is watched.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a call to a node failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -45,24 +53,51 @@ pub struct GuardedConnection {
     state: Arc<State>,
 }
 
+/// Is told why a node does not answer, and `None` when it answers again. Must not block.
+pub type OutageObserver = Box<dyn Fn(Option<&str>) + Send + Sync>;
+
 /// The reason why the node does not answer, while it does not.
-#[derive(Debug, Default)]
-struct State(Mutex<Option<String>>);
+#[derive(Default)]
+struct State {
+    outage: Mutex<Option<String>>,
+    observer: Option<OutageObserver>,
+}
 
 impl State {
     fn outage(&self) -> Option<String> {
-        self.0.lock().clone()
+        self.outage.lock().clone()
     }
 
     /// Returns the previous outage.
     fn set(&self, outage: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.0.lock(), outage)
+        let mut known = self.outage.lock();
+        // Under the lock, so that the observer is told last what was set last.
+        if let Some(observer) = &self.observer {
+            observer(outage.as_deref());
+        }
+        std::mem::replace(&mut *known, outage)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("outage", &self.outage).finish_non_exhaustive()
     }
 }
 
 impl GuardedConnection {
     pub(super) fn new(address: Arc<str>, connection: ConnectionManager, timeout: Duration) -> Self {
         Self { address, connection, timeout, state: Arc::default() }
+    }
+
+    /// Watches the node until every clone is dropped. `lost` is notified when the connection is
+    /// lost. Must be called inside a tokio runtime.
+    pub(super) fn watched(self, lost: Arc<Notify>, observer: OutageObserver) -> Self {
+        let state = Arc::new(State { observer: Some(observer), ..State::default() });
+        let watched = Self { state, ..self };
+        let watch = watch(WatchedParts::of(&watched), lost);
+        tokio::spawn(watch.instrument(info_span!("task", name = "redis watch")));
+        watched
     }
 
     pub fn is_up(&self) -> bool {
@@ -138,6 +173,42 @@ impl GuardedConnection {
 /// Bytes that are no Redis protocol also end the connection.
 fn is_outage(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.kind() == ErrorKind::Parse
+}
+
+/// A watched connection that ends when nobody else holds it.
+struct WatchedParts {
+    state: Weak<State>,
+    address: Arc<str>,
+    connection: ConnectionManager,
+    timeout: Duration,
+}
+
+impl WatchedParts {
+    fn of(watched: &GuardedConnection) -> Self {
+        let GuardedConnection { address, connection, timeout, state } = watched.clone();
+        Self { state: Arc::downgrade(&state), address, connection, timeout }
+    }
+
+    fn upgrade(&self) -> Option<GuardedConnection> {
+        Some(GuardedConnection {
+            state: self.state.upgrade()?,
+            address: self.address.clone(),
+            connection: self.connection.clone(),
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// Asks the node in every interval, and at once when the connection is lost: whether it takes
+/// another one says whether it is gone.
+async fn watch(parts: WatchedParts, lost: Arc<Notify>) {
+    let ping = redis::cmd("PING");
+    loop {
+        let _ = tokio::time::timeout(WATCH_INTERVAL, lost.notified()).await;
+        let Some(watched) = parts.upgrade() else { return };
+        // A failure has marked the connection down, and everything else is an answer.
+        let _ = watched.query::<Value>(&ping).await;
+    }
 }
 
 /// Probes until the node answers or every clone of the connection is dropped.
@@ -231,6 +302,83 @@ mod tests {
         server.start_again_empty().await;
         until_up(&connection).await;
         connection.query::<String>(&ping).await.unwrap();
+    }
+
+    /// A connection that nobody uses, and the outages that its observer was told.
+    struct Watched {
+        _connection: GuardedConnection,
+        told: Arc<Mutex<Vec<Option<String>>>>,
+        timeout: Duration,
+    }
+
+    impl Watched {
+        async fn on(server: &RedisServer) -> Self {
+            let nodes = RedisNodes::open(&config_of(&[server], SHORT_TIMEOUT)).unwrap();
+            let told = Arc::<Mutex<Vec<_>>>::default();
+            let seen = told.clone();
+            let observer: OutageObserver =
+                Box::new(move |outage| seen.lock().push(outage.map(str::to_owned)));
+            let connection = nodes.watched(0, observer).unwrap();
+            connection.query::<String>(&redis::cmd("PING")).await.unwrap();
+            Self { _connection: connection, told, timeout: nodes.timeout() }
+        }
+
+        /// Returns the time until so many changes were told.
+        async fn until_told(&self, changes: usize) -> Duration {
+            let began = Instant::now();
+            while self.told.lock().len() < changes {
+                assert!(began.elapsed() < PATIENCE, "{:?}", self.told.lock());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            began.elapsed()
+        }
+    }
+
+    /// Slack for a busy machine.
+    const SLACK: Duration = Duration::from_millis(500);
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_watched_node_that_dies_is_told_at_once() {
+        let mut server = RedisServer::start().await;
+        let watched = Watched::on(&server).await;
+        server.kill();
+        let took = watched.until_told(1).await;
+        assert!(took < SLACK, "{took:?}");
+        assert!(watched.told.lock()[0].is_some());
+        server.start_again_empty().await;
+        watched.until_told(2).await;
+        assert_eq!(watched.told.lock()[1], None);
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_watched_node_that_hangs_is_told() {
+        let server = RedisServer::start().await;
+        let watched = Watched::on(&server).await;
+        server.hang();
+        let took = watched.until_told(1).await;
+        assert!(took < WATCH_INTERVAL + watched.timeout + SLACK, "{took:?}");
+        server.go_on();
+        watched.until_told(2).await;
+        assert_eq!(watched.told.lock()[1], None);
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_slow_node_or_a_closed_connection_is_none() {
+        let server = RedisServer::start().await;
+        let watched = Watched::on(&server).await;
+        for _ in 0..5 {
+            server.hang();
+            tokio::time::sleep(watched.timeout / 3).await;
+            server.go_on();
+            let mut close = redis::cmd("CLIENT");
+            server.ask::<u64>(close.arg("KILL").arg("TYPE").arg("normal")).await;
+            tokio::time::sleep(watched.timeout / 3).await;
+        }
+        tokio::time::sleep(WATCH_INTERVAL + watched.timeout).await;
+        assert_eq!(*watched.told.lock(), [], "it answered each time");
     }
 
     #[tokio::test]

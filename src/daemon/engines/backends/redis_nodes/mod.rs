@@ -10,15 +10,17 @@
 
 mod guarded;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo as _};
+use redis::{Client, IntoConnectionInfo as _, ProtocolVersion, PushInfo, PushKind};
+use tokio::sync::Notify;
 
 use crate::daemon::base::config::RedisConfig;
-pub use guarded::{GuardedConnection, RedisFailure};
+pub use guarded::{GuardedConnection, OutageObserver, RedisFailure};
 
 /// Longest pause between two attempts to reconnect.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -97,17 +99,43 @@ impl RedisNodes {
         self.nodes[index].guarded.clone()
     }
 
-    /// Returns a separate connection to a node, for calls that must not wait behind others. Does
-    /// not connect.
-    pub fn dedicated(&self, index: usize) -> Result<GuardedConnection, RedisSetupError> {
+    /// Returns a separate connection to a node, for calls that must not wait behind others. It is
+    /// watched: the observer is told of an outage although nobody makes a call. Connects in the
+    /// background. Must be called inside a tokio runtime.
+    pub fn watched(
+        &self,
+        index: usize,
+        observer: OutageObserver,
+    ) -> Result<GuardedConnection, RedisSetupError> {
         let node = &self.nodes[index];
-        let connection = connection(&node.client, &node.config, &node.address)?;
-        Ok(GuardedConnection::new(node.address.as_str().into(), connection, self.timeout))
+        let lost = Arc::new(Notify::new());
+        let on_push = lost.clone();
+        let config = node.config.clone().set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                on_push.notify_one();
+            }
+            Ok::<(), Infallible>(())
+        });
+        let connection = connection(&self.push_client(index)?, &config, &node.address)?;
+        let guarded =
+            GuardedConnection::new(node.address.as_str().into(), connection, self.timeout);
+        Ok(guarded.watched(lost, observer))
     }
 
     /// Returns the client of a node, for separate connections such as a subscription.
     pub fn client(&self, index: usize) -> &Client {
         &self.nodes[index].client
+    }
+
+    /// Returns a client for separate connections on RESP3, which tell of messages and of their end
+    /// while no call is made.
+    pub fn push_client(&self, index: usize) -> Result<Client, RedisSetupError> {
+        let info = self.client(index).get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Client::open(info.set_redis_settings(settings)).map_err(|error| RedisSetupError::BadUrl {
+            url: self.address(index).to_owned(),
+            reason: error.to_string(),
+        })
     }
 
     /// Returns `host:port` of a node, without the password.

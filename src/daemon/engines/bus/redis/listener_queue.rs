@@ -55,11 +55,6 @@ impl ListenerQueue {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Returns the needed Redis nodes that are away, and why.
-    pub(super) fn away(&self) -> Vec<(usize, String)> {
-        self.lock().away.iter().map(|(index, reason)| (*index, reason.clone())).collect()
-    }
-
     /// Returns why the needed Redis nodes are away.
     pub(super) fn outage(&self) -> Option<String> {
         let inner = self.lock();

@@ -15,7 +15,9 @@
 //! once while the node is known to be down. The stream's channels on other nodes are still
 //! published to. A listener receives `Interrupted`, reconnects by itself with pauses of at most a
 //! second, subscribes to everything again, and receives `Restored` when that is done on every node
-//! it needs. A server that hangs is noticed by a ping every second.
+//! it needs. A server that hangs is noticed by a ping every second. For operators, a server is down
+//! as soon as a connection to it is lost and it refuses another one, or if it has not answered for
+//! `redis.timeout`; every node asks it four times per second, whether it publishes or not.
 //!
 //! **Bounds.** A listener holds `redis.listener_messages` messages. If it is too slow, the oldest
 //! are dropped and counted, so that the next message shows the hole. Messages are decoded where
@@ -44,7 +46,7 @@ use self::figures::Figures;
 use self::listener_queue::ListenerQueue;
 use self::node_subscription::NodeSubscription;
 use self::publisher::Publisher;
-use super::load::{BusLoad, ServerObservation};
+use super::load::{BusLoad, ListenedShard};
 use super::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
 };
@@ -133,8 +135,9 @@ impl FanoutBus for RedisBus {
         for index in 0..self.nodes.count() {
             let of_node = Arc::new(DesiredSubscriptions::default());
             let queue = queue.clone();
+            let load = self.load.clone();
             let subscription =
-                NodeSubscription::new(&self.nodes, index, &channels, of_node.clone(), queue)?;
+                NodeSubscription::new(&self.nodes, index, &channels, of_node.clone(), queue, load)?;
             let span = info_span!("task", name = "redis subscription", %node, index);
             tokio::spawn(subscription.run(stop.clone()).instrument(span));
             desired.push(of_node);
@@ -155,24 +158,24 @@ impl FanoutBus for RedisBus {
     }
 
     async fn sample(&self) {
-        let mut outages = self.publisher.outages().await;
         self.figures.ask(&self.nodes, &self.load).await;
         let listening = self.listening.lock();
         // One that was dropped has no subscriptions left.
         let listening = listening.as_ref().filter(|of| of.queue.strong_count() > 0);
-        // The listener notices some outages first: its connections are others.
-        let away = listening.and_then(|of| Some(of.queue.upgrade()?.away()));
-        for (index, reason) in away.unwrap_or_default() {
-            outages[index].get_or_insert(reason);
-        }
-        self.load.sample(|index| ServerObservation {
-            outage: outages[index].clone(),
-            listening: listening.map(|of| (of.shard, of.desired[index].len() as u64)),
+        self.load.sample(|index| {
+            listening.map(|of| ListenedShard {
+                shard: of.shard,
+                subscriptions: of.desired[index].len() as u64,
+            })
         });
     }
 
     fn servers(&self) -> Vec<BusNode> {
-        self.load.latest()
+        self.load.servers()
+    }
+
+    async fn servers_changed(&self) {
+        self.load.changed().await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, Value};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,6 +18,7 @@ use super::publisher;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::bus::BusError;
+use crate::daemon::engines::bus::load::{BusLoad, BusPath};
 use crate::net::backoff::BackoffBounds;
 use crate::protocol::StreamId;
 
@@ -37,6 +38,7 @@ pub(super) struct NodeSubscription {
     channels: Channels,
     desired: Arc<DesiredSubscriptions>,
     queue: Arc<ListenerQueue>,
+    load: Arc<BusLoad>,
 }
 
 /// A connection that has all desired subscriptions.
@@ -61,6 +63,7 @@ impl Drop for NodeSubscription {
     fn drop(&mut self) {
         self.desired.close();
         self.queue.close();
+        self.load.set_outage(self.index, BusPath::Listening, None);
     }
 }
 
@@ -71,21 +74,19 @@ impl NodeSubscription {
         channels: &Channels,
         desired: Arc<DesiredSubscriptions>,
         queue: Arc<ListenerQueue>,
+        load: Arc<BusLoad>,
     ) -> Result<Self, BusError> {
-        let info = nodes.client(index).get_connection_info().clone();
         // Pub/Sub of RESP3: messages, confirmations and pings share one connection.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let address = nodes.address(index).to_owned();
-        let client = Client::open(info.set_redis_settings(settings))
-            .map_err(|error| BusError::Unavailable(format!("Redis node {address}: {error}")))?;
+        let client = nodes.push_client(index);
         Ok(Self {
             index,
-            address,
-            client,
+            address: nodes.address(index).to_owned(),
+            client: client.map_err(|error| BusError::Unavailable(error.to_string()))?,
             timeout: nodes.timeout(),
             channels: channels.clone(),
             desired,
             queue,
+            load,
         })
     }
 
@@ -105,18 +106,25 @@ impl NodeSubscription {
                 Ok(mut session) => {
                     backoff.reset();
                     let error = self.serve(&mut session).await;
-                    let reason = self.unavailable(&error).to_string();
-                    let active = Some(&session.reader.active);
-                    self.queue.mark_interrupted(self.index, active, &reason);
+                    self.mark_interrupted(Some(&session.reader.active), &error);
                     error
                 }
                 Err(error) => error,
             };
             warn!(address = self.address, error, "not subscribed on this Redis node");
-            let failure = self.unavailable(&error);
-            self.queue.mark_interrupted(self.index, None, &failure.to_string());
-            self.wait_before_retry(backoff.next_pause(), &failure).await;
+            self.mark_interrupted(None, &error);
+            self.wait_before_retry(backoff.next_pause(), &self.unavailable(&error)).await;
         }
+    }
+
+    fn mark_interrupted(&self, active: Option<&ConnectionActive>, error: &str) {
+        self.queue.mark_interrupted(self.index, active, &self.unavailable(error).to_string());
+        self.load.set_outage(self.index, BusPath::Listening, Some(error));
+    }
+
+    fn mark_restored(&self) {
+        self.queue.mark_restored(self.index);
+        self.load.set_outage(self.index, BusPath::Listening, None);
     }
 
     fn unavailable(&self, error: &str) -> BusError {
@@ -127,7 +135,7 @@ impl NodeSubscription {
     /// A node without desired streams needs no connection, and its outage interrupts nothing.
     async fn wait_until_needed(&self) {
         while self.desired.confirm_if_empty() {
-            self.queue.mark_restored(self.index);
+            self.mark_restored();
             self.desired.changed().await;
         }
     }
@@ -168,7 +176,7 @@ impl NodeSubscription {
         changes.complete(&subscribed.clone().map_err(|error| self.unavailable(&error)));
         subscribed?;
         info!(address = self.address, "subscribed on this Redis node");
-        self.queue.mark_restored(self.index);
+        self.mark_restored();
         Ok(session)
     }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use redis::Value;
 use tokio::time::Instant;
 
 use super::channels::Channels;
 use crate::daemon::engines::backends::redis_nodes::{
-    GuardedConnection, RedisFailure, RedisNodes, RedisSetupError,
+    GuardedConnection, OutageObserver, RedisFailure, RedisNodes, RedisSetupError,
 };
-use crate::daemon::engines::bus::load::{BusLoad, Publication};
+use crate::daemon::engines::bus::load::{BusLoad, BusPath, Publication};
 use crate::daemon::engines::bus::{BusError, BusMessage};
 use crate::protocol::StreamId;
 
@@ -34,7 +33,7 @@ const NO_STREAM: StreamId = StreamId(0);
 pub(super) struct Publisher {
     nodes: RedisNodes,
     /// One per node, not shared with other engines: a page of the recent cache must not delay a
-    /// comment.
+    /// comment. They are watched, so that a node that publishes nothing also knows of an outage.
     connections: Vec<GuardedConnection>,
     shards: Vec<Channels>,
     load: Arc<BusLoad>,
@@ -53,25 +52,18 @@ impl Publisher {
         shards: u32,
         load: Arc<BusLoad>,
     ) -> Result<Self, RedisSetupError> {
-        let connections = (0..nodes.count()).map(|index| nodes.dedicated(index));
+        let connections = (0..nodes.count()).map(|index| {
+            let load = load.clone();
+            let observer: OutageObserver =
+                Box::new(move |outage| load.set_outage(index, BusPath::Publishing, outage));
+            nodes.watched(index, observer)
+        });
         Ok(Self {
             connections: connections.collect::<Result<_, _>>()?,
             shards: (0..shards).map(|shard| Channels::of_shard(nodes, shard)).collect(),
             nodes: nodes.clone(),
             load,
         })
-    }
-
-    /// Returns why each Redis node does not answer. Asks those that seemed to answer.
-    pub(super) async fn outages(&self) -> Vec<Option<String>> {
-        let ping = redis::cmd("PING");
-        let asked = self.connections.iter().map(|connection| async {
-            match connection.query::<Value>(&ping).await {
-                Err(RedisFailure::Unavailable { reason, .. }) => Some(reason),
-                _ => None,
-            }
-        });
-        join_all(asked).await
     }
 
     /// Returns `Unavailable` if any node failed that holds a shard of the stream, because it may

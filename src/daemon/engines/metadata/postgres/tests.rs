@@ -25,6 +25,15 @@ conformance::metadata_suite!(
     open()
 );
 
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn entries_about_a_target_have_an_index() {
+    let (_store, schema) = open().await;
+    let indexes = "SELECT count(*) FROM pg_indexes
+        WHERE schemaname = current_schema() AND indexdef LIKE '%audit%(target, audit_id)'";
+    assert_eq!(schema.query_integer(indexes).await, 1);
+}
+
 fn ban(user_id: u64) -> Sanction {
     Sanction {
         user_id: UserId(user_id),

@@ -217,6 +217,7 @@ impl MetadataStore for SqliteMetadata {
 mod tests {
     use tempfile::TempDir;
 
+    use super::audit as audit_log;
     use super::*;
     use crate::daemon::engines::metadata::conformance::{self, audit};
     use crate::protocol::throttle::SampleRate;
@@ -260,6 +261,16 @@ mod tests {
         assert_eq!(again.users_named("bob").await.unwrap(), [user]);
         assert_eq!(again.audit_log(10).await.unwrap(), store.audit_log(10).await.unwrap());
         again.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn entries_about_a_target_are_found_by_index() {
+        let (store, _dir) = open().await;
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", audit_log::ABOUT));
+        let rows = sqlx::query(explain).bind("user 42").bind(10).fetch_all(store.file.readers());
+        let steps: Vec<String> =
+            rows.await.unwrap().iter().map(|row| sqlx::Row::get(row, "detail")).collect();
+        assert_eq!(steps, ["SEARCH audit USING INDEX audit_target (target=?)"]);
     }
 
     async fn execute(store: &SqliteMetadata, sql: &'static str) {

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use redis::{FromRedisValue, Value};
 use tokio::time::{Instant, timeout};
@@ -23,6 +25,9 @@ use crate::protocol::{NodeId, StreamId};
 /// A slow Redis node must not delay the others. Less than the interval of reports, which is a
 /// second and a quarter of [`ALIVE_FOR`].
 const WRITE_TIMEOUT: Duration = Duration::from_millis(800);
+/// Time that the other Redis nodes get once one has told the nodes. It shows the whole cluster, and
+/// an operator's snapshot, which leaves out what takes 500 ms, would lose all nodes at once.
+const MORE_ANSWERS: Duration = Duration::from_millis(250);
 /// Time after which a Redis node that came back has the reports of every node. Sums are read from
 /// it only then, unless there is no other.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
@@ -176,8 +181,8 @@ impl Core {
         invocation.key(&self.keys.left);
         invocation.arg(&self.keys.node).arg(KNOWN_FOR.as_millis() as u64);
         let calls = self.links.iter().map(|link| link.script::<Vec<Value>>(&invocation));
-        let answers = join_all(calls).await.into_iter().flatten();
-        self.node_list.merge(answers.flat_map(read_nodes).collect());
+        let answers = answers_of(calls.collect()).await;
+        self.node_list.merge(answers.into_iter().flat_map(read_nodes).collect());
         let report = self.own.with(|own| own.report.clone());
         let this = KnownNode { node: self.node.clone(), alive: true, report };
         self.node_list.nodes_with(this)
@@ -226,6 +231,25 @@ async fn in_time(
     }
 }
 
+/// Returns the answers of the Redis nodes. Waits for all of them while none has answered, and then
+/// for [`MORE_ANSWERS`].
+async fn answers_of<T>(
+    mut calls: FuturesUnordered<impl Future<Output = Result<T, RegistryError>>>,
+) -> Vec<T> {
+    let mut answers = Vec::new();
+    while answers.is_empty() {
+        let Some(answer) = calls.next().await else { return answers };
+        answers.extend(answer);
+    }
+    let others = async {
+        while let Some(answer) = calls.next().await {
+            answers.extend(answer);
+        }
+    };
+    let _ = timeout(MORE_ANSWERS, others).await;
+    answers
+}
+
 /// Returns an error if every outcome is one. A single Redis node is enough: each shows the whole
 /// cluster.
 pub(super) fn one_is_enough(outcomes: &[Result<(), RegistryError>]) -> Result<(), RegistryError> {
@@ -261,4 +285,36 @@ fn before(now: Instant, age_ms: u64) -> Option<Instant> {
 
 fn take<T: FromRedisValue>(value: Value) -> Option<T> {
     redis::from_redis_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    type Call = BoxFuture<'static, Result<u32, RegistryError>>;
+
+    fn after(ms: u64, answer: Option<u32>) -> Call {
+        async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            answer.ok_or_else(|| RegistryError::Unavailable("refused".to_owned()))
+        }
+        .boxed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_do_not_wait_for_a_node_that_hangs() {
+        let hangs = || std::future::pending().boxed();
+        for (calls, answered, took_ms) in [
+            (vec![hangs(), after(30, Some(1)), after(200, Some(2))], vec![1, 2], 280),
+            (vec![after(0, None), after(900, Some(1))], vec![1], 900),
+            (vec![after(0, None), after(5, None)], vec![], 5),
+        ] {
+            let began = Instant::now();
+            assert_eq!(answers_of(calls.into_iter().collect()).await, answered);
+            assert_eq!(began.elapsed(), Duration::from_millis(took_ms));
+        }
+    }
 }

@@ -29,15 +29,13 @@ use crate::daemon::engines::metadata::NewAudit;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AuditEntry, DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome,
-    DeadLettersRequest, MAX_DEAD_LETTERS,
+    DeadLettersRequest, MAX_DEAD_LETTERS, audit_action,
 };
 use crate::protocol::events::{CommentModerated, Event};
 use crate::protocol::printable::printable;
 
 /// The target of the audit entries.
 const TARGET: &str = "dead letters";
-const REQUEUE: &str = "requeue_dead_letter";
-const ACKNOWLEDGE: &str = "ack_dead_letters";
 /// Dead letters that are looked at, from the end of the topic.
 const MAX_LETTERS: usize = 1_000;
 /// A letter has at most two entries: one that acknowledges it, and one that requeues it. The newest
@@ -84,12 +82,12 @@ impl Dealt {
         for entry in entries.iter().rev().filter(|entry| entry.detail["epoch"] == *epoch) {
             let detail = &entry.detail;
             match entry.action.as_str() {
-                REQUEUE => {
+                audit_action::REQUEUE_DEAD_LETTER => {
                     if let Some(origin) = origin_in(detail) {
                         dealt.requeued.insert(origin, entry.actor.clone());
                     }
                 }
-                ACKNOWLEDGE => {
+                audit_action::ACK_DEAD_LETTERS => {
                     let ids = detail["ids"].as_array().into_iter().flatten();
                     for id in ids.filter_map(Value::as_str) {
                         dealt.acknowledged.insert(id.to_owned(), entry.actor.clone());
@@ -228,7 +226,7 @@ impl Control {
             "id": id, "topic": topic, "partition": partition, "offset": offset,
             "epoch": self.epoch_value(), "note": request.note,
         });
-        let audit = self.dead_letter_entry(actor, REQUEUE, detail);
+        let audit = self.dead_letter_entry(actor, audit_action::REQUEUE_DEAD_LETTER, detail);
         let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
         match self.publish(audit_id, event).await {
             // Some node appends it later: it is dealt with.
@@ -251,7 +249,7 @@ impl Control {
         if !ids.is_empty() {
             let epoch = self.epoch_value();
             let detail = json!({ "ids": ids, "epoch": epoch, "note": request.note });
-            let audit = self.dead_letter_entry(actor, ACKNOWLEDGE, detail);
+            let audit = self.dead_letter_entry(actor, audit_action::ACK_DEAD_LETTERS, detail);
             outcome.audit_ids.push(self.parts.metadata.audit(audit).await?);
         }
         outcome.done = letters.into_iter().map(|letter| letter.item.id).collect();

@@ -57,6 +57,7 @@ pub(crate) struct World {
     pub(crate) comments: Arc<InMemoryComments>,
     pub(crate) reactions: Arc<TestReactions>,
     pub(crate) log: Arc<InMemoryLog>,
+    pub(crate) bus: Arc<TestBus>,
     pub(crate) registry: Arc<TestRegistry>,
     pub(crate) sanctions: Sanctions,
     pub(crate) board: StatusBoard,
@@ -77,6 +78,7 @@ impl World {
         let bus = TestBus::observed(move |stream_id, message| {
             published.note(format!("bus {stream_id}: {message:?}"));
         });
+        let bus = Arc::new(bus);
         let commanded = journal.clone();
         let registry = TestRegistry::new("a", &["b", "c"])
             .observed(move |node, command| commanded.note(format!("{node}: {command:?}")));
@@ -105,7 +107,7 @@ impl World {
             registry: registry.clone(),
             endpoint: Arc::new(endpoint),
             log: log.clone(),
-            bus: Arc::new(bus),
+            bus: bus.clone(),
             streams,
             clock: clock.clone(),
             problems: board.problems().clone(),
@@ -117,6 +119,7 @@ impl World {
             comments,
             reactions: Arc::default(),
             log,
+            bus,
             registry,
             sanctions,
             board,

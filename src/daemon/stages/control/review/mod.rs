@@ -18,7 +18,7 @@ use super::comments::public_reason;
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
-use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest};
+use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, Role};
@@ -64,7 +64,8 @@ impl Control {
         let started = Instant::now();
         let event =
             |item: &ReviewItem, _: u64| item.held.then(|| Event::CommentSubmitted(released(item)));
-        let decided = self.decide(actor, request, Decision::Accept, "approve", &event).await?;
+        let decided =
+            self.decide(actor, request, Decision::Accept, audit_action::APPROVE, &event).await?;
         let base = outcome(decided.audit_id, CommandResults::default(), started);
         let ReviewItem { user_id, name, .. } = decided.item;
         Ok(Outcome { user_id: Some(user_id), user_name: Some(name), ..base })
@@ -94,7 +95,8 @@ impl Control {
             };
             (!item.held).then(|| Event::CommentModerated(rejected()))
         };
-        let decided = self.decide(actor, request, Decision::Reject, "reject", &event).await?;
+        let decided =
+            self.decide(actor, request, Decision::Reject, audit_action::REJECT, &event).await?;
         let deletion = match event(&decided.item, decided.at) {
             Some(Event::CommentModerated(rejected)) => rejected.deletion(),
             _ => None,

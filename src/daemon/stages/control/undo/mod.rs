@@ -18,10 +18,10 @@ use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::NewAudit;
 use crate::protocol::UserId;
-use crate::protocol::admin::{AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest};
+use crate::protocol::admin::{
+    AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest, audit_action,
+};
 
-/// The action of an audit entry that takes back another.
-pub(super) const UNDO: &str = "undo";
 /// Earlier entries about one target that are looked at.
 const MAX_ENTRIES: usize = 1_000;
 
@@ -110,7 +110,7 @@ impl Control {
         let audit = NewAudit {
             at: now_ms,
             actor: actor.name().to_owned(),
-            action: UNDO,
+            action: audit_action::UNDO,
             target: entry.target,
             detail: json!({ "undoes": audit_id, "action": entry.action, "note": note }),
         };
@@ -224,7 +224,7 @@ impl Control {
 
 /// Returns the entry that an entry takes back.
 fn undone_entry(entry: &AuditEntry) -> Option<u64> {
-    if entry.action != UNDO {
+    if entry.action != audit_action::UNDO {
         return None;
     }
     entry.detail.get("undoes")?.as_u64()
@@ -232,7 +232,7 @@ fn undone_entry(entry: &AuditEntry) -> Option<u64> {
 
 /// Returns the action of the entry that an entry takes back.
 fn undone_action(entry: &AuditEntry) -> Option<&str> {
-    if entry.action != UNDO {
+    if entry.action != audit_action::UNDO {
         return None;
     }
     entry.detail.get("action")?.as_str()

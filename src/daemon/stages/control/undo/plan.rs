@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{UNDO, undone_action, undone_entry};
-use crate::daemon::stages::control::batch::{self, BATCH};
-use crate::daemon::stages::control::comments_of_user::DELETE_OF_USER;
+use super::{undone_action, undone_entry};
+use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
     AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
+    audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
 use crate::protocol::stream::{NewStream, StreamPatch};
@@ -113,9 +113,9 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     }
     let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
     match entry.action.as_str() {
-        "ban" => sanction(entry, &before, SanctionKind::Ban, now_ms),
-        "timeout" => sanction(entry, &before, SanctionKind::Timeout, now_ms),
-        "unban" => {
+        audit_action::BAN => sanction(entry, &before, SanctionKind::Ban, now_ms),
+        audit_action::TIMEOUT => sanction(entry, &before, SanctionKind::Timeout, now_ms),
+        audit_action::UNBAN => {
             let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
             let lifted: Vec<_> =
                 kinds.iter().filter_map(|kind| in_force(&before, *kind, now_ms)).collect();
@@ -125,9 +125,9 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             let user_id = UserId(number_in(&entry.target, "user ")?);
             Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
-        "throttle" => throttle(entry, &before, now_ms),
-        "drain" => drain(entry),
-        BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
+        audit_action::THROTTLE => throttle(entry, &before, now_ms),
+        audit_action::DRAIN => drain(entry),
+        audit_action::BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
         _ => stream(entry, &before),
     }
 }
@@ -136,7 +136,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
 fn changes_again(other: &AuditEntry, related: &[&str]) -> bool {
     match undone_action(other) {
         Some(action) => related.contains(&action),
-        None if other.action == UNDO => !related.is_empty(),
+        None if other.action == audit_action::UNDO => !related.is_empty(),
         None => related.contains(&other.action.as_str()),
     }
 }
@@ -144,19 +144,23 @@ fn changes_again(other: &AuditEntry, related: &[&str]) -> bool {
 /// Returns the actions that change the same thing, or why an action cannot be taken back.
 fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
     let why = match action {
-        "ban" | "timeout" | "unban" => return Ok(&["ban", "timeout", "unban"]),
-        "throttle" => return Ok(&["throttle"]),
-        "drain" => return Ok(&["drain"]),
-        "update_stream" => return Ok(&["update_stream"]),
+        audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => {
+            return Ok(&[audit_action::BAN, audit_action::TIMEOUT, audit_action::UNBAN]);
+        }
+        audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
+        audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
+        audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
         // What each of its entries changed is looked at when that is taken back.
-        BATCH => return Ok(&[]),
-        "announce" | "dm" => "viewers have read it; send a correction",
-        "delete" | "reject" | DELETE_OF_USER => "viewers were told to remove the comment",
-        "approve" => "the comment was shown; delete it: lc delete",
-        "kick" => "the user may reconnect by itself",
-        "acknowledge" => "somebody knows of the loss now; the audit log has it",
-        "create_stream" => "end the stream: lc streams update STREAM --state ended",
-        UNDO => "make the change again",
+        audit_action::BATCH => return Ok(&[]),
+        audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
+        audit_action::DELETE | audit_action::REJECT | audit_action::DELETE_OF_USER => {
+            "viewers were told to remove the comment"
+        }
+        audit_action::APPROVE => "the comment was shown; delete it: lc delete",
+        audit_action::KICK => "the user may reconnect by itself",
+        audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
+        audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
+        audit_action::UNDO => "make the change again",
         _ => "it changed nothing that lasts",
     };
     Err(format!("{action} cannot be taken back: {why}"))
@@ -169,7 +173,7 @@ fn standing<'a>(entries: impl Iterator<Item = &'a AuditEntry>) -> Vec<&'a AuditE
     let undone: Vec<u64> = entries.iter().filter_map(|entry| undone_entry(entry)).collect();
     entries
         .into_iter()
-        .filter(|entry| entry.action != UNDO && !undone.contains(&entry.audit_id))
+        .filter(|entry| entry.action != audit_action::UNDO && !undone.contains(&entry.audit_id))
         .collect()
 }
 
@@ -188,8 +192,10 @@ fn sanction(
 
 /// Returns the sanction of a kind that earlier entries left in force, if it has not run out.
 fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<Sanction> {
-    let last = before.iter().find(|entry| entry.action == kind.as_str() || entry.action == "unban");
-    let entry = last.filter(|entry| entry.action != "unban")?;
+    let last = before
+        .iter()
+        .find(|entry| entry.action == kind.as_str() || entry.action == audit_action::UNBAN);
+    let entry = last.filter(|entry| entry.action != audit_action::UNBAN)?;
     let request: SanctionRequest = read(&without_replaced(&entry.detail)).ok()?;
     let expires_at = request.duration_ms.map(|duration_ms| entry.at + duration_ms);
     let sanction = Sanction {
@@ -208,7 +214,7 @@ fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<P
     let stream_id = StreamId(number_in(&entry.target, "stream ")?);
     // Without an earlier entry nobody had fixed it.
     let mut fixed = None;
-    if let Some(earlier) = before.iter().find(|entry| entry.action == "throttle") {
+    if let Some(earlier) = before.iter().find(|entry| entry.action == audit_action::THROTTLE) {
         let request: ThrottleRequest = read(&earlier.detail)?;
         let until_ms = request.for_ms.map(|for_ms| earlier.at + for_ms);
         fixed = request.sample_rate.map(|rate| FixedRate { rate, until_ms });
@@ -230,8 +236,8 @@ fn stream(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
     let mut known = StreamPatch::default();
     for earlier in before {
         let values = match earlier.action.as_str() {
-            "update_stream" => read::<StreamPatch>(&earlier.detail)?,
-            "create_stream" => created(read(&earlier.detail)?),
+            audit_action::UPDATE_STREAM => read::<StreamPatch>(&earlier.detail)?,
+            audit_action::CREATE_STREAM => created(read(&earlier.detail)?),
             _ => continue,
         };
         known.title = known.title.or(values.title);

@@ -138,19 +138,16 @@ async fn a_killed_server_is_named_at_once() {
     assert!(bus.servers().iter().all(|server| server.state == BusNodeState::Works));
     server.kill();
     let killed = Instant::now();
-    while bus.servers()[0].state == BusNodeState::Works {
-        assert!(killed.elapsed() < PATIENCE, "{:?}", bus.servers());
-        bus.sample().await;
-    }
-    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    let changed = async || tokio::time::timeout(PATIENCE, bus.servers_changed()).await.unwrap();
+    changed().await;
+    assert!(killed.elapsed() < Duration::from_millis(500), "{:?}", killed.elapsed());
+    tokio::time::sleep(Duration::from_millis(30)).await;
     let [failing, working] = bus.servers().try_into().unwrap();
     assert!(failing.error.is_some() && working.state == BusNodeState::Works);
+    assert!(failing.since_ms >= 30, "no sample was taken since");
     server.start_again_empty().await;
-    while bus.servers()[0].state == BusNodeState::Fails {
-        assert!(killed.elapsed() < PATIENCE, "{:?}", bus.servers());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        bus.sample().await;
-    }
+    changed().await;
+    assert_eq!(bus.servers()[0].state, BusNodeState::Works);
 }
 
 #[tokio::test]

@@ -223,6 +223,22 @@ async fn with_one_of_three_hanging_the_rest_serves() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn a_redis_node_that_hangs_hides_no_node() {
+    let servers = servers(2).await;
+    let (a, _b) = pair(&servers).await;
+    for hanging in &servers {
+        hanging.hang();
+        let began = Instant::now();
+        let names: Vec<_> = a.known().await.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"]);
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(800), "less than redis.timeout: {took:?}");
+        hanging.go_on();
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn opening_needs_one_redis_node_that_answers() {

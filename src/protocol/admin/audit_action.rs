@@ -1,0 +1,32 @@
+//! The actions of the audit log. Undoing finds entries by them, and so do commands that look for the
+//! last change of its kind.
+
+pub const BAN: &str = "ban";
+pub const TIMEOUT: &str = "timeout";
+pub const UNBAN: &str = "unban";
+pub const KICK: &str = "kick";
+pub const DM: &str = "dm";
+pub const ANNOUNCE: &str = "announce";
+pub const DELETE: &str = "delete";
+/// Stands for the deletions of the comments of a user.
+pub const DELETE_OF_USER: &str = "delete_of_user";
+pub const APPROVE: &str = "approve";
+pub const REJECT: &str = "reject";
+pub const THROTTLE: &str = "throttle";
+pub const DRAIN: &str = "drain";
+pub const CREATE_STREAM: &str = "create_stream";
+pub const UPDATE_STREAM: &str = "update_stream";
+/// Stands for the entries of several changes that were made as one.
+pub const BATCH: &str = "batch";
+/// Takes back what another entry records.
+pub const UNDO: &str = "undo";
+/// A loss is known.
+pub const ACKNOWLEDGE: &str = "acknowledge";
+pub const ACK_ALERT: &str = "ack_alert";
+pub const REQUEUE_DEAD_LETTER: &str = "requeue_dead_letter";
+pub const ACK_DEAD_LETTERS: &str = "ack_dead_letters";
+/// Tokens of viewers.
+pub const TOKEN: &str = "token";
+pub const ADMIN_TOKEN: &str = "admin_token";
+pub const SAVE_VIEW: &str = "save_view";
+pub const FORGET_VIEW: &str = "forget_view";
