@@ -14,7 +14,7 @@ use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
-use crate::protocol::{NodeId, StreamId, UserId};
+use crate::protocol::{NodeId, Role, StreamId, UserId};
 
 type CommandObserver = Box<dyn Fn(&NodeId, &NodeCommand) + Send + Sync>;
 
@@ -85,8 +85,14 @@ impl TestRegistry {
 
     /// Registers a connection of the user on stream 1 at a node.
     pub(crate) async fn place(&self, user_id: u64, node: &str) {
+        self.place_as(Role::Viewer, user_id, node).await;
+    }
+
+    /// The same for a user with a role.
+    pub(crate) async fn place_as(&self, role: Role, user_id: u64, node: &str) {
+        let stream_id = StreamId(1);
         let connection =
-            ConnectionInfo { node: NodeId::new(node), stream_id: StreamId(1), connected_at: 0 };
+            ConnectionInfo { node: NodeId::new(node), stream_id, connected_at: 0, role };
         self.register(UserId(user_id), connection, 0).await.expect("no limit");
     }
 
