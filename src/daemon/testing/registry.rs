@@ -25,6 +25,7 @@ pub(crate) struct TestRegistry {
     registry: InProcessRegistry,
     other_nodes: Vec<NodeId>,
     down: AtomicBool,
+    hanging: AtomicBool,
     silent_node: Mutex<Option<NodeId>>,
     reports: Mutex<BTreeMap<NodeId, Arc<NodeReport>>>,
     silences: Mutex<BTreeMap<NodeId, Duration>>,
@@ -45,6 +46,7 @@ impl TestRegistry {
             registry: InProcessRegistry::new(NodeId::new(node)),
             other_nodes: other_nodes.iter().map(|name| NodeId::new(name)).collect(),
             down: AtomicBool::new(false),
+            hanging: AtomicBool::new(false),
             silent_node: Mutex::default(),
             reports: Mutex::default(),
             silences: Mutex::default(),
@@ -66,6 +68,11 @@ impl TestRegistry {
     /// known, and commands still reach them.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// While hanging, the search for a user's connections does not end.
+    pub(crate) fn set_hanging(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
     }
 
     /// The node never answers a command from now on.
@@ -137,6 +144,9 @@ impl ConnectionRegistry for TestRegistry {
 
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
         self.check()?;
+        if self.hanging.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         self.registry.locate(user_id).await
     }
 
