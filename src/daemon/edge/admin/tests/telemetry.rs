@@ -169,7 +169,8 @@ async fn stores_are_shown_with_their_breakers() {
 async fn readers_of_top_share_a_snapshot() {
     let served = Served::new().await;
     let before = served.world.metadata.calls();
-    let read = async || served.send("GET", "/v1/top", "").await.line::<TopSnapshot>().await.unwrap();
+    let read =
+        async || served.send("GET", "/v1/top", "").await.line::<TopSnapshot>().await.unwrap();
     let read = futures_util::future::join_all((0..20).map(|_| read())).await;
     assert_eq!(read.len(), 20);
     // One, and more only if this machine takes seconds for twenty requests.
