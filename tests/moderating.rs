@@ -275,7 +275,7 @@ async fn links_repeats_and_floods_wait_for_a_moderator() {
         flooder.comment(&format!("number {n}")).await;
     }
     moderated(&daemon).await;
-    let floods = queue(&daemon).await;
+    let floods = queue_of(&daemon, items.len() + 2).await;
     assert_eq!(floods.iter().filter(|item| item.reason == "flood").count(), 2, "{floods:?}");
 
     let mut viewer = daemon.watch().await;

@@ -33,7 +33,13 @@ pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<Exit
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
         let duration_ms = args.duration.map(to_ms);
-        return preview(&PreviewRequest::Ban { users, duration_ms }, context).await;
+        let request = PreviewRequest::Ban {
+            users,
+            duration_ms,
+            disconnect_after_ms: None,
+            include_moderators: false,
+        };
+        return preview(&request, context).await;
     }
     let request = SanctionRequest {
         user: args.user.user.into(),

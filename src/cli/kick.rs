@@ -21,7 +21,8 @@ pub(super) struct KickArgs {
 pub(super) async fn run(args: KickArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
-        return preview(&PreviewRequest::Kick { users }, context).await;
+        let request = PreviewRequest::Kick { users, include_moderators: false };
+        return preview(&request, context).await;
     }
     let request = UserRequest::from(args.user);
     let describe = |outcome: &_| outcome_text::kicked(&request.user, outcome);

@@ -31,7 +31,8 @@ pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
         let duration_ms = Some(to_ms(args.duration));
-        return preview(&PreviewRequest::Timeout { users, duration_ms }, context).await;
+        let request = PreviewRequest::Timeout { users, duration_ms, include_moderators: false };
+        return preview(&request, context).await;
     }
     let request = SanctionRequest {
         user: args.user.user.into(),

@@ -30,11 +30,12 @@ pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<Exit
 
 pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
     let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), printable);
-    let mut rows = table(&["node", ">stream", "connected"]);
+    let mut rows = table(&["node", ">stream", "role", "connected"]);
     for connection in &who.connections {
         rows.add_row([
             connection.node.to_string(),
             connection.stream_id.to_string(),
+            connection.role.to_string(),
             show_ago(connection.connected_at, now_ms),
         ]);
     }
@@ -49,7 +50,7 @@ pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
 mod tests {
     use super::*;
     use crate::protocol::admin::ConnectionInfo;
-    use crate::protocol::{NodeId, StreamId, UserId};
+    use crate::protocol::{NodeId, Role, StreamId, UserId};
 
     #[test]
     fn every_connection_is_listed() {
@@ -62,11 +63,13 @@ mod tests {
                     node: NodeId::new("edge-1"),
                     stream_id: StreamId(7),
                     connected_at: now_ms - 3_725_000,
+                    role: Role::Moderator,
                 },
                 ConnectionInfo {
                     node: NodeId::new("edge-2"),
                     stream_id: StreamId(1),
                     connected_at: now_ms - 4_000,
+                    role: Role::Viewer,
                 },
             ],
             sanctions: vec![],

@@ -16,17 +16,15 @@ use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
 use super::recording::{FeedRecorder, FeedRecordingError};
-use super::state::{Connection, Console, Effect, Mode, Notice};
+use super::state::{Connection, Console, Effect, Notice};
 use super::theme::ThemeName;
 use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
-use crate::client::admin::{AdminClient, AdminError, path_segment};
+use crate::client::admin::{AdminClient, AdminError, PREVIEW};
 use crate::client::follow::{Followed, follow};
-use crate::protocol::admin::{Alert, Cluster, SavedView, TopSnapshot, UserRef, Who};
+use crate::protocol::admin::{Alert, Cluster, Preview, PreviewRequest, SavedView, TopSnapshot};
 
 /// Maximum number of running requests. Further ones are refused, not queued.
 const MAX_REQUESTS: usize = 8;
-/// Users that one act may be about.
-const MAX_USERS: usize = 100;
 /// The shortest time between two frames that no key asked for.
 const FRAME_PAUSE: Duration = Duration::from_millis(100);
 
@@ -92,7 +90,7 @@ struct Ran {
 enum Finished {
     Acted { text: String, outcome: Result<Ran, AdminError> },
     TookBack { entry: UndoEntry, outcome: Result<Ran, AdminError> },
-    LookedUp(Result<Vec<Who>, AdminError>),
+    Previewed { asked: PreviewRequest, answer: Result<Preview, AdminError> },
 }
 
 /// The console with its terminal, its daemon and its running requests.
@@ -146,7 +144,8 @@ impl EventLoop {
                 }
                 Some(result) = self.requests.join_next() => {
                     // Requests are never cancelled, so a join error is a panic; it is passed on.
-                    self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())))
+                    self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+                    None
                 }
                 () = tokio::time::sleep_until(wake_at), if draw_at.is_some() => continue,
                 () = self.stop.cancelled() => Some(Effect::Quit),
@@ -163,7 +162,7 @@ impl EventLoop {
 
     fn carry_out(&mut self, effect: Effect) -> io::Result<()> {
         match self.screen.carry_out(effect)? {
-            Some(Effect::LookUp(users)) => self.look_up(users),
+            Some(Effect::Preview(asked)) => self.preview(asked),
             Some(Effect::Run(actions)) => self.start(actions),
             Some(Effect::TakeBack(entry)) => self.take_back(entry),
             _ => {}
@@ -259,19 +258,17 @@ impl EventLoop {
         room
     }
 
-    fn look_up(&mut self, users: Vec<UserRef>) {
-        if users.len() > MAX_USERS {
-            self.screen.console.mode = Mode::Watching;
-            let text = format!("an act takes at most {MAX_USERS} users, not {}", users.len());
-            self.screen.console.notice = Some(Notice::Failed(text));
-            return;
-        }
+    fn preview(&mut self, asked: PreviewRequest) {
         if !self.has_room() {
-            self.screen.console.mode = Mode::Watching;
+            let why = "the daemon was not asked".to_owned();
+            input::show_effect(&mut self.screen.console, &asked, Err(why));
             return;
         }
         let client = self.client.clone();
-        self.requests.spawn(async move { Finished::LookedUp(look_up(&client, &users).await) });
+        self.requests.spawn(async move {
+            let answer = client.post(PREVIEW, &asked).await;
+            Finished::Previewed { asked, answer }
+        });
     }
 
     fn start(&mut self, actions: Vec<Action>) {
@@ -298,7 +295,7 @@ impl EventLoop {
         });
     }
 
-    fn finish(&mut self, finished: Finished) -> Option<Effect> {
+    fn finish(&mut self, finished: Finished) {
         if matches!(finished, Finished::Acted { .. } | Finished::TookBack { .. }) {
             self.fetcher.refresh_reviews();
         }
@@ -313,7 +310,6 @@ impl EventLoop {
                     self.fetcher.fetch_views();
                 }
                 input::undo_done(&mut self.screen.console, &done, text);
-                None
             }
             Finished::TookBack { mut entry, outcome: Ok(Ran { sentence, done }) } => {
                 self.screen.console.notice = Some(Notice::Done(sentence));
@@ -322,30 +318,19 @@ impl EventLoop {
                 if !entry.reversals.is_empty() {
                     self.screen.console.undo.put_back(entry);
                 }
-                None
             }
             Finished::TookBack { entry, outcome: Err(error) } => {
                 self.screen.console.notice = Some(Notice::Failed(error.to_string()));
                 if error.retry() {
                     self.screen.console.undo.put_back(entry);
                 }
-                None
             }
             Finished::Acted { outcome: Err(error), .. } => {
                 self.screen.console.notice = Some(Notice::Failed(error.to_string()));
-                None
             }
-            Finished::LookedUp(answer) => {
-                let Mode::Asking(actions) = &mut self.screen.console.mode else { return None };
-                let actions = std::mem::take(actions);
-                self.screen.console.mode = Mode::Watching;
-                match answer {
-                    Ok(users) => input::ask(&mut self.screen.console, actions, &users),
-                    Err(error) => {
-                        self.screen.console.notice = Some(Notice::Failed(error.to_string()));
-                        None
-                    }
-                }
+            Finished::Previewed { asked, answer } => {
+                let answer = answer.map_err(|error| error.to_string());
+                input::show_effect(&mut self.screen.console, &asked, answer);
             }
         }
     }
@@ -379,14 +364,6 @@ fn fill_past(console: &mut Console, past: &Past) {
     past.timelines.iter().for_each(|answer| console.fill_past(answer));
     console.fill_events(&past.events);
     console.set_session(past.session.clone());
-}
-
-async fn look_up(client: &AdminClient, users: &[UserRef]) -> Result<Vec<Who>, AdminError> {
-    let mut found = Vec::with_capacity(users.len());
-    for user in users {
-        found.push(client.get(&format!("/v1/who/{}", path_segment(&user.0))).await?);
-    }
-    Ok(found)
 }
 
 /// Runs actions one after the other and returns what became of them.

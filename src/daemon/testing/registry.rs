@@ -14,7 +14,7 @@ use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
-use crate::protocol::{NodeId, StreamId, UserId};
+use crate::protocol::{NodeId, Role, StreamId, UserId};
 
 type CommandObserver = Box<dyn Fn(&NodeId, &NodeCommand) + Send + Sync>;
 
@@ -25,6 +25,7 @@ pub(crate) struct TestRegistry {
     registry: InProcessRegistry,
     other_nodes: Vec<NodeId>,
     down: AtomicBool,
+    hanging: AtomicBool,
     silent_node: Mutex<Option<NodeId>>,
     reports: Mutex<BTreeMap<NodeId, Arc<NodeReport>>>,
     silences: Mutex<BTreeMap<NodeId, Duration>>,
@@ -45,6 +46,7 @@ impl TestRegistry {
             registry: InProcessRegistry::new(NodeId::new(node)),
             other_nodes: other_nodes.iter().map(|name| NodeId::new(name)).collect(),
             down: AtomicBool::new(false),
+            hanging: AtomicBool::new(false),
             silent_node: Mutex::default(),
             reports: Mutex::default(),
             silences: Mutex::default(),
@@ -68,6 +70,11 @@ impl TestRegistry {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// While hanging, the search for a user's connections does not end.
+    pub(crate) fn set_hanging(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
+    }
+
     /// The node never answers a command from now on.
     pub(crate) fn silence(&self, node: &str) {
         *self.silent_node.lock() = Some(NodeId::new(node));
@@ -85,8 +92,14 @@ impl TestRegistry {
 
     /// Registers a connection of the user on stream 1 at a node.
     pub(crate) async fn place(&self, user_id: u64, node: &str) {
+        self.place_as(Role::Viewer, user_id, node).await;
+    }
+
+    /// The same for a user with a role.
+    pub(crate) async fn place_as(&self, role: Role, user_id: u64, node: &str) {
+        let stream_id = StreamId(1);
         let connection =
-            ConnectionInfo { node: NodeId::new(node), stream_id: StreamId(1), connected_at: 0 };
+            ConnectionInfo { node: NodeId::new(node), stream_id, connected_at: 0, role };
         self.register(UserId(user_id), connection, 0).await.expect("no limit");
     }
 
@@ -131,6 +144,9 @@ impl ConnectionRegistry for TestRegistry {
 
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
         self.check()?;
+        if self.hanging.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         self.registry.locate(user_id).await
     }
 

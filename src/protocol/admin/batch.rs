@@ -22,6 +22,11 @@ pub struct BatchRequest {
     /// [`MAX_DISCONNECT_AFTER_MS`]; 0 if absent.
     #[serde(default)]
     pub disconnect_after_ms: Option<u64>,
+    /// Bans, timeouts and kicks also reach users that are connected as moderators, broadcasters or
+    /// admins. Otherwise a batch of several changes leaves them out and names them; a single change
+    /// reaches the user that it names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_moderators: bool,
 }
 
 /// A change of a batch, with the body of the request of that name.

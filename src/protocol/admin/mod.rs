@@ -73,7 +73,9 @@ pub use self::tokens::{
     UserTokensRequest,
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
-pub use self::users::{ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who};
+pub use self::users::{
+    ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who, highest_role,
+};
 pub use self::views::{
     ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView,
     TableSettings, ViewSettings,

@@ -25,14 +25,26 @@ pub enum PreviewRequest {
         /// Absent: without an end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
+        /// As in a [`BatchRequest`](super::BatchRequest).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disconnect_after_ms: Option<u64>,
+        /// As in a [`BatchRequest`](super::BatchRequest).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        include_moderators: bool,
     },
     Timeout {
         users: Vec<UserRef>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
+        /// As in a [`BatchRequest`](super::BatchRequest).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        include_moderators: bool,
     },
     Kick {
         users: Vec<UserRef>,
+        /// As in a [`BatchRequest`](super::BatchRequest).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        include_moderators: bool,
     },
     Throttle {
         stream_id: StreamId,
@@ -62,6 +74,10 @@ pub struct Preview {
     /// Of them, those that such a sanction applies to already.
     #[serde(default)]
     pub already: u64,
+    /// Users named that are connected as moderators or more. Of several users they are left out,
+    /// and not counted in the other figures, unless they are included.
+    #[serde(default)]
+    pub moderators: u64,
     /// Their connections, or those that would be closed.
     pub connections: u64,
     /// The nodes that hold these connections.

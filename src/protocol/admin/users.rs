@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, audit_action};
 use crate::protocol::quantity::show_time;
-use crate::protocol::{CommentId, NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -67,6 +67,18 @@ pub struct Who {
     pub unreachable: Vec<NodeId>,
 }
 
+impl Who {
+    /// Returns the highest role of the user's connections; viewer without a connection.
+    pub fn role(&self) -> Role {
+        highest_role(&self.connections)
+    }
+}
+
+/// Returns the highest role of these connections; viewer if there are none.
+pub fn highest_role(connections: &[ConnectionInfo]) -> Role {
+    connections.iter().map(|connection| connection.role).max().unwrap_or_default()
+}
+
 /// One connection of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -75,6 +87,9 @@ pub struct ConnectionInfo {
     pub stream_id: StreamId,
     /// Milliseconds since the Unix epoch.
     pub connected_at: u64,
+    /// The role that the user's token gave it. Nodes of earlier versions do not tell it: viewer.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// `GET /v1/users/{user}`: a user in full.

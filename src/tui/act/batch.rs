@@ -28,7 +28,8 @@ pub(crate) fn as_batches(actions: Vec<Action>) -> Vec<Action> {
     let bans = changes.iter().any(|change| matches!(change, BatchChange::Ban(_)));
     let disconnect_after_ms = bans.then(|| undo_window_ms(changes.len()));
     let batch = |changes: &[BatchChange]| {
-        Action::Batch(BatchRequest { changes: changes.to_vec(), disconnect_after_ms })
+        let changes = changes.to_vec();
+        Action::Batch(BatchRequest { changes, disconnect_after_ms, include_moderators: false })
     };
     changes.chunks(MAX_CHANGES).map(batch).collect()
 }

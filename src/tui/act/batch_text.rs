@@ -61,7 +61,7 @@ mod tests {
             BatchChange::Kick(UserRequest { user: UserRef(user.to_owned()), note: None })
         };
         let changes = vec![kick("ann"), kick("zed")];
-        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let batch = BatchRequest { changes, disconnect_after_ms: None, include_moderators: false };
         let outcome = Outcome { changes: Some(2), connections: Some(3), ..Outcome::default() };
         let text = done_text(&batch, &outcome);
         assert!(text.starts_with("Kicked 2 users: 3 connections closed. Done in"), "{text}");
@@ -76,7 +76,7 @@ mod tests {
             BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
         };
         let changes = vec![timeout("ann"), timeout("zed")];
-        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let batch = BatchRequest { changes, disconnect_after_ms: None, include_moderators: false };
         let outcome = Outcome { changes: Some(2), ..Outcome::default() };
         let text = done_text(&batch, &outcome);
         assert!(text.starts_with("Timed out 2 users for 10m. Done in"), "{text}");

@@ -3,14 +3,16 @@
 mod action;
 mod batch;
 mod batch_text;
-mod effect;
+mod confirmation;
 mod form;
+mod preview;
 mod rights;
 mod undo;
 
 pub(crate) use action::{Action, Done, progress_text, run};
 pub(crate) use batch::{as_batches, undo_window_ms};
-pub(crate) use effect::{Confirmation, Consent, confirmation, needs_lookup};
+pub(crate) use confirmation::{ActEffect, Confirmation, Consent};
 pub(crate) use form::{Edit, Form, FormKind};
+pub(crate) use preview::acted_against;
 pub(crate) use rights::role_for;
 pub(crate) use undo::{UndoEntry, UndoList, undo_of};

@@ -1,11 +1,11 @@
 //! From a key that acts to a request: the form, the question, the request.
 
 use crate::protocol::admin::{
-    AckRequest, ClaimRequest, DeleteRequest, DrainRequest, ReviewItem, ReviewRequest, UserRef, Who,
-    needed_role, short_actor,
+    AckRequest, ClaimRequest, DeleteRequest, DrainRequest, MAX_CHANGES, Preview, PreviewRequest,
+    ReviewItem, ReviewRequest, UserRef, needed_role, short_actor,
 };
 use crate::tui::act::{
-    Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, role_for, undo_of,
+    Action, Confirmation, Consent, Form, FormKind, UndoEntry, acted_against, role_for, undo_of,
     undo_window_ms,
 };
 use crate::tui::commands::Command;
@@ -202,33 +202,44 @@ fn undo(console: &mut Console) -> Option<Effect> {
     Some(Effect::TakeBack(entry))
 }
 
-/// Asks what must be known about actions, then the operator.
+/// Asks the operator whether to do actions, and the daemon for their effect. What is small is done
+/// at once.
 pub(super) fn request(console: &mut Console, actions: Vec<Action>) -> Option<Effect> {
     if let Some(why) = console.refused_role(role_for(&actions)) {
         console.mode = Mode::Watching;
         console.notice = Some(Notice::Failed(why));
         return None;
     }
-    let users = needs_lookup(&actions);
-    if users.is_empty() {
-        return ask(console, actions, &[]);
+    let users = acted_against(&actions).map_or(0, |users| users.len());
+    if users > MAX_CHANGES {
+        console.mode = Mode::Watching;
+        let text = format!("an act takes at most {MAX_CHANGES} users, not {users}");
+        console.notice = Some(Notice::Failed(text));
+        return None;
     }
-    console.mode = Mode::Asking(actions);
-    Some(Effect::LookUp(users))
-}
-
-/// Asks the operator whether to do what was computed. What is small is done at once.
-pub(crate) fn ask(console: &mut Console, actions: Vec<Action>, users: &[Who]) -> Option<Effect> {
     let (hidden_marks, about_marks) = hidden_marks(console);
     let hidden_marks = if about_marks { hidden_marks } else { 0 };
     let moment = console.moment().cloned();
-    let question = confirmation(actions, users, hidden_marks, moment.as_deref());
+    let question = Confirmation::new(actions, hidden_marks, moment.as_deref());
     if question.consent == Consent::None {
         console.mode = Mode::Watching;
         return Some(Effect::Run(question.actions));
     }
+    let asked = question.asked().cloned();
     console.mode = Mode::Confirm(question);
-    None
+    asked.map(Effect::Preview)
+}
+
+/// Shows the effect of the act that the operator is asked about, or why it is not known. An answer
+/// to a question that is no longer asked is dropped.
+pub(crate) fn show_effect(
+    console: &mut Console,
+    asked: &PreviewRequest,
+    answer: Result<Preview, String>,
+) {
+    if let Mode::Confirm(question) = &mut console.mode {
+        question.answer(asked, answer);
+    }
 }
 
 /// Returns how many marked rows the filter hides, and whether there are marks at all.

@@ -9,7 +9,7 @@ mod run;
 mod tests;
 mod typing;
 
-pub(crate) use acting::{ask, undo_done};
+pub(crate) use acting::{show_effect, undo_done};
 pub(crate) use mouse::{Clicks, mouse};
 pub(crate) use palette::completions;
 pub(crate) use press::press;

@@ -6,7 +6,6 @@ use super::acting::request;
 use super::palette;
 use super::run::run_command;
 use super::typing::edit_of_key;
-use crate::tui::act::Consent;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::state::{Console, Effect, Mode, Notice};
@@ -37,12 +36,6 @@ pub(crate) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
         Mode::Palette(_) => palette::press(console, key),
         Mode::Form(_) => press_in_form(console, key),
         Mode::Confirm(_) => press_in_confirmation(console, key),
-        Mode::Asking(_) => {
-            if key.code == KeyCode::Esc {
-                console.mode = Mode::Watching;
-            }
-            None
-        }
         Mode::Help { .. } => press_in_help(console, key),
         Mode::Reading(_) => press_in_reading(console, key.code),
         Mode::Columns(_) => press_in_columns(console, key.code),
@@ -105,17 +98,16 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
             console.mode = Mode::Watching;
             console.notice = Some(Notice::Done("nothing was done".to_owned()));
         }
-        KeyCode::Enter if question.is_given() => {
-            let actions = std::mem::take(&mut question.actions);
-            console.mode = Mode::Watching;
-            return Some(Effect::Run(actions));
-        }
-        KeyCode::Enter => {
-            if let Consent::Typed(wanted) = &question.consent {
-                let text = format!("nothing was done: type {wanted}, then Enter");
-                console.notice = Some(Notice::Failed(text));
+        KeyCode::Enter => match question.missing() {
+            None => {
+                let actions = std::mem::take(&mut question.actions);
+                console.mode = Mode::Watching;
+                return Some(Effect::Run(actions));
             }
-        }
+            Some(missing) => {
+                console.notice = Some(Notice::Failed(format!("nothing was done: {missing}")));
+            }
+        },
         _ => {
             if let Some(edit) = edit_of_key(key) {
                 edit.apply(&mut question.typed);

@@ -5,19 +5,20 @@ use ratatui::layout::Rect;
 
 use super::*;
 use crate::protocol::admin::{
-    AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, SaveViewRequest,
-    SavedView, Session, TableSettings, TailItem, Talker, Talkers, UserRef, Who,
+    AdminRole, ClaimRequest, ModerationDecision, Offender, Preview, PreviewRequest, ReviewItem,
+    SameText, SaveViewRequest, SavedView, Session, TableSettings, TailItem, Talker, Talkers,
+    UserRef,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
-use crate::tui::act::Action;
+use crate::tui::act::{ActEffect, Action};
 use crate::tui::commands::Keymap;
 use crate::tui::feed::{Metric, samples};
 use crate::tui::hits::{Hits, Target};
-use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, View};
+use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, Tail, View};
 use crate::tui::table::RowKey;
 use crate::tui::theme::ThemeName;
 use crate::tui::view;
@@ -40,6 +41,15 @@ fn type_text(console: &mut Console, text: &str) -> Option<Effect> {
 
 fn enter(console: &mut Console) -> Option<Effect> {
     press(console, KeyCode::Enter.into())
+}
+
+/// Answers what the daemon is asked about the act, and returns that.
+fn answer(console: &mut Console, effect: Result<&str, &str>) -> PreviewRequest {
+    let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
+    let asked = question.asked().cloned().expect("the daemon is asked");
+    let preview = |effect: &str| Preview { effect: effect.to_owned(), ..Preview::default() };
+    show_effect(console, &asked, effect.map(preview).map_err(str::to_owned));
+    asked
 }
 
 fn escape(console: &mut Console) {
@@ -128,9 +138,11 @@ fn t_throttles_the_selected_stream_after_its_name() {
     type_text(&mut console, "2t5%");
     assert_eq!(enter(&mut console), None);
     type_text(&mut console, "10m");
-    assert_eq!(enter(&mut console), None);
-    let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
-    assert!(question.effect[0].contains("17k viewers see"), "{:?}", question.effect);
+    let sample_rate = SampleRate::from_share(0.05);
+    let asked =
+        PreviewRequest::Throttle { stream_id: StreamId(7), sample_rate, for_ms: Some(600_000) };
+    assert_eq!(enter(&mut console), Some(Effect::Preview(asked)));
+    answer(&mut console, Ok("17k viewers see less."));
     assert_eq!(enter(&mut console), None, "the name is not typed yet");
     let why = "nothing was done: type 7, then Enter";
     assert_eq!(console.notice, Some(Notice::Failed(why.into())));
@@ -184,7 +196,7 @@ fn a_silent_node_is_not_told_to_drain() {
 }
 
 #[test]
-fn a_ban_looks_up_the_user_and_asks() {
+fn a_ban_asks_with_its_effect() {
     let mut console = unlocked();
     type_text(&mut console, "bqqq");
     (0..3).for_each(|_| drop(enter(&mut console)));
@@ -194,20 +206,47 @@ fn a_ban_looks_up_the_user_and_asks() {
     assert!(form.error.is_some());
     press(&mut console, KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
     type_text(&mut console, "1h");
-    let users = vec![UserRef("qqq".into())];
-    assert_eq!(enter(&mut console), Some(Effect::LookUp(users)));
-    let Mode::Asking(actions) = console.mode.clone() else { panic!() };
-    let who = Who {
-        user_id: UserId(42),
-        name: Some("qqq".into()),
-        connections: Vec::new(),
-        sanctions: Vec::new(),
-        unreachable: Vec::new(),
+    let asked = PreviewRequest::Ban {
+        users: vec![UserRef("qqq".into())],
+        duration_ms: Some(3_600_000),
+        disconnect_after_ms: Some(10_000),
+        include_moderators: false,
     };
-    assert_eq!(ask(&mut console, actions, &[who]), None);
-    let Mode::Confirm(question) = &console.mode else { panic!() };
-    assert!(question.effect[0].contains("qqq (user 42)"), "{:?}", question.effect);
+    assert_eq!(enter(&mut console), Some(Effect::Preview(asked)));
+    assert_eq!(enter(&mut console), None, "the effect is not shown yet");
+    let why = "nothing was done: its effect is still being computed";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    answer(&mut console, Ok("Ban qqq (user 42) for 1h."));
     assert!(matches!(enter(&mut console), Some(Effect::Run(actions)) if actions.len() == 1));
+}
+
+#[test]
+fn an_act_is_possible_when_no_effect_is_told() {
+    let mut console = unlocked();
+    type_line(&mut console, "kick zed");
+    let asked = answer(&mut console, Err("the registry does not answer"));
+    let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
+    let why = ActEffect::Unknown("the registry does not answer".to_owned());
+    assert_eq!(question.effect, why);
+    assert!(matches!(enter(&mut console), Some(Effect::Run(actions)) if actions.len() == 1));
+    // The answer to a question that was closed does not open it again.
+    show_effect(&mut console, &asked, Ok(Preview::default()));
+    assert_eq!(console.mode, Mode::Watching);
+}
+
+#[test]
+fn an_act_on_too_many_users_is_refused() {
+    let mut console = on_stream();
+    let mut tail = Tail::new(StreamId(7));
+    (1..=101).for_each(|user| tail.add(TailItem::Comment(comment(user, user, "spam"))));
+    console.side.tail = Some(tail);
+    console.focus_on(Panel::Comments);
+    type_text(&mut console, "Vm");
+    (0..2).for_each(|_| drop(enter(&mut console)));
+    assert_eq!(enter(&mut console), None);
+    let why = "an act takes at most 100 users, not 101";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    assert_eq!(console.mode, Mode::Watching);
 }
 
 #[test]
@@ -540,7 +579,8 @@ fn the_palette_goes_and_acts() {
     assert_eq!(console.theme, ThemeName::Light);
     type_text(&mut console, ":lc kick zed");
     let users = vec![UserRef("zed".into())];
-    assert_eq!(enter(&mut console), Some(Effect::LookUp(users)));
+    let asked = PreviewRequest::Kick { users, include_moderators: false };
+    assert_eq!(enter(&mut console), Some(Effect::Preview(asked)));
     escape(&mut console);
     type_text(&mut console, ":strea");
     press(&mut console, KeyCode::Tab.into());

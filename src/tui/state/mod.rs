@@ -23,7 +23,7 @@ use super::own_alerts::OwnAlerts;
 use super::table::TableState;
 use super::theme::ThemeName;
 use crate::protocol::admin::{
-    AdminRole, Alert, EventItem, Session, TimelineAnswer, TopSnapshot, UserRef,
+    AdminRole, Alert, EventItem, PreviewRequest, Session, TimelineAnswer, TopSnapshot,
 };
 
 pub(crate) use lock::{Lock, READ_ONLY};
@@ -62,8 +62,8 @@ pub(crate) enum Effect {
     Quit,
     Suspend,
     Redraw,
-    /// Ask the daemon about users, then ask with their answers.
-    LookUp(Vec<UserRef>),
+    /// Ask the daemon for the effect of the act that the operator is asked about.
+    Preview(PreviewRequest),
     Run(Vec<Action>),
     /// Run what takes an act back. If that may succeed later, [`UndoList::put_back`] keeps it.
     TakeBack(UndoEntry),

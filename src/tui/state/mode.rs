@@ -12,8 +12,6 @@ pub(crate) enum Mode {
     Palette(Palette),
     Form(Form),
     Confirm(Confirmation),
-    /// The users of these actions are being looked up.
-    Asking(Vec<crate::tui::act::Action>),
     Help {
         search: String,
         /// The first line that is shown.

@@ -296,7 +296,6 @@ pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Mode::Palette(_) => Some(&[("Enter", "run"), ("Tab", "complete"), ("Esc", "close")]),
         Mode::Form(_) => Some(&[("Enter", "next, then on"), ("Tab", "next"), ("Esc", "cancel")]),
         Mode::Confirm(_) => Some(&[("Enter", "do it"), ("Esc", "do nothing")]),
-        Mode::Asking(_) => Some(&[("Esc", "cancel")]),
         Mode::Help { .. } => Some(&[("Esc", "close"), ("↑ ↓", "scroll"), ("any text", "search")]),
         Mode::Reading(_) => Some(&[("Esc", "close"), ("↑ ↓", "scroll")]),
         Mode::Columns(_) => Some(&[("space", "show or hide"), ("↑ ↓", "column"), ("Esc", "close")]),

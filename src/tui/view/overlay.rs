@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, row};
 use super::table::{lines, wrapped};
-use crate::tui::act::{Confirmation, Consent, Form};
+use crate::tui::act::{ActEffect, Confirmation, Consent, Form};
 use crate::tui::commands::COMMANDS;
 use crate::tui::input::completions;
 use crate::tui::state::{Console, Mode, Palette};
@@ -12,6 +12,10 @@ use crate::tui::text;
 use crate::tui::tone::{Cell, Tone};
 
 const LABEL_WIDTH: usize = 8;
+/// Lines of the effect of an act. Longer ones name many users that are not found.
+const EFFECT_LINES: usize = 8;
+/// Lines of each other sentence about an act.
+const NOTE_LINES: usize = 6;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     match &console.mode {
@@ -19,10 +23,6 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Mode::Palette(line) => palette(canvas, area, console, line),
         Mode::Form(form) => fill_in(canvas, area, form),
         Mode::Confirm(question) => confirm(canvas, area, question),
-        Mode::Asking(_) => {
-            let inside = canvas.overlay(area, (44, 3), "one moment");
-            canvas.text(inside, " asking the daemon whom this concerns …", Tone::Text);
-        }
         Mode::Help { search, first } => help(canvas, area, console, search, *first),
         Mode::Reading(first) => in_full(canvas, area, console, *first),
         Mode::Columns(at) => columns(canvas, area, console, *at),
@@ -63,20 +63,36 @@ fn fill_in(canvas: &mut Canvas<'_>, area: Rect, form: &Form) {
 
 fn confirm(canvas: &mut Canvas<'_>, area: Rect, question: &Confirmation) {
     let width = 76.min(area.width);
-    let mut shown = Vec::new();
-    for line in &question.effect {
-        let prefix = vec![Cell::text(" ")];
-        shown.extend(wrapped(&prefix, line, Tone::Text, width.saturating_sub(4), 6));
+    let room = width.saturating_sub(4);
+    let mut shown = match &question.effect {
+        ActEffect::Plain => Vec::new(),
+        ActEffect::Computing(_) => vec![vec![Cell::faint(" computing…")]],
+        ActEffect::Shown(effect) => {
+            wrapped(&[Cell::text(" ")], effect, Tone::Text, room, EFFECT_LINES)
+        }
+        ActEffect::Unknown(why) => {
+            let told = format!("its effect is not known: {why}");
+            wrapped(&[Cell::new(" ✗ ", Tone::Bad)], &told, Tone::Bad, room, EFFECT_LINES)
+        }
+    };
+    for line in &question.notes {
+        shown.extend(wrapped(&[Cell::text(" ")], line, Tone::Text, room, NOTE_LINES));
     }
     shown.push(Vec::new());
+    let escape = [Cell::new("Esc", Tone::Key), Cell::text(" does nothing")];
     match &question.consent {
         Consent::None | Consent::Enter => {
-            shown.push(vec![
-                Cell::new(" Enter", Tone::Key),
-                Cell::text(" does it, "),
-                Cell::new("Esc", Tone::Key),
-                Cell::text(" does nothing"),
-            ]);
+            let mut line = match &question.effect {
+                ActEffect::Computing(_) => vec![Cell::text(" ")],
+                ActEffect::Plain | ActEffect::Shown(_) => {
+                    vec![Cell::new(" Enter", Tone::Key), Cell::text(" does it, ")]
+                }
+                ActEffect::Unknown(_) => {
+                    vec![Cell::new(" Enter", Tone::Key), Cell::text(" does it all the same, ")]
+                }
+            };
+            line.extend(escape);
+            shown.push(line);
         }
         Consent::Typed(wanted) => {
             shown.push(vec![

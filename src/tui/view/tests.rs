@@ -7,16 +7,16 @@ use ratatui::style::Style;
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem,
-    Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, ModerationDecision, Offender, Preview, ReviewItem, SameText, Session,
+    TailItem, Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
-use crate::tui::input::press;
-use crate::tui::state::{Notice, Panel};
+use crate::tui::input::{press, show_effect};
+use crate::tui::state::{Effect, Notice, Panel};
 use crate::tui::theme::ThemeName;
 
 /// The sizes that the design is made for.
@@ -347,13 +347,47 @@ fn paused_past_read_only_and_lost() {
 fn overlays() {
     let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
         let mut console = fed(samples::throttled);
-        for key in keys.chars() {
-            let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
-            press(&mut console, code.into());
+        let asked = type_keys(&mut console, keys);
+        let effect = "Show 2% of stream 7 instead of 10%: 17k viewers see 468/s instead of \
+                      2.3k/s. History keeps all. It stays until it is set to auto.";
+        if let Some(Effect::Preview(asked)) = asked {
+            let preview = Preview { effect: effect.to_owned(), ..Preview::default() };
+            show_effect(&mut console, &asked, Ok(preview));
         }
         screen(&console, SIZES[1])
     });
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// Returns the effect of the last key.
+fn type_keys(console: &mut Console, keys: &str) -> Option<Effect> {
+    keys.chars().fold(None, |_, key| {
+        let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+        press(console, code.into())
+    })
+}
+
+#[test]
+fn a_question_is_open_before_its_effect_is_known() {
+    let mut console = fed(samples::throttled);
+    let Some(Effect::Preview(asked)) = type_keys(&mut console, "!:kick zed\n") else { panic!() };
+    let computing = screen(&console, SIZES[1]);
+    assert!(computing.contains("kick zed") && computing.contains("computing…"), "{computing}");
+    assert!(!computing.contains("does it"), "{computing}");
+    let mut failed = fed(samples::throttled);
+    type_keys(&mut failed, "!:kick zed\n");
+    show_effect(&mut failed, &asked, Err("the registry does not answer".to_owned()));
+    let failed = screen(&failed, SIZES[1]);
+    assert!(failed.contains("✗ its effect is not known: the registry does"), "{failed}");
+    assert!(failed.contains("Enter does it all the same"), "{failed}");
+    let effect = "Kick zed (user 42): 2 connections on edge-1.".to_owned();
+    show_effect(&mut console, &asked, Ok(Preview { effect, ..Preview::default() }));
+    let shown = screen(&console, SIZES[1]);
+    assert!(
+        shown.contains("2 connections on edge-1") && shown.contains("Enter does it"),
+        "{shown}"
+    );
+    assert!(!shown.contains("computing"), "{shown}");
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub fn admin_request(data: &[u8]) {
         let parts = parts_of(&world);
         let past = Arc::default();
         let throttle = Arc::default();
-        let router = routes::router(AdminState { parts, past, throttle, stop: stop.clone() });
+        let top = Arc::default();
+        let router = routes::router(AdminState { parts, past, throttle, top, stop: stop.clone() });
         let response = router.oneshot(request).await.expect("it is infallible");
         let status = response.status().as_u16();
         if is_head {

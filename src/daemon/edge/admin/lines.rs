@@ -41,20 +41,24 @@ fn default_interval_ms() -> u64 {
     1_000
 }
 
-/// Sends a snapshot at once, and one per interval.
+/// Sends a snapshot at once, and one per interval. All readers of a node share a snapshot that is
+/// younger than most of a second, or of their interval if that is shorter: one that is not exact
+/// still has a new one at each tick.
 pub(super) async fn top(
     State(state): State<AdminState>,
     Params(TopParams { interval_ms }): Params<TopParams>,
 ) -> Answer {
     let interval_ms = within("interval_ms", interval_ms, MIN_INTERVAL_MS, MAX_INTERVAL_MS)?;
     let ticks = ticker_from_now(Duration::from_millis(interval_ms));
-    let lines = stream::unfold((state, ticks), |(state, mut ticks)| async move {
+    let shared_for = Duration::from_millis(interval_ms.min(1_000)) * 4 / 5;
+    let lines = stream::unfold((state, ticks), move |(state, mut ticks)| async move {
         let next = async {
             ticks.tick().await;
-            state.parts.top().await
+            let read = async { Bytes::from(line(&state.parts.top().await)) };
+            state.top.latest(shared_for, |_| true, read).await
         };
-        let snapshot = state.stop.run_until_cancelled(next).await?;
-        Some((Ok::<_, Infallible>(Bytes::from(line(&snapshot))), (state, ticks)))
+        let text = state.stop.run_until_cancelled(next).await?;
+        Some((Ok::<_, Infallible>(text.as_ref().clone()), (state, ticks)))
     });
     Ok(respond(Body::from_stream(lines)))
 }

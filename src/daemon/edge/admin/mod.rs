@@ -88,10 +88,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::config::AlertsConfig;
+use crate::daemon::base::shared_reading::SharedReading;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::CertificateRenewal;
 use crate::daemon::engines::announcements::SharedAnnouncements;
@@ -174,6 +176,8 @@ struct AdminState {
     past: Arc<SharedPast>,
     /// The throttle of all streams, as tails are told of it.
     throttle: Arc<SharedThrottle>,
+    /// The latest line of `/v1/top`.
+    top: Arc<SharedReading<Bytes>>,
     /// Ends live answers.
     stop: CancellationToken,
 }
@@ -229,6 +233,6 @@ impl Admin {
         let parts = self.parts.clone();
         let past = Arc::new(SharedPast::default());
         let throttle = Arc::new(SharedThrottle::default());
-        routes::router(AdminState { parts, past, throttle, stop })
+        routes::router(AdminState { parts, past, throttle, top: Arc::default(), stop })
     }
 }

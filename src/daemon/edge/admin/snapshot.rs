@@ -143,11 +143,7 @@ impl AdminParts {
         let egress = view.egress();
         let status = |stream: &Stream| {
             let stream_id = stream.stream_id;
-            // Without the registry, the last count of presence.
-            let viewers = match &viewers {
-                Some(counts) => counts.get(&stream_id).copied().unwrap_or(0),
-                None => self.board.viewers(stream_id),
-            };
+            let viewers = self.viewers_among(viewers.as_ref(), stream_id);
             let totals = reactions.remove(&stream_id).unwrap_or_default();
             let totals = totals.into_iter().map(|(kind, total)| (kind.as_ref().to_owned(), total));
             let reactions = totals.collect();
@@ -156,6 +152,25 @@ impl AdminParts {
         };
         let streams = parts.streams.all();
         streams.iter().map(AsRef::as_ref).map(status).collect()
+    }
+
+    /// Returns the status of one stream, without its reactions; `None` if there is no such stream.
+    pub(super) async fn stream(&self, stream_id: StreamId) -> Option<StreamStatus> {
+        let stream = self.control.parts().streams.get(stream_id)?;
+        let (view, viewers) = tokio::join!(self.cluster(), self.viewers());
+        let viewers = self.viewers_among(viewers.as_ref(), stream_id);
+        let rates = view.rates();
+        let egress = view.egress();
+        let measured = measured(&stream, rates.get(&stream_id), egress.get(&stream_id));
+        Some(StreamStatus { viewers, ..measured })
+    }
+
+    /// Returns the viewers of a stream by these counts; without them, the last count of presence.
+    fn viewers_among(&self, counts: Option<&AHashMap<StreamId, u64>>, stream_id: StreamId) -> u64 {
+        match counts {
+            Some(counts) => counts.get(&stream_id).copied().unwrap_or(0),
+            None => self.board.viewers(stream_id),
+        }
     }
 
     /// Returns the viewers on all nodes of each stream that has any; `None` if they are not known.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, Interval};
+use tokio::time::Interval;
 
 use super::{AdminParts, AdminState};
+use crate::daemon::base::shared_reading::SharedReading;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::protocol::StreamId;
 use crate::protocol::admin::TailItem;
@@ -31,20 +31,11 @@ type Shares = AHashMap<StreamId, ShownShare>;
 
 /// The latest look at the throttle of all streams.
 #[derive(Debug, Default)]
-pub(super) struct SharedThrottle {
-    /// Locked while the cluster is asked, so that it is asked once.
-    last_look: Mutex<Option<Look>>,
-}
-
-#[derive(Debug)]
-struct Look {
-    began: Instant,
-    shares: Arc<Shares>,
-}
+pub(super) struct SharedThrottle(SharedReading<Shares>);
 
 impl SharedThrottle {
     async fn shares(&self, parts: &AdminParts) -> Arc<Shares> {
-        let ask = async {
+        let look = async {
             let rates = parts.cluster().await.rates();
             let shares = rates.into_iter().map(|(stream_id, stream)| {
                 let fixed = stream.throttle_override.is_some();
@@ -52,19 +43,11 @@ impl SharedThrottle {
             });
             shares.collect()
         };
-        self.latest(ask).await
+        self.latest(look).await
     }
 
-    /// Returns the latest look. If that is too old, `ask` takes another, otherwise it is dropped.
-    async fn latest(&self, ask: impl Future<Output = Shares>) -> Arc<Shares> {
-        let mut last = self.last_look.lock().await;
-        if let Some(look) = last.as_ref().filter(|look| look.began.elapsed() < SHARED_FOR) {
-            return look.shares.clone();
-        }
-        let began = Instant::now();
-        let shares = Arc::new(ask.await);
-        *last = Some(Look { began, shares: shares.clone() });
-        shares
+    async fn latest(&self, look: impl Future<Output = Shares>) -> Arc<Shares> {
+        self.0.latest(SHARED_FOR, |_| true, look).await
     }
 }
 

@@ -25,7 +25,7 @@ use crate::daemon::engines::registry::{
 };
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, Epoch, NodeId, Role, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(1);
 const USER: UserId = UserId(1);
@@ -157,8 +157,12 @@ impl RedisCheck<'_> {
     async fn try_registry(&self) -> Result<(), String> {
         let a = self.open_registry("lcd check a").await?;
         let b = self.open_registry("lcd check b").await?;
-        let info =
-            ConnectionInfo { node: NodeId::new("lcd check a"), stream_id: STREAM, connected_at: 0 };
+        let info = ConnectionInfo {
+            node: NodeId::new("lcd check a"),
+            stream_id: STREAM,
+            connected_at: 0,
+            role: Role::Viewer,
+        };
         let used = async {
             let id = a.register(USER, info, 1).await.map_err(text)?;
             let found = b.locate(USER).await.map_err(text)?;

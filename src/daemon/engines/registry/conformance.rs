@@ -18,7 +18,7 @@ use crate::protocol::admin::{
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
+use crate::protocol::{CloseCode, NodeId, Role, StreamId, UserId};
 
 /// A handler that records its commands and answers that each touched three connections.
 #[derive(Debug, Default)]
@@ -46,6 +46,7 @@ macro_rules! registry_suite {
             engine: [$($engine)*],
             promises: [$crate::daemon::engines::registry::conformance],
                 connections_are_found_oldest_first_until_removed,
+                a_connection_keeps_its_role_until_removed,
                 removing_a_missing_connection_is_no_error,
                 the_limit_holds_against_racing_connections,
                 a_limit_of_zero_is_none,
@@ -64,6 +65,7 @@ macro_rules! shared_registry_suite {
             promises: [$crate::daemon::engines::registry::conformance],
                 both_nodes_are_listed_with_their_reports,
                 a_connection_is_found_from_every_node,
+                a_role_is_known_on_every_node,
                 the_limit_counts_the_connections_of_all_nodes,
                 viewers_are_added_up_over_nodes,
                 a_command_reaches_only_its_node,
@@ -76,7 +78,14 @@ macro_rules! shared_registry_suite {
 pub(crate) use shared_registry_suite;
 
 pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
-    ConnectionInfo { node: node.clone(), stream_id: StreamId(stream), connected_at }
+    let stream_id = StreamId(stream);
+    ConnectionInfo { node: node.clone(), stream_id, connected_at, role: Role::Viewer }
+}
+
+/// Connections of each role, the oldest first.
+fn of_each_role(node: &NodeId) -> Vec<ConnectionInfo> {
+    let with_role = |(at, role)| ConnectionInfo { role, ..connection(node, 1, at) };
+    (1..).zip(Role::ALL).map(with_role).collect()
 }
 
 pub(crate) async fn connections_are_found_oldest_first_until_removed(
@@ -95,6 +104,22 @@ pub(crate) async fn connections_are_found_oldest_first_until_removed(
     registry.unregister(user, newer_id).await.unwrap();
     assert_eq!(registry.locate(user).await.unwrap(), []);
     assert_eq!(registry.locate(UserId(43)).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_connection_keeps_its_role_until_removed(
+    Member { registry, node, .. }: &Member,
+) {
+    let user = UserId(42);
+    let held = of_each_role(node);
+    let mut ids = Vec::new();
+    for connection in held.clone() {
+        ids.push(registry.register(user, connection, 20).await.unwrap());
+    }
+    assert_eq!(registry.locate(user).await.unwrap(), held);
+    for (at, id) in ids.into_iter().enumerate() {
+        registry.unregister(user, id).await.unwrap();
+        assert_eq!(registry.locate(user).await.unwrap(), held[at + 1..]);
+    }
 }
 
 pub(crate) async fn removing_a_missing_connection_is_no_error(
@@ -379,6 +404,20 @@ pub(crate) async fn a_connection_is_found_from_every_node(Pair { a, b, .. }: &Pa
     assert_eq!(b.registry.locate(user).await.unwrap(), [older]);
     b.registry.unregister(user, older_id).await.unwrap();
     assert_eq!(a.registry.locate(user).await.unwrap(), []);
+}
+
+pub(crate) async fn a_role_is_known_on_every_node(Pair { a, b, .. }: &Pair) {
+    let user = UserId(42);
+    let held = of_each_role(&a.node);
+    let mut ids = Vec::new();
+    for connection in held.clone() {
+        ids.push(a.registry.register(user, connection, 20).await.unwrap());
+    }
+    assert_eq!(b.registry.locate(user).await.unwrap(), held);
+    for id in ids {
+        a.registry.unregister(user, id).await.unwrap();
+    }
+    assert_eq!(b.registry.locate(user).await.unwrap(), [], "no entry is left behind");
 }
 
 pub(crate) async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b, .. }: &Pair) {

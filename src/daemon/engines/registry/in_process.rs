@@ -161,8 +161,7 @@ mod tests {
     async fn users_without_connections_cost_nothing() {
         let registry = InProcessRegistry::new(NodeId::new("n"));
         for user in 1..=1000 {
-            let info =
-                ConnectionInfo { node: NodeId::new("n"), stream_id: StreamId(1), connected_at: 0 };
+            let info = conformance::connection(&NodeId::new("n"), 1, 0);
             let id = registry.register(UserId(user), info, 1).await.unwrap();
             registry.unregister(UserId(user), id).await.unwrap();
         }

@@ -44,8 +44,9 @@ pub(super) fn entries_of(detail: &Value) -> Result<Vec<u64>, String> {
 
 impl Control {
     /// Makes up to [`MAX_CHANGES`] changes. Those that cannot be made are left out and named in the
-    /// outcome; if none can, the first error is returned. Nodes reload the sanctions once. Each
-    /// change is compared with the sanctions in force before the batch.
+    /// outcome, as are moderators unless they are included; if none can, the first error is
+    /// returned. Nodes reload the sanctions once. Each change is compared with the sanctions in force
+    /// before the batch.
     pub async fn batch(
         &self,
         actor: &Actor,
@@ -63,8 +64,13 @@ impl Control {
             return Err(ControlError::Invalid { field: "disconnect_after_ms", problem });
         }
         let in_force = self.bans().await?;
+        let mut moderators = self.moderators_left_out(request).await;
         let mut stored = StoredBatch::default();
-        for change in &request.changes {
+        for (at, change) in request.changes.iter().enumerate() {
+            if let Some(moderator) = moderators.remove(&at) {
+                stored.leave_out(moderator);
+                continue;
+            }
             if let Err(error) = self.store_change(actor, change, &in_force, &mut stored).await {
                 stored.leave_out(error);
             }
@@ -198,7 +204,8 @@ mod tests {
 
     fn bans(users: std::ops::Range<u64>, after_ms: u64) -> BatchRequest {
         let disconnect_after_ms = Some(after_ms);
-        BatchRequest { changes: users.map(ban).collect(), disconnect_after_ms }
+        let changes = users.map(ban).collect();
+        BatchRequest { changes, disconnect_after_ms, include_moderators: false }
     }
 
     fn count(world: &World, start: &str) -> usize {
@@ -265,7 +272,7 @@ mod tests {
         let world = World::new().await;
         world.registry.place(101, "a").await;
         let changes = vec![ban(101), ban(101)];
-        let request = BatchRequest { changes, disconnect_after_ms: Some(10_000) };
+        let request = BatchRequest { changes, ..bans(101..102, 10_000) };
         let outcome = world.control.batch(&operator(), &request).await.unwrap();
         assert_eq!((outcome.changes, outcome.connections), (Some(2), Some(2)), "each once");
         let undo = UndoRequest { audit_id: outcome.audit_id, note: None };
@@ -289,7 +296,7 @@ mod tests {
         let outcome = world.control.batch(&operator(), &request).await.unwrap();
         assert_eq!((outcome.changes, outcome.left_out.len()), (Some(2), 1));
         assert!(outcome.left_out[0].contains("names 2 users"), "{outcome:?}");
-        let none = BatchRequest { changes: vec![timeout(twin)], disconnect_after_ms: None };
+        let none = BatchRequest { changes: vec![timeout(twin)], ..bans(101..102, 0) };
         let error = world.control.batch(&operator(), &none).await.unwrap_err();
         assert!(matches!(error, ControlError::BadUser(_)), "{error}");
     }

@@ -9,7 +9,7 @@ use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
-use crate::protocol::{CommentId, ErrorCode, NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, ErrorCode, NodeId, Role, StreamId, UserId};
 
 /// Nodes that an error lists.
 const LISTED_NODES: usize = 20;
@@ -69,6 +69,8 @@ pub enum ControlError {
         "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
     )]
     StaysBanned { user_id: UserId, ban: String },
+    #[error("{user} has the role {role}: name this user alone, or set `include_moderators`")]
+    ModeratorLeftOut { user: String, role: Role },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -107,6 +109,7 @@ impl ControlError {
             Self::BadUser(_)
             | Self::NotUndoable { .. }
             | Self::StaysBanned { .. }
+            | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,

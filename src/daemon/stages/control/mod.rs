@@ -35,6 +35,7 @@ mod events;
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;
 mod messages;
+mod moderators;
 mod review;
 mod sanctions;
 mod search;
@@ -75,7 +76,7 @@ pub use error::ControlError;
 pub use tokens::{AdminMinter, Minter};
 
 use cluster::CommandResults;
-use review::RecentDecisions;
+use review::{RecentDecisions, SharedQueue};
 
 /// Everything the operations work on.
 #[derive(Debug, Clone)]
@@ -100,11 +101,12 @@ pub struct ControlParts {
 pub struct Control {
     parts: Arc<ControlParts>,
     recent: Arc<RecentDecisions>,
+    queue: Arc<SharedQueue>,
 }
 
 impl Control {
     pub fn new(parts: ControlParts) -> Self {
-        Self { parts: Arc::new(parts), recent: Arc::default() }
+        Self { parts: Arc::new(parts), recent: Arc::default(), queue: Arc::default() }
     }
 
     /// Returns the parts, for code that displays them.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::cluster::in_time;
 use super::search::SearchRange;
 use super::undo::link;
 use super::{Control, ControlError};
 use crate::daemon::engines::eventlog::Record;
-use crate::protocol::admin::{UserComment, UserDetail, UserRef, Who};
+use crate::protocol::admin::{Sanction, UserComment, UserDetail, UserRef, Who};
 use crate::protocol::events::Event;
 use crate::protocol::{CommentId, UserId};
 
@@ -24,11 +26,31 @@ const MAX_REMOVED: usize = 10_000;
 impl Control {
     /// Returns a user's name, connections and sanctions.
     pub async fn who(&self, reference: &UserRef) -> Result<Who, ControlError> {
+        let in_force = self.bans().await?;
+        self.who_among(reference, &in_force).await
+    }
+
+    /// Returns the same of several users, or for each the reason why it cannot be told.
+    ///
+    /// # Errors
+    /// The sanctions cannot be read.
+    pub async fn who_each(
+        &self,
+        references: &[UserRef],
+    ) -> Result<Vec<Result<Who, ControlError>>, ControlError> {
+        let in_force = self.bans().await?;
+        Ok(join_all(references.iter().map(|user| self.who_among(user, &in_force))).await)
+    }
+
+    async fn who_among(
+        &self,
+        reference: &UserRef,
+        in_force: &[Sanction],
+    ) -> Result<Who, ControlError> {
         let user = self.resolve(reference).await?;
         let user_id = user.user_id;
-        let now = self.parts.clock.now_ms();
-        let mut sanctions = self.parts.metadata.sanctions(now).await?;
-        sanctions.retain(|sanction| sanction.user_id == user_id);
+        let of_user = in_force.iter().filter(|sanction| sanction.user_id == user_id);
+        let sanctions = of_user.cloned().collect();
         let connections = in_time(self.parts.registry.locate(user_id)).await?;
         Ok(Who {
             user_id,

@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod dead_letters;
+mod previews;
 mod roles;
 mod talkers;
 mod telemetry;
@@ -342,30 +343,6 @@ async fn a_claim_over_the_socket_is_seen_by_others() {
     assert!(earlier.items.is_empty(), "{earlier:?}");
     let offenders: Cluster<Offender> = served.get("/v1/mod/offenders").await;
     assert_eq!((offenders.items[0].user_id, offenders.items[0].removed), (UserId(42), 1));
-}
-
-#[tokio::test]
-async fn another_node_is_previewed_and_drained() {
-    let served = Served::new().await;
-    let mut report = report(&NodeId::new("b"));
-    served.world.registry.set_report("b", report.clone());
-    let request = json!({"action": "drain", "node": "b"}).to_string();
-    let (_, body) = served.send("POST", "/v1/preview", request).await.whole().await;
-    let preview: Preview = serde_json::from_slice(&body).unwrap();
-    assert!(preview.effect.starts_with("Drain b: 6 viewers and 1 sender move"), "{preview:?}");
-    let silent = json!({"action": "drain", "node": "c"}).to_string();
-    let (_, body) = served.send("POST", "/v1/preview", silent).await.whole().await;
-    let preview: Preview = serde_json::from_slice(&body).unwrap();
-    assert_eq!(preview.effect, "Drain c: it does not report, and may not hear of it.");
-
-    report.node.draining = false;
-    served.world.registry.set_report("b", report);
-    let outcome = served.post("/v1/drain", &json!({"node": "b", "undo": true})).await;
-    assert_eq!((outcome.node, outcome.reported), (Some(NodeId::new("b")), Some(true)));
-    assert!(!served.world.board.is_draining());
-    let path = "/v1/events?where=kind%3Daudit";
-    let events: Cluster<EventItem> = served.get(path).await;
-    assert_eq!(events.items[0].subject, "node b");
 }
 
 #[tokio::test]

@@ -54,9 +54,10 @@ impl Remote {
     ) -> axum::response::Response {
         let past = Arc::default();
         let throttle = Arc::default();
+        let top = Arc::default();
         let stop = self.stop.clone();
         let parts = parts_of(&self.world);
-        let router = routes::router(AdminState { parts, past, throttle, stop });
+        let router = routes::router(AdminState { parts, past, throttle, top, stop });
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -194,3 +194,16 @@ async fn stores_are_shown_with_their_breakers() {
     let first: TopSnapshot = served.send("GET", "/v1/top", "").await.line().await.unwrap();
     assert_eq!(first.stores.len(), 1);
 }
+
+#[tokio::test]
+async fn readers_of_top_share_a_snapshot() {
+    let served = Served::new().await;
+    let before = served.world.metadata.calls();
+    let read =
+        async || served.send("GET", "/v1/top", "").await.line::<TopSnapshot>().await.unwrap();
+    let read = futures_util::future::join_all((0..20).map(|_| read())).await;
+    assert_eq!(read.len(), 20);
+    // One, and more only if this machine takes seconds for twenty requests.
+    let calls = served.world.metadata.calls() - before;
+    assert!((1..=5).contains(&calls), "{calls} for 20 readers");
+}

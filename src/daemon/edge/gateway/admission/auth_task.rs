@@ -69,6 +69,6 @@ async fn admit(
     admission: &Admission,
 ) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
     let bearer = admission.identify(&request.token)?;
-    let user = admission.register(bearer.identity.user_id, request.stream_id).await?;
+    let user = admission.register(&bearer.identity, request.stream_id).await?;
     Ok((bearer, Box::new(LatePermit { _user: user })))
 }

@@ -37,7 +37,7 @@ use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistr
 use crate::daemon::stages::auth::Verifier;
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, NodeId, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 
 /// Added to waits for dead connections: delivery measures in whole seconds, and the registry is
 /// told afterwards.
@@ -106,11 +106,12 @@ impl Admission {
     /// node.
     pub(super) async fn register(
         &self,
-        user_id: UserId,
+        identity: &Identity,
         stream_id: StreamId,
     ) -> Result<Option<UserPermit>, ErrorBody> {
+        let Identity { user_id, role, .. } = *identity;
         let connected_at = self.clock.now_ms();
-        let connection = ConnectionInfo { node: self.node.clone(), stream_id, connected_at };
+        let connection = ConnectionInfo { node: self.node.clone(), stream_id, connected_at, role };
         let limit = self.max_connections_per_user;
         match self.registry.register(user_id, connection, limit).await {
             Ok(id) => Ok(Some(UserPermit::new(user_id, id, self.releases.clone()))),

@@ -127,7 +127,7 @@ async fn admit(
             .retry_after_ms(wait.as_millis() as u64 + ROUNDING_MS)
     })?;
     let user = match &bearer {
-        Some(bearer) => state.admission.register(bearer.identity.user_id, stream_id).await?,
+        Some(bearer) => state.admission.register(&bearer.identity, stream_id).await?,
         None => None,
     };
     let must_authenticate = bearer.is_none() && !stream.anonymous;

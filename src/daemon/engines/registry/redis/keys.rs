@@ -1,11 +1,15 @@
 //! The names of keys and channels, and the encoding of a connection.
+//!
+//! The role of a connection is in the name of its field, and not in the value, which ends with the
+//! name of the node: a version that knows no roles reads the entries of this one, and the other way
+//! round.
 
 use std::fmt;
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::RegistrationId;
 use crate::protocol::admin::ConnectionInfo;
-use crate::protocol::{NodeId, StreamId, UserId};
+use crate::protocol::{NodeId, Role, StreamId, UserId};
 
 /// One run of a node's process. Random, so that a node restarted under its name has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,26 +76,44 @@ impl RegistryKeys {
     }
 }
 
-/// The hash field of a connection: unique over all nodes and their runs.
-pub(super) fn field(run: NodeRun, id: RegistrationId) -> String {
-    format!("{run}:{:x}", id.0)
+/// A connection of this node, as the field of its entry names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EntryName {
+    pub(super) id: RegistrationId,
+    pub(super) role: Role,
+}
+
+/// The hash field of a connection: unique over all nodes and their runs. That of a viewer has no
+/// role.
+pub(super) fn field(run: NodeRun, entry: EntryName) -> String {
+    let EntryName { id, role } = entry;
+    match role {
+        Role::Viewer => format!("{run}:{:x}", id.0),
+        role => format!("{run}:{:x}:{role}", id.0),
+    }
+}
+
+/// Returns the role in a field. A role that this version does not know is that of a viewer.
+fn role_of(field: &[u8]) -> Role {
+    let role = std::str::from_utf8(field).ok().and_then(|field| field.splitn(3, ':').nth(2));
+    role.and_then(|role| role.parse().ok()).unwrap_or_default()
 }
 
 /// Encodes a connection as `stream_id connected_at node`. The name is last because it may have
 /// spaces.
 pub(super) fn encode_connection(connection: &ConnectionInfo) -> String {
-    let ConnectionInfo { node, stream_id, connected_at } = connection;
+    let ConnectionInfo { node, stream_id, connected_at, role: _ } = connection;
     format!("{stream_id} {connected_at} {node}")
 }
 
-/// The inverse of [`encode_connection`]. Returns `None` for a value that this version does not
-/// understand.
-pub(super) fn decode_connection(value: &[u8]) -> Option<ConnectionInfo> {
+/// Reads an entry: its [`field`] and its [encoded](encode_connection) value. Returns `None` for a
+/// value that this version does not understand.
+pub(super) fn decode_connection(field: &[u8], value: &[u8]) -> Option<ConnectionInfo> {
     let mut parts = std::str::from_utf8(value).ok()?.splitn(3, ' ');
     let stream_id = StreamId(parts.next()?.parse().ok()?);
     let connected_at = parts.next()?.parse().ok()?;
     let node = NodeId::new(parts.next()?);
-    Some(ConnectionInfo { node, stream_id, connected_at })
+    Some(ConnectionInfo { node, stream_id, connected_at, role: role_of(field) })
 }
 
 #[cfg(test)]
@@ -101,18 +123,42 @@ mod tests {
     #[test]
     fn a_connection_survives_its_encoding() {
         let node = NodeId::new("edge 1 of Köln");
-        let connection = ConnectionInfo { node, stream_id: StreamId(7), connected_at: 1234 };
-        let encoded = encode_connection(&connection);
-        assert_eq!(decode_connection(encoded.as_bytes()), Some(connection));
+        for role in Role::ALL {
+            let node = node.clone();
+            let connection =
+                ConnectionInfo { node, stream_id: StreamId(7), connected_at: 1234, role };
+            let field = field(NodeRun(1), EntryName { id: RegistrationId(2), role });
+            let value = encode_connection(&connection);
+            assert_eq!(decode_connection(field.as_bytes(), value.as_bytes()), Some(connection));
+        }
         for malformed in ["", "1", "1 2", "x 2 n", "1 x n"] {
-            assert_eq!(decode_connection(malformed.as_bytes()), None, "{malformed}");
+            assert_eq!(decode_connection(b"1:2", malformed.as_bytes()), None, "{malformed}");
         }
     }
 
     #[test]
+    fn entries_of_other_versions_are_read() {
+        let role = |field: &[u8]| decode_connection(field, b"7 1234 edge-1").unwrap().role;
+        assert_eq!(role(b"0000000000000001:1a"), Role::Viewer, "an earlier version has no roles");
+        assert_eq!(role(b"0000000000000001:1a:janitor"), Role::Viewer, "a role of a later version");
+        let moderator = ConnectionInfo {
+            node: NodeId::new("edge-1"),
+            stream_id: StreamId(7),
+            connected_at: 1234,
+            role: Role::Moderator,
+        };
+        assert_eq!(
+            encode_connection(&moderator),
+            "7 1234 edge-1",
+            "as an earlier version reads it"
+        );
+    }
+
+    #[test]
     fn fields_differ_by_run_and_connection() {
-        let field = |run, id| field(NodeRun(run), RegistrationId(id));
-        assert_eq!(field(1, 26), "0000000000000001:1a");
-        assert_ne!(field(1, 2), field(2, 1));
+        let of = |run, id, role| field(NodeRun(run), EntryName { id: RegistrationId(id), role });
+        assert_eq!(of(1, 26, Role::Viewer), "0000000000000001:1a");
+        assert_eq!(of(1, 26, Role::Moderator), "0000000000000001:1a:moderator");
+        assert_ne!(of(1, 2, Role::Viewer), of(2, 1, Role::Viewer));
     }
 }

@@ -4,6 +4,7 @@
 use ahash::AHashMap;
 use parking_lot::Mutex;
 
+use super::keys::EntryName;
 use crate::daemon::engines::registry::RegistrationId;
 use crate::protocol::UserId;
 use crate::protocol::admin::ConnectionInfo;
@@ -15,7 +16,7 @@ use crate::protocol::admin::ConnectionInfo;
 #[derive(Debug, Default)]
 pub(super) struct LocalConnections {
     by_user: Mutex<AHashMap<UserId, Vec<(RegistrationId, ConnectionInfo)>>>,
-    pending_removals: Mutex<Vec<(UserId, RegistrationId)>>,
+    pending_removals: Mutex<Vec<(UserId, EntryName)>>,
 }
 
 impl LocalConnections {
@@ -27,17 +28,16 @@ impl LocalConnections {
         connections.len()
     }
 
-    /// Removes a connection and returns whether it was there.
-    pub(super) fn remove(&self, user_id: UserId, id: RegistrationId) -> bool {
+    /// Removes a connection and returns the name of its entry; `None` if it was not there.
+    pub(super) fn remove(&self, user_id: UserId, id: RegistrationId) -> Option<EntryName> {
         let mut by_user = self.by_user.lock();
-        let Some(connections) = by_user.get_mut(&user_id) else { return false };
-        let before = connections.len();
-        connections.retain(|(other, _)| *other != id);
-        let removed = connections.len() < before;
+        let connections = by_user.get_mut(&user_id)?;
+        let at = connections.iter().position(|(other, _)| *other == id)?;
+        let (_, removed) = connections.remove(at);
         if connections.is_empty() {
             by_user.remove(&user_id);
         }
-        removed
+        Some(EntryName { id, role: removed.role })
     }
 
     pub(super) fn of_user(&self, user_id: UserId) -> Vec<(RegistrationId, ConnectionInfo)> {
@@ -49,21 +49,22 @@ impl LocalConnections {
     }
 
     /// Queues the removal of an entry from Redis.
-    pub(super) fn queue_removal(&self, user_id: UserId, id: RegistrationId) {
-        self.pending_removals.lock().push((user_id, id));
+    pub(super) fn queue_removal(&self, user_id: UserId, entry: EntryName) {
+        self.pending_removals.lock().push((user_id, entry));
     }
 
     /// Drops all connections and queues the removal of their entries.
     pub(super) fn queue_all_removals(&self) {
         let by_user = std::mem::take(&mut *self.by_user.lock());
         let entries = by_user.into_iter().flat_map(|(user_id, connections)| {
-            connections.into_iter().map(move |(id, _)| (user_id, id))
+            let entry = |(id, info): (_, ConnectionInfo)| EntryName { id, role: info.role };
+            connections.into_iter().map(move |connection| (user_id, entry(connection)))
         });
         self.pending_removals.lock().extend(entries);
     }
 
     /// Takes at most `limit` pending removals.
-    pub(super) fn take_removals(&self, limit: usize) -> Vec<(UserId, RegistrationId)> {
+    pub(super) fn take_removals(&self, limit: usize) -> Vec<(UserId, EntryName)> {
         let mut pending = self.pending_removals.lock();
         let rest = pending.len().saturating_sub(limit);
         pending.split_off(rest)

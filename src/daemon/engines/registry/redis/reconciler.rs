@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::keys::{encode_connection, field};
+use super::keys::{EntryName, encode_connection, field};
 use super::node_link::NodeLink;
 use super::{Core, ENTRY_TTL};
-use crate::daemon::engines::registry::{RegistrationId, RegistryError};
+use crate::daemon::engines::registry::RegistryError;
 use crate::protocol::UserId;
 
 /// Time between two probes while the node does not answer.
@@ -85,7 +85,8 @@ fn add_entries(core: &Core, link: &NodeLink, user_id: UserId, pipeline: &mut Pip
     }
     let key = core.keys.user(user_id);
     for (id, info) in &connections {
-        pipeline.hset(&key, field(core.run, *id), encode_connection(info)).ignore();
+        let entry = EntryName { id: *id, role: info.role };
+        pipeline.hset(&key, field(core.run, entry), encode_connection(info)).ignore();
     }
     pipeline.pexpire(&key, ENTRY_TTL.as_millis() as i64).ignore();
 }
@@ -98,8 +99,8 @@ pub(super) async fn flush_removals(core: &Core, link: &NodeLink) -> Result<(), R
             return Ok(());
         }
         let mut pipeline = Pipeline::new();
-        for (user_id, id) in &batch.removals {
-            pipeline.hdel(core.keys.user(*user_id), field(core.run, *id)).ignore();
+        for (user_id, entry) in &batch.removals {
+            pipeline.hdel(core.keys.user(*user_id), field(core.run, *entry)).ignore();
         }
         send(link, &pipeline).await?;
         batch.confirm();
@@ -116,7 +117,7 @@ async fn send(link: &NodeLink, pipeline: &Pipeline) -> Result<(), RegistryError>
 /// Removals in flight. They are queued again if the batch is dropped without [`Self::confirm`].
 struct RemovalBatch<'a> {
     link: &'a NodeLink,
-    removals: Vec<(UserId, RegistrationId)>,
+    removals: Vec<(UserId, EntryName)>,
 }
 
 impl RemovalBatch<'_> {
@@ -127,8 +128,8 @@ impl RemovalBatch<'_> {
 
 impl Drop for RemovalBatch<'_> {
     fn drop(&mut self) {
-        for (user_id, id) in self.removals.drain(..) {
-            self.link.connections.queue_removal(user_id, id);
+        for (user_id, entry) in self.removals.drain(..) {
+            self.link.connections.queue_removal(user_id, entry);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::keys::{decode_connection, encode_connection, field};
+use super::keys::{EntryName, decode_connection, encode_connection, field};
 use super::local_connections::LocalConnections;
 use super::node_link::NodeLink;
 use super::{Core, ENTRY_TTL};
@@ -24,13 +24,14 @@ impl Core {
     ) -> Result<RegistrationId, RegistryError> {
         let link = self.link_of_user(user_id);
         let id = self.next_registration();
+        let entry = EntryName { id, role: connection.role };
         let value = encode_connection(&connection);
         // Added here before the call, so that this node knows of every entry that Redis may have.
         let local_count = link.connections.add(user_id, id, connection);
         let tentative =
             TentativeConnection { connections: &link.connections, user_id, id, kept: false };
         let mut invocation = self.scripts.register.key(self.keys.user(user_id));
-        invocation.arg(field(self.run, id)).arg(value).arg(limit).arg(self.run.to_string());
+        invocation.arg(field(self.run, entry)).arg(value).arg(limit).arg(self.run.to_string());
         invocation.arg(&self.keys.alive).arg(ENTRY_TTL.as_millis() as u64);
         let refused_at = match link.script::<i64>(&invocation).await {
             Ok(count) => u32::try_from(count).ok(),
@@ -49,14 +50,12 @@ impl Core {
 
     pub(super) async fn unregister(&self, user_id: UserId, id: RegistrationId) {
         let link = self.link_of_user(user_id);
-        if !link.connections.remove(user_id, id) {
-            return;
-        }
+        let Some(entry) = link.connections.remove(user_id, id) else { return };
         // Queued if it is not removed now, even if the caller stops waiting.
-        let pending = PendingRemoval { link, user_id, id, removed: false };
+        let pending = PendingRemoval { link, user_id, entry, removed: false };
         if link.accepts_removals() {
             let mut removal = redis::cmd("HDEL");
-            removal.arg(self.keys.user(user_id)).arg(field(self.run, id));
+            removal.arg(self.keys.user(user_id)).arg(field(self.run, entry));
             if link.command::<()>(&removal).await.is_ok() {
                 pending.confirm();
             }
@@ -70,8 +69,8 @@ impl Core {
         let link = self.link_of_user(user_id);
         let mut invocation = self.scripts.locate.key(self.keys.user(user_id));
         invocation.arg(self.run.to_string()).arg(&self.keys.alive);
-        let remote: Vec<Vec<u8>> = link.script(&invocation).await?;
-        let remote = remote.iter().filter_map(|value| decode_connection(value));
+        let remote: Vec<(Vec<u8>, Vec<u8>)> = link.script(&invocation).await?;
+        let remote = remote.iter().filter_map(|(field, value)| decode_connection(field, value));
         let local = link.connections.of_user(user_id).into_iter().map(|(_, info)| info);
         let mut connections: Vec<_> = remote.chain(local).collect();
         connections.sort_by_key(|info| info.connected_at);
@@ -97,8 +96,11 @@ impl TentativeConnection<'_> {
 
 impl Drop for TentativeConnection<'_> {
     fn drop(&mut self) {
-        if !self.kept && self.connections.remove(self.user_id, self.id) {
-            self.connections.queue_removal(self.user_id, self.id);
+        if self.kept {
+            return;
+        }
+        if let Some(entry) = self.connections.remove(self.user_id, self.id) {
+            self.connections.queue_removal(self.user_id, entry);
         }
     }
 }
@@ -107,7 +109,7 @@ impl Drop for TentativeConnection<'_> {
 struct PendingRemoval<'a> {
     link: &'a NodeLink,
     user_id: UserId,
-    id: RegistrationId,
+    entry: EntryName,
     removed: bool,
 }
 
@@ -120,7 +122,7 @@ impl PendingRemoval<'_> {
 impl Drop for PendingRemoval<'_> {
     fn drop(&mut self) {
         if !self.removed {
-            self.link.connections.queue_removal(self.user_id, self.id);
+            self.link.connections.queue_removal(self.user_id, self.entry);
             self.link.wake.notify_one();
         }
     }

@@ -6,6 +6,7 @@
 //! asked; the clocks of nodes differ by less than a claim lasts.
 
 mod decisions;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -24,18 +25,20 @@ use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Even
 use crate::protocol::{CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
+pub(crate) use queue::SharedQueue;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
 
 impl Control {
-    /// Returns the undecided comments, oldest first, with the claims as an actor sees them.
+    /// Returns the undecided comments, oldest first, with the claims as an actor sees them. What
+    /// other nodes have changed may be missing for a second.
     pub async fn review_queue(
         &self,
         actor: &Actor,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
-        let items = self.parts.metadata.review_queue(limit).await?;
+        let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
@@ -51,6 +54,7 @@ impl Control {
         let expires_at = (!request.release).then_some(now_ms + CLAIM_MS);
         let claim = NewClaim { comment_id, by: actor.name(), now_ms, expires_at };
         let claimed = self.parts.metadata.claim_review(claim).await;
+        self.queue.changed();
         let item = claimed.map_err(|error| refused(comment_id, now_ms, error))?;
         Ok(seen_by(actor, now_ms, item))
     }
@@ -128,6 +132,7 @@ impl Control {
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
         let decided = self.parts.metadata.decide_review(comment_id, decision, &stored, entry).await;
+        self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
         if let Some(event) = event(&item, at) {
             self.publish(audit_id, event).await?;

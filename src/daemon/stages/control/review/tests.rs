@@ -91,6 +91,38 @@ async fn what_somebody_holds_nobody_else_decides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_readers_share_one_reading_per_second() {
+    let world = world(3, false).await;
+    let control = &world.control;
+    let before = world.metadata.calls();
+    for limit in [200, 1, 100] {
+        for actor in [operator(), bob()] {
+            let seen = control.review_queue(&actor, limit).await.unwrap();
+            assert_eq!(seen.len(), limit.min(3));
+        }
+    }
+    assert_eq!(world.metadata.calls() - before, 1);
+    // Another node flags a comment, which is seen when the reading is a second old.
+    world.metadata.queue_review(item(4, false), 0).await.unwrap();
+    let length = async || control.review_queue(&bob(), 200).await.unwrap().len();
+    assert_eq!(length().await, 3);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(length().await, 4);
+    // A change of this node is seen at once, and the claim by each reader as its own or not.
+    control.claim(&bob(), &claim(1)).await.unwrap();
+    let claims = [
+        control.review_queue(&bob(), 1).await.unwrap()[0].claimed_by_you,
+        control.review_queue(&operator(), 1).await.unwrap()[0].claimed_by_you,
+    ];
+    assert_eq!(claims, [true, false]);
+    control.approve(&bob(), &decide(1)).await.unwrap();
+    assert_eq!(length().await, 3);
+    let before = world.metadata.calls();
+    assert_eq!(control.review_queue(&bob(), 1_000).await.unwrap().len(), 3);
+    assert_eq!(world.metadata.calls() - before, 1, "more rows than were read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_item_is_free_at_once() {
     let world = world(1, false).await;
     world.control.claim(&bob(), &claim(1)).await.unwrap();

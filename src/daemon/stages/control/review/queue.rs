@@ -1,0 +1,52 @@
+//! The review queue as this node last read it. All readers of a node share one reading per second:
+//! the store counts comments of the same text for each row, which is too dear to do for each
+//! console.
+
+use std::time::Duration;
+
+use crate::daemon::base::shared_reading::SharedReading;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::admin::ReviewItem;
+
+/// The age up to which a reading is shared. A change that this node makes is seen at once, that of
+/// another node after this time.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+/// Rows that are read for a reader that wants fewer, so that those of different lists share: as
+/// many as a console shows.
+const LEAST_ROWS: usize = 200;
+
+/// The reading that is shared.
+#[derive(Debug, Default)]
+pub(crate) struct SharedQueue(SharedReading<QueueReading>);
+
+#[derive(Debug)]
+struct QueueReading {
+    /// The most rows that it could have.
+    limit: usize,
+    rows: Result<Vec<ReviewItem>, StoreError>,
+}
+
+impl SharedQueue {
+    /// Returns the oldest undecided comments, at most `limit`.
+    pub(super) async fn oldest(
+        &self,
+        metadata: &SharedMetadataStore,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let read = async {
+            let limit = limit.max(LEAST_ROWS);
+            QueueReading { limit, rows: metadata.review_queue(limit).await }
+        };
+        let reading = self.0.latest(SHARED_FOR, |reading| reading.limit >= limit, read).await;
+        reading.rows.clone().map(|mut rows| {
+            rows.truncate(limit);
+            rows
+        })
+    }
+
+    /// Makes later readers see a change of the queue.
+    pub(super) fn changed(&self) {
+        self.0.invalidate();
+    }
+}
