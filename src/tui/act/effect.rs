@@ -69,9 +69,14 @@ pub(crate) fn confirmation(
         ([Action::Direct(_)], _) => {
             vec!["Only this user reads it. It cannot be taken back.".to_owned()]
         }
-        ([Action::DeleteOfUser(_)], _) => {
-            vec![format!("The newest go first, at most {MAX_CHANGES}. It cannot be taken back.")]
-        }
+        ([Action::DeleteOfUser(_)], _) => vec![
+            format!("The newest go first, at most {MAX_CHANGES}. U takes it back;"),
+            "viewers that saw them vanish must then reload.".to_owned(),
+        ],
+        ([Action::Restore(_)], _) => vec![
+            "It is in the history again, for those who join later.".to_owned(),
+            "Viewers that saw it vanish must reload.".to_owned(),
+        ],
         ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
         _ => Vec::new(),
     };
@@ -106,7 +111,11 @@ fn end_and_undo(actions: &[Action]) -> Option<String> {
             format!("{users}: may watch but not comment{time}. U takes it back.")
         }
         Action::Unban(_) => format!("{users}: may watch and comment again. U takes it back."),
-        Action::Delete(_) | Action::Approve(_) | Action::Reject(_) => {
+        Action::Delete(_) | Action::Reject(_) => {
+            let comments = figures::counted(actions.len() as u64, "comment");
+            format!("{comments}. U takes it back; viewers that saw them vanish must then reload.")
+        }
+        Action::Approve(_) => {
             let comments = figures::counted(actions.len() as u64, "comment");
             format!("{comments}. It cannot be taken back.")
         }
@@ -140,6 +149,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Kick(_)
             | Action::Direct(_)
             | Action::DeleteOfUser(_)
+            | Action::Restore(_)
             | Action::AcknowledgeLoss(_)
             | Action::Batch(_),
         ) => Consent::Enter,
@@ -291,7 +301,8 @@ fn bans_replaced(users: &[Who]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ClaimRequest, ConnectionInfo, SanctionRequest, UserRequest,
+        AcknowledgeRequest, BatchChange, BatchRequest, ClaimRequest, ConnectionInfo, DeleteRequest,
+        RestoreRequest, ReviewRequest, SanctionRequest, UserRequest,
     };
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, NodeId, UserId};
@@ -406,6 +417,19 @@ mod tests {
     }
 
     #[test]
+    fn deletions_tell_that_viewers_must_reload() {
+        let comment_id = CommentId::from_unix_ticks(1, 1, [1; 6]);
+        let delete = Action::Delete(DeleteRequest { comment_id, reason: None, note: None });
+        let asked = confirmation(vec![delete; 12], &[], 0, None);
+        let text = "12 comments. U takes it back; viewers that saw them vanish must then reload.";
+        assert_eq!(asked.effect, [text]);
+        let restore = Action::Restore(RestoreRequest { comment_id, note: None });
+        let asked = confirmation(vec![restore], &[], 0, None);
+        assert_eq!(asked.consent, Consent::Enter, "what was removed is shown again");
+        assert!(asked.effect[1].contains("must reload"), "{:?}", asked.effect);
+    }
+
+    #[test]
     fn draining_needs_the_name_of_the_node() {
         let moment = samples::moment(samples::healthy(60));
         let drain = Action::Drain(DrainRequest::default());
@@ -428,5 +452,16 @@ mod tests {
         assert!(matches!(drained, Some(Action::Undo(undo)) if undo.audit_id == 18));
         let kick = UserRequest { user: UserRef("zed".to_owned()), note: None };
         assert_eq!(undo_of(&Action::Kick(kick), 19), None);
+        let comment_id = CommentId::from_unix_ticks(1, 1, [1; 6]);
+        let delete = DeleteRequest { comment_id, reason: None, note: None };
+        let review = ReviewRequest { comment_id, reason: None, note: None };
+        let changes = vec![BatchChange::Delete(delete.clone())];
+        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let acts = [Action::Delete(delete), Action::Reject(review.clone()), Action::Batch(batch)];
+        for act in acts {
+            let undo = undo_of(&act, 20);
+            assert!(matches!(undo, Some(Action::Undo(undo)) if undo.audit_id == 20), "{act:?}");
+        }
+        assert_eq!(undo_of(&Action::Approve(review), 21), None);
     }
 }

@@ -35,6 +35,7 @@ mod events;
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;
 mod messages;
+mod restore;
 mod review;
 mod sanctions;
 mod search;

@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use super::{UNDO, undone_action, undone_entry};
 use crate::daemon::stages::control::batch::{self, BATCH};
+use crate::daemon::stages::control::comments::{DELETE, WAS_DELETED};
 use crate::daemon::stages::control::comments_of_user::DELETE_OF_USER;
 use crate::daemon::stages::control::drain::node_of;
+use crate::daemon::stages::control::restore::RESTORE;
+use crate::daemon::stages::control::review::REJECT;
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
     AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
@@ -14,7 +17,7 @@ use crate::protocol::admin::{
 use crate::protocol::quantity::{show_share, show_time};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
-use crate::protocol::{NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,7 @@ pub(super) enum Plan {
         stream_id: StreamId,
         patch: StreamPatch,
     },
+    Comment(CommentPlan),
     /// Takes back each of these entries.
     Batch {
         entries: Vec<u64>,
@@ -39,8 +43,8 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// Returns what is so when the plan is carried out, as a clause; `None` if its changes are
-    /// counted instead.
+    /// Returns what is so when the plan is carried out, as a clause; `None` if only carrying it out
+    /// tells.
     pub(super) fn now(&self) -> Option<String> {
         Some(match self {
             Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Ban, .. }) => {
@@ -74,7 +78,7 @@ impl Plan {
             Self::Stream { stream_id, .. } => {
                 format!("stream {stream_id} has its settings from before")
             }
-            Self::Batch { .. } => return None,
+            Self::Comment(_) | Self::Batch { .. } => return None,
         })
     }
 }
@@ -90,6 +94,25 @@ pub(super) enum SanctionPlan {
     Restore {
         user_id: UserId,
         sanctions: Vec<Sanction>,
+    },
+}
+
+/// How to take back a deletion or a rejection.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CommentPlan {
+    Restore {
+        comment_id: CommentId,
+    },
+    /// Puts it back into the review queue. It is shown again, if it was shown before.
+    Reopen {
+        comment_id: CommentId,
+        /// The earlier entry that deletes it still.
+        deleted_by: Option<u64>,
+    },
+    /// It was deleted before the change, and the undo only records that the change counts no more.
+    StaysDeleted {
+        /// The earlier entry that deletes it; `None` if none does.
+        by: Option<u64>,
     },
 }
 
@@ -127,7 +150,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         "throttle" => throttle(entry, &before, now_ms),
         "drain" => drain(entry),
-        BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
+        DELETE | REJECT => comment(entry, &before, &later),
+        BATCH | DELETE_OF_USER => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
         _ => stream(entry, &before),
     }
 }
@@ -148,10 +172,11 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         "throttle" => return Ok(&["throttle"]),
         "drain" => return Ok(&["drain"]),
         "update_stream" => return Ok(&["update_stream"]),
+        DELETE | REJECT => return Ok(&[DELETE, REJECT]),
         // What each of its entries changed is looked at when that is taken back.
-        BATCH => return Ok(&[]),
+        BATCH | DELETE_OF_USER => return Ok(&[]),
         "announce" | "dm" => "viewers have read it; send a correction",
-        "delete" | "reject" | DELETE_OF_USER => "viewers were told to remove the comment",
+        RESTORE => "delete the comment again: lc delete",
         "approve" => "the comment was shown; delete it: lc delete",
         "kick" => "the user may reconnect by itself",
         "acknowledge" => "somebody knows of the loss now; the audit log has it",
@@ -171,6 +196,33 @@ fn standing<'a>(entries: impl Iterator<Item = &'a AuditEntry>) -> Vec<&'a AuditE
         .into_iter()
         .filter(|entry| entry.action != UNDO && !undone.contains(&entry.audit_id))
         .collect()
+}
+
+/// The text of the comment is looked for when the plan is carried out.
+fn comment(
+    entry: &AuditEntry,
+    before: &[&AuditEntry],
+    later: &[&AuditEntry],
+) -> Result<Plan, String> {
+    if let Some(restored) = later.iter().find(|other| other.action == RESTORE) {
+        return Err(format!("entry {} has restored the comment already", restored.audit_id));
+    }
+    let digits = entry.target.strip_prefix("comment ").unwrap_or_default();
+    let comment_id: CommentId = digits
+        .parse()
+        .map_err(|_| format!("`{}` names nothing that can be changed back", entry.target))?;
+    let of_comment = [DELETE, REJECT, RESTORE];
+    let last = before.iter().find(|earlier| of_comment.contains(&&*earlier.action));
+    let deleted_by = last.filter(|earlier| earlier.action != RESTORE).map(|it| it.audit_id);
+    if entry.action == REJECT {
+        return Ok(Plan::Comment(CommentPlan::Reopen { comment_id, deleted_by }));
+    }
+    let was_deleted = entry.detail.get(WAS_DELETED).and_then(Value::as_bool).unwrap_or(false);
+    Ok(Plan::Comment(if was_deleted || deleted_by.is_some() {
+        CommentPlan::StaysDeleted { by: deleted_by }
+    } else {
+        CommentPlan::Restore { comment_id }
+    }))
 }
 
 fn sanction(
