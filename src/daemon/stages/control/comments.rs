@@ -13,7 +13,7 @@ use super::cluster::CommandResults;
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
@@ -42,6 +42,8 @@ pub(super) struct CommentOwner {
     pub(super) text: ModeratedText,
     /// Whether it is deleted. Of a comment in the store, a deletion may take seconds to show.
     pub(super) is_deleted: bool,
+    /// Where in the log it was found; `None` if the store has it.
+    pub(super) found_at: Option<Position>,
 }
 
 /// A search for a comment, backwards through a partition.
@@ -80,7 +82,7 @@ impl Control {
         &self,
         actor: &Actor,
         request: &DeleteRequest,
-        CommentOwner { stream_id, user_id, text, is_deleted }: CommentOwner,
+        CommentOwner { stream_id, user_id, text, is_deleted, .. }: CommentOwner,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
@@ -121,13 +123,34 @@ impl Control {
                 let lately = self.is_deleted_lately(stream_id, comment_id).await;
                 is_deleted = lately.ok().flatten().unwrap_or(true);
             }
-            return Ok(CommentOwner { stream_id, user_id, text, is_deleted });
+            return Ok(CommentOwner { stream_id, user_id, text, is_deleted, found_at: None });
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
         }
         stored?;
         Err(ControlError::UnknownComment(comment_id))
+    }
+
+    /// Finds a comment that the store has, or will have: not one that it has no longer.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownComment`] if its text is not kept.
+    pub(super) async fn kept_comment(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<CommentOwner, ControlError> {
+        let owner = self.owner(comment_id).await?;
+        let Some(found_at) = owner.found_at else { return Ok(owner) };
+        let stored =
+            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
+        let next = stored.iter().find(|next| next.partition == found_at.partition);
+        let was_stored = next.is_some_and(|next| next.offset > found_at.offset);
+        // It may have been stored just now.
+        if was_stored && self.parts.comments.get(comment_id).await?.is_none() {
+            return Err(ControlError::UnknownComment(comment_id));
+        }
+        Ok(owner)
     }
 
     async fn owner_in_log(&self, comment_id: CommentId) -> Result<Option<CommentOwner>, LogError> {
@@ -223,6 +246,7 @@ fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
                 user_id: comment.user_id,
                 text,
                 is_deleted: false,
+                found_at: Some(record.position),
             }))
         }
         Event::CommentModerated(event) if event.comment_id == comment_id => {

@@ -214,7 +214,9 @@ impl Search {
                 if is_wanted {
                     let text = (&**comment).into();
                     let user_id = self.user_id;
-                    let owner = CommentOwner { stream_id, user_id, text, is_deleted: false };
+                    let found_at = Some(record.position);
+                    let is_deleted = false;
+                    let owner = CommentOwner { stream_id, user_id, text, is_deleted, found_at };
                     let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
                     if matches!(seen, SeenComment::Restored) {
                         *seen = SeenComment::Shown(owner);

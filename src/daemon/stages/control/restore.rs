@@ -39,7 +39,7 @@ impl Control {
         let started = Instant::now();
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let owner = self.owner(comment_id).await?;
+        let owner = self.kept_comment(comment_id).await?;
         let lately = self.is_deleted_lately(owner.stream_id, comment_id).await?;
         if !lately.unwrap_or(owner.is_deleted) {
             return Err(ControlError::NotDeleted(comment_id));

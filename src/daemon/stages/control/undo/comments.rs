@@ -61,7 +61,7 @@ impl Control {
     ) -> Result<UndoneComment, ControlError> {
         match plan {
             CommentPlan::Restore { comment_id } => {
-                let owner = self.kept_comment(undoing, comment_id).await?;
+                let owner = self.comment_to_restore(undoing, comment_id).await?;
                 let Undoing { actor, note, .. } = undoing;
                 let event = restored(actor, comment_id, &owner, note, audit.at);
                 let RestoredComment { audit_id, user_id } =
@@ -94,7 +94,7 @@ impl Control {
         let item = decided.ok_or(ControlError::NotDecided(comment_id))?.item;
         let mut event = None;
         if !item.held && deleted_by.is_none() {
-            let owner = self.kept_comment(undoing, comment_id).await?;
+            let owner = self.comment_to_restore(undoing, comment_id).await?;
             self.require_deletions_in_log(comment_id).await?;
             let Undoing { actor, note, .. } = undoing;
             let restored = restored(actor, comment_id, &owner, note, audit.at);
@@ -111,13 +111,13 @@ impl Control {
         Ok(UndoneComment { audit_id, user_id: Some(item.user_id), effect })
     }
 
-    /// Finds a comment whose text is kept.
-    async fn kept_comment(
+    /// Finds a comment that can be shown again.
+    async fn comment_to_restore(
         &self,
         undoing: Undoing<'_>,
         comment_id: CommentId,
     ) -> Result<CommentOwner, ControlError> {
-        self.owner(comment_id).await.map_err(|error| match error {
+        self.kept_comment(comment_id).await.map_err(|error| match error {
             ControlError::UnknownComment(_) => {
                 ControlError::NotUndoable { audit_id: undoing.audit_id, why: GONE.to_owned() }
             }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::daemon::engines::comments::ArchivedComment;
     use crate::daemon::engines::comments::conformance::WriteRows as _;
-    use crate::daemon::engines::eventlog::Topic;
+    use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
     use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::stages::control::fakes::{
         STARTED_MS, World, comment_id, operator, submitted,
@@ -216,6 +216,15 @@ mod tests {
         assert!(matches!(error, ControlError::NotUndoable { .. }), "{error}");
         assert!(error.to_string().contains("is no longer kept (store.retention)"), "{error}");
         assert_eq!(world.state(), state, "nothing has changed");
+
+        // The log still has the text of a comment that the store has no longer.
+        world.comment(2, "also old");
+        let deleted = world.control.delete(&operator(), &delete(2)).await.unwrap();
+        let next = world.log.records(Topic::CommentEvents).pop().unwrap().position;
+        world.log.set_committed_at(Topic::CommentEvents, ConsumerGroup::Archiver, next);
+        let error = undo(&world, deleted.audit_id).await.unwrap_err();
+        assert!(matches!(error, ControlError::NotUndoable { .. }), "{error}");
+        assert_eq!(restorations(&world), []);
     }
 
     #[tokio::test]
