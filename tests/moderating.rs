@@ -217,6 +217,42 @@ async fn a_held_comment_is_shown_only_once_approved() {
 }
 
 #[tokio::test]
+async fn a_decision_of_the_rules_is_taken_back() {
+    let daemon = Daemon::start(BLOCKED);
+    let mut sender = daemon.join(42, "ann").await;
+    let start = sender.position;
+    let (id, _) = sender.comment("badword, said in another sense").await;
+    sender.comment("a good word").await;
+    sender.until(deletion).await;
+    assert_eq!(stored_texts(&daemon).await, ["a good word"]);
+    let request = json!({"comment_id": id, "note": "not meant that way"});
+    let restored = post(&daemon, "/v1/mod/restore", request).await;
+    assert!(restored.now.unwrap().ends_with("viewers that saw it vanish must reload"));
+    let (_, last) = sender.comment("the end").await;
+    sender.until_seq(last).await;
+    let whole = ["badword, said in another sense", "a good word", "the end"];
+    assert_eq!(seen_since(&daemon, start, last).await, whole);
+    assert_eq!(stored_texts(&daemon).await, whole);
+}
+
+#[tokio::test]
+async fn a_rejection_taken_back_waits_for_review_again() {
+    let daemon = Daemon::start(HOLD);
+    check_before_showing(&daemon).await;
+    let mut sender = daemon.join(42, "ann").await;
+    assert_eq!(refusal(&mut sender, "badword").await, ErrorCode::HeldForReview);
+    let id = queue_of(&daemon, 1).await[0].comment_id;
+    let rejected = post(&daemon, "/v1/mod/reject", json!({"comment_id": id})).await;
+    assert!(queue(&daemon).await.is_empty());
+    let undone = post(&daemon, "/v1/undo", json!({"audit_id": rejected.audit_id})).await;
+    assert_eq!(undone.now.as_deref(), Some("1 comment waits for review again"));
+    assert!(history(&daemon, STREAM).await.is_empty(), "still held");
+    assert_eq!(queue_of(&daemon, 1).await[0].comment_id, id);
+    post(&daemon, "/v1/mod/approve", json!({"comment_id": id})).await;
+    assert_eq!(stored_texts(&daemon).await, ["badword"]);
+}
+
+#[tokio::test]
 async fn a_shadowed_comment_is_its_senders_alone() {
     let daemon = Daemon::start(
         "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"shadow_ban\"\n",

@@ -11,7 +11,7 @@ use live_comments::protocol::admin::{
     Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, StreamStatus,
     Talker, Talkers, UserRef, UserRequest, Who,
 };
-use live_comments::protocol::{CloseCode, ErrorCode, Role, ServerMessage};
+use live_comments::protocol::{CloseCode, ErrorCode, Role, ServerMessage, StreamPosition, UserId};
 use serde_json::json;
 use support::{Daemon, Viewer, archived, comment, history};
 
@@ -231,10 +231,7 @@ async fn a_deleted_comment_is_never_shown_again() {
     let mut late = daemon.resume(start).await;
     late.until_seq(last).await;
     assert_eq!(late.texts(), ["to be kept", "the end"]);
-    archived(&daemon).await;
-    let texts: Vec<_> =
-        history(&daemon, support::STREAM).await.into_iter().map(|c| c.message).collect();
-    assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["to be kept", "the end"]);
+    assert_eq!(stored_texts(&daemon).await, ["to be kept", "the end"]);
 
     let daemon = daemon.kill_and_restart();
     let mut late = daemon.resume(start).await;
@@ -365,6 +362,62 @@ async fn an_undone_ban_lets_the_user_in_again() {
     assert_eq!((entry.action.as_str(), entry.undoes), ("undo", Some(banned.audit_id)));
 }
 
+/// Returns what a viewer is sent that comes back with a position, up to `seq`: comments, and how
+/// many deletions.
+async fn sent_since(daemon: &Daemon, start: StreamPosition, seq: u64) -> (Vec<String>, usize) {
+    let mut late = daemon.resume(start).await;
+    let mut deletions = 0;
+    while late.position.seq < seq {
+        let message = late.next().await.unwrap();
+        deletions += usize::from(matches!(message, ServerMessage::CommentDeleted(_)));
+    }
+    (late.texts().into_iter().map(str::to_owned).collect(), deletions)
+}
+
+async fn stored_texts(daemon: &Daemon) -> Vec<String> {
+    archived(daemon).await;
+    let comments = history(daemon, support::STREAM).await;
+    comments.into_iter().map(|comment| comment.message.to_string()).collect()
+}
+
+#[tokio::test]
+async fn an_undone_deletion_is_for_those_who_join_later() {
+    let daemon = Daemon::start("");
+    let mut ann = daemon.join(42, "ann").await;
+    let start = ann.position;
+    ann.comment("before").await;
+    let (comment_id, _) = ann.comment("oops").await;
+    let (_, last) = ann.comment("after").await;
+    let delete = json!({"comment_id": comment_id});
+    let deleted = post(&daemon, "/v1/delete", delete.clone()).await;
+    let is_deletion =
+        |message: &ServerMessage| matches!(message, ServerMessage::CommentDeleted(_)).then_some(());
+    ann.until(is_deletion).await;
+    ann.until_seq(last).await;
+    assert_eq!(sent_since(&daemon, start, last).await.0, ["before", "after"]);
+    assert_eq!(stored_texts(&daemon).await, ["before", "after"]);
+
+    let undone = post(&daemon, "/v1/undo", json!({"audit_id": deleted.audit_id})).await;
+    let now = "1 comment is in the history again; viewers that saw it vanish must reload";
+    assert_eq!((undone.user_id, undone.now.as_deref()), (Some(UserId(42)), Some(now)));
+    let entry = last_audit(&daemon).await;
+    assert_eq!((entry.action.as_str(), entry.undoes), ("undo", Some(deleted.audit_id)));
+    let (_, end) = ann.comment("the end").await;
+    ann.until_seq(end).await;
+    let whole = ["before", "oops", "after", "the end"];
+    assert_eq!(ann.texts(), whole, "it is not sent again");
+    let whole = whole.map(str::to_owned).to_vec();
+    assert_eq!(sent_since(&daemon, start, end).await, (whole.clone(), 0));
+    assert_eq!(stored_texts(&daemon).await, whole);
+    let again = post(&daemon, "/v1/delete", delete).await;
+    ann.until(is_deletion).await;
+    post(&daemon, "/v1/undo", json!({"audit_id": again.audit_id})).await;
+
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(sent_since(&daemon, start, end).await, (whole.clone(), 0), "after a restart, too");
+    assert_eq!(stored_texts(&daemon).await, whole);
+}
+
 #[tokio::test]
 async fn a_ban_of_38_users_is_one_act_with_one_undo() {
     let daemon = Daemon::start("");
@@ -446,10 +499,10 @@ async fn the_latest_comments_of_a_user_vanish_together() {
         };
         ann.until(is_deletion).await;
     }
-    archived(&daemon).await;
-    let texts: Vec<_> =
-        history(&daemon, support::STREAM).await.into_iter().map(|c| c.message).collect();
-    assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["hello"]);
+    assert_eq!(stored_texts(&daemon).await, ["hello"]);
+    let undone = post(&daemon, "/v1/undo", json!({"audit_id": deleted.audit_id})).await;
+    assert_eq!((undone.changes, undone.left_out.len()), (Some(2), 0));
+    assert_eq!(stored_texts(&daemon).await, ["spam", "more spam", "hello"]);
 }
 
 #[tokio::test]

@@ -402,10 +402,17 @@ fn tail_lines() -> String {
         decided_by: HOSTILE.into(),
         timestamp: 1,
     };
+    let restored = TailItem::Restored {
+        comment_id: comment(9).comment_id,
+        user_id: UserId(42),
+        restored_by: HOSTILE.into(),
+        timestamp: 1,
+    };
     let items = [
         TailItem::Comment(comment(1)),
         TailItem::Comment(comment(2)),
         moderated,
+        restored,
         TailItem::Missed { items: 3 },
     ];
     items.iter().map(|item| serde_json::to_string(item).unwrap() + "\n").collect()
@@ -560,6 +567,7 @@ const ENDING_COMMANDS: &[&str] = &[
     "mod offenders",
     "mod approve 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod reject 0f1cc3c2-0000-11f1-8007-010101010101 --reason spam",
+    "mod restore 0f1cc3c2-0000-11f1-8007-010101010101",
     "history 1 --ids",
     "plan --viewers 1k --rate 10 --shown 10",
     "audit",

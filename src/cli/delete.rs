@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::arguments::{duration_up_to, to_ms};
-use super::change::{preview, submit};
+use super::change::{preview, submit, undo_hint};
 use super::complete;
 use super::context::Context;
 use super::exit::UsageError;
@@ -19,8 +19,9 @@ const LONGEST_LAST: Duration = Duration::from_secs(86_400);
 
 /// Delete a comment, or the latest comments of a user
 ///
-/// At most 100 comments of a user are deleted at one time, the newest first. The answer says what
-/// is left.
+/// Viewers are told to remove them. At most 100 comments of a user are deleted at one time, the
+/// newest first. The answer says what is left. Texts are kept for moderators, so that lc undo can
+/// take a deletion back.
 #[derive(Debug, Args)]
 #[command(override_usage = "lc delete [OPTIONS] <COMMENT_ID>\n       \
     lc delete [OPTIONS] --user <USER> --last <TIME>")]
@@ -53,8 +54,11 @@ pub(super) async fn run(args: DeleteArgs, context: &Context) -> anyhow::Result<E
     match (args.comment_id, args.user, args.last) {
         (Some(comment_id), ..) => {
             let request = DeleteRequest { comment_id, reason: args.reason, note: args.note };
-            let describe = |outcome: &_| outcome_text::deleted(comment_id, outcome);
-            submit("/v1/delete", &request, context, describe).await
+            submit("/v1/delete", &request, context, |outcome| {
+                let done = outcome_text::deleted(comment_id, outcome);
+                format!("{done} {}", undo_hint(outcome))
+            })
+            .await
         }
         (None, Some(user), Some(last)) => {
             let request = DeleteOfUserRequest {
@@ -67,7 +71,11 @@ pub(super) async fn run(args: DeleteArgs, context: &Context) -> anyhow::Result<E
             if args.dry_run {
                 return preview(&PreviewRequest::DeleteOfUser(request), context).await;
             }
-            submit("/v1/delete_of_user", &request, context, outcome_text::deleted_of_user).await
+            submit("/v1/delete_of_user", &request, context, |outcome| {
+                let done = outcome_text::deleted_of_user(outcome);
+                format!("{done} {}", undo_hint(outcome))
+            })
+            .await
         }
         (None, ..) => Err(UsageError("name a comment, or --user and --last".to_owned()).into()),
     }

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::change::submit;
+use super::change::{submit, undo_hint};
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_ago, show_time};
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{
-    ClaimRequest, Cluster, ModerationDecision, Offender, ReviewItem, ReviewRequest, short_actor,
+    ClaimRequest, Cluster, ModerationDecision, Offender, RestoreRequest, ReviewItem, ReviewRequest,
+    short_actor,
 };
 
 /// Review the comments that moderation has flagged
@@ -35,6 +36,11 @@ enum ModerationCommand {
     Approve(ApproveArgs),
     /// Delete a comment, or discard it if it was held back
     Reject(RejectArgs),
+    /// Take back the deletion of a comment, whether moderation or a person deleted it
+    ///
+    /// The comment is in the history again, at its place, for those who join later. Viewers that
+    /// saw it vanish must reload.
+    Restore(RestoreArgs),
     /// List what moderation and moderators decided, latest first
     ///
     /// Without --limit, the latest 50; at most 1000.
@@ -56,6 +62,15 @@ struct ClaimArgs {
 #[derive(Debug, Args)]
 struct ApproveArgs {
     /// Comment id, as shown by `lc mod queue`
+    comment_id: CommentId,
+    /// Note for the audit log
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// Comment id, as shown by `lc mod decisions`
     comment_id: CommentId,
     /// Note for the audit log
     #[arg(long, value_name = "TEXT")]
@@ -152,12 +167,22 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
         }
         ModerationCommand::Approve(ApproveArgs { comment_id, note }) => {
             let request = ReviewRequest { comment_id, reason: None, note };
-            decide("/v1/mod/approve", "Approved", request, context).await
+            let describe = |outcome: &_| outcome_text::reviewed("Approved", comment_id, outcome);
+            submit("/v1/mod/approve", &request, context, describe).await
         }
         ModerationCommand::Reject(RejectArgs { decision, reason }) => {
             let ApproveArgs { comment_id, note } = decision;
             let request = ReviewRequest { comment_id, reason, note };
-            decide("/v1/mod/reject", "Rejected", request, context).await
+            submit("/v1/mod/reject", &request, context, |outcome| {
+                let done = outcome_text::reviewed("Rejected", comment_id, outcome);
+                format!("{done} {}", undo_hint(outcome))
+            })
+            .await
+        }
+        ModerationCommand::Restore(RestoreArgs { comment_id, note }) => {
+            let request = RestoreRequest { comment_id, note };
+            let describe = |outcome: &_| outcome_text::restored(comment_id, outcome);
+            submit("/v1/mod/restore", &request, context, describe).await
         }
     }
 }
@@ -188,16 +213,6 @@ fn claims_text(items: &[ReviewItem]) -> String {
         return "You hold no comment.".to_owned();
     }
     items.iter().map(|item| outcome_text::claimed(item) + "\n").collect()
-}
-
-async fn decide(
-    path: &str,
-    decided: &str,
-    request: ReviewRequest,
-    context: &Context,
-) -> anyhow::Result<ExitCode> {
-    let describe = |outcome: &_| outcome_text::reviewed(decided, request.comment_id, outcome);
-    submit(path, &request, context, describe).await
 }
 
 #[cfg(test)]

@@ -201,7 +201,8 @@ impl StreamEvent {
                 timestamp,
                 ..
             } => Some(Self::Deleted { id, reason, at_ms: timestamp }),
-            TailItem::Moderated { .. } => None,
+            // A recording has what viewers are sent.
+            TailItem::Moderated { .. } | TailItem::Restored { .. } => None,
             TailItem::Throttle { sample_rate, fixed, timestamp } => {
                 Some(Self::Throttle { sample_rate, fixed, at_ms: timestamp })
             }

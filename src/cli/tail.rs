@@ -61,6 +61,11 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
             let at = show_clock(*timestamp);
             format!("{at} -- {decision} ({reason}) by {by}: {comment_id} of user {user_id}")
         }
+        TailItem::Restored { comment_id, user_id, restored_by, timestamp } => {
+            let by = printable(restored_by);
+            let at = show_clock(*timestamp);
+            format!("{at} -- restored by {by}: {comment_id} of user {user_id}")
+        }
         TailItem::Throttle { sample_rate, fixed, timestamp } => {
             let at = show_clock(*timestamp);
             let by = if *fixed { "fixed by an operator" } else { "by the throttle" };
@@ -114,13 +119,19 @@ pub(super) mod tests {
             decided_by: "rules".into(),
             timestamp: comment.created_at + 4_000,
         };
+        let restored = TailItem::Restored {
+            comment_id: comment.comment_id,
+            user_id: comment.user_id,
+            restored_by: "bob".into(),
+            timestamp: comment.created_at + 9_000,
+        };
         let throttle = TailItem::Throttle {
             sample_rate: SampleRate::from_share(0.25).unwrap(),
             fixed: true,
             timestamp: 1_795_254_430_000,
         };
-        let lines =
-            [TailItem::Comment(comment), moderated, throttle, TailItem::Missed { items: 3 }];
+        let missed = TailItem::Missed { items: 3 };
+        let lines = [TailItem::Comment(comment), moderated, restored, throttle, missed];
         let text = |ids| lines.iter().map(|item| to_text(item, ids)).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{}\n\n{}", text(false), text(true)));
     }

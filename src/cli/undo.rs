@@ -13,8 +13,9 @@ use crate::protocol::admin::UndoRequest;
 /// Take back a change, by its audit entry
 ///
 /// Bans, timeouts, lifted bans, fixed shares and changed settings of a stream become what they were
-/// before, and a drained node accepts viewers again. The undo is an audit entry itself. What
-/// viewers have read cannot be taken back.
+/// before, and a drained node accepts viewers again. A deleted comment is in the history again, for
+/// those who join later; viewers that saw it vanish must reload. A rejected comment waits for
+/// review again. The undo is an audit entry itself. What viewers have read cannot be taken back.
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {
     /// Number of the audit entry, as every change and lc audit show it

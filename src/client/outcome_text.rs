@@ -224,6 +224,14 @@ pub fn deleted(comment_id: CommentId, outcome: &Outcome) -> String {
     format!("Deleted comment {comment_id}{}. {}", of_user(outcome), done_text(outcome))
 }
 
+/// A deletion that was taken back, whoever had made it.
+pub fn restored(comment_id: CommentId, outcome: &Outcome) -> String {
+    let now = outcome.now.as_ref().map(|now| format!(": {}", printable(now)));
+    let of_user = of_user(outcome);
+    let now = now.unwrap_or_default();
+    format!("Restored comment {comment_id}{of_user}{now}. {}", done_text(outcome))
+}
+
 /// `decided` is `Approved` or `Rejected`.
 pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> String {
     format!("{decided} comment {comment_id}{}. {}", of_user(outcome), done_text(outcome))
@@ -352,6 +360,27 @@ mod tests {
         );
         let hoped = Outcome { now, ..lost };
         assert_eq!(undone(17, &hoped), format!("Took back entry 17. {unseen} {done}"));
+    }
+
+    #[test]
+    fn a_restored_comment_says_who_must_reload() {
+        let now = "1 comment is in the history again; viewers that saw it vanish must reload";
+        let outcome = Outcome {
+            audit_id: 17,
+            user_id: Some(UserId(4711)),
+            now: Some(now.to_owned()),
+            elapsed_us: 3_140,
+            ..Outcome::default()
+        };
+        let done = "Done in 3.1 ms, audit entry 17.";
+        assert_eq!(undone(9, &outcome), format!("Took back entry 9 of user 4711: {now}. {done}"));
+        let comment_id = CommentId::from_unix_ticks(17_952_544_080_000_000, 7, [1; 6]);
+        assert_eq!(
+            restored(comment_id, &outcome),
+            format!("Restored comment {comment_id} of user 4711: {now}. {done}")
+        );
+        let many = Outcome { changes: Some(2), user_id: None, ..outcome };
+        assert_eq!(undone(9, &many), format!("Took back entry 9, 2 changes: {now}. {done}"));
     }
 
     #[test]

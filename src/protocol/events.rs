@@ -13,6 +13,7 @@ use super::{CommentId, Role, StreamId, UserId};
 pub enum Event {
     CommentSubmitted(CommentSubmitted),
     CommentModerated(CommentModerated),
+    CommentRestored(CommentRestored),
 }
 
 /// A comment that was accepted.
@@ -47,6 +48,21 @@ pub struct CommentModerated {
     /// The name and the text that moderators are shown; only in `moderation_events`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<ModeratedText>,
+}
+
+/// A person took back the deletions of a comment that come before this in the log. Later ones
+/// count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentRestored {
+    pub stream_id: StreamId,
+    pub comment_id: CommentId,
+    pub user_id: UserId,
+    /// The note of the operator; viewers are not shown it.
+    pub reason: Option<Arc<str>>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// The operator.
+    pub restored_by: Arc<str>,
 }
 
 /// The comment that a decision was about, as moderators are shown it.
@@ -128,6 +144,7 @@ impl Event {
         match self {
             Self::CommentSubmitted(event) => event.comment.stream_id,
             Self::CommentModerated(event) => event.stream_id,
+            Self::CommentRestored(event) => event.stream_id,
         }
     }
 }

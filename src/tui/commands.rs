@@ -175,7 +175,13 @@ pub(crate) const COMMANDS: &[Entry] = &[
     act(Command::Timeout, "timeout", &["m"], "time out", "a user may watch but not comment"),
     act(Command::Kick, "kick", &["x"], "kick", "disconnect a user; it may return"),
     act(Command::Unban, "unban", &["u"], "unban", "lift a user's ban and timeout"),
-    act(Command::Approve, "approve", &["A"], "let stand", "a comment to review may stand"),
+    act(
+        Command::Approve,
+        "approve",
+        &["A"],
+        "let stand",
+        "a comment to review, or a removed one, may stand",
+    ),
     act(Command::Remove, "remove", &["R"], "remove", "remove a comment"),
     act(
         Command::Claim,

@@ -92,6 +92,8 @@ pub struct Metrics {
     pub comments_skipped: Counter,
     /// Deletions published by the broadcast stage.
     pub comments_deleted: Counter,
+    /// Deletions that were taken back, published by the broadcast stage.
+    pub comments_restored: Counter,
     /// Comments in the log a second time, dropped by the broadcast stage.
     pub comments_repeated: Counter,
     /// Comments written to the comment store.
@@ -172,6 +174,11 @@ impl Metrics {
             ),
             ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
             ("comments_deleted", "Comments deleted", &self.comments_deleted),
+            (
+                "comments_restored",
+                "Comments whose deletion was taken back",
+                &self.comments_restored,
+            ),
             (
                 "comments_repeated",
                 "Comments found in the log a second time and dropped by the broadcast",

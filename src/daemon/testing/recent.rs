@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::recent::memory::MemoryRecent;
-use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::engines::recent::{DeletionState, RecentCache, RecentEvent, RecentPage};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Called with the range of every append and the number of its events.
@@ -157,21 +157,32 @@ impl RecentCache for TestRecent {
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError> {
         // Other tasks run first, as they do while an answer crosses a network.
         tokio::task::yield_now().await;
         self.check(Some(stream_id))?;
         self.tombstones.lock().push(comment_id);
-        self.cache.add_tombstone(stream_id, comment_id).await
+        self.cache.add_tombstone(stream_id, comment_id, seq).await
     }
 
-    async fn are_deleted(
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        self.check(Some(stream_id))?;
+        self.cache.restore_comment(stream_id, comment_id, seq).await
+    }
+
+    async fn deletion_states(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<DeletionState>, StoreError> {
         self.check(Some(stream_id))?;
-        self.cache.are_deleted(stream_id, comment_ids).await
+        self.cache.deletion_states(stream_id, comment_ids).await
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {

@@ -10,6 +10,8 @@ pub const ANNOUNCE: &str = "announce";
 pub const DELETE: &str = "delete";
 /// Stands for the deletions of the comments of a user.
 pub const DELETE_OF_USER: &str = "delete_of_user";
+/// Takes back a deletion.
+pub const RESTORE: &str = "restore";
 pub const APPROVE: &str = "approve";
 pub const REJECT: &str = "reject";
 pub const THROTTLE: &str = "throttle";

@@ -53,7 +53,7 @@ pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, LATE_AFTER_MS, per_second};
 pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
-    ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+    RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{ModerationDecision, Offender, short_actor};
 pub use self::rules::{RuleLevel, RulesInForce};
@@ -98,7 +98,8 @@ pub struct Cluster<T> {
     pub unreachable: Vec<NodeId>,
 }
 
-/// `GET /v1/tail/{stream}`: one line per comment or decision on a stream, before sampling.
+/// `GET /v1/tail/{stream}`: one line per comment, decision or restoration on a stream, before
+/// sampling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -110,6 +111,13 @@ pub enum TailItem {
         decision: Decision,
         reason: String,
         decided_by: String,
+        timestamp: u64,
+    },
+    /// A person took back the deletion of a comment.
+    Restored {
+        comment_id: CommentId,
+        user_id: UserId,
+        restored_by: String,
         timestamp: u64,
     },
     /// Viewers are shown another share of the comments from now on. The first one is sent at once,

@@ -67,6 +67,16 @@ pub struct DeleteRequest {
     pub note: Option<String>,
 }
 
+/// `POST /v1/mod/restore`: takes back the deletion of a comment, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    pub comment_id: CommentId,
+    /// For operators: viewers are not shown it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
 /// `POST /v1/throttle`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,8 +24,9 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, lifts both, kicks, deletes, claims flagged comments and decides about
-    /// them, sends messages to users, saves views, and takes back what it may do, where possible.
+    /// Also bans, times out, lifts both, kicks, deletes and restores comments, claims flagged ones
+    /// and decides about them, sends messages to users, saves views, and takes back what it may do,
+    /// where possible.
     Moderator,
     /// Does everything.
     Operator,
@@ -114,6 +115,7 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/mod/claim", Moderator),
     ("/v1/mod/approve", Moderator),
     ("/v1/mod/reject", Moderator),
+    ("/v1/mod/restore", Moderator),
     ("/v1/undo", Moderator),
     ("/v1/views", Moderator),
     ("/v1/views/forget", Moderator),
@@ -146,7 +148,9 @@ pub fn needed_role(path: &str) -> AdminRole {
 /// make such a change. An action has the name of its path.
 pub fn role_to_undo(action: &str) -> AdminRole {
     match action {
-        audit_action::APPROVE | audit_action::REJECT => needed_role(&format!("/v1/mod/{action}")),
+        audit_action::APPROVE | audit_action::REJECT | audit_action::RESTORE => {
+            needed_role(&format!("/v1/mod/{action}"))
+        }
         _ => needed_role(&format!("/v1/{action}")),
     }
 }
@@ -195,6 +199,7 @@ mod tests {
             "batch",
             "approve",
             "reject",
+            "restore",
             "dm",
             "undo",
         ] {

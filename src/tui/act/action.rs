@@ -7,8 +7,8 @@ use crate::protocol::NodeId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest,
-    UserRequest,
+    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
+    UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 
@@ -25,6 +25,8 @@ pub(crate) enum Action {
     Direct(DirectRequest),
     Delete(DeleteRequest),
     DeleteOfUser(DeleteOfUserRequest),
+    /// Takes back the deletion of a comment, whoever made it.
+    Restore(RestoreRequest),
     Approve(ReviewRequest),
     Reject(ReviewRequest),
     /// Claims a comment to review, or ends the claim.
@@ -84,6 +86,7 @@ pub(crate) fn describe(action: &Action) -> String {
             let last = show_duration(request.last_ms);
             format!("remove what {} wrote in the last {last}", request.user.0)
         }
+        Action::Restore(request) => format!("restore comment {}", request.comment_id),
         Action::Approve(request) => format!("approve comment {}", request.comment_id),
         Action::Reject(request) => format!("reject comment {}", request.comment_id),
         Action::Claim(request) if request.release => {
@@ -131,6 +134,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Direct(request) => client.post("/v1/dm", request).await,
         Action::Delete(request) => client.post("/v1/delete", request).await,
         Action::DeleteOfUser(request) => client.post("/v1/delete_of_user", request).await,
+        Action::Restore(request) => client.post("/v1/mod/restore", request).await,
         Action::Approve(request) => client.post("/v1/mod/approve", request).await,
         Action::Reject(request) => client.post("/v1/mod/reject", request).await,
         Action::Drain(request) => client.post("/v1/drain", request).await,
@@ -153,6 +157,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Direct(request) => outcome_text::messaged(&request.user, &outcome),
         Action::Delete(request) => outcome_text::deleted(request.comment_id, &outcome),
         Action::DeleteOfUser(_) => outcome_text::deleted_of_user(&outcome),
+        Action::Restore(request) => outcome_text::restored(request.comment_id, &outcome),
         Action::Approve(request) => {
             outcome_text::reviewed("Approved", request.comment_id, &outcome)
         }

@@ -44,10 +44,12 @@ pub(super) fn done_text(request: &BatchRequest, outcome: &Outcome) -> String {
 
 /// Returns whether an undo takes back a part of the batch at least.
 pub(super) fn can_be_undone(request: &BatchRequest) -> bool {
-    let is_sanction = |change: &BatchChange| {
-        matches!(change, BatchChange::Ban(_) | BatchChange::Timeout(_) | BatchChange::Unban(_))
+    let has_undo = |change: &BatchChange| match change {
+        BatchChange::Ban(_) | BatchChange::Timeout(_) | BatchChange::Unban(_) => true,
+        BatchChange::Delete(_) | BatchChange::Reject(_) => true,
+        BatchChange::Kick(_) | BatchChange::Approve(_) => false,
     };
-    request.changes.iter().any(is_sanction)
+    request.changes.iter().any(has_undo)
 }
 
 #[cfg(test)]

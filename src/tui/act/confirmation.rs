@@ -111,7 +111,13 @@ fn notes(actions: &[Action], moment: Option<&Moment>) -> Vec<String> {
             None => "It accepts viewers again.".to_owned(),
         },
         [Action::Drain(_)] => "New viewers are refused there; U takes it back.".to_owned(),
-        [Action::Announce(_) | Action::DeleteOfUser(_)] => "It cannot be taken back.".to_owned(),
+        [Action::Announce(_)] => "It cannot be taken back.".to_owned(),
+        [Action::DeleteOfUser(_)] => {
+            "U takes it back; viewers that saw them vanish must then reload.".to_owned()
+        }
+        [Action::Restore(_)] => {
+            "Who joins later sees it. Viewers that saw it vanish must reload.".to_owned()
+        }
         [Action::Ban(_) | Action::Timeout(_) | Action::Throttle(_), ..] => {
             "U takes it back.".to_owned()
         }
@@ -119,7 +125,11 @@ fn notes(actions: &[Action], moment: Option<&Moment>) -> Vec<String> {
             let users = figures::counted(actions.len() as u64, "user");
             format!("{users}: may watch and comment again. U takes it back.")
         }
-        [Action::Delete(_) | Action::Approve(_) | Action::Reject(_), ..] => {
+        [Action::Delete(_) | Action::Reject(_), ..] => {
+            let comments = figures::counted(actions.len() as u64, "comment");
+            format!("{comments}. U takes it back; viewers that saw them vanish must then reload.")
+        }
+        [Action::Approve(_), ..] => {
             let comments = figures::counted(actions.len() as u64, "comment");
             format!("{comments}. It cannot be taken back.")
         }
@@ -164,6 +174,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Kick(_)
             | Action::Direct(_)
             | Action::DeleteOfUser(_)
+            | Action::Restore(_)
             | Action::AcknowledgeLoss(_)
             | Action::Batch(_),
         ) => Consent::Enter,
@@ -194,7 +205,8 @@ fn by_viewers(stream_id: StreamId, share: Option<f64>) -> Consent {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ClaimRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+        AcknowledgeRequest, BatchChange, BatchRequest, ClaimRequest, DeleteRequest, RestoreRequest,
+        ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
     };
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, NodeId};
@@ -299,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn deletions_tell_that_viewers_must_reload() {
+        let comment_id = CommentId::from_unix_ticks(1, 1, [1; 6]);
+        let delete = Action::Delete(DeleteRequest { comment_id, reason: None, note: None });
+        let asked = Confirmation::new(vec![delete; 12], 0, None);
+        let text = "12 comments. U takes it back; viewers that saw them vanish must then reload.";
+        assert_eq!(asked.notes, [text]);
+        let restore = Action::Restore(RestoreRequest { comment_id, note: None });
+        let asked = Confirmation::new(vec![restore], 0, None);
+        assert_eq!(asked.consent, Consent::Enter, "what was removed is shown again");
+        assert!(asked.notes[0].contains("must reload"), "{:?}", asked.notes);
+    }
+
+    #[test]
     fn draining_needs_the_name_of_the_node() {
         let moment = samples::moment(samples::healthy(60));
         let drain = Action::Drain(DrainRequest::default());
@@ -324,5 +349,16 @@ mod tests {
         assert!(matches!(drained, Some(Action::Undo(undo)) if undo.audit_id == 18));
         let kick = UserRequest { user: UserRef("zed".to_owned()), note: None };
         assert_eq!(undo_of(&Action::Kick(kick), 19), None);
+        let comment_id = CommentId::from_unix_ticks(1, 1, [1; 6]);
+        let delete = DeleteRequest { comment_id, reason: None, note: None };
+        let review = ReviewRequest { comment_id, reason: None, note: None };
+        let changes = vec![BatchChange::Delete(delete.clone())];
+        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let acts = [Action::Delete(delete), Action::Reject(review.clone()), Action::Batch(batch)];
+        for act in acts {
+            let undo = undo_of(&act, 20);
+            assert!(matches!(undo, Some(Action::Undo(undo)) if undo.audit_id == 20), "{act:?}");
+        }
+        assert_eq!(undo_of(&Action::Approve(review), 21), None);
     }
 }

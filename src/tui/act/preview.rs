@@ -36,6 +36,7 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
         | Action::Unban(_)
         | Action::Direct(_)
         | Action::Delete(_)
+        | Action::Restore(_)
         | Action::Approve(_)
         | Action::Reject(_)
         | Action::Claim(_)

@@ -20,6 +20,7 @@ fn path(action: &Action) -> &'static str {
         Action::Direct(_) => "/v1/dm",
         Action::Delete(_) => "/v1/delete",
         Action::DeleteOfUser(_) => "/v1/delete_of_user",
+        Action::Restore(_) => "/v1/mod/restore",
         Action::Approve(_) => "/v1/mod/approve",
         Action::Reject(_) => "/v1/mod/reject",
         Action::Claim(_) => "/v1/mod/claim",

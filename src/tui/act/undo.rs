@@ -59,19 +59,20 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Timeout(_)
         | Action::Unban(_)
         | Action::Throttle(_)
-        | Action::Drain(_) => Some(Action::Undo(UndoRequest { audit_id, note: None })),
+        | Action::Drain(_)
+        | Action::Delete(_)
+        | Action::DeleteOfUser(_)
+        | Action::Reject(_) => Some(Action::Undo(UndoRequest { audit_id, note: None })),
         Action::Batch(request) if batch_text::can_be_undone(request) => {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
-        // The user is back by itself, the text is gone, the message was read, the decision is made;
-        // a claim runs out by itself; a view is saved again under its name.
+        // The user is back by itself, the message or the comment was read; a restored comment is
+        // deleted again; a claim runs out by itself; a view is saved again under its name.
         Action::Kick(_)
         | Action::Announce(_)
         | Action::Direct(_)
-        | Action::Delete(_)
-        | Action::DeleteOfUser(_)
+        | Action::Restore(_)
         | Action::Approve(_)
-        | Action::Reject(_)
         | Action::Claim(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)

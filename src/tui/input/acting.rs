@@ -2,7 +2,7 @@
 
 use crate::protocol::admin::{
     AckRequest, ClaimRequest, DeleteRequest, DrainRequest, MAX_CHANGES, Preview, PreviewRequest,
-    ReviewItem, ReviewRequest, UserRef, needed_role, short_actor,
+    RestoreRequest, ReviewItem, ReviewRequest, UserRef, needed_role, short_actor,
 };
 use crate::tui::act::{
     Action, Confirmation, Consent, Form, FormKind, UndoEntry, acted_against, role_for, undo_of,
@@ -79,11 +79,13 @@ fn open_stream_form(
     }
 }
 
-/// Lets comments to review stand, or removes comments.
+/// Lets comments to review stand, restores removed ones among the decisions, or removes comments.
 fn decide(console: &mut Console, command: Command) -> Option<Effect> {
     let comments = console.acted_comments();
     let reviewing = console.panel() == Panel::Reviews;
-    if comments.is_empty() || (command == Command::Approve && !reviewing) {
+    let restoring = console.panel() == Panel::Decisions;
+    let may_stand = reviewing || restoring;
+    if comments.is_empty() || (command == Command::Approve && !may_stand) {
         let text = "select a comment first: 5 lists those to review".to_owned();
         console.notice = Some(Notice::Failed(text));
         return None;
@@ -96,6 +98,9 @@ fn decide(console: &mut Console, command: Command) -> Option<Effect> {
     let action = |comment_id| {
         let review = ReviewRequest { comment_id, reason: None, note: None };
         match command {
+            Command::Approve if restoring => {
+                Action::Restore(RestoreRequest { comment_id, note: None })
+            }
             Command::Approve => Action::Approve(review),
             _ if reviewing => Action::Reject(review),
             _ => Action::Delete(DeleteRequest { comment_id, reason: None, note: None }),

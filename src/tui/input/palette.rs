@@ -11,7 +11,8 @@ use super::typing::edit_of_key;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteOfUserRequest,
     DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, NodeStatus, ProblemCode,
-    ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest, UserRequest,
+    RestoreRequest, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest,
+    UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
@@ -33,6 +34,7 @@ const ACTS: &[(&str, &str)] = &[
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod approve", "COMMENT [--note TEXT]"),
     ("mod reject", "COMMENT [--reason WORD] [--note TEXT]"),
+    ("mod restore", "COMMENT [--note TEXT]"),
     ("mod claim", "COMMENT [--release]"),
     ("dm", "USER TEXT"),
     ("delete --user", "USER --last 10m [--stream STREAM] [--reason WORD] [--note TEXT]"),
@@ -365,6 +367,10 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         }
         ["mod", "approve", id] => Ok(Action::Approve(review(id)?)),
         ["mod", "reject", id] => Ok(Action::Reject(review(id)?)),
+        ["mod", "restore", id] => {
+            let ReviewRequest { comment_id, note, .. } = review(id)?;
+            Ok(Action::Restore(RestoreRequest { comment_id, note }))
+        }
         ["mod", "claim", id] => {
             let release = given.release;
             Ok(Action::Claim(ClaimRequest { comment_id: parsed(id)?, release }))
@@ -499,6 +505,8 @@ mod tests {
         assert_eq!((drain.node, drain.undo), (Some(NodeId::new("edge-12")), false));
         assert!(matches!(act("undo 17"), Ok(Action::Undo(u)) if u.audit_id == 17));
         let comment = "78353400-e590-11f1-8007-010101010101";
+        let restore = act(&format!("mod restore {comment} --note sorry"));
+        assert!(matches!(restore, Ok(Action::Restore(r)) if r.note.as_deref() == Some("sorry")));
         let claim = act(&format!("mod claim {comment} --release"));
         assert!(matches!(claim, Ok(Action::Claim(claim)) if claim.release));
         assert!(

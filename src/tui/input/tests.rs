@@ -496,6 +496,11 @@ fn users_of_decisions_and_offenders_are_acted_on() {
     assert_eq!(console.decisions().rows.len(), 2);
     press(&mut console, KeyCode::Down.into());
     assert_eq!(console.acted_users(), [UserRef("id:42".into())]);
+    assert_eq!(type_text(&mut console, "A"), None, "what was removed is shown again: it asks");
+    let Some(Effect::Run(actions)) = press(&mut console, KeyCode::Enter.into()) else { panic!() };
+    let [Action::Restore(request)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(request.comment_id, flagged(2).comment_id);
+    console.mode = Mode::Watching;
     press(&mut console, KeyCode::Tab.into());
     assert_eq!(console.acted_users(), [UserRef("id:77".into())]);
 }

@@ -105,6 +105,13 @@ impl Tail {
                 };
                 *state = CommentState::Decided(word, format!("{reason} {decided_by}"));
             }
+            TailItem::Restored { comment_id, .. } => {
+                let known = self.comments.iter_mut().rev();
+                let mut same = known.filter(|(comment, _)| comment.comment_id == comment_id);
+                if let Some((_, state)) = same.next() {
+                    *state = CommentState::Passed;
+                }
+            }
             // The stream's row shows it.
             TailItem::Throttle { .. } => {}
             TailItem::Missed { items } => self.missed += items,

@@ -386,6 +386,7 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Decisions => &[
             Command::NextPanel,
             Command::Read,
+            Command::Approve,
             Command::Remove,
             Command::Ban,
             Command::Timeout,

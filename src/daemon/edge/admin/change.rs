@@ -11,8 +11,8 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, TokenRequest,
-    Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
+    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
+    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -45,6 +45,7 @@ changes! {
     acknowledge(JsonBody<AcknowledgeRequest>);
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
+    restore(JsonBody<RestoreRequest>);
     create_stream(JsonBody<NewStream>);
     save_view(JsonBody<SaveViewRequest>);
     forget_view(JsonBody<ForgetViewRequest>);

@@ -48,6 +48,7 @@
 //! | `/v1/views`, `/v1/views/forget` | `SaveViewRequest`, `ForgetViewRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
+//! | `/v1/mod/restore` | `RestoreRequest` |
 //! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |

@@ -60,6 +60,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/claim", post(change::claim))
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
+        .route("/v1/mod/restore", post(change::restore))
         .route("/v1/tokens", post(change::tokens))
         .route("/v1/tokens/users", post(change::tokens_of_users))
         .route("/v1/tokens/admin", post(change::admin_token))

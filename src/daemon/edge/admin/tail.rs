@@ -125,6 +125,12 @@ fn item(record: &Record) -> Option<TailItem> {
             decided_by: event.decided_by.as_ref().to_owned(),
             timestamp: event.timestamp,
         }),
+        Ok(Event::CommentRestored(event)) => Some(TailItem::Restored {
+            comment_id: event.comment_id,
+            user_id: event.user_id,
+            restored_by: event.restored_by.as_ref().to_owned(),
+            timestamp: event.timestamp,
+        }),
         Err(error) => {
             debug!(offset = record.position.offset, %error, "skipped a record that is not an event");
             None

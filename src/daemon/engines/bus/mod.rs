@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::admin::BusNode;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, NodeId, Seq, StreamId};
+use crate::protocol::{CommentId, Epoch, NodeId, Seq, StreamId};
 
 /// The `seq` of a deletion without a place in the sequence of its stream: its record lies in the
 /// partition that the stream had before partitions were added. No record of a stream has it.
@@ -44,6 +44,11 @@ pub enum BusMessage {
     Deleted {
         seq: Seq,
         deletion: Deletion,
+    },
+    /// The deletions of a comment were taken back. Viewers are not sent it: the listener only drops
+    /// what it keeps without the comment. Nothing repairs a loss, so nothing is kept for long.
+    Restored {
+        comment_id: CommentId,
     },
     Throttle {
         sample_rate: SampleRate,

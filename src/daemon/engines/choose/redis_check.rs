@@ -215,11 +215,12 @@ impl RedisCheck<'_> {
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 0, [2, 0, 0, 0, 0, 1]);
         recent.append(STREAM, 1, 2, Vec::new()).await.map_err(text)?;
         recent.head(STREAM).await.map_err(text)?;
-        recent.add_tombstone(STREAM, comment_id).await.map_err(text)?;
+        recent.add_tombstone(STREAM, comment_id, 1).await.map_err(text)?;
+        recent.restore_comment(STREAM, comment_id, 2).await.map_err(text)?;
         recent.is_complete().await.map_err(text)?;
         recent.mark_complete().await.map_err(text)?;
         recent.after(STREAM, 0, 10).await.map_err(text)?;
-        recent.are_deleted(STREAM, &[comment_id]).await.map_err(text)?;
+        recent.deletion_states(STREAM, &[comment_id]).await.map_err(text)?;
         recent.mark_incomplete().await.map_err(text)
     }
 

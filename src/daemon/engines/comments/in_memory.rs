@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::marks::{self, CommentMark};
 use super::{
     ArchiveBatch, ArchivedComment, CommentKey, CommentStore, StorePositions, StoredComment,
     Tombstone,
@@ -35,12 +36,36 @@ fn key(stream_id: StreamId, comment_id: CommentId) -> Key {
 /// The number of a log, and a comment's sequence in it.
 type Place = (usize, Seq);
 
+/// The last deletion and the last restoration of a comment.
+#[derive(Debug, Default)]
+struct Mark {
+    tombstone: Option<Tombstone>,
+    deleted: Option<Place>,
+    restored: Option<Place>,
+}
+
+impl Mark {
+    fn hides(&self) -> bool {
+        self.deleted > self.restored
+    }
+
+    fn add(&mut self, log: usize, new: &CommentMark<'_>) {
+        let in_log = |seq| (log, seq);
+        self.restored = self.restored.max(new.restored.map(in_log));
+        // A deletion that still counts keeps its reason and its time.
+        if !self.hides() && new.tombstone.is_some() {
+            self.tombstone = new.tombstone.cloned();
+        }
+        self.deleted = self.deleted.max(new.deleted.map(in_log));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Tables {
     /// In the order in which they were first written to.
     logs: Vec<Epoch>,
     comments: BTreeMap<Key, (Place, ArchivedComment)>,
-    tombstones: BTreeMap<Key, Tombstone>,
+    marks: BTreeMap<Key, Mark>,
     positions: BTreeMap<(usize, u32), (u64, Option<CommentKey>)>,
     batches: Vec<Vec<ArchivedComment>>,
 }
@@ -51,6 +76,16 @@ impl Tables {
             self.logs.push(epoch);
             self.logs.len() - 1
         })
+    }
+
+    fn is_deleted(&self, key: &Key) -> bool {
+        self.marks.get(key).is_some_and(Mark::hides)
+    }
+
+    /// The tombstones of deleted comments, by stream, then by age of the comment.
+    fn tombstones(&self) -> impl Iterator<Item = &Tombstone> {
+        let hiding = self.marks.values().filter(|mark| mark.hides());
+        hiding.filter_map(|mark| mark.tombstone.as_ref())
     }
 
     /// Returns the place that a page before this comment ends at.
@@ -93,9 +128,9 @@ impl InMemoryComments {
         self.written().iter().map(|comment| comment.seq).collect()
     }
 
-    /// By stream, then by age of the comment.
+    /// Those of deleted comments, by stream, then by age of the comment.
     pub(crate) fn tombstones(&self) -> Vec<Tombstone> {
-        self.lock().tombstones.values().cloned().collect()
+        self.lock().tombstones().cloned().collect()
     }
 
     /// Loses everything, as when its files are deleted.
@@ -130,16 +165,17 @@ impl CommentStore for InMemoryComments {
         }
         let mut tables = self.call()?;
         let log = tables.log_number(batch.epoch);
-        if !batch.comments.is_empty() || !batch.tombstones.is_empty() {
+        let marks = marks::fold(batch.deletions.iter(), batch.restorations.iter());
+        if !batch.comments.is_empty() || !marks.is_empty() {
             tables.batches.push(batch.comments.clone());
         }
         for row in &batch.comments {
             let key = key(row.comment.stream_id, row.comment.comment_id);
             tables.comments.entry(key).or_insert_with(|| ((log, row.seq), row.clone()));
         }
-        for new in &batch.tombstones {
+        for new in &marks {
             let key = key(new.stream_id, new.comment_id);
-            tables.tombstones.entry(key).or_insert_with(|| new.clone());
+            tables.marks.entry(key).or_default().add(log, new);
         }
         for archived in &batch.archived {
             let Position { partition, offset } = archived.next;
@@ -202,9 +238,8 @@ impl CommentStore for InMemoryComments {
             },
         };
         let of_stream = tables.comments.range((stream_id, [0; 16])..=(stream_id, [u8::MAX; 16]));
-        let shown = of_stream.filter(|(key, (place, row))| {
-            *place < end && !row.shadow && !tables.tombstones.contains_key(*key)
-        });
+        let shown = of_stream
+            .filter(|(key, (place, row))| *place < end && !row.shadow && !tables.is_deleted(key));
         let mut shown: Vec<_> = shown.map(|(_, placed)| placed).collect();
         shown.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
         shown.truncate(limit);
@@ -218,7 +253,7 @@ impl CommentStore for InMemoryComments {
         Ok(found.map(|(key, (_, row))| StoredComment {
             comment: row.comment.sequenced(row.seq),
             stream_id: row.comment.stream_id,
-            deleted: tables.tombstones.contains_key(key),
+            deleted: tables.is_deleted(key),
             shadow: row.shadow,
         }))
     }
@@ -229,7 +264,7 @@ impl CommentStore for InMemoryComments {
         limit: usize,
     ) -> Result<Vec<Tombstone>, StoreError> {
         let tables = self.call()?;
-        let since = tables.tombstones.values().filter(|t| t.deleted_at >= since_ms);
+        let since = tables.tombstones().filter(|t| t.deleted_at >= since_ms);
         let mut since: Vec<_> = since.cloned().collect();
         since.sort_by_key(|tombstone| tombstone.deleted_at);
         since.truncate(limit);

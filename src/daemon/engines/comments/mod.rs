@@ -3,10 +3,12 @@
 //! In: batches from the archiver. Out: pages of a stream, newest first. Engines: [`sqlite`] for one
 //! machine; [`postgres`] and [`cassandra`] (also ScyllaDB) for many nodes.
 //!
-//! Always holds: inserting a comment again changes nothing; marking a comment as deleted works
-//! before and after it is inserted, and again. Pages are ordered by the log's sequence, newest
-//! first, and never show a deleted or a shadow-banned comment; comments of an older log, one of
-//! another epoch, come after all of a newer one. Times are only shown, so a wrong clock changes no
+//! Always holds: inserting a comment again changes nothing; marking a comment as deleted or as
+//! restored works before and after it is inserted, and again. Of all these marks, the one that
+//! comes last in the log counts, in whatever order they are written. A deleted comment keeps its
+//! text, which [`CommentStore::get`] returns to moderators. Pages are ordered by the log's
+//! sequence, newest first, and never show a deleted or a shadow-banned comment; comments of an
+//! older log, one of another epoch, come after all of a newer one. Times are only shown, so a wrong clock changes no
 //! order. The store knows how far it has stored each partition of the log, whatever a consumer
 //! group says: see [`CommentStore::positions`]. Comments older than [`retention`] are removed in
 //! the background, never after their tombstones; one that is written again may be ignored.
@@ -20,6 +22,7 @@ pub mod cassandra;
 pub(crate) mod conformance;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
+mod marks;
 pub mod measured;
 #[cfg(feature = "engines")]
 pub mod postgres;
@@ -56,13 +59,30 @@ pub struct Tombstone {
     pub deleted_at: u64,
 }
 
+/// A deletion to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedDeletion {
+    pub tombstone: Tombstone,
+    /// The place of the deletion in the log, not of the comment.
+    pub seq: Seq,
+}
+
+/// Marks a comment as restored: deletions before this place in the log count no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedRestoration {
+    pub stream_id: StreamId,
+    pub comment_id: CommentId,
+    pub seq: Seq,
+}
+
 /// One write of the archiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveBatch {
     /// The log that everything in the batch was read from.
     pub epoch: Epoch,
     pub comments: Vec<ArchivedComment>,
-    pub tombstones: Vec<Tombstone>,
+    pub deletions: Vec<ArchivedDeletion>,
+    pub restorations: Vec<ArchivedRestoration>,
     /// Stored together with the rows, or after them.
     pub archived: Vec<Archived>,
 }
@@ -70,7 +90,13 @@ pub struct ArchiveBatch {
 impl ArchiveBatch {
     /// Returns a batch without contents.
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, comments: Vec::new(), tombstones: Vec::new(), archived: Vec::new() }
+        Self {
+            epoch,
+            comments: Vec::new(),
+            deletions: Vec::new(),
+            restorations: Vec::new(),
+            archived: Vec::new(),
+        }
     }
 }
 
@@ -144,8 +170,9 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
     /// engine may look in every stream.
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError>;
 
-    /// Returns at most `limit` tombstones made at or after `since_ms`, oldest first. The recent
-    /// cache needs them at start.
+    /// Returns at most `limit` tombstones of deleted comments, made at or after `since_ms`, oldest
+    /// first. Of several deletions of a comment, one is listed. The recent cache needs them at
+    /// start.
     async fn tombstones_since(
         &self,
         since_ms: u64,

@@ -100,6 +100,19 @@ impl Tables {
         waiting
     }
 
+    fn decided(&self) -> impl Iterator<Item = DecidedReview> {
+        self.reviews.iter().filter_map(|(review, _)| {
+            let verdict = review.verdict.clone()?;
+            Some(DecidedReview { item: review.item.clone(), verdict })
+        })
+    }
+
+    fn review_of(&mut self, comment_id: CommentId) -> Result<&mut StoredReview, ReviewRefusal> {
+        let mut reviews = self.reviews.iter_mut().map(|(review, _)| review);
+        let found = reviews.find(|review| review.item.comment_id == comment_id);
+        found.ok_or(ReviewRefusal::NotQueued)
+    }
+
     /// Returns an item that the actor may change.
     fn review(
         &mut self,
@@ -107,9 +120,7 @@ impl Tables {
         actor: &str,
         now_ms: u64,
     ) -> Result<&mut StoredReview, ReviewRefusal> {
-        let mut reviews = self.reviews.iter_mut().map(|(review, _)| review);
-        let found = reviews.find(|review| review.item.comment_id == comment_id);
-        let review = found.ok_or(ReviewRefusal::NotQueued)?;
+        let review = self.review_of(comment_id)?;
         review.check(actor, now_ms)?;
         Ok(review)
     }
@@ -377,16 +388,42 @@ impl MetadataStore for InMemoryMetadata {
         Ok((number, item))
     }
 
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        event: Option<PendingEvent>,
+        audit: NewAudit,
+    ) -> Result<u64, ReviewError> {
+        let mut tables = self.call("reopen_review")?;
+        let review = tables.review_of(comment_id)?;
+        review.verdict.take().ok_or(ReviewRefusal::NotDecided)?;
+        review.item.claimed_by = None;
+        review.item.claim_expires_at = None;
+        let at = audit.at;
+        let number = tables.record(audit);
+        tables.events.extend(event.map(|event| (number, (at, event))));
+        Ok(number)
+    }
+
+    async fn decided_review(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<Option<DecidedReview>, StoreError> {
+        let tables = self.call("decided_review")?;
+        Ok(tables.decided().find(|review| review.item.comment_id == comment_id))
+    }
+
+    async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError> {
+        Ok(self.call("is_event_pending")?.events.contains_key(&number))
+    }
+
     async fn decided_reviews(
         &self,
         before_ms: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         let tables = self.call("decided_reviews")?;
-        let decided = tables.reviews.iter().filter_map(|(review, _)| {
-            let verdict = review.verdict.clone()?;
-            Some(DecidedReview { item: review.item.clone(), verdict })
-        });
+        let decided = tables.decided();
         let earlier =
             |review: &DecidedReview| before_ms.is_none_or(|before| review.verdict.at < before);
         let mut decided: Vec<_> = decided.filter(earlier).collect();

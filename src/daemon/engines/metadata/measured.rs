@@ -122,6 +122,27 @@ impl MetadataStore for MeasuredMetadata {
         measured_by(&self.meter, ReviewError::is_failure, call).await
     }
 
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        event: Option<PendingEvent>,
+        audit: NewAudit,
+    ) -> Result<u64, ReviewError> {
+        let call = self.store.reopen_review(comment_id, event, audit);
+        measured_by(&self.meter, ReviewError::is_failure, call).await
+    }
+
+    async fn decided_review(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<Option<DecidedReview>, StoreError> {
+        measured(&self.meter, self.store.decided_review(comment_id)).await
+    }
+
+    async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.is_event_pending(number)).await
+    }
+
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
         let call = self.store.claim_review(claim);
         measured_by(&self.meter, ReviewError::is_failure, call).await

@@ -160,6 +160,20 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError>;
+    /// Takes back the decision on an item, which waits for review again, unclaimed, and stores an
+    /// event as pending. Returns the audit entry's number. [`ReviewRefusal`] if the item is not
+    /// decided.
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        event: Option<PendingEvent>,
+        audit: NewAudit,
+    ) -> Result<u64, ReviewError>;
+    /// Returns an item if it is decided.
+    async fn decided_review(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<Option<DecidedReview>, StoreError>;
     /// Returns at most `limit` items that were decided before a time, or the latest, newest first.
     async fn decided_reviews(
         &self,
@@ -195,6 +209,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<Vec<(u64, PendingEvent)>, StoreError>;
     /// Removes a pending event, because the log has it.
     async fn event_published(&self, number: u64) -> Result<(), StoreError>;
+    /// Returns whether the event of an entry is pending: the log may not have it, or may get it once
+    /// more.
+    async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError>;
 
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.

@@ -45,6 +45,8 @@ pub enum ReviewRefusal {
     Claimed { by: String, expires_at: u64 },
     #[error("the comment was decided by {}", .0.by)]
     Decided(ReviewVerdict),
+    #[error("the comment is not decided")]
+    NotDecided,
 }
 
 /// An error of a change of the review queue.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
+use super::DeletionState::{Deleted, NotDeleted, Restored};
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::testing::engine_suite::check_property;
@@ -29,6 +30,8 @@ macro_rules! recent_suite {
                 a_takeover_keeps_known_events,
                 an_empty_range_moves_the_head,
                 deleted_comments_are_never_handed_out,
+                restored_comments_are_handed_out_at_their_place,
+                the_last_mark_of_a_comment_counts,
                 streams_do_not_mix,
                 it_is_complete_once_marked,
                 pages_leave_nothing_out,
@@ -144,11 +147,11 @@ pub(crate) async fn an_empty_range_moves_the_head(cache: &impl RecentCache) {
 }
 
 pub(crate) async fn deleted_comments_are_never_handed_out(cache: &impl RecentCache) {
-    cache.add_tombstone(STREAM, comment_id(2)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(2), 7).await.unwrap();
     append(cache, 1, 6).await;
     assert_eq!(after(cache, 0, 100).await, (vec![1, 3, 4, 5, 6], 6));
-    cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
-    cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(4), 7).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(4), 7).await.unwrap();
     cache.append(STREAM, 7, 7, vec![deleted(7, 4)]).await.unwrap();
     assert_eq!(
         after(cache, 0, 3).await,
@@ -157,8 +160,50 @@ pub(crate) async fn deleted_comments_are_never_handed_out(cache: &impl RecentCac
     );
     assert_eq!(after(cache, 3, 100).await, (vec![5, 6, 7], 7), "the deletion itself is an event");
     let ids = [1, 2, 3, 4].map(comment_id);
-    assert_eq!(cache.are_deleted(STREAM, &ids).await.unwrap(), [false, true, false, true]);
-    assert_eq!(cache.are_deleted(STREAM, &[]).await.unwrap(), [false; 0]);
+    assert_eq!(
+        cache.deletion_states(STREAM, &ids).await.unwrap(),
+        [NotDeleted, Deleted, NotDeleted, Deleted]
+    );
+    assert_eq!(cache.deletion_states(STREAM, &[]).await.unwrap(), [NotDeleted; 0]);
+}
+
+pub(crate) async fn restored_comments_are_handed_out_at_their_place(cache: &impl RecentCache) {
+    append(cache, 1, 5).await;
+    for number in [2, 4] {
+        cache.add_tombstone(STREAM, comment_id(number), 5 + number).await.unwrap();
+    }
+    cache.append(STREAM, 6, 9, vec![deleted(7, 2), deleted(9, 4)]).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![1, 3, 5, 7, 9], 9));
+    cache.restore_comment(STREAM, comment_id(2), 10).await.unwrap();
+    cache.append(STREAM, 10, 10, Vec::new()).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![1, 2, 3, 5, 9], 10), "its deletion is gone");
+    assert_eq!(after(cache, 0, 2).await, (vec![1, 2], 2));
+    assert_eq!(after(cache, 5, 100).await, (vec![9], 10), "the range has no hole");
+    let ids = [2, 3, 4].map(comment_id);
+    let states = cache.deletion_states(STREAM, &ids).await.unwrap();
+    assert_eq!(states, [Restored, NotDeleted, Deleted]);
+    append(cache, 11, 12).await;
+    assert_eq!(after(cache, 9, 100).await, (vec![11, 12], 12));
+    cache.add_tombstone(STREAM, comment_id(2), 13).await.unwrap();
+    cache.append(STREAM, 13, 13, vec![deleted(13, 2)]).await.unwrap();
+    assert_eq!(after(cache, 0, 3).await.0, [1, 3, 5], "deleted once more");
+    assert_eq!(after(cache, 11, 100).await, (vec![12, 13], 13));
+}
+
+pub(crate) async fn the_last_mark_of_a_comment_counts(cache: &impl RecentCache) {
+    append(cache, 1, 3).await;
+    cache.add_tombstone(STREAM, comment_id(1), 10).await.unwrap();
+    cache.restore_comment(STREAM, comment_id(1), 12).await.unwrap();
+    // A coordinator that was cut off for a while, and a restoration from the stores.
+    cache.add_tombstone(STREAM, comment_id(1), 10).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(1), 0).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![1, 2, 3], 3));
+    cache.add_tombstone(STREAM, comment_id(1), 20).await.unwrap();
+    cache.restore_comment(STREAM, comment_id(1), 12).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![2, 3], 3));
+    cache.restore_comment(STREAM, comment_id(2), 30).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(2), 25).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![2, 3], 3), "restored before it was deleted");
 }
 
 pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
@@ -173,17 +218,18 @@ pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
 pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
     assert!(cache.is_complete().await.unwrap(), "opened complete");
     append(cache, 1, 3).await;
-    cache.add_tombstone(STREAM, comment_id(2)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(2), 7).await.unwrap();
     cache.mark_incomplete().await.unwrap();
     // While incomplete it hands out nothing.
     let page = cache.after(STREAM, 0, 10).await;
     assert!(matches!(page, Ok(None) | Err(StoreError::Incomplete(_))), "{page:?}");
     if !cache.is_complete().await.unwrap() {
-        assert!(cache.are_deleted(STREAM, &[comment_id(1)]).await.is_err());
+        assert!(cache.deletion_states(STREAM, &[comment_id(1)]).await.is_err());
     }
     cache.mark_complete().await.unwrap();
     assert!(cache.is_complete().await.unwrap());
-    assert_eq!(cache.are_deleted(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
+    let states = cache.deletion_states(STREAM, &[1, 2].map(comment_id)).await.unwrap();
+    assert_eq!(states, [NotDeleted, Deleted]);
 }
 
 /// For random batches, deletions and page sizes: reading page after page by `covered_to` returns
@@ -197,7 +243,7 @@ pub(crate) async fn pages_leave_nothing_out(cache: &impl RecentCache) {
     check_property(256, &inputs, async |(batches, deleted, limit)| {
         let stream_id = StreamId(stream_ids.fetch_add(1, Ordering::Relaxed));
         for seq in &deleted {
-            cache.add_tombstone(stream_id, unique_id(stream_id, *seq)).await.unwrap();
+            cache.add_tombstone(stream_id, unique_id(stream_id, *seq), 1000).await.unwrap();
         }
         let all = append_batches(cache, stream_id, &batches).await;
         let expected: Vec<_> = all.into_iter().filter(|seq| !deleted.contains(seq)).collect();

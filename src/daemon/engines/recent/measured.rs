@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{RecentCache, RecentEvent, RecentPage, SharedRecentCache};
+use super::{DeletionState, RecentCache, RecentEvent, RecentPage, SharedRecentCache};
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::measured;
@@ -52,16 +52,26 @@ impl RecentCache for MeasuredRecent {
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError> {
-        measured(&self.meter, self.store.add_tombstone(stream_id, comment_id)).await
+        measured(&self.meter, self.store.add_tombstone(stream_id, comment_id, seq)).await
     }
 
-    async fn are_deleted(
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.restore_comment(stream_id, comment_id, seq)).await
+    }
+
+    async fn deletion_states(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError> {
-        measured(&self.meter, self.store.are_deleted(stream_id, comment_ids)).await
+    ) -> Result<Vec<DeletionState>, StoreError> {
+        measured(&self.meter, self.store.deletion_states(stream_id, comment_ids)).await
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {

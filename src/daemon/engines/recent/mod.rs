@@ -5,7 +5,8 @@
 //!
 //! Always holds: the events kept of a stream are contiguous, so an answer of
 //! [`RecentCache::after`] leaves nothing out. A deleted comment is never handed out, whether it
-//! was deleted before or after the first request for it. A cache that may have lost tombstones
+//! was deleted before or after the first request for it. A comment that was restored is handed out
+//! at its place, and the deletions before are not. A cache that may have lost tombstones
 //! refuses every request that depends on them until they are restored: see
 //! [`RecentCache::is_complete`].
 //!
@@ -55,6 +56,16 @@ pub struct RecentPage {
     pub covered_to: Seq,
 }
 
+/// What a cache knows of the deletion of a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeletionState {
+    /// No tombstone of it is known.
+    NotDeleted,
+    Deleted,
+    /// It was deleted, and restored since.
+    Restored,
+}
+
 /// The contract.
 #[async_trait]
 pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
@@ -83,24 +94,37 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
     /// Returns the end of the last range appended to the stream, if it is known.
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError>;
 
-    /// Records that the comment is deleted, for as long as it could still be handed out.
+    /// Records that the comment is deleted, for as long as it could still be handed out. `seq` is
+    /// the place of the deletion in the log, or any place at which the comment was known to be
+    /// deleted; 0 comes before all places. Ignored if the comment was restored at a later place.
     async fn add_tombstone(
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError>;
 
-    /// Returns, for each of these comments, whether a tombstone of it is known.
-    async fn are_deleted(
+    /// Records that the comment was restored at a place in the log: deletions before it count no
+    /// longer, those among the events included. Ignored if a comment that was restored before was
+    /// deleted at a later place.
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError>;
+
+    /// Returns the state of each of these comments.
+    async fn deletion_states(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError>;
+    ) -> Result<Vec<DeletionState>, StoreError>;
 
     /// Returns whether every tombstone added since the last [`Self::mark_complete`] is still known,
     /// on every server that keeps some.
     ///
-    /// While one is missing, [`Self::after`] and [`Self::are_deleted`] return
+    /// While one is missing, [`Self::after`] and [`Self::deletion_states`] return
     /// [`StoreError::Incomplete`] for the streams concerned. A caller that receives `false` adds
     /// the tombstones of all deletions and then calls [`Self::mark_complete`].
     async fn is_complete(&self) -> Result<bool, StoreError>;

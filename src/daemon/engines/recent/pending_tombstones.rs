@@ -1,24 +1,40 @@
-//! Tombstones that the recent cache did not accept yet.
+//! Tombstones and restorations that the recent cache did not accept yet.
 //!
-//! Always holds: each is kept until the cache accepts it. If there are too many to keep, the cache
-//! must be marked incomplete instead, so that all of them are restored from the stores.
+//! Always holds: the last of each comment is kept until the cache accepts it or a later one. If
+//! there are too many to keep, the cache must be marked incomplete instead, so that all tombstones
+//! are restored from the stores.
 //!
 //! When full: more than [`MAX_PENDING`] are dropped and replaced by that mark.
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use parking_lot::Mutex;
 
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Tombstones kept: about 6 MB when full.
+/// Marks kept: about 8 MB when full.
 const MAX_PENDING: usize = 100_000;
+
+/// What the cache must still be told about a comment, with its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PendingMark {
+    Deleted(Seq),
+    Restored(Seq),
+}
+
+impl PendingMark {
+    fn seq(self) -> Seq {
+        match self {
+            Self::Deleted(seq) | Self::Restored(seq) => seq,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct PendingTombstones(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    by_stream: AHashMap<StreamId, AHashSet<CommentId>>,
+    by_stream: AHashMap<StreamId, AHashMap<CommentId, PendingMark>>,
     count: usize,
     /// Number of overflows. One that happens while the cache is being marked needs another mark.
     overflows: u64,
@@ -26,14 +42,26 @@ struct State {
 }
 
 impl PendingTombstones {
-    pub(super) fn add(&self, stream_id: StreamId, comment_id: CommentId) {
-        self.add_within(stream_id, comment_id, MAX_PENDING);
+    pub(super) fn add(&self, stream_id: StreamId, comment_id: CommentId, mark: PendingMark) {
+        self.add_within(stream_id, comment_id, mark, MAX_PENDING);
     }
 
-    fn add_within(&self, stream_id: StreamId, comment_id: CommentId, max: usize) {
+    fn add_within(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        mark: PendingMark,
+        max: usize,
+    ) {
         let mut state = self.0.lock();
-        if state.by_stream.entry(stream_id).or_default().insert(comment_id) {
-            state.count += 1;
+        let marks = state.by_stream.entry(stream_id).or_default();
+        match marks.get_mut(&comment_id) {
+            Some(known) if known.seq() > mark.seq() => {}
+            Some(known) => *known = mark,
+            None => {
+                marks.insert(comment_id, mark);
+                state.count += 1;
+            }
         }
         if state.count > max {
             state.by_stream = AHashMap::new();
@@ -42,24 +70,28 @@ impl PendingTombstones {
         }
     }
 
-    pub(super) fn of_stream(&self, stream_id: StreamId) -> Vec<CommentId> {
+    pub(super) fn of_stream(&self, stream_id: StreamId) -> Vec<(CommentId, PendingMark)> {
         let state = self.0.lock();
-        state.by_stream.get(&stream_id).into_iter().flatten().copied().collect()
+        let marks = state.by_stream.get(&stream_id).into_iter().flatten();
+        marks.map(|(comment_id, mark)| (*comment_id, *mark)).collect()
     }
 
     pub(super) fn streams(&self) -> Vec<StreamId> {
         self.0.lock().by_stream.keys().copied().collect()
     }
 
-    /// Removes a tombstone that the cache accepted.
-    pub(super) fn remove(&self, stream_id: StreamId, comment_id: CommentId) {
+    /// Removes what the cache need not be told any more, because it accepted this mark.
+    pub(super) fn remove(&self, stream_id: StreamId, comment_id: CommentId, accepted: PendingMark) {
         let mut state = self.0.lock();
-        let Some(ids) = state.by_stream.get_mut(&stream_id) else { return };
-        let was_pending = ids.remove(&comment_id);
-        if ids.is_empty() {
+        let Some(marks) = state.by_stream.get_mut(&stream_id) else { return };
+        if marks.get(&comment_id).is_none_or(|mark| mark.seq() > accepted.seq()) {
+            return;
+        }
+        marks.remove(&comment_id);
+        if marks.is_empty() {
             state.by_stream.remove(&stream_id);
         }
-        state.count -= usize::from(was_pending);
+        state.count -= 1;
     }
 
     /// Returns the overflow for which the cache must still be marked incomplete.
@@ -86,26 +118,42 @@ mod tests {
     #[test]
     fn each_is_kept_once_until_it_is_accepted() {
         let pending = PendingTombstones::default();
+        let first = PendingMark::Deleted(5);
         for (stream_id, number) in [(A, 1), (A, 1), (A, 2), (B, 3)] {
-            pending.add(stream_id, comment_id(number));
+            pending.add(stream_id, comment_id(number), first);
         }
         assert_eq!(pending.of_stream(A).len(), 2);
-        pending.remove(A, comment_id(1));
-        pending.remove(A, comment_id(1));
-        assert_eq!(pending.of_stream(A), [comment_id(2)]);
-        pending.remove(A, comment_id(2));
+        pending.remove(A, comment_id(1), first);
+        pending.remove(A, comment_id(1), first);
+        assert_eq!(pending.of_stream(A), [(comment_id(2), first)]);
+        pending.remove(A, comment_id(2), first);
         assert_eq!(pending.streams(), [B]);
         assert_eq!(pending.0.lock().count, 1);
         assert_eq!(pending.unhandled_overflow(), None);
     }
 
     #[test]
+    fn the_last_mark_of_a_comment_is_kept() {
+        let pending = PendingTombstones::default();
+        let restored = PendingMark::Restored(7);
+        for mark in [PendingMark::Deleted(5), restored, PendingMark::Deleted(6)] {
+            pending.add(A, comment_id(1), mark);
+        }
+        assert_eq!(pending.of_stream(A), [(comment_id(1), restored)]);
+        pending.remove(A, comment_id(1), PendingMark::Deleted(6));
+        assert_eq!(pending.of_stream(A), [(comment_id(1), restored)], "an earlier one is no more");
+        pending.remove(A, comment_id(1), PendingMark::Deleted(9));
+        assert!(pending.of_stream(A).is_empty(), "the cache knows a later one");
+    }
+
+    #[test]
     fn an_overflow_needs_the_mark_instead() {
         let pending = PendingTombstones::default();
-        (0..=10).for_each(|number| pending.add_within(A, comment_id(number), 10));
+        let add = |number| pending.add_within(A, comment_id(number), PendingMark::Deleted(1), 10);
+        (0..=10).for_each(add);
         let first = pending.unhandled_overflow().expect("one too many");
         assert!(pending.of_stream(A).is_empty(), "bounded");
-        (0..=10).for_each(|number| pending.add_within(A, comment_id(number), 10));
+        (0..=10).for_each(add);
         pending.handle_overflow(first);
         let second = pending.unhandled_overflow().expect("one during the first mark");
         pending.handle_overflow(second);

@@ -1,5 +1,5 @@
 //! Reads the end of the log before a node with its own recent cache serves viewers: the comments
-//! that viewers may request again, the deleted ones, and the `ref`s already accepted. In a cache
+//! that viewers may request again, those deleted and restored, and the `ref`s already accepted. In a cache
 //! that nodes share, [`tombstones`] restores the deletions only.
 //!
 //! Always holds: every record that the broadcast stage or the archiver has not finished with is
@@ -15,9 +15,10 @@ use ahash::AHashMap;
 use futures_util::TryStreamExt as _;
 use tracing::{info, warn};
 
+use self::tombstones::last_stored;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::comments::{SharedCommentStore, Tombstone};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
@@ -53,8 +54,12 @@ pub(super) struct WarmStart<'a> {
 impl WarmStart<'_> {
     pub(super) async fn run(mut self) -> Result<(), WarmStartError> {
         let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
-        for tombstone in self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await? {
-            self.recent.add_tombstone(tombstone.stream_id, tombstone.comment_id).await?;
+        let stored_to = self.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
+        for Tombstone { stream_id, comment_id, .. } in
+            self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await?
+        {
+            let seq = last_stored(self.log, &stored_to, stream_id);
+            self.recent.add_tombstone(stream_id, comment_id, seq).await?;
         }
         let mut records = 0;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
@@ -142,9 +147,12 @@ impl WarmStart<'_> {
                 }
                 Event::CommentModerated(event) => {
                     if let Some(deletion) = event.deletion() {
-                        self.recent.add_tombstone(event.stream_id, event.comment_id).await?;
+                        self.recent.add_tombstone(event.stream_id, event.comment_id, seq).await?;
                         events.push(RecentEvent::Deleted { seq, deletion });
                     }
+                }
+                Event::CommentRestored(event) => {
+                    self.recent.restore_comment(event.stream_id, event.comment_id, seq).await?;
                 }
             }
         }

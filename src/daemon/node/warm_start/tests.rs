@@ -5,18 +5,23 @@ use std::sync::Arc;
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{IngestConfig, StoreConfig};
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::protocol::events::CommentSubmitted;
+use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Decision};
 use crate::protocol::{Comment, CommentId, Role, UserId};
 
 const STREAM: StreamId = StreamId(5);
 
+fn comment_id(n: u64) -> CommentId {
+    CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
+}
+
 fn submitted(n: u64) -> Event {
     let comment = Arc::new(Comment {
         stream_id: STREAM,
-        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6]),
+        comment_id: comment_id(n),
         user_id: UserId(1),
         name: "ann".into(),
         message: "hi".into(),
@@ -29,6 +34,72 @@ fn submitted(n: u64) -> Event {
         shadow: false,
         screened: false,
     })
+}
+
+fn moderated(n: u64) -> Event {
+    Event::CommentModerated(CommentModerated {
+        stream_id: STREAM,
+        comment_id: comment_id(n),
+        user_id: UserId(1),
+        decision: Decision::Reject,
+        reason: "spam".into(),
+        timestamp: 2,
+        decided_by: "rules".into(),
+        text: None,
+    })
+}
+
+fn restored(n: u64) -> Event {
+    Event::CommentRestored(CommentRestored {
+        stream_id: STREAM,
+        comment_id: comment_id(n),
+        user_id: UserId(1),
+        reason: None,
+        timestamp: 3,
+        restored_by: "ann".into(),
+    })
+}
+
+/// The archiver has stored a part of what deleted and restored comments.
+#[tokio::test]
+async fn restored_comments_are_loaded_at_their_place() {
+    let in_memory = InMemoryLog::shaped(1, 1);
+    let events = (1..=4).map(submitted).chain([
+        moderated(1),
+        restored(1),
+        moderated(2),
+        moderated(3),
+        restored(3),
+        restored(2),
+        moderated(1),
+    ]);
+    events.for_each(|event| in_memory.put(Topic::CommentEvents, STREAM.0, 1, event.encode()));
+    // Up to the first deletion of 3.
+    in_memory.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 9);
+    let store = Arc::<InMemoryComments>::default();
+    let stored = [2, 3].map(|n| Tombstone {
+        stream_id: STREAM,
+        comment_id: comment_id(n),
+        reason: "spam".into(),
+        deleted_at: TOMBSTONE_AGE.as_millis() as u64 * 100,
+    });
+    store.write_rows(&[], &stored).await.unwrap();
+    let log: SharedLog = Arc::new(in_memory);
+    let comments: SharedCommentStore = store;
+    let recent: SharedRecentCache = Arc::new(MemoryRecent::new(&StoreConfig::default()));
+    let clock: SharedClock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
+    let mut refs = Refs::new(&IngestConfig::default());
+    let warm_start = WarmStart {
+        log: &log,
+        recent: &recent,
+        comments: &comments,
+        refs: &mut refs,
+        clock: &clock,
+    };
+    warm_start.run().await.unwrap();
+    let page = recent.after(STREAM, 0, 100).await.unwrap().unwrap();
+    let seqs: Vec<_> = page.events.iter().map(RecentEvent::seq).collect();
+    assert_eq!(seqs, [2, 3, 4, 5, 11], "1 is deleted, 2 and 3 are back");
 }
 
 #[tokio::test]

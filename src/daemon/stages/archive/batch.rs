@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use tracing::warn;
 
 use crate::daemon::engines::comments::{
-    ArchiveBatch, Archived, ArchivedComment, CommentKey, Tombstone,
+    ArchiveBatch, Archived, ArchivedComment, ArchivedDeletion, ArchivedRestoration, CommentKey,
+    Tombstone,
 };
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Polled, Position, Record, Topic};
-use crate::protocol::Epoch;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Event};
+use crate::protocol::{Epoch, Seq};
 
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -104,7 +105,12 @@ impl Batch {
                 match event {
                     Event::CommentSubmitted(_) if is_repeat => {}
                     Event::CommentSubmitted(event) => self.add_comment(event, record.position),
-                    Event::CommentModerated(event) => self.add_decision(&event),
+                    Event::CommentModerated(event) => {
+                        self.add_decision(&event, record.position.offset);
+                    }
+                    Event::CommentRestored(event) => {
+                        self.add_restoration(&event, record.position.offset);
+                    }
                 }
             }
             Err(error) => {
@@ -127,13 +133,19 @@ impl Batch {
         self.rows.comments.push(ArchivedComment { comment, seq: position.offset, shadow });
     }
 
-    fn add_decision(&mut self, event: &CommentModerated) {
+    fn add_decision(&mut self, event: &CommentModerated, seq: Seq) {
         let Some(deletion) = event.deletion() else { return };
-        self.rows.tombstones.push(Tombstone {
+        let tombstone = Tombstone {
             stream_id: event.stream_id,
             comment_id: deletion.comment_id,
             reason: deletion.reason,
             deleted_at: deletion.timestamp,
-        });
+        };
+        self.rows.deletions.push(ArchivedDeletion { tombstone, seq });
+    }
+
+    fn add_restoration(&mut self, event: &CommentRestored, seq: Seq) {
+        let CommentRestored { stream_id, comment_id, .. } = *event;
+        self.rows.restorations.push(ArchivedRestoration { stream_id, comment_id, seq });
     }
 }

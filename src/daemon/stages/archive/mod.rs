@@ -1,4 +1,5 @@
-//! The archiver: copies every comment and every deletion from the log into the comment store.
+//! The archiver: copies every comment, every deletion and every restoration from the log into the
+//! comment store.
 //!
 //! In: the comment events of the log, as the consumer group `archiver`, from the earliest offset.
 //! Out: batches in the comment store; records that cannot be decoded, in the dead-letter topic.

@@ -6,10 +6,10 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::EventLogConfig;
-use crate::daemon::engines::comments::conformance::{comment, comment_id, shown};
+use crate::daemon::engines::comments::conformance::{comment, comment_id, shown, tombstone};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
-use crate::daemon::engines::comments::{Archived, CommentStore as _};
+use crate::daemon::engines::comments::{Archived, ArchivedDeletion, CommentStore as _};
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
 use crate::daemon::engines::eventlog::{
@@ -17,7 +17,9 @@ use crate::daemon::engines::eventlog::{
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::events::{
+    CommentModerated, CommentRestored, CommentSubmitted, Decision, Event,
+};
 use crate::protocol::{Comment, Role, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
@@ -108,6 +110,18 @@ fn moderated(number: u64, decision: Decision) -> Vec<u8> {
     .encode()
 }
 
+fn restored(number: u64) -> Vec<u8> {
+    Event::CommentRestored(CommentRestored {
+        stream_id: STREAM,
+        comment_id: comment_id(number),
+        user_id: UserId(1),
+        reason: None,
+        timestamp: 1235,
+        restored_by: "ann".into(),
+    })
+    .encode()
+}
+
 #[tokio::test(start_paused = true)]
 async fn full_batches_go_at_once_the_rest_after_a_while() {
     let test = setup();
@@ -144,6 +158,23 @@ async fn decisions_that_delete_become_tombstones() {
     assert_eq!(deleted, [comment_id(1), comment_id(2)]);
     assert_eq!(tombstones[0].stream_id, STREAM);
     assert_eq!((&*tombstones[0].reason, tombstones[0].deleted_at), ("blocked_word", 1234));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restoration_takes_back_what_was_before_it() {
+    let test = setup();
+    test.append((0..3).map(submitted)).await;
+    test.append([0, 1, 2].map(|number| moderated(number, Decision::Reject))).await;
+    test.append([restored(0), restored(1), moderated(1, Decision::Reject)]).await;
+    test.start();
+    test.committed_to(9).await;
+    let deleted: Vec<_> = test.store.tombstones().iter().map(|it| it.comment_id).collect();
+    assert_eq!(deleted, [comment_id(1), comment_id(2)]);
+    // A node that lost its place in the consumer group writes the first of these records late.
+    let deletions = vec![ArchivedDeletion { tombstone: tombstone(STREAM, 0), seq: 3 }];
+    let late = ArchiveBatch { deletions, ..ArchiveBatch::new(test.log.epoch()) };
+    test.store.write(&late).await.unwrap();
+    assert_eq!(test.store.tombstones().len(), 2, "the restoration comes later in the log");
 }
 
 #[tokio::test(start_paused = true)]

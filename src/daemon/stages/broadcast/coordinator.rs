@@ -11,10 +11,11 @@ use tracing::warn;
 
 use super::moved::MovedRecords;
 use super::overrides::RateOverrides;
-use super::pending::{PendingBatch, TakenBatch};
+use super::pending::TakenBatch;
 use super::publication::{Outlets, StreamBatch};
+use super::stream_state::StreamState;
 use crate::daemon::base::config::BroadcastConfig;
-use crate::daemon::base::status::{StatusBoard, StreamGauges};
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, BusMessage, SharedBus, UNNUMBERED};
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
@@ -23,11 +24,10 @@ use crate::daemon::engines::eventlog::{
 };
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::policy::THROTTLE_TICK;
-use crate::policy::rate::RateEstimator;
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
 use crate::protocol::comment::Deletion;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Event};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
@@ -75,18 +75,6 @@ pub struct Coordinator {
     read_at: Instant,
     /// Whether the last commit succeeded.
     is_committed: bool,
-}
-
-#[derive(Debug)]
-struct StreamState {
-    partition: u32,
-    pending: PendingBatch,
-    last_sent: Option<Instant>,
-    rate: RateEstimator,
-    policy: ThrottlePolicy,
-    /// The rate at which viewers are shown comments. It follows the policy at each tick.
-    sample_rate: SampleRate,
-    gauges: StreamGauges,
 }
 
 impl Coordinator {
@@ -198,6 +186,7 @@ impl Coordinator {
                     self.add_comment(&record, &event, is_repeat).await?;
                 }
                 Event::CommentModerated(event) => self.add_decision(&record, &event).await?,
+                Event::CommentRestored(event) => self.add_restoration(&record, &event).await?,
             }
         }
         Ok(())
@@ -205,19 +194,24 @@ impl Coordinator {
 
     /// Passes over a record whose stream has moved to another partition. Its number belongs to an
     /// earlier epoch, when the log had fewer partitions; viewers of this one find its comment in
-    /// the history. A deletion needs no number, and viewers may show the comment.
+    /// the history. A deletion needs no number, and viewers may show the comment; what takes it back
+    /// needs none either.
     async fn skip_moved(
         &mut self,
         position: Position,
         event: &Event,
     ) -> Result<(), BroadcastError> {
         self.moved.add(position);
-        if let Event::CommentModerated(event) = event
-            && let Some(deletion) = event.deletion()
-        {
-            self.publish_deletion(event.stream_id, UNNUMBERED, &deletion).await?;
+        match event {
+            Event::CommentModerated(event) => match event.deletion() {
+                Some(deletion) => {
+                    self.publish_deletion(event.stream_id, UNNUMBERED, &deletion).await
+                }
+                None => Ok(()),
+            },
+            Event::CommentRestored(event) => self.publish_restoration(UNNUMBERED, event).await,
+            Event::CommentSubmitted(_) => Ok(()),
         }
-        Ok(())
     }
 
     async fn add_comment(
@@ -254,7 +248,7 @@ impl Coordinator {
         seq: Seq,
         deletion: &Deletion,
     ) -> Result<(), BroadcastError> {
-        let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
+        let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id, seq).await;
         if let Err(error) = added {
             warn!(%stream_id, %error, "deletion not written to the recent cache");
         }
@@ -262,6 +256,37 @@ impl Coordinator {
         self.parts.bus.publish(stream_id, vec![message]).await?;
         self.parts.board.metrics().comments_deleted.inc();
         Ok(())
+    }
+
+    /// Makes the recent cache hand a comment out again, and edges forget pages without it. Viewers
+    /// that saw it vanish are sent nothing.
+    async fn publish_restoration(
+        &self,
+        seq: Seq,
+        event: &CommentRestored,
+    ) -> Result<(), BroadcastError> {
+        let CommentRestored { stream_id, comment_id, .. } = *event;
+        let restored = self.parts.recent.restore_comment(stream_id, comment_id, seq).await;
+        if let Err(error) = restored {
+            warn!(%stream_id, %error, "restoration not written to the recent cache");
+        }
+        self.parts.bus.publish(stream_id, vec![BusMessage::Restored { comment_id }]).await?;
+        self.parts.board.metrics().comments_restored.inc();
+        Ok(())
+    }
+
+    async fn add_restoration(
+        &mut self,
+        record: &Record,
+        event: &CommentRestored,
+    ) -> Result<(), BroadcastError> {
+        let seq = record.position.offset;
+        let stream_id = event.stream_id;
+        self.publish_restoration(seq, event).await?;
+        let state = self.state(stream_id, record.position);
+        state.pending.add_restoration(seq, event.comment_id);
+        self.waiting.insert(stream_id);
+        self.publish_if_full(stream_id).await
     }
 
     async fn add_decision(
@@ -423,50 +448,5 @@ impl Coordinator {
                 Ok(())
             }
         }
-    }
-}
-
-impl StreamState {
-    fn new(
-        partition: u32,
-        covered_to: Seq,
-        policy: ThrottlePolicy,
-        known: Option<StreamGauges>,
-        rules: &ThrottleRules,
-    ) -> Self {
-        // After a restart of the stage, viewers still have the sample rate they were last sent, so
-        // a different rate is a change. Counters continue.
-        let gauges = known.unwrap_or_else(|| StreamGauges {
-            comments_per_second: 0.0,
-            sample_rate: policy.sample_rate(rules),
-            throttle_level: 0,
-            throttle_override: policy.fixed(),
-            throttle_until_ms: None,
-            received: 0,
-            broadcast: 0,
-            sampled_out: 0,
-            deleted: 0,
-        });
-        Self {
-            partition,
-            pending: PendingBatch::after(covered_to),
-            last_sent: None,
-            rate: RateEstimator::new(Instant::now()),
-            sample_rate: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
-            policy,
-            gauges,
-        }
-    }
-
-    /// Returns when the pending batch is due: one interval after the last. `None` means now.
-    fn due(&self, config: &BroadcastConfig) -> Option<Instant> {
-        self.last_sent.map(|sent| sent + config.batch_interval)
-    }
-
-    fn write_gauges(&mut self, per_second: f64, rate: SampleRate) {
-        self.gauges.comments_per_second = per_second;
-        self.gauges.sample_rate = rate;
-        self.gauges.throttle_level = self.policy.level();
-        self.gauges.throttle_override = self.policy.fixed();
     }
 }

@@ -11,7 +11,9 @@
 //!   `seq`.
 //! - Ranges of one stream join, and a range is in the cache before it is on the bus.
 //! - A deletion is published at once and is never sampled out. Its comment, if still pending, is
-//!   removed.
+//!   shown to nobody.
+//! - A comment whose deletion was taken back is at its place again in the recent cache, for viewers
+//!   that come later. Nobody is sent it again.
 //! - A comment that is in the log twice is shown only at its first place
 //!   ([`crate::daemon::engines::eventlog::repeats`]).
 //! - Sampling is a pure function of comment and rate. Comments of staff are always shown.
@@ -24,6 +26,7 @@ mod moved;
 mod overrides;
 mod pending;
 mod publication;
+mod stream_state;
 #[cfg(test)]
 mod tests;
 

@@ -93,23 +93,25 @@ impl PendingBatch {
         self.events.push(RecentEvent::Comment(comment));
     }
 
-    /// Adds a deletion. If its comment is in this batch, it is never shown.
+    /// Adds a deletion. If its comment is in this batch, it is never shown: the recent cache gets
+    /// it, behind its tombstone, in case that is taken back.
     pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Deletion) {
         self.to_seq = seq;
-        self.remove_comment(deletion.comment_id);
+        self.shown.retain(|comment| comment.comment_id != deletion.comment_id);
         self.events.push(RecentEvent::Deleted { seq, deletion });
+    }
+
+    /// Adds a restoration. Deletions of its comment in this batch are told nobody any more.
+    pub(super) fn add_restoration(&mut self, seq: Seq, comment_id: CommentId) {
+        self.to_seq = seq;
+        self.events.retain(|event| {
+            !matches!(event, RecentEvent::Deleted { deletion, .. } if deletion.comment_id == comment_id)
+        });
     }
 
     /// Extends the range over a record that shows nothing.
     pub(super) fn skip(&mut self, seq: Seq) {
         self.to_seq = seq;
-    }
-
-    fn remove_comment(&mut self, comment_id: CommentId) {
-        self.shown.retain(|comment| comment.comment_id != comment_id);
-        self.events.retain(
-            |event| !matches!(event, RecentEvent::Comment(comment) if comment.comment_id == comment_id),
-        );
     }
 
     /// Takes everything and begins the next batch after it.

@@ -1,18 +1,19 @@
-//! Deletes a comment, found by its id.
+//! Finds a comment by its id, and deletes it.
 
 use std::collections::BTreeSet;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::cluster::CommandResults;
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{LogError, Record, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
@@ -28,12 +29,27 @@ pub(super) const CLOCK_SKEW_MS: u64 = 60_000;
 /// The reason shown to viewers when the operator gives none.
 const DEFAULT_REASON: &str = "moderator";
 
+/// The field of the audit entry of a deletion that says that the comment was deleted before.
+pub(super) const WAS_DELETED: &str = "was_deleted";
+
 /// The stream and the user of a comment, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommentOwner {
     pub(super) stream_id: StreamId,
     pub(super) user_id: UserId,
     pub(super) text: ModeratedText,
+    /// Whether it is deleted. Of a comment in the store, a deletion may take seconds to show.
+    pub(super) is_deleted: bool,
+    /// Where in the log it was found; `None` if the store has it.
+    pub(super) found_at: Option<Position>,
+}
+
+/// A search for a comment, backwards through a partition.
+struct OwnerSearch {
+    comment_id: CommentId,
+    owner: Option<CommentOwner>,
+    /// Whether the last deletion or restoration that was seen deleted the comment.
+    is_deleted: Option<bool>,
 }
 
 /// A deletion that the log has.
@@ -64,12 +80,15 @@ impl Control {
         &self,
         actor: &Actor,
         request: &DeleteRequest,
-        CommentOwner { stream_id, user_id, text }: CommentOwner,
+        CommentOwner { stream_id, user_id, text, is_deleted, .. }: CommentOwner,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
-        let entry =
-            self.entry(actor, audit_action::DELETE, format!("comment {comment_id}"), request);
+        let target = target_of(comment_id);
+        let mut entry = self.entry(actor, audit_action::DELETE, target, request);
+        if let Some(fields) = entry.detail.as_object_mut().filter(|_| is_deleted) {
+            fields.insert(WAS_DELETED.to_owned(), Value::Bool(true));
+        }
         let rejected = CommentModerated {
             stream_id,
             comment_id,
@@ -89,19 +108,48 @@ impl Control {
 
     /// Looks in the store, then in the newest records of the log: the comment may not be archived
     /// yet, and a store that is down must not delay a deletion.
-    async fn owner(&self, comment_id: CommentId) -> Result<CommentOwner, ControlError> {
+    pub(super) async fn owner(&self, comment_id: CommentId) -> Result<CommentOwner, ControlError> {
         let stored = self.parts.comments.get(comment_id).await;
         if let Ok(Some(found)) = &stored {
             let comment = &found.comment;
             let text =
                 ModeratedText { name: comment.name.clone(), message: comment.message.clone() };
-            return Ok(CommentOwner { stream_id: found.stream_id, user_id: comment.user_id, text });
+            let stream_id = found.stream_id;
+            let user_id = comment.user_id;
+            let mut is_deleted = found.deleted;
+            if is_deleted {
+                // The store may not have a restoration yet. Without the log nothing changes now.
+                let lately = self.is_deleted_lately(stream_id, comment_id).await;
+                is_deleted = lately.ok().flatten().unwrap_or(true);
+            }
+            return Ok(CommentOwner { stream_id, user_id, text, is_deleted, found_at: None });
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
         }
         stored?;
         Err(ControlError::UnknownComment(comment_id))
+    }
+
+    /// Finds a comment that the store has, or will have: not one that it has no longer.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownComment`] if its text is not kept.
+    pub(super) async fn kept_comment(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<CommentOwner, ControlError> {
+        let owner = self.owner(comment_id).await?;
+        let Some(found_at) = owner.found_at else { return Ok(owner) };
+        let stored =
+            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
+        let next = stored.iter().find(|next| next.partition == found_at.partition);
+        let was_stored = next.is_some_and(|next| next.offset > found_at.offset);
+        // It may have been stored just now.
+        if was_stored && self.parts.comments.get(comment_id).await?.is_none() {
+            return Err(ControlError::UnknownComment(comment_id));
+        }
+        Ok(owner)
     }
 
     async fn owner_in_log(&self, comment_id: CommentId) -> Result<Option<CommentOwner>, LogError> {
@@ -114,51 +162,105 @@ impl Control {
         let windows_each = MAX_WINDOWS.div_ceil(partitions.len().max(1));
         for partition in partitions {
             let bounds = log.bounds(Topic::CommentEvents, partition).await?;
+            let mut search = OwnerSearch { comment_id, owner: None, is_deleted: None };
             let mut end = bounds.end;
             for _ in 0..windows_each {
                 let start = end.saturating_sub(WINDOW).max(bounds.earliest);
-                match self.search_window(partition, start..end, comment_id).await? {
-                    ControlFlow::Break(found @ Some(_)) => return Ok(found),
-                    ControlFlow::Break(None) => break,
-                    ControlFlow::Continue(()) if start == bounds.earliest => break,
-                    ControlFlow::Continue(()) => end = start,
+                let too_old = self.search_window(partition, start..end, &mut search).await?;
+                if let Some(owner) = search.owner {
+                    let is_deleted = search.is_deleted.unwrap_or(false);
+                    return Ok(Some(CommentOwner { is_deleted, ..owner }));
                 }
+                if too_old || start == bounds.earliest {
+                    break;
+                }
+                end = start;
             }
         }
         Ok(None)
     }
 
-    /// Breaks with the owner, or with `None` when the records are too old for the comment to be
-    /// before them.
+    /// Returns whether the records are too old for the comment to be before them.
     async fn search_window(
         &self,
         partition: u32,
         window: Range<u64>,
-        comment_id: CommentId,
-    ) -> Result<ControlFlow<Option<CommentOwner>>, LogError> {
-        let oldest_ms = comment_id.unix_ms().saturating_sub(CLOCK_SKEW_MS);
+        search: &mut OwnerSearch,
+    ) -> Result<bool, LogError> {
+        let oldest_ms = search.comment_id.unix_ms().saturating_sub(CLOCK_SKEW_MS);
         let mut too_old = false;
+        let mut is_deleted = None;
         let mut pages = pin!(pages(&self.parts.log, Topic::CommentEvents, partition, window));
         while let Some(page) = pages.try_next().await? {
-            if let Some(owner) = page.records.iter().find_map(|record| owner_if(record, comment_id))
-            {
-                return Ok(ControlFlow::Break(Some(owner)));
+            for record in &page.records {
+                match look(record, search.comment_id) {
+                    Some(SeenRecord::Comment(owner)) => {
+                        search.owner.get_or_insert(owner);
+                    }
+                    Some(SeenRecord::Deleted(now)) => is_deleted = Some(now),
+                    None => {}
+                }
             }
             too_old |= page.records.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
         }
-        Ok(if too_old { ControlFlow::Break(None) } else { ControlFlow::Continue(()) })
+        // What later windows say counts more.
+        search.is_deleted = search.is_deleted.or(is_deleted);
+        Ok(too_old)
+    }
+
+    /// Returns whether the newest records of a stream, which the archiver may not have stored yet,
+    /// delete a comment or restore it. `None` if they do neither.
+    pub(super) async fn is_deleted_lately(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<Option<bool>, LogError> {
+        let log = &self.parts.log;
+        let partition = log.partition_of(Topic::CommentEvents, stream_id.0);
+        let bounds = log.bounds(Topic::CommentEvents, partition).await?;
+        let stored = log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
+        let next = stored.iter().find(|position| position.partition == partition);
+        let newest = bounds.end.saturating_sub(MAX_WINDOWS as u64 * WINDOW);
+        let start = next.map_or(0, |position| position.offset).max(newest).max(bounds.earliest);
+        let mut search = OwnerSearch { comment_id, owner: None, is_deleted: None };
+        self.search_window(partition, start..bounds.end, &mut search).await?;
+        Ok(search.is_deleted)
     }
 }
 
-fn owner_if(record: &Record, comment_id: CommentId) -> Option<CommentOwner> {
-    match Event::decode(&record.payload) {
-        Ok(Event::CommentSubmitted(event)) if event.comment.comment_id == comment_id => {
+/// A record about the comment that is looked for.
+enum SeenRecord {
+    Comment(CommentOwner),
+    /// Whether the comment is deleted from here on.
+    Deleted(bool),
+}
+
+fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
+    match Event::decode(&record.payload).ok()? {
+        Event::CommentSubmitted(event) if event.comment.comment_id == comment_id => {
             let comment = &event.comment;
             let text = (&**comment).into();
-            Some(CommentOwner { stream_id: comment.stream_id, user_id: comment.user_id, text })
+            Some(SeenRecord::Comment(CommentOwner {
+                stream_id: comment.stream_id,
+                user_id: comment.user_id,
+                text,
+                is_deleted: false,
+                found_at: Some(record.position),
+            }))
+        }
+        Event::CommentModerated(event) if event.comment_id == comment_id => {
+            event.decision.deletes().then_some(SeenRecord::Deleted(true))
+        }
+        Event::CommentRestored(event) if event.comment_id == comment_id => {
+            Some(SeenRecord::Deleted(false))
         }
         _ => None,
     }
+}
+
+/// Returns the target of audit entries about a comment.
+pub(super) fn target_of(comment_id: CommentId) -> String {
+    format!("comment {comment_id}")
 }
 
 /// Returns the reason shown to viewers.

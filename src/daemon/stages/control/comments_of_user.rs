@@ -52,6 +52,8 @@ struct Search {
 #[derive(Debug, Clone)]
 enum SeenComment {
     Deleted,
+    /// Its deletion was taken back; the comment itself is still to come.
+    Restored,
     Shown(CommentOwner),
 }
 
@@ -201,6 +203,9 @@ impl Search {
             {
                 self.seen.entry(event.comment_id).or_insert(SeenComment::Deleted);
             }
+            Ok(Event::CommentRestored(event)) if event.user_id == self.user_id => {
+                self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
+            }
             Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
                 let comment = &event.comment;
                 let stream_id = comment.stream_id;
@@ -208,8 +213,14 @@ impl Search {
                     && self.stream_id.is_none_or(|only| only == stream_id);
                 if is_wanted {
                     let text = (&**comment).into();
-                    let owner = CommentOwner { stream_id, user_id: self.user_id, text };
-                    self.seen.entry(comment.comment_id).or_insert(SeenComment::Shown(owner));
+                    let user_id = self.user_id;
+                    let found_at = Some(record.position);
+                    let is_deleted = false;
+                    let owner = CommentOwner { stream_id, user_id, text, is_deleted, found_at };
+                    let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
+                    if matches!(seen, SeenComment::Restored) {
+                        *seen = SeenComment::Shown(owner);
+                    }
                 }
             }
             _ => {}
@@ -221,7 +232,7 @@ impl Search {
             SeenComment::Shown(owner) => {
                 Some(FoundComment { comment_id: *comment_id, owner: owner.clone() })
             }
-            SeenComment::Deleted => None,
+            SeenComment::Deleted | SeenComment::Restored => None,
         };
         let mut found: Vec<_> = self.seen.iter().filter_map(shown).collect();
         found.sort_by_key(|found| std::cmp::Reverse(found.comment_id.sort_key()));
@@ -233,7 +244,7 @@ impl Search {
 mod tests {
     use super::*;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
-    use crate::protocol::admin::UserRef;
+    use crate::protocol::admin::{UndoRequest, UserRef};
 
     fn request(last_ms: u64) -> DeleteOfUserRequest {
         DeleteOfUserRequest {
@@ -262,6 +273,13 @@ mod tests {
         assert_eq!(log[0].detail[ENTRIES].as_array().unwrap().len(), 2);
         let none = world.control.delete_of_user(&operator(), &request(600_000)).await.unwrap_err();
         assert!(none.to_string().contains("wrote nothing in the last 10m on any stream"), "{none}");
+        let undo = UndoRequest { audit_id: outcome.audit_id, note: None };
+        let undone = world.control.undo(&operator(), &undo).await.unwrap();
+        assert_eq!((undone.changes, undone.left_out.len()), (Some(2), 0));
+        let now = "2 comments are in the history again; viewers that saw them vanish must reload";
+        assert_eq!(undone.now.as_deref(), Some(now));
+        let again = world.control.comments_of_user(&request(600_000)).await.unwrap();
+        assert_eq!(again.count(), 2, "restored comments are there to delete");
         let wrong = world.control.delete_of_user(&operator(), &request(999)).await.unwrap_err();
         assert!(matches!(wrong, ControlError::Invalid { field: "last_ms", .. }), "{wrong}");
     }

@@ -36,6 +36,13 @@ pub enum ControlError {
          held for review is not published yet: reject it instead)"
     )]
     UnknownComment(CommentId),
+    #[error("comment {0} is not deleted")]
+    NotDeleted(CommentId),
+    #[error(
+        "the event log does not have the deletion of comment {0} yet, and would carry it out later: \
+         take it back once the log has it"
+    )]
+    DeletionPending(CommentId),
     #[error("user {user_id} wrote nothing in the last {last} {within} that is not deleted already")]
     NoComments { user_id: UserId, within: String, last: String },
     #[error("comment {0} is not in the review queue; it never was")]
@@ -51,6 +58,8 @@ pub enum ControlError {
         verdict(*.decision), show_duration(*.ago_ms)
     )]
     Decided { comment_id: CommentId, decision: Decision, by: String, ago_ms: u64 },
+    #[error("comment {0} is not decided: it waits for review")]
+    NotDecided(CommentId),
     #[error("there is no audit entry {0}; lc audit lists those there are")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
@@ -108,6 +117,8 @@ impl ControlError {
             Self::Invalid { .. } => ErrorCode::BadMessage,
             Self::BadUser(_)
             | Self::NotUndoable { .. }
+            | Self::NotDeleted(_)
+            | Self::NotDecided(_)
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
@@ -127,6 +138,7 @@ impl ControlError {
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
+            Self::DeletionPending(_) => ErrorCode::LogUnavailable,
             Self::Bus(BusError::Unavailable(_)) => ErrorCode::StoreUnavailable,
             Self::Bus(BusError::Closed) => ErrorCode::ShuttingDown,
             Self::Registry(RegistryError::TooManyConnections(_)) => ErrorCode::TooManyConnections,

@@ -1,9 +1,9 @@
-//! Changes that take effect in the event log: deletions and review decisions.
+//! Changes that take effect in the event log: deletions, restorations and review decisions.
 //!
 //! The metadata store holds the event from the transaction of its audit entry until the log has it,
 //! so there is never one without the other. Normally the node that made the change appends it at
 //! once. If it dies before that, or the log does not answer, any node appends it later. An event
-//! that is appended twice changes nothing.
+//! that is appended twice changes nothing: no deletion is taken back while it is pending.
 
 use std::time::Duration;
 
@@ -14,8 +14,7 @@ use super::{Control, ControlError};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 use crate::daemon::engines::metadata::PendingEvent;
-use crate::protocol::StreamId;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+use crate::protocol::events::Event;
 
 /// The time between two looks at pending events, and the head start of the node that claimed one.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -24,14 +23,7 @@ const EVENTS_AT_ONCE: usize = 100;
 
 /// Returns an event as the metadata store keeps it.
 pub(super) fn pending(event: &Event) -> PendingEvent {
-    PendingEvent { stream_id: stream_of(event), payload: event.encode() }
-}
-
-fn stream_of(event: &Event) -> StreamId {
-    match event {
-        Event::CommentSubmitted(CommentSubmitted { comment, .. }) => comment.stream_id,
-        Event::CommentModerated(CommentModerated { stream_id, .. }) => *stream_id,
-    }
+    PendingEvent { stream_id: event.stream_id(), payload: event.encode() }
 }
 
 impl Control {
@@ -83,17 +75,25 @@ impl Control {
         }
     }
 
-    /// Appends to the comment topic and, for a decision, to the moderation topic under its user,
-    /// for reputation.
+    /// Appends to the comment topic and, for a decision or what takes one back, to the moderation
+    /// topic under its user, for reputation.
     async fn append(&self, event: &Event) -> Result<(), LogError> {
-        let stream = stream_of(event).0;
-        let Event::CommentModerated(decided) = event else {
-            return self.append_to(Topic::CommentEvents, stream, event).await;
+        let stream = event.stream_id().0;
+        let user_id = match event {
+            Event::CommentSubmitted(_) => {
+                return self.append_to(Topic::CommentEvents, stream, event).await;
+            }
+            Event::CommentModerated(decided) => {
+                let shown = Event::CommentModerated(decided.without_text());
+                self.append_to(Topic::CommentEvents, stream, &shown).await?;
+                decided.user_id
+            }
+            Event::CommentRestored(restored) => {
+                self.append_to(Topic::CommentEvents, stream, event).await?;
+                restored.user_id
+            }
         };
-        let shown = Event::CommentModerated(decided.without_text());
-        self.append_to(Topic::CommentEvents, stream, &shown).await?;
         // The decision is durable now. Reputation tolerates a missing entry.
-        let user_id = decided.user_id;
         if let Err(error) = self.append_to(Topic::ModerationEvents, user_id.0, event).await {
             warn!(%user_id, %error, "decision not recorded for the user's reputation");
         }

@@ -36,6 +36,7 @@ mod events;
 pub(crate) mod fakes;
 mod messages;
 mod moderators;
+mod restore;
 mod review;
 mod sanctions;
 mod search;

@@ -16,7 +16,7 @@ use crate::daemon::engines::registry::NodeCommand;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::events::{Decision, Event};
+use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
@@ -237,7 +237,7 @@ async fn deletion_finds_comments_in_the_store_and_the_log() {
     let kept = events(&world, Topic::ModerationEvents);
     let text = |event: &Event| match event {
         Event::CommentModerated(event) => event.text.clone().map(|text| text.message.to_string()),
-        Event::CommentSubmitted(_) => None,
+        Event::CommentSubmitted(_) | Event::CommentRestored(_) => None,
     };
     let texts: Vec<_> = kept.iter().map(text).collect();
     assert_eq!(texts, [Some("archived".to_owned()), Some("fresh".to_owned())]);
@@ -303,7 +303,7 @@ async fn is_carried_out_later(action: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_the_log_refuses_is_carried_out_later() {
-    for action in ["delete", "reject", "approve"] {
+    for action in ["delete", "reject", "approve", "restore"] {
         is_carried_out_later(action).await;
     }
 }
@@ -597,6 +597,10 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
         }
         "approve" => control.approve(op, &decision(6)).await.map(drop),
         "reject" => control.reject(op, &decision(7)).await.map(drop),
+        "restore" => {
+            let request = RestoreRequest { comment_id: comment_id(9), note: None };
+            control.restore(op, &request).await.map(drop)
+        }
         "create_stream" => control.create_stream(op, &NewStream::default()).await.map(drop),
         "update_stream" => {
             let patch = StreamPatch { anonymous: Some(false), ..StreamPatch::default() };
@@ -617,7 +621,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
     }
 }
 
-const CHANGES: [&str; 15] = [
+const CHANGES: [&str; 16] = [
     "timeout",
     "ban",
     "unban",
@@ -630,6 +634,7 @@ const CHANGES: [&str; 15] = [
     "acknowledge",
     "approve",
     "reject",
+    "restore",
     "create_stream",
     "update_stream",
     "token",
@@ -638,6 +643,19 @@ const CHANGES: [&str; 15] = [
 async fn world_to_change() -> World {
     let world = World::new().await;
     world.comment(5, "bad");
+    world.comment(9, "deleted");
+    let rejected = CommentModerated {
+        stream_id: StreamId(1),
+        comment_id: comment_id(9),
+        user_id: UserId(42),
+        decision: Decision::Reject,
+        reason: "link".into(),
+        timestamp: STARTED_MS,
+        decided_by: "rules".into(),
+        text: None,
+    };
+    let payload = Event::CommentModerated(rejected).encode();
+    world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
     for number in [6, 7] {
         world.metadata.queue_review(review(number, false), 0).await.unwrap();
     }

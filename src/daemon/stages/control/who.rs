@@ -1,5 +1,6 @@
 //! Looks up a user: name, connections, sanctions, latest comments, audit entries.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -91,8 +92,9 @@ struct RecentComments {
     since_ms: u64,
     said: u64,
     removals: u64,
-    /// The reasons of deletions whose comments are still to come.
-    removed: HashMap<CommentId, Arc<str>>,
+    /// The reasons of deletions whose comments are still to come; `None` where a deletion was taken
+    /// back.
+    removed: HashMap<CommentId, Option<Arc<str>>>,
     newest: BTreeMap<[u8; 16], UserComment>,
 }
 
@@ -110,8 +112,16 @@ impl RecentComments {
                     && event.timestamp >= self.since_ms
                     && self.removed.len() < MAX_REMOVED =>
             {
-                let is_new = self.removed.insert(event.comment_id, event.reason).is_none();
-                self.removals += u64::from(is_new);
+                // What comes last in the log is seen first, and counts.
+                if let Entry::Vacant(unknown) = self.removed.entry(event.comment_id) {
+                    unknown.insert(Some(event.reason));
+                    self.removals += 1;
+                }
+            }
+            Ok(Event::CommentRestored(event))
+                if event.user_id == self.user_id && self.removed.len() < MAX_REMOVED =>
+            {
+                self.removed.entry(event.comment_id).or_insert(None);
             }
             Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
                 let comment = &event.comment;
@@ -119,7 +129,7 @@ impl RecentComments {
                     return;
                 }
                 self.said += 1;
-                let removed = self.removed.get(&comment.comment_id);
+                let removed = self.removed.get(&comment.comment_id).and_then(Option::as_ref);
                 let shown = UserComment {
                     comment_id: comment.comment_id,
                     stream_id: comment.stream_id,
@@ -141,7 +151,7 @@ impl RecentComments {
 mod tests {
     use super::*;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
-    use crate::protocol::admin::{DeleteRequest, UserRequest};
+    use crate::protocol::admin::{DeleteRequest, RestoreRequest, UserRequest};
 
     #[tokio::test]
     async fn a_user_is_shown_with_comments_and_acts() {
@@ -160,5 +170,9 @@ mod tests {
         assert_eq!(newest, [("comment 30", None), ("comment 29", Some("spam"))]);
         let actions: Vec<_> = detail.audit.iter().map(|entry| &*entry.action).collect();
         assert_eq!(actions, ["kick"]);
+        let restore = RestoreRequest { comment_id: comment_id(29), note: None };
+        world.control.restore(&operator(), &restore).await.unwrap();
+        let detail = world.control.user_detail(&ann).await.unwrap();
+        assert_eq!((detail.removed, detail.comments[1].removed.as_deref()), (0, None));
     }
 }

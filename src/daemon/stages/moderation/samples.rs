@@ -22,7 +22,7 @@ pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
 pub(super) fn moderated(log: &InMemoryLog, topic: Topic) -> Vec<(u64, CommentModerated)> {
     let decision = |(key, event)| match event {
         Event::CommentModerated(event) => Some((key, event)),
-        Event::CommentSubmitted(_) => None,
+        Event::CommentSubmitted(_) | Event::CommentRestored(_) => None,
     };
     log.events(topic).into_iter().filter_map(decision).collect()
 }

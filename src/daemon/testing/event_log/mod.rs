@@ -129,8 +129,13 @@ impl InMemoryLog {
 
     /// Sets the committed offset of a group in the first partition.
     pub(crate) fn set_committed(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
-        let key = (group.as_str(), 0);
-        self.lock().topics.entry(topic).or_default().committed.insert(key, offset);
+        self.set_committed_at(topic, group, Position { partition: 0, offset });
+    }
+
+    /// Sets the position of a group in one partition.
+    pub(crate) fn set_committed_at(&self, topic: Topic, group: ConsumerGroup, next: Position) {
+        let key = (group.as_str(), next.partition);
+        self.lock().topics.entry(topic).or_default().committed.insert(key, next.offset);
     }
 
     pub(crate) fn records(&self, topic: Topic) -> Vec<Record> {

@@ -9,7 +9,9 @@
 //! - The order of pages, which is that of the log, is in `stream_order` ([`order`]). Comments that
 //!   a version without this table stored come after all others, in the order of their times.
 //! - A deletion writes its own columns in the comment's row, and a row of `tombstones`, which is
-//!   ordered by time. No insert writes those columns, so either may come first, or be repeated.
+//!   ordered by time. No insert writes those columns, so either may come first, or be repeated. Two
+//!   more columns hold the places in the log of the last deletion and of the last restoration; the
+//!   time of their writes is the place itself.
 //! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in
 //!   any order, results in the same rows, because the time of a write is computed from its contents
 //!   ([`lifetime`]).

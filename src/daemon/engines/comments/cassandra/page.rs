@@ -18,7 +18,7 @@ pub(super) const LONGEST_PAGE: usize = 1000;
 pub(super) const FEWEST_ROWS: usize = 32;
 
 /// A row of `comments`, in the order of the statements' columns. All but the id may be missing, if
-/// only the deletion of a comment has arrived.
+/// only the deletion or the restoration of a comment has arrived.
 pub(super) type Row = (
     CqlTimeuuid,
     Option<i64>,
@@ -27,8 +27,10 @@ pub(super) type Row = (
     Option<CqlTimestamp>,
     Option<i64>,
     Option<bool>,
-    Option<bool>,
     Option<i32>,
+    Option<bool>,
+    Option<i64>,
+    Option<i64>,
 );
 
 /// A row with a comment.
@@ -46,9 +48,22 @@ impl CommentRow {
     }
 }
 
-/// None if it is a deletion alone.
+/// Returns whether a comment with these marks is deleted. Versions without restorations stored no
+/// place of a deletion.
+pub(super) fn is_hidden(
+    is_deleted: Option<bool>,
+    deleted_place: Option<i64>,
+    restored_place: Option<i64>,
+) -> bool {
+    is_deleted.unwrap_or(false)
+        && restored_place
+            .is_none_or(|restored| deleted_place.is_some_and(|deleted| deleted > restored))
+}
+
+/// None if it is a mark alone.
 pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
-    let (id, user_id, name, message, created_at, seq, shadow, is_deleted, log) = row;
+    let (id, user_id, name, message, created_at, seq, shadow, log, is_deleted, deleted, restored) =
+        row;
     let (Some(user_id), Some(name), Some(message), Some(created_at), Some(seq)) =
         (user_id, name, message, created_at, seq)
     else {
@@ -63,7 +78,7 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         seq: natural(seq)?,
     };
     let shadow = shadow.unwrap_or(false);
-    let deleted = is_deleted.unwrap_or(false);
+    let deleted = is_hidden(is_deleted, deleted, restored);
     Ok(Some(CommentRow { comment, shadow, deleted, log }))
 }
 

@@ -42,10 +42,13 @@ const TABLES: &[&str] = &[
     delete_reason text,
     deleted_at timestamp,
     log int,
+    deleted_place bigint,
+    restored_place bigint,
     PRIMARY KEY ((stream_id, bucket), comment_id)
 ) WITH CLUSTERING ORDER BY (comment_id DESC)
   AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
-the largest partition. A row without user_id is a deletion whose comment did not arrive.'",
+the largest partition. A row without user_id is a mark whose comment did not arrive. A deleted \
+comment is hidden unless restored_place (log * 2^40 + seq) is after deleted_place.'",
     "stream_periods (
     stream_id bigint,
     period int,
@@ -117,11 +120,13 @@ const SMALL_TABLES: &[&str] = &[
 The time of a write is its offset. The comment is the newest one of the partition.'",
 ];
 
-/// A column of version 2 in a table of version 1.
-const ADDED_COLUMN: &str = "ALTER TABLE {}.comments ADD log int";
+/// Columns of later versions in a table of version 1, with their types: `log` came with version 2,
+/// the places of deletions and restorations with version 3.
+const ADDED_COLUMNS: [(&str, &str); 3] =
+    [("log", "int"), ("deleted_place", "bigint"), ("restored_place", "bigint")];
 
 /// The newest version that this program knows.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 /// The last version that did not store the places of comments.
 const UNPLACED_VERSION: i32 = 1;
 
@@ -192,10 +197,10 @@ pub(super) async fn has_versions_table(
     Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
 }
 
-async fn has_added_column(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+async fn has_column(session: &Session, keyspace: &str, column: &str) -> Result<bool, StoreError> {
     let query = "SELECT column_name FROM system_schema.columns
-        WHERE keyspace_name = ? AND table_name = 'comments' AND column_name = 'log'";
-    let result = session.query_unpaged(query, (keyspace,)).await.map_err(unavailable)?;
+        WHERE keyspace_name = ? AND table_name = 'comments' AND column_name = ?";
+    let result = session.query_unpaged(query, (keyspace, column)).await.map_err(unavailable)?;
     Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
 }
 
@@ -211,15 +216,16 @@ pub(super) async fn unplaced_until_ms(
     let result = session.query_unpaged(query, ()).await.map_err(unavailable)?;
     let rows = result.into_rows_result().map_err(corrupt)?;
     let mut had_unplaced = false;
-    let mut until_ms = 0;
+    let mut until_ms = None;
     for row in rows.rows::<(i32, Option<CqlTimestamp>)>().map_err(corrupt)? {
         let (version, applied_at) = row.map_err(corrupt)?;
         had_unplaced |= version == UNPLACED_VERSION;
-        if let Some(CqlTimestamp(at)) = applied_at.filter(|_| version == VERSION) {
-            until_ms = natural(at)?;
+        if let Some(CqlTimestamp(at)) = applied_at.filter(|_| version > UNPLACED_VERSION) {
+            let at = natural(at)?;
+            until_ms = Some(until_ms.map_or(at, |earlier: u64| earlier.min(at)));
         }
     }
-    Ok(had_unplaced.then_some(until_ms))
+    Ok(had_unplaced.then_some(until_ms.unwrap_or(0)))
 }
 
 /// Returns the version of the keyspace; 0 if it has none yet.
@@ -260,10 +266,14 @@ async fn apply(
     for table in SMALL_TABLES {
         change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}")).await?;
     }
-    if !has_added_column(session, keyspace).await? {
-        let added = change(ADDED_COLUMN.replace("{}", &format!("\"{keyspace}\""))).await;
+    for (column, of_type) in ADDED_COLUMNS {
+        if has_column(session, keyspace, column).await? {
+            continue;
+        }
+        let added = change(format!("ALTER TABLE \"{keyspace}\".comments ADD {column} {of_type}"));
+        let added = added.await;
         // Another node may have added it meanwhile; the statement has no `IF NOT EXISTS`.
-        if !has_added_column(session, keyspace).await? {
+        if !has_column(session, keyspace, column).await? {
             added?;
         }
     }

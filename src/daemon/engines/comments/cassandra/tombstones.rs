@@ -6,6 +6,7 @@ use scylla::response::PagingState;
 use scylla::value::{CqlTimestamp, CqlTimeuuid};
 
 use super::bucket::{bucket_of, comment_id, slot_at, timeuuid};
+use super::page::is_hidden;
 use super::{Inner, corrupt, integer, natural, unavailable};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::Tombstone;
@@ -18,6 +19,9 @@ const IDS_AT_ONCE: usize = 100;
 const IN_FLIGHT: usize = 16;
 
 type Key = (StreamId, CommentId);
+
+/// A row of `comments` in the order of the statement's columns.
+type MarksRow = (CqlTimeuuid, Option<CqlTimestamp>, Option<bool>, Option<i64>, Option<i64>);
 
 impl Inner {
     /// Reads the slots from the first one on, oldest first.
@@ -65,7 +69,7 @@ impl Inner {
             let first = self.first_deletions(&page).await?;
             page.retain(|tombstone| {
                 let first = first.get(&(tombstone.stream_id, tombstone.comment_id));
-                first.is_none_or(|deleted_at| *deleted_at == tombstone.deleted_at)
+                first.is_none_or(|counted| *counted == Some(tombstone.deleted_at))
             });
             found.extend(page);
             from = more;
@@ -73,9 +77,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the first deletion of these comments, from their rows. A missing one has expired or
-    /// is being written now.
-    async fn first_deletions(&self, page: &[Tombstone]) -> Result<AHashMap<Key, u64>, StoreError> {
+    /// Returns the first deletion of these comments, from their rows, or `None` for a comment that
+    /// was restored. A missing one has expired or is being written now.
+    async fn first_deletions(
+        &self,
+        page: &[Tombstone],
+    ) -> Result<AHashMap<Key, Option<u64>>, StoreError> {
         let mut partitions: AHashMap<(StreamId, i32), Vec<CqlTimeuuid>> = AHashMap::new();
         for Tombstone { stream_id, comment_id, .. } in page {
             let ids = partitions.entry((*stream_id, bucket_of(*comment_id))).or_default();
@@ -98,15 +105,17 @@ impl Inner {
     async fn deletion_times(
         &self,
         (stream_id, bucket, ids): (StreamId, i32, Vec<CqlTimeuuid>),
-    ) -> Result<Vec<(Key, u64)>, StoreError> {
+    ) -> Result<Vec<(Key, Option<u64>)>, StoreError> {
         let values = (integer(stream_id.0), bucket, ids);
         let read = self.session.execute_unpaged(&self.statements.first_deletions, values).await;
         let rows = read.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
         let mut times = Vec::with_capacity(rows.rows_num());
-        for row in rows.rows::<(CqlTimeuuid, Option<CqlTimestamp>)>().map_err(corrupt)? {
-            let (id, deleted_at) = row.map_err(corrupt)?;
+        for row in rows.rows::<MarksRow>().map_err(corrupt)? {
+            let (id, deleted_at, is_deleted, deleted, restored) = row.map_err(corrupt)?;
             if let Some(deleted_at) = deleted_at {
-                times.push(((stream_id, comment_id(id)), natural(deleted_at.0)?));
+                let at = natural(deleted_at.0)?;
+                let counted = is_hidden(is_deleted, deleted, restored).then_some(at);
+                times.push(((stream_id, comment_id(id)), counted));
             }
         }
         Ok(times)

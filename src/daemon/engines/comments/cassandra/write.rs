@@ -11,11 +11,13 @@ use scylla::value::{CqlTimestamp, CqlTimeuuid};
 use tracing::error;
 
 use super::bucket::{bucket_of, is_storable, slot_at, slot_end_ms, timeuuid};
-use super::lifetime::{comment_write_time_us, tombstone_write_time_us};
+use super::lifetime::{comment_write_time_us, mark_place, tombstone_write_time_us};
 use super::place::Place;
 use super::{Inner, integer, unavailable};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::comments::{ArchiveBatch, ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::{
+    ArchiveBatch, ArchivedComment, ArchivedDeletion, ArchivedRestoration, Tombstone,
+};
 use crate::protocol::{CommentId, StreamId};
 
 /// Requests of one write that are in flight at once.
@@ -31,6 +33,8 @@ const ROW_BYTES: usize = 96;
 type CommentRow<'a> =
     (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i32, i64, i32);
 type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
+/// The place is the time of the write, too.
+type PlaceRow = (i64, i32, i64, i64, i32, CqlTimeuuid);
 type TombstoneRow<'a> = (i32, CqlTimestamp, i64, CqlTimeuuid, &'a str, i32);
 
 /// Rows by partition, in full batches and one remainder each.
@@ -74,16 +78,18 @@ impl Inner {
         }
     }
 
-    /// Writes deletions first, so that no comment of the batch is visible before it is hidden, and
-    /// positions last.
+    /// Writes deletions first, so that no comment of the batch is visible before it is hidden, then
+    /// restorations, and positions last.
     async fn write_rows(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         let now_ms = self.now_ms();
-        if !batch.tombstones.is_empty() {
-            self.write_tombstones(&batch.tombstones, now_ms).await?;
-        }
-        if !batch.comments.is_empty() {
+        let ArchiveBatch { comments, deletions, restorations, .. } = batch;
+        if !comments.is_empty() || !deletions.is_empty() || !restorations.is_empty() {
             let log = self.log_number(batch.epoch).await?;
-            self.write_comments(log, &batch.comments, now_ms).await?;
+            self.write_deletions(log, deletions, now_ms).await?;
+            self.write_restorations(log, restorations, now_ms).await?;
+            if !comments.is_empty() {
+                self.write_comments(log, comments, now_ms).await?;
+            }
         }
         self.put_positions(batch.epoch, &batch.archived).await
     }
@@ -147,24 +153,23 @@ impl Inner {
         ))
     }
 
-    async fn write_tombstones(
+    async fn write_deletions(
         &self,
-        tombstones: &[Tombstone],
+        log: i32,
+        deletions: &[ArchivedDeletion],
         now_ms: u64,
     ) -> Result<(), StoreError> {
         let mut marks = Batches::new();
+        let mut places = Batches::new();
         let mut rows = Batches::new();
         let mut slots = AHashSet::new();
-        for tombstone in tombstones {
+        for ArchivedDeletion { tombstone, seq } in deletions {
             let Tombstone { stream_id, comment_id, reason, deleted_at } = tombstone;
-            let ttl_s = self.lifetime.of_index_s(comment_id.unix_ms(), now_ms);
-            let Some(ttl_s) = ttl_s.filter(|_| check_storable(*stream_id, *comment_id).is_some())
-            else {
-                continue;
-            };
+            let place = self.place_row(*stream_id, *comment_id, mark_place(log, *seq), now_ms);
+            let Some(place) = place else { continue };
+            let (_, ttl_s, _, stream, bucket, id) = place;
+            places.add((*stream_id, bucket), 0, place);
             let written_us = tombstone_write_time_us(*comment_id, *deleted_at, now_ms);
-            let (stream, bucket, id) =
-                (integer(stream_id.0), bucket_of(*comment_id), timeuuid(*comment_id));
             let reason = &**reason;
             let deleted = CqlTimestamp(integer(*deleted_at));
             let mark: DeletedRow<'_> = (written_us, ttl_s, reason, deleted, stream, bucket, id);
@@ -174,12 +179,42 @@ impl Inner {
             let row: TombstoneRow<'_> = (slot, deleted, stream, id, reason, ttl_s);
             rows.add(slot, reason.len(), row);
         }
+        self.send(&self.statements.put_deleted_place, places.finish()).await?;
         self.send(&self.statements.mark_deleted, marks.finish()).await?;
         tokio::try_join!(
             self.send(&self.statements.insert_tombstone, rows.finish()),
             self.list_slots(slots, now_ms),
         )?;
         Ok(())
+    }
+
+    async fn write_restorations(
+        &self,
+        log: i32,
+        restorations: &[ArchivedRestoration],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut places = Batches::new();
+        for ArchivedRestoration { stream_id, comment_id, seq } in restorations {
+            let place = self.place_row(*stream_id, *comment_id, mark_place(log, *seq), now_ms);
+            let Some(place) = place else { continue };
+            places.add((*stream_id, place.4), 0, place);
+        }
+        self.send(&self.statements.put_restored_place, places.finish()).await
+    }
+
+    /// Returns `None` if the comment has expired or its id is not one of ours.
+    fn place_row(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        place: i64,
+        now_ms: u64,
+    ) -> Option<PlaceRow> {
+        let ttl_s = self.lifetime.of_index_s(comment_id.unix_ms(), now_ms)?;
+        check_storable(stream_id, comment_id)?;
+        let bucket = bucket_of(comment_id);
+        Some((place, ttl_s, place, integer(stream_id.0), bucket, timeuuid(comment_id)))
     }
 
     async fn list_slots(&self, slots: AHashSet<i32>, now_ms: u64) -> Result<(), StoreError> {

@@ -9,7 +9,8 @@ use super::day::Day;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
-use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::ArchivedComment;
+use crate::daemon::engines::comments::marks::CommentMark;
 use crate::protocol::{Seq, StreamId};
 
 const COMMENTS: &str = "INSERT INTO comments
@@ -18,9 +19,20 @@ const COMMENTS: &str = "INSERT INTO comments
         $5::text[], $6::bigint[], $7::bigint[], $8::boolean[])
     ON CONFLICT DO NOTHING";
 
-const TOMBSTONES: &str = "INSERT INTO tombstones (stream_id, sort_key, reason, deleted_at)
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])
-    ON CONFLICT DO NOTHING";
+/// Places only grow. A deletion that still counts keeps its reason and its time.
+const MARKS: &str = "INSERT INTO tombstones AS t
+    (stream_id, sort_key, reason, deleted_at, deleted_place, restored_place)
+    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[],
+        $6::bytea[])
+    ON CONFLICT (stream_id, sort_key) DO UPDATE SET
+        reason = CASE WHEN excluded.deleted_place = '\\x00'
+                OR t.deleted_place > greatest(t.restored_place, excluded.restored_place)
+            THEN t.reason ELSE excluded.reason END,
+        deleted_at = CASE WHEN excluded.deleted_place = '\\x00'
+                OR t.deleted_place > greatest(t.restored_place, excluded.restored_place)
+            THEN t.deleted_at ELSE excluded.deleted_at END,
+        deleted_place = greatest(t.deleted_place, excluded.deleted_place),
+        restored_place = greatest(t.restored_place, excluded.restored_place)";
 
 /// Widens the range of each day to the places of new comments.
 const DAYS: &str = "INSERT INTO stream_days (stream_id, day, first_place, last_place)
@@ -81,21 +93,23 @@ async fn widen_days(
     Ok(())
 }
 
-/// Inserts tombstones in the same way.
-pub(super) async fn tombstones(
+/// Stores the deletions and restorations of a batch from the log with this number.
+pub(super) async fn marks(
     connection: &mut PgConnection,
-    mut tombstones: Vec<&Tombstone>,
+    log: i64,
+    marks: Vec<CommentMark<'_>>,
 ) -> Result<(), StoreError> {
-    if tombstones.is_empty() {
+    if marks.is_empty() {
         return Ok(());
     }
-    tombstones.sort_by_cached_key(|row| (row.stream_id, row.comment_id.sort_key()));
-    let rows = || tombstones.iter();
-    sqlx::query(TOMBSTONES)
-        .bind(rows().map(|row| integer(row.stream_id.0)).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.comment_id.sort_key()).collect::<Vec<_>>())
-        .bind(rows().map(|row| storable(&row.reason)).collect::<Vec<_>>())
-        .bind(rows().map(|row| integer(row.deleted_at)).collect::<Vec<_>>())
+    let marks = || marks.iter();
+    sqlx::query(MARKS)
+        .bind(marks().map(|mark| integer(mark.stream_id.0)).collect::<Vec<_>>())
+        .bind(marks().map(|mark| mark.comment_id.sort_key()).collect::<Vec<_>>())
+        .bind(marks().map(|mark| storable(mark.reason())).collect::<Vec<_>>())
+        .bind(marks().map(|mark| integer(mark.deleted_at())).collect::<Vec<_>>())
+        .bind(marks().map(|mark| mark.deleted_place(log)).collect::<Vec<_>>())
+        .bind(marks().map(|mark| mark.restored_place(log)).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())

@@ -30,7 +30,9 @@ use async_trait::async_trait;
 use self::day::Day;
 use self::partitions::Partitions;
 use super::retention::{Retention, Upkeep};
-use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{
+    ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone, marks,
+};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
@@ -97,15 +99,17 @@ impl Tables {
         let kept = |id| first_kept.is_none_or(|first| Day::of(id) >= first);
         let comments = batch.comments.iter().filter(|row| kept(row.comment.comment_id));
         let comments: Vec<_> = comments.collect();
-        let tombstones = batch.tombstones.iter().filter(|row| kept(row.comment_id));
-        let tombstones: Vec<_> = tombstones.collect();
+        let marks = marks::fold(
+            batch.deletions.iter().filter(|row| kept(row.tombstone.comment_id)),
+            batch.restorations.iter().filter(|row| kept(row.comment_id)),
+        );
         let days = comments.iter().map(|row| row.comment.comment_id);
-        let days = days.chain(tombstones.iter().map(|row| row.comment_id)).map(Day::of).collect();
+        let days = days.chain(marks.iter().map(|mark| mark.comment_id)).map(Day::of).collect();
         self.partitions.ensure(&self.pool, &days).await?;
         transaction!(self.pool, |connection| async {
             let log = positions::log_number(&mut *connection, batch.epoch).await?;
             insert::comments(&mut *connection, log, comments).await?;
-            insert::tombstones(&mut *connection, tombstones).await?;
+            insert::marks(&mut *connection, log, marks).await?;
             positions::put(&mut *connection, log, &batch.archived).await
         })
         .await

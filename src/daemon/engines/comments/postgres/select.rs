@@ -31,7 +31,8 @@ pub(super) const PAGE: &str =
       AND NOT shadow
       AND NOT coalesce((SELECT true FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
-          AND t.sort_key >= $2 AND t.sort_key < $3), false)
+          AND t.sort_key >= $2 AND t.sort_key < $3
+          AND t.deleted_place > t.restored_place), false)
     ORDER BY log DESC, seq DESC LIMIT $6";
 
 const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key = $2";
@@ -49,13 +50,15 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
             ORDER BY stream_id LIMIT 1) FROM kept
         WHERE kept.id IS NOT NULL)
     SELECT found.*, EXISTS (SELECT FROM tombstones AS t
-        WHERE t.stream_id = found.stream_id AND t.sort_key = $1) AS deleted
+        WHERE t.stream_id = found.stream_id AND t.sort_key = $1
+          AND t.deleted_place > t.restored_place) AS deleted
     FROM kept CROSS JOIN LATERAL (SELECT * FROM comments AS c
         WHERE c.stream_id = kept.id AND c.sort_key = $1 LIMIT 1) AS found
     LIMIT 1";
 
 const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at FROM tombstones
-    WHERE deleted_at >= $1 ORDER BY deleted_at, stream_id, sort_key LIMIT $2";
+    WHERE deleted_at >= $1 AND deleted_place > restored_place
+    ORDER BY deleted_at, stream_id, sort_key LIMIT $2";
 
 /// A day of a stream, and the place of its newest comment.
 struct StreamDay {
@@ -193,6 +196,7 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
         connection,
         "SELECT has_table_privilege('comments', 'INSERT')
             AND has_table_privilege('tombstones', 'INSERT')
+            AND has_table_privilege('tombstones', 'UPDATE')
             AND has_table_privilege('archive_positions', 'INSERT')
             AND has_table_privilege('archive_positions', 'UPDATE') AS may_write",
     )

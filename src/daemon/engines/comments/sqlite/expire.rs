@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::ArchivedComment;
 use crate::protocol::CommentId;
 
 /// Rows per transaction: a few milliseconds of work.
@@ -86,33 +86,20 @@ async fn delete_some(
     Ok(deleted.rows_affected())
 }
 
-/// Returns whether a batch has rows past the retention, as when the log is read again from an old
-/// position.
-pub(super) fn any_expired(
-    comments: &[ArchivedComment],
-    tombstones: &[Tombstone],
-    horizon_ms: u64,
-) -> bool {
+/// Returns whether a batch has comments past the retention, as when the log is read again from an
+/// old position.
+pub(super) fn any_expired(comments: &[ArchivedComment], horizon_ms: u64) -> bool {
     comments.iter().any(|row| row.comment.comment_id.unix_ms() < horizon_ms)
-        || tombstones.iter().any(|row| row.comment_id.unix_ms() < horizon_ms)
 }
 
-/// The rows of a batch that are within the retention.
-pub(super) struct Kept {
-    pub(super) comments: Vec<ArchivedComment>,
-    pub(super) tombstones: Vec<Tombstone>,
-}
-
-/// Returns the batch without expired rows: a deleted comment must not return without its tombstone.
+/// Returns the comments that are within the retention: a deleted comment must not return without
+/// its tombstone.
 pub(super) fn without_expired(
     comments: &[ArchivedComment],
-    tombstones: &[Tombstone],
     horizon_ms: u64,
-) -> Kept {
-    let is_kept = |id: CommentId| id.unix_ms() >= horizon_ms;
-    let comments = comments.iter().filter(|row| is_kept(row.comment.comment_id));
-    let tombstones = tombstones.iter().filter(|row| is_kept(row.comment_id));
-    Kept { comments: comments.cloned().collect(), tombstones: tombstones.cloned().collect() }
+) -> Vec<ArchivedComment> {
+    let is_kept = |row: &&ArchivedComment| row.comment.comment_id.unix_ms() >= horizon_ms;
+    comments.iter().filter(is_kept).cloned().collect()
 }
 
 #[cfg(test)]

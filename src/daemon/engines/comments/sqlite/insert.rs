@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
-use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::ArchivedComment;
+use crate::daemon::engines::comments::marks::CommentMark;
 
 /// Rows per statement, largest first; the last must be 1.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
@@ -19,17 +20,32 @@ static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
         "comments (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log)",
         "(?,?,?,?,?,?,?,?,?)",
+        "ON CONFLICT DO NOTHING",
     )
 });
 
-static INSERT_TOMBSTONES: LazyLock<Statements> = LazyLock::new(|| {
-    statements("tombstones (stream_id, sort_key, reason, deleted_at)", "(?,?,?,?)")
+/// Places only grow. A deletion that still counts keeps its reason and its time.
+static PUT_MARKS: LazyLock<Statements> = LazyLock::new(|| {
+    statements(
+        "tombstones AS t
+         (stream_id, sort_key, reason, deleted_at, deleted_place, restored_place)",
+        "(?,?,?,?,?,?)",
+        "ON CONFLICT (stream_id, sort_key) DO UPDATE SET
+            reason = iif(excluded.deleted_place = x'00'
+                OR t.deleted_place > max(t.restored_place, excluded.restored_place),
+                t.reason, excluded.reason),
+            deleted_at = iif(excluded.deleted_place = x'00'
+                OR t.deleted_place > max(t.restored_place, excluded.restored_place),
+                t.deleted_at, excluded.deleted_at),
+            deleted_place = max(t.deleted_place, excluded.deleted_place),
+            restored_place = max(t.restored_place, excluded.restored_place)",
+    )
 });
 
-fn statements(table: &str, row: &str) -> Statements {
+fn statements(table: &str, row: &str, on_conflict: &str) -> Statements {
     ROWS.map(|rows| {
         let values = vec![row; rows].join(",");
-        format!("INSERT INTO {table} VALUES {values} ON CONFLICT DO NOTHING").into()
+        format!("INSERT INTO {table} VALUES {values} {on_conflict}").into()
     })
 }
 
@@ -71,18 +87,22 @@ pub(super) async fn comments(
     Ok(())
 }
 
-pub(super) async fn tombstones(
+/// Stores the deletions and restorations of a batch from the log with this number.
+pub(super) async fn marks(
     connection: &mut SqliteConnection,
-    tombstones: &[Tombstone],
+    log: i64,
+    marks: &[CommentMark<'_>],
 ) -> Result<(), StoreError> {
-    for (part, sql) in parts(tombstones, &INSERT_TOMBSTONES) {
+    for (part, sql) in parts(marks, &PUT_MARKS) {
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for tombstone in part {
+        for mark in part {
             query = query
-                .bind(integer(tombstone.stream_id.0))
-                .bind(tombstone.comment_id.sort_key().to_vec())
-                .bind(tombstone.reason.clone())
-                .bind(integer(tombstone.deleted_at));
+                .bind(integer(mark.stream_id.0))
+                .bind(mark.comment_id.sort_key().to_vec())
+                .bind(mark.reason().to_owned())
+                .bind(integer(mark.deleted_at()))
+                .bind(mark.deleted_place(log))
+                .bind(mark.restored_place(log));
         }
         query.execute(&mut *connection).await?;
     }
@@ -98,8 +118,8 @@ mod tests {
         for length in [0, 1, 3, 4, 5, 31, 255, 256, 4095, 4096] {
             let rows: Vec<usize> = (0..length).collect();
             let mut seen = Vec::new();
-            for (part, sql) in parts(&rows, &INSERT_TOMBSTONES) {
-                assert_eq!(sql.matches('?').count(), part.len() * 4);
+            for (part, sql) in parts(&rows, &PUT_MARKS) {
+                assert_eq!(sql.matches('?').count(), part.len() * 6);
                 seen.extend_from_slice(part);
             }
             assert_eq!(seen, rows);

@@ -21,7 +21,9 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use super::retention::{Retention, Upkeep};
-use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{
+    ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone, marks,
+};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::eventlog::Position;
@@ -92,22 +94,23 @@ impl SqliteComments {
 #[async_trait]
 impl CommentStore for SqliteComments {
     async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
-        let ArchiveBatch { epoch, comments, tombstones, archived } = batch;
+        let ArchiveBatch { epoch, comments, deletions, restorations, archived } = batch;
         let horizon_ms = self.horizon_ms();
+        let is_kept = |id: CommentId| horizon_ms.is_none_or(|horizon| id.unix_ms() >= horizon);
         let mut transaction = self.file.begin().await?;
         let log = positions::log_number(&mut transaction, *epoch).await?;
-        match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, tombstones, *horizon_ms))
-        {
-            None => {
-                insert::comments(&mut transaction, log, comments).await?;
-                insert::tombstones(&mut transaction, tombstones).await?;
-            }
+        match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, *horizon_ms)) {
+            None => insert::comments(&mut transaction, log, comments).await?,
             Some(horizon_ms) => {
-                let kept = expire::without_expired(comments, tombstones, horizon_ms);
-                insert::comments(&mut transaction, log, &kept.comments).await?;
-                insert::tombstones(&mut transaction, &kept.tombstones).await?;
+                let kept = expire::without_expired(comments, horizon_ms);
+                insert::comments(&mut transaction, log, &kept).await?;
             }
         }
+        let marks = marks::fold(
+            deletions.iter().filter(|row| is_kept(row.tombstone.comment_id)),
+            restorations.iter().filter(|row| is_kept(row.comment_id)),
+        );
+        insert::marks(&mut transaction, log, &marks).await?;
         positions::put(&mut transaction, log, archived).await?;
         transaction.commit().await
     }

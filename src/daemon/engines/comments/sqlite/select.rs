@@ -11,7 +11,8 @@ use crate::protocol::{CommentId, SequencedComment, StreamId};
 const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq
     FROM comments AS c INDEXED BY comments_by_place
     WHERE stream_id = ? AND (log, seq) < (?, ?) AND shadow = 0 AND NOT EXISTS (
-        SELECT 1 FROM tombstones AS t WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key)
+        SELECT 1 FROM tombstones AS t WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
+            AND t.deleted_place > t.restored_place)
     ORDER BY log DESC, seq DESC LIMIT ?";
 
 const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = ? AND sort_key = ?";
@@ -25,12 +26,14 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         SELECT (SELECT min(stream_id) FROM comments WHERE stream_id > kept.id) FROM kept
         WHERE kept.id IS NOT NULL)
     SELECT c.*, EXISTS (SELECT 1 FROM tombstones AS t
-        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key) AS deleted
+        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
+            AND t.deleted_place > t.restored_place) AS deleted
     FROM kept CROSS JOIN comments AS c ON c.stream_id = kept.id AND c.sort_key = ?
     LIMIT 1";
 
 const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at FROM tombstones
-    WHERE deleted_at >= ? ORDER BY deleted_at, stream_id, sort_key LIMIT ?";
+    WHERE deleted_at >= ? AND deleted_place > restored_place
+    ORDER BY deleted_at, stream_id, sort_key LIMIT ?";
 
 pub(super) async fn page(
     readers: &SqlitePool,

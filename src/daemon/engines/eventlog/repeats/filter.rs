@@ -71,7 +71,7 @@ impl RepeatFilter {
     ) -> Result<bool, LogError> {
         let comment = match event {
             Event::CommentSubmitted(comment) => Some(comment),
-            Event::CommentModerated(_) => None,
+            Event::CommentModerated(_) | Event::CommentRestored(_) => None,
         };
         self.is_repeat(record, comment).await
     }

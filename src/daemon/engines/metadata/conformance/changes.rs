@@ -1,6 +1,6 @@
 //! Promises about changes, their audit entries and their events: all or nothing.
 
-use super::{actions, audit, review, sanctions, views};
+use super::{actions, audit, event, review, sanctions, views};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
@@ -12,10 +12,6 @@ use crate::protocol::{StreamId, UserId};
 /// The decision has no event.
 pub(crate) fn no_event(_: &ReviewItem) -> Option<PendingEvent> {
     None
-}
-
-fn event(number: u8) -> PendingEvent {
-    PendingEvent { stream_id: StreamId(u64::from(number)), payload: vec![number, 0, 0xFF] }
 }
 
 fn event_of(item: &ReviewItem) -> Option<PendingEvent> {
@@ -36,8 +32,11 @@ pub(crate) async fn pending_events_are_claimed_until_published(store: &impl Meta
     assert_eq!(claimed(149, 10).await, [], "its creator publishes it");
     assert_eq!(claimed(250, 10).await, [(first, event(1)), (second, event(2))]);
     assert_eq!(claimed(299, 10).await, [], "somebody else tries");
+    assert!(store.is_event_pending(first).await.unwrap());
     store.event_published(first).await.unwrap();
     store.event_published(first).await.unwrap();
+    assert!(!store.is_event_pending(first).await.unwrap());
+    assert!(store.is_event_pending(second).await.unwrap());
     assert_eq!(claimed(900, 1).await, [(second, event(2))]);
     assert_eq!(claimed(900, 10).await, [third], "the other was claimed just now");
     store.event_published(second).await.unwrap();
@@ -67,6 +66,10 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
     store.sanction(ban, audit(2, "ban")).await.unwrap();
     review::queue(store, review::item(1, 10)).await;
+    review::queue(store, review::item(3, 10)).await;
+    let decided = review::item(3, 10).comment_id;
+    let entry = audit(3, "reject");
+    store.decide_review(decided, Decision::Reject, &no_event, entry).await.unwrap();
     let view = views::saved_view("final", "", 3);
     store.save_view(view, audit(3, "save_view")).await.unwrap();
     contents(store).await
@@ -113,6 +116,8 @@ pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) 
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "approve");
     refused(stored(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await));
+    let decided = review::item(3, 10).comment_id;
+    refused(stored(store.reopen_review(decided, Some(event(1)), audit(5, "undo")).await));
 }
 
 /// Returns the outcome of a decision that nobody refuses.

@@ -17,7 +17,8 @@ pub(crate) use streams::*;
 pub(crate) use users::*;
 pub(crate) use views::*;
 
-use super::{MetadataStore, NewAudit};
+use super::{MetadataStore, NewAudit, PendingEvent};
+use crate::protocol::StreamId;
 
 macro_rules! metadata_suite {
     ($($engine:tt)*) => {
@@ -36,6 +37,7 @@ macro_rules! metadata_suite {
                 only_sanctions_in_force_can_be_lifted,
                 review_items_are_queued_once_oldest_first,
                 a_decided_item_never_returns,
+                a_decision_taken_back_waits_again,
                 a_claim_keeps_others_away_until_it_runs_out,
                 of_two_decisions_at_once_one_is_refused,
                 items_of_the_same_text_are_counted,
@@ -59,6 +61,10 @@ pub(crate) fn audit(at: u64, action: &'static str) -> NewAudit {
         target: "user 42".to_owned(),
         detail: json!({ "at": at }),
     }
+}
+
+fn event(number: u8) -> PendingEvent {
+    PendingEvent { stream_id: StreamId(u64::from(number)), payload: vec![number, 0, 0xFF] }
 }
 
 /// The actions of all audit entries, newest first.

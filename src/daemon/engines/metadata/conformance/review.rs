@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{actions, audit, no_event};
+use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
     MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
 };
@@ -147,6 +147,33 @@ pub(crate) async fn items_of_the_same_text_are_counted(store: &impl MetadataStor
     }
     let last = store.review_queue(1_000).await.unwrap().pop().unwrap();
     assert_eq!(last.alike, MAX_ALIKE);
+}
+
+pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore) {
+    queue(store, item(1, 10)).await;
+    queue(store, item(2, 20)).await;
+    let comment_id = item(1, 10).comment_id;
+    let reopen = async |comment_id, at| {
+        store.reopen_review(comment_id, Some(event(1)), audit(at, "undo")).await
+    };
+    assert_eq!(refusal(reopen(comment_id, 30).await), ReviewRefusal::NotDecided);
+    assert_eq!(refusal(reopen(item(3, 30).comment_id, 30).await), ReviewRefusal::NotQueued);
+    let claim = NewClaim { comment_id, by: "ann", now_ms: 30, expires_at: Some(1_000) };
+    store.claim_review(claim).await.unwrap();
+    let entry = audit(40, "reject");
+    store.decide_review(comment_id, Decision::Reject, &no_event, entry).await.unwrap();
+    let decided = store.decided_review(comment_id).await.unwrap().expect("decided");
+    assert_eq!((decided.item.comment_id, decided.verdict.at), (comment_id, 40));
+    let audit_id = reopen(comment_id, 50).await.unwrap();
+    assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20)], "at its place");
+    assert_eq!(store.decided_review(comment_id).await.unwrap(), None);
+    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), []);
+    assert_eq!(store.claim_events(200, 50, 10).await.unwrap(), [(audit_id, event(1))]);
+    assert_eq!(actions(store).await, ["undo", "reject"], "no entry without a change");
+    let entry = audit_by("bob", 60, "approve");
+    store.decide_review(comment_id, Decision::Accept, &no_event, entry).await.unwrap();
+    store.reopen_review(comment_id, None, audit(70, "undo")).await.unwrap();
+    assert_eq!(store.review_count().await.unwrap(), 2);
 }
 
 pub(crate) async fn decided_items_are_listed_latest_first(store: &impl MetadataStore) {

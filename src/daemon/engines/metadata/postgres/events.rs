@@ -68,3 +68,14 @@ pub(super) async fn remove(connection: &mut PgConnection, number: u64) -> Result
         .await?;
     Ok(())
 }
+
+pub(super) async fn is_pending(
+    connection: &mut PgConnection,
+    number: u64,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query("SELECT 1 AS found FROM pending_events WHERE number = $1")
+        .bind(integer(number))
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
+}

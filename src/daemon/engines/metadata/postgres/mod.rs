@@ -186,6 +186,36 @@ impl MetadataStore for PostgresMetadata {
         flatten(self.pool.bounded(decided).await)
     }
 
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        event: Option<PendingEvent>,
+        audit: NewAudit,
+    ) -> Result<u64, ReviewError> {
+        let event = event.as_ref();
+        let reopened = transaction!(self.pool, |connection| review::reopen(
+            connection, comment_id, event, &audit
+        ));
+        flatten(self.pool.bounded(reopened).await)
+    }
+
+    async fn decided_review(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<Option<DecidedReview>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::decided_one(
+                connection, comment_id
+            )))
+            .await
+    }
+
+    async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::is_pending(connection, number)))
+            .await
+    }
+
     async fn decided_reviews(
         &self,
         before_ms: Option<u64>,

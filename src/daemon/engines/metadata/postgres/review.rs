@@ -9,7 +9,7 @@ use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
     Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
 };
-use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
+use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
@@ -129,6 +129,43 @@ pub(super) async fn decide(
         events::insert(connection, audit_id, &event, audit.at).await?;
     }
     Ok(Ok((audit_id, found.item)))
+}
+
+pub(super) async fn reopen(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    event: Option<&PendingEvent>,
+    audit: &NewAudit,
+) -> Checked<u64> {
+    let Some(found) = stored(&mut *connection, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    if found.verdict.is_none() {
+        return Ok(Err(ReviewRefusal::NotDecided));
+    }
+    sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+            claimed_by = NULL, claim_expires_at = NULL WHERE sort_key = $1",
+    )
+    .bind(comment_id.sort_key())
+    .execute(&mut *connection)
+    .await?;
+    let audit_id = audit::append(&mut *connection, audit).await?;
+    if let Some(event) = event {
+        events::insert(connection, audit_id, event, audit.at).await?;
+    }
+    Ok(Ok(audit_id))
+}
+
+pub(super) async fn decided_one(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+) -> Result<Option<DecidedReview>, StoreError> {
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 AND decision IS NOT NULL")
+        .bind(comment_id.sort_key())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(rows::decided_review).transpose()
 }
 
 pub(super) async fn decided(

@@ -76,3 +76,11 @@ pub(super) async fn remove(file: &SqliteFile, number: u64) -> Result<(), StoreEr
         .await?;
     transaction.commit().await
 }
+
+pub(super) async fn is_pending(file: &SqliteFile, number: u64) -> Result<bool, StoreError> {
+    let found = sqlx::query("SELECT 1 FROM pending_events WHERE number = ?")
+        .bind(integer(number))
+        .fetch_optional(file.readers())
+        .await?;
+    Ok(found.is_some())
+}

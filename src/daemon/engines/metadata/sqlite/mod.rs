@@ -151,6 +151,26 @@ impl MetadataStore for SqliteMetadata {
         flatten(review::decide(&self.file, comment_id, decision, event, &audit).await)
     }
 
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        event: Option<PendingEvent>,
+        audit: NewAudit,
+    ) -> Result<u64, ReviewError> {
+        flatten(review::reopen(&self.file, comment_id, event.as_ref(), &audit).await)
+    }
+
+    async fn decided_review(
+        &self,
+        comment_id: CommentId,
+    ) -> Result<Option<DecidedReview>, StoreError> {
+        review::decided_one(&self.file, comment_id).await
+    }
+
+    async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError> {
+        events::is_pending(&self.file, number).await
+    }
+
     async fn decided_reviews(
         &self,
         before_ms: Option<u64>,

@@ -9,7 +9,7 @@ use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
     Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
 };
-use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
+use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
@@ -127,6 +127,45 @@ pub(super) async fn decide(
     }
     transaction.commit().await?;
     Ok(Ok((audit_id, found.item)))
+}
+
+pub(super) async fn reopen(
+    file: &SqliteFile,
+    comment_id: CommentId,
+    event: Option<&PendingEvent>,
+    audit: &NewAudit,
+) -> Checked<u64> {
+    let mut transaction = file.begin().await?;
+    let Some(found) = stored(&mut transaction, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    if found.verdict.is_none() {
+        return Ok(Err(ReviewRefusal::NotDecided));
+    }
+    sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+            claimed_by = NULL, claim_expires_at = NULL WHERE sort_key = ?",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .execute(&mut *transaction)
+    .await?;
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    if let Some(event) = event {
+        events::insert(&mut transaction, audit_id, event, audit.at).await?;
+    }
+    transaction.commit().await?;
+    Ok(Ok(audit_id))
+}
+
+pub(super) async fn decided_one(
+    file: &SqliteFile,
+    comment_id: CommentId,
+) -> Result<Option<DecidedReview>, StoreError> {
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = ? AND decision IS NOT NULL")
+        .bind(comment_id.sort_key().to_vec())
+        .fetch_optional(file.readers())
+        .await?;
+    row.as_ref().map(rows::decided_review).transpose()
 }
 
 pub(super) async fn decided(

@@ -1,17 +1,17 @@
 //! The recent cache behind a circuit breaker: while it is away, callers fail at once.
 //!
-//! Always holds: a tombstone that the cache did not accept is added before the next request about
-//! its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call
-//! every few seconds. Pending tombstones are in memory only. If the process stops first, they are
-//! restored by the coordinators, which restore all tombstones after every outage.
+//! Always holds: a tombstone or restoration that the cache did not accept is added before the next
+//! request about its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call
+//! every few seconds. Pending ones are in memory only. If the process stops first, tombstones are
+//! restored by the coordinators, which restore all of them after every outage.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 
-use super::pending_tombstones::PendingTombstones;
-use super::{RecentCache, RecentEvent, RecentPage, SharedRecentCache};
+use super::pending_tombstones::{PendingMark, PendingTombstones};
+use super::{DeletionState, RecentCache, RecentEvent, RecentPage, SharedRecentCache};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
@@ -54,11 +54,11 @@ impl GuardedRecent {
         let mut pending = self.pending.of_stream(stream_id).into_iter();
         // The first one goes by itself. An open breaker lets a single call through on trial; calls
         // made beside it would be refused and end this before the trial has.
-        if let Some(first) = pending.next() {
-            self.retry_tombstone(stream_id, first).await?;
+        if let Some((comment_id, mark)) = pending.next() {
+            self.put_mark(stream_id, comment_id, mark).await?;
         }
         let retries = futures_util::stream::iter(pending)
-            .map(|comment_id| self.retry_tombstone(stream_id, comment_id));
+            .map(|(comment_id, mark)| self.put_mark(stream_id, comment_id, mark));
         let mut retries = retries.buffer_unordered(CONCURRENT_TOMBSTONES);
         while let Some(added) = retries.next().await {
             added?;
@@ -66,14 +66,36 @@ impl GuardedRecent {
         Ok(())
     }
 
-    async fn retry_tombstone(
+    async fn put_mark(
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        mark: PendingMark,
     ) -> Result<(), StoreError> {
-        self.guard(self.cache.add_tombstone(stream_id, comment_id)).await?;
-        self.pending.remove(stream_id, comment_id);
+        match mark {
+            PendingMark::Deleted(seq) => {
+                self.guard(self.cache.add_tombstone(stream_id, comment_id, seq)).await?;
+            }
+            PendingMark::Restored(seq) => {
+                self.guard(self.cache.restore_comment(stream_id, comment_id, seq)).await?;
+            }
+        }
+        self.pending.remove(stream_id, comment_id, mark);
         Ok(())
+    }
+
+    /// Like [`Self::put_mark`], and tries again later if the cache does not accept it.
+    async fn put_mark_in_the_end(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        mark: PendingMark,
+    ) -> Result<(), StoreError> {
+        let put = self.put_mark(stream_id, comment_id, mark).await;
+        if put.is_err() {
+            self.pending.add(stream_id, comment_id, mark);
+        }
+        put
     }
 
     async fn mark_after_overflow(&self) -> Result<(), StoreError> {
@@ -126,21 +148,27 @@ impl RecentCache for GuardedRecent {
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError> {
-        let added = self.guard(self.cache.add_tombstone(stream_id, comment_id)).await;
-        if added.is_err() {
-            self.pending.add(stream_id, comment_id);
-        }
-        added
+        self.put_mark_in_the_end(stream_id, comment_id, PendingMark::Deleted(seq)).await
     }
 
-    async fn are_deleted(
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        self.put_mark_in_the_end(stream_id, comment_id, PendingMark::Restored(seq)).await
+    }
+
+    async fn deletion_states(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<DeletionState>, StoreError> {
         self.add_pending(stream_id).await?;
-        self.guard(self.cache.are_deleted(stream_id, comment_ids)).await
+        self.guard(self.cache.deletion_states(stream_id, comment_ids)).await
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {

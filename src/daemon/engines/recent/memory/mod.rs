@@ -1,7 +1,7 @@
 //! The recent cache in this process's memory.
 //!
-//! Always holds: a tombstone is dropped only together with everything kept of its stream, so a
-//! deleted comment is never handed out.
+//! Always holds: the mark of a deleted or restored comment is dropped only together with everything
+//! kept of its stream, so a deleted comment is never handed out.
 //!
 //! When full: a stream drops its oldest events beyond `recent_events`. When all streams together
 //! exceed `recent_bytes`, the least recently used streams are dropped. The oldest eighth of
@@ -17,13 +17,13 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use self::stream::{Chunk, RecentStream};
-use self::tombstones::TombstoneSet;
-use super::{RecentCache, RecentEvent, RecentPage};
+use self::tombstones::{Mark, TombstoneSet};
+use super::{DeletionState, RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Tombstones kept: about 60 MB when full.
+/// Marks of deleted and restored comments kept: about 75 MB when full.
 const MAX_TOMBSTONES: usize = 1 << 20;
 
 /// The engine.
@@ -61,6 +61,15 @@ impl MemoryRecent {
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock()
+    }
+
+    fn put(&self, stream_id: StreamId, comment_id: CommentId, mark: Mark) {
+        let mut tombstones = self.tombstones.write();
+        let dropped = tombstones.put(stream_id, comment_id, mark);
+        if !dropped.is_empty() {
+            let mut streams = self.streams();
+            dropped.into_iter().for_each(|stream_id| streams.remove(stream_id));
+        }
     }
 }
 
@@ -160,23 +169,29 @@ impl RecentCache for MemoryRecent {
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError> {
-        let mut tombstones = self.tombstones.write();
-        let dropped = tombstones.insert(stream_id, comment_id);
-        if !dropped.is_empty() {
-            let mut streams = self.streams();
-            dropped.into_iter().for_each(|stream_id| streams.remove(stream_id));
-        }
+        self.put(stream_id, comment_id, Mark { seq, state: DeletionState::Deleted });
         Ok(())
     }
 
-    async fn are_deleted(
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        self.put(stream_id, comment_id, Mark { seq, state: DeletionState::Restored });
+        Ok(())
+    }
+
+    async fn deletion_states(
         &self,
         _stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<DeletionState>, StoreError> {
         let tombstones = self.tombstones.read();
-        Ok(comment_ids.iter().map(|comment_id| tombstones.contains(*comment_id)).collect())
+        Ok(comment_ids.iter().map(|comment_id| tombstones.state(*comment_id)).collect())
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {
@@ -196,7 +211,8 @@ impl RecentCache for MemoryRecent {
     }
 }
 
-/// Returns the first `limit` events after `seq` that are not deleted.
+/// Returns the first `limit` events after `seq` that are neither deleted nor deletions that were
+/// taken back.
 fn page(
     chunks: &[Chunk],
     head: Seq,
@@ -208,11 +224,15 @@ fn page(
     let mut covered_to = seq;
     let candidates = chunks.iter().flat_map(|chunk| chunk.events.iter());
     for event in candidates.filter(|event| event.seq() > seq) {
-        let deleted = match event {
-            RecentEvent::Comment(comment) => tombstones.contains(comment.comment_id),
-            RecentEvent::Deleted { .. } => false,
+        let left_out = match event {
+            RecentEvent::Comment(comment) => {
+                tombstones.state(comment.comment_id) == DeletionState::Deleted
+            }
+            RecentEvent::Deleted { seq, deletion } => {
+                tombstones.is_taken_back(deletion.comment_id, *seq)
+            }
         };
-        if !deleted {
+        if !left_out {
             if events.len() == limit {
                 return RecentPage { events, covered_to };
             }

@@ -84,14 +84,17 @@ async fn a_tombstone_is_dropped_only_with_its_stream() {
     let cache = MemoryRecent::with_bounds(1000, usize::MAX, 16);
     append(&cache, A, 1..=3).await;
     append(&cache, B, 1..=3).await;
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     for number in 100..116 {
-        cache.add_tombstone(B, comment_id(number)).await.unwrap();
+        cache.add_tombstone(B, comment_id(number), 4).await.unwrap();
     }
-    assert_eq!(cache.are_deleted(A, &[comment_id(2)]).await.unwrap(), [false], "dropped");
+    let states = cache.deletion_states(A, &[comment_id(2)]).await.unwrap();
+    assert_eq!(states, [DeletionState::NotDeleted], "dropped");
     assert_eq!(cache.after(A, 0, 10).await.unwrap(), None, "and its stream too");
-    let kept = cache.are_deleted(B, &[comment_id(100), comment_id(101)]).await.unwrap();
-    assert_eq!(kept, [false, true], "an eighth at once");
+    let kept = cache.deletion_states(B, &[comment_id(100), comment_id(101)]).await.unwrap();
+    let [dropped, kept] = kept[..] else { panic!("{kept:?}") };
+    assert_eq!(dropped, DeletionState::NotDeleted, "an eighth at once");
+    assert_eq!(kept, DeletionState::Deleted);
     assert_eq!(cache.after(B, 0, 10).await.unwrap(), None);
     append(&cache, B, 4..=5).await;
     assert!(cache.after(B, 3, 10).await.unwrap().is_some(), "the stream starts again");

@@ -1,7 +1,14 @@
--- Adds a tombstone. If there are too many, those of the oldest comments are dropped, and the
--- horizon becomes the newest creation time among them: older comments may be deleted without a
--- tombstone. KEYS: tombstones, horizon. ARGV: comment id, its creation time in ms, largest number
--- kept, lifetime in ms.
+-- Adds a tombstone, unless the comment was restored at a later place. If there are too many, those of
+-- the oldest comments are dropped, and the horizon becomes the newest creation time among them:
+-- older comments may be deleted without a tombstone. KEYS: tombstones, horizon, restored. ARGV:
+-- comment id, its creation time in ms, largest number kept, lifetime in ms, place in the log.
+local restored = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if restored then
+  if tonumber(restored) > tonumber(ARGV[5]) then
+    return
+  end
+  redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
+end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
 if over > 0 then

@@ -13,6 +13,9 @@ pub(super) struct StreamKeys {
     pub(super) events: String,
     /// Sorted set: deleted comments by creation time in milliseconds.
     pub(super) tombstones: String,
+    /// Sorted set: comments that were restored once, by the place in the log of their last deletion
+    /// or restoration.
+    pub(super) restored: String,
     /// String: the newest creation time of a comment whose tombstone was dropped.
     pub(super) horizon: String,
 }
@@ -24,6 +27,7 @@ impl StreamKeys {
             node: nodes.index_of(name.as_bytes()),
             events: nodes.key(&format!("{name}:{epoch}:events")),
             tombstones: nodes.key(&format!("{name}:buried")),
+            restored: nodes.key(&format!("{name}:{epoch}:restored")),
             horizon: nodes.key(&format!("{name}:horizon")),
             stream: nodes.key(&format!("{name}:{epoch}")),
         }

@@ -2,19 +2,20 @@
 //!
 //! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
 //! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events
-//! by sequence number, which mean something only within an epoch of the log), and for all epochs
-//! `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation time) and
-//! `…:horizon`. Every call is one script, so a reader never sees half of a change.
+//! by sequence number, which mean something only within an epoch of the log), `…:restored` (a sorted
+//! set: comments that were restored once, by the place of their last deletion or restoration), and
+//! for all epochs `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation
+//! time) and `…:horizon`. Every call is one script, so a reader never sees half of a change.
 //!
 //! Bounded: a stream has at most `store.recent_events` events, which expire
 //! `redis.recent_lifetime` after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire
-//! [`TOMBSTONE_LIFETIME`] after the last one. Beyond that, the tombstones of the oldest comments
+//! [`TOMBSTONE_LIFETIME`] after the last one, and [`MAX_RESTORED`] restored comments. Beyond that, the tombstones of the oldest comments
 //! are dropped. The horizon is the newest creation time among them; pages with comments that old
 //! are refused, and the caller reads the log. A server with `maxmemory` must not evict
 //! (`noeviction`, the default of Redis): evicted events are noticed, evicted tombstones are not.
 //!
 //! Always holds: an accepted tombstone is known until its lifetime ends, or its node answers
-//! [`StoreError::Incomplete`] to `after` and `are_deleted`. Each Redis node has a mark,
+//! [`StoreError::Incomplete`] to `after` and `deletion_states`. Each Redis node has a mark,
 //! `recent:complete`, that names the run of the server in which all tombstones were restored. A
 //! server that was emptied has no mark; one that came back with older data, or a replica that took
 //! over, has another run id. Each call checks the mark.
@@ -39,7 +40,7 @@ use async_trait::async_trait;
 use self::calls::RecentCalls;
 use self::completeness::Completeness;
 use self::keys::StreamKeys;
-use super::{RecentCache, RecentEvent, RecentPage};
+use super::{DeletionState, RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::{RedisConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -47,6 +48,8 @@ use crate::protocol::{CommentId, Epoch, Seq, StreamId};
 
 /// Tombstones kept per stream: about 10 MB when full.
 const MAX_TOMBSTONES: usize = 100_000;
+/// Restored comments kept per stream, those restored last: about 1 MB when full.
+const MAX_RESTORED: usize = 10_000;
 /// Longest time for which a deleted comment could still be requested.
 const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Largest page, whatever the caller's limit: bounds how long one call keeps a server busy.
@@ -140,12 +143,13 @@ impl RecentCache for RedisRecent {
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
+        seq: Seq,
     ) -> Result<(), StoreError> {
         let keys = self.keys(stream_id);
         let mut call = self.calls.scripts.add_tombstone.prepare_invoke();
-        call.key(&keys.tombstones).key(&keys.horizon);
+        call.key(&keys.tombstones).key(&keys.horizon).key(&keys.restored);
         call.arg(comment_id.0.as_bytes()).arg(comment_id.unix_ms());
-        call.arg(self.bounds.tombstones).arg(TOMBSTONE_LIFETIME.as_millis() as u64);
+        call.arg(self.bounds.tombstones).arg(TOMBSTONE_LIFETIME.as_millis() as u64).arg(seq);
         let added = self.calls.run(keys.node, &call).await;
         if added.is_err() {
             self.completeness.tombstone_lost(keys.node);
@@ -153,22 +157,37 @@ impl RecentCache for RedisRecent {
         added
     }
 
-    async fn are_deleted(
+    async fn restore_comment(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        let keys = self.keys(stream_id);
+        let mut call = self.calls.scripts.restore_comment.prepare_invoke();
+        call.key(&keys.stream).key(&keys.events).key(&keys.tombstones).key(&keys.restored);
+        call.arg(comment_id.0.as_bytes()).arg(seq).arg(MAX_RESTORED);
+        call.arg(TOMBSTONE_LIFETIME.as_millis() as u64).arg(CHUNK_EVENTS);
+        self.calls.run(keys.node, &call).await
+    }
+
+    async fn deletion_states(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<DeletionState>, StoreError> {
         if comment_ids.is_empty() {
             return Ok(Vec::new());
         }
         let keys = self.keys(stream_id);
-        let mut call = self.calls.scripts.are_deleted.prepare_invoke();
+        let mut call = self.calls.scripts.deletion_states.prepare_invoke();
         call.key(&keys.tombstones).key(&keys.horizon).key(&self.calls.keys.complete);
+        call.key(&keys.restored);
         for comment_id in comment_ids {
             call.arg(comment_id.0.as_bytes());
         }
         let answer: Vec<Vec<u8>> = self.calls.run(keys.node, &call).await?;
-        wire::decode_tombstones(&answer, comment_ids)
+        wire::decode_states(&answer, comment_ids)
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {

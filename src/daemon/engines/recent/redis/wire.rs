@@ -1,11 +1,12 @@
 //! The encoding of an event in Redis, and the answers of the scripts.
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::recent::{RecentEvent, RecentPage};
+use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage};
 use crate::protocol::CommentId;
 
 /// Every stored event begins with its sequence number in decimal and its comment id (zeros for a
-/// deletion, which has no tombstone). The scripts read nothing else of it.
+/// deletion, which has no tombstone). Besides that, the scripts only look for the id of a comment in
+/// the encoding of a deletion.
 const SEQ_DIGITS: usize = 20;
 const ID_BYTES: usize = 16;
 
@@ -47,20 +48,19 @@ pub(super) fn decode_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, Stor
     }
 }
 
-/// Decodes the answer of `are_deleted.lua` for these comments.
-pub(super) fn decode_tombstones(
+/// Decodes the answer of `deletion_states.lua` for these comments.
+pub(super) fn decode_states(
     answer: &[Vec<u8>],
     comment_ids: &[CommentId],
-) -> Result<Vec<bool>, StoreError> {
+) -> Result<Vec<DeletionState>, StoreError> {
     match answer {
         [known, horizon, flags] if known == b"known" && flags.len() == comment_ids.len() => {
             let horizon = number(horizon)?;
-            let flags = comment_ids.iter().zip(flags).map(|(comment_id, flag)| {
-                let is_deleted = *flag == b'1';
-                if is_deleted || is_certain(*comment_id, horizon) {
-                    return Ok(is_deleted);
-                }
-                Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned()))
+            let flags = comment_ids.iter().zip(flags).map(|(comment_id, flag)| match flag {
+                b'1' => Ok(DeletionState::Deleted),
+                b'2' => Ok(DeletionState::Restored),
+                _ if is_certain(*comment_id, horizon) => Ok(DeletionState::NotDeleted),
+                _ => Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned())),
             });
             flags.collect()
         }

@@ -1,10 +1,11 @@
 //! Restores tombstones in a recent cache that all nodes share. Every coordinator runs it.
 //!
-//! In: the comment store's tombstones, and deletions in the log that the archiver has not stored
-//! yet. Out: tombstones in the cache, and the mark that they are complete.
+//! In: the comment store's tombstones, and deletions and restorations in the log that the archiver
+//! has not stored yet. Out: tombstones in the cache, and the mark that they are complete.
 //!
 //! Always holds: the archiver's position is read before the store, so that a deletion on its way
-//! from the log to the store is found in one of them. Tombstones are restored at start, whenever
+//! from the log to the store is found in one of them. A tombstone of the store was in force at that
+//! position, whatever was restored before it; what comes later in the log counts more. Tombstones are restored at start, whenever
 //! the cache is incomplete, and after every outage of it: another coordinator may have stopped
 //! during the outage with tombstones that the cache had not accepted.
 //!
@@ -14,6 +15,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use ahash::AHashMap;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,10 +26,10 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{ConsumerGroup, Position, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, Position, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::protocol::events::Event;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Time between two checks of the cache.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -38,7 +40,15 @@ const CONCURRENT: usize = 64;
 /// incomplete.
 const MAX_FAILURES: usize = 1000;
 
-type DeletedComment = (StreamId, CommentId);
+/// What the cache must know of a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CommentMark {
+    stream_id: StreamId,
+    comment_id: CommentId,
+    /// A place in the log at which it was so.
+    seq: Seq,
+    is_restored: bool,
+}
 
 /// Clones share everything, so that a supervisor can restart the task.
 #[derive(Debug, Clone)]
@@ -90,11 +100,11 @@ impl TombstoneRestorer {
     }
 
     /// Adds a tombstone for every comment deleted within [`TOMBSTONE_AGE`], then marks the cache
-    /// complete. Returns the number of tombstones.
+    /// complete. Returns the number of comments that the cache was told about.
     pub(super) async fn restore(&self) -> Result<usize, WarmStartError> {
         let stored_to = self.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
         let mut tally = Tally::default();
-        self.restore_from_store(&mut tally).await?;
+        self.restore_from_store(&stored_to, &mut tally).await?;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
             self.restore_from_log(partition, &stored_to, &mut tally).await?;
         }
@@ -103,16 +113,24 @@ impl TombstoneRestorer {
         tally.first_error.map_or(Ok(tally.added), |error| Err(error.into()))
     }
 
-    async fn restore_from_store(&self, tally: &mut Tally) -> Result<(), WarmStartError> {
+    async fn restore_from_store(
+        &self,
+        stored_to: &[Position],
+        tally: &mut Tally,
+    ) -> Result<(), WarmStartError> {
         let mut since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
         let mut limit = PAGE_TOMBSTONES;
         loop {
             let page = self.comments.tombstones_since(since_ms, limit).await?;
             let newest_ms = page.iter().map(|tombstone| tombstone.deleted_at).max();
             let is_last = page.len() < limit;
-            let deleted =
-                page.into_iter().map(|tombstone| (tombstone.stream_id, tombstone.comment_id));
-            self.add_tombstones(deleted.collect(), tally).await?;
+            let marks = page.into_iter().map(|tombstone| CommentMark {
+                stream_id: tombstone.stream_id,
+                comment_id: tombstone.comment_id,
+                seq: last_stored(&self.log, stored_to, tombstone.stream_id),
+                is_restored: false,
+            });
+            self.put_marks(marks.collect(), tally).await?;
             match newest_ms {
                 Some(newest_ms) if !is_last && newest_ms > since_ms => since_ms = newest_ms,
                 // One millisecond has more tombstones than fit on a page.
@@ -133,20 +151,28 @@ impl TombstoneRestorer {
         let start = stored.map_or(0, |position| position.offset).max(bounds.earliest);
         let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..bounds.end));
         while let Some(page) = pages.try_next().await? {
-            let deleted = page.records.iter().filter_map(|record| deletion(&record.payload));
-            self.add_tombstones(deleted.collect(), tally).await?;
+            // The calls of a page have no order, so each comment has one: its last mark.
+            let marks = page.records.iter().filter_map(mark_in);
+            let last: AHashMap<_, _> = marks.map(|mark| (mark.comment_id, mark)).collect();
+            self.put_marks(last.into_values().collect(), tally).await?;
         }
         Ok(())
     }
 
-    async fn add_tombstones(
+    async fn put_marks(
         &self,
-        deleted: Vec<DeletedComment>,
+        marks: Vec<CommentMark>,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
-        let calls = deleted.into_iter().map(|(stream_id, comment_id)| {
+        let calls = marks.into_iter().map(|mark| {
             let recent = self.recent.clone();
-            async move { recent.add_tombstone(stream_id, comment_id).await }
+            let CommentMark { stream_id, comment_id, seq, is_restored } = mark;
+            async move {
+                if is_restored {
+                    return recent.restore_comment(stream_id, comment_id, seq).await;
+                }
+                recent.add_tombstone(stream_id, comment_id, seq).await
+            }
         });
         let mut calls = stream::iter(calls).buffer_unordered(CONCURRENT);
         while let Some(added) = calls.next().await {
@@ -177,13 +203,24 @@ impl Tally {
     }
 }
 
-fn deletion(payload: &[u8]) -> Option<DeletedComment> {
-    match Event::decode(payload).ok()? {
+fn mark_in(record: &Record) -> Option<CommentMark> {
+    let seq = record.position.offset;
+    let (stream_id, comment_id, is_restored) = match Event::decode(&record.payload).ok()? {
         Event::CommentModerated(event) if event.decision.deletes() => {
-            Some((event.stream_id, event.comment_id))
+            (event.stream_id, event.comment_id, false)
         }
-        _ => None,
-    }
+        Event::CommentRestored(event) => (event.stream_id, event.comment_id, true),
+        _ => return None,
+    };
+    Some(CommentMark { stream_id, comment_id, seq, is_restored })
+}
+
+/// Returns the place of the last record that the archiver has stored of the partition of a stream;
+/// 0 if there is none.
+pub(super) fn last_stored(log: &SharedLog, stored_to: &[Position], stream_id: StreamId) -> Seq {
+    let partition = log.partition_of(Topic::CommentEvents, stream_id.0);
+    let next = stored_to.iter().find(|position| position.partition == partition);
+    next.map_or(0, |position| position.offset.saturating_sub(1))
 }
 
 #[cfg(test)]

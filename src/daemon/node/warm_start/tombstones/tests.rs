@@ -8,10 +8,11 @@ use crate::daemon::engines::comments::Tombstone;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::eventlog::ConsumerGroup;
+use crate::daemon::engines::recent::{DeletionState, RecentCache as _};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::UserId;
-use crate::protocol::events::{CommentModerated, Decision};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision};
 
 const STREAM: StreamId = StreamId(5);
 
@@ -67,6 +68,18 @@ impl Rig {
         });
         self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
     }
+
+    fn restored_in_log(&self, n: u64) {
+        let event = Event::CommentRestored(CommentRestored {
+            stream_id: STREAM,
+            comment_id: id(n),
+            user_id: UserId(1),
+            reason: None,
+            timestamp: 3,
+            restored_by: "ann".into(),
+        });
+        self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
+    }
 }
 
 #[tokio::test]
@@ -87,6 +100,25 @@ async fn tombstones_come_from_the_store_and_the_log_tail() {
     assert_eq!(rig.restorer.restore().await.unwrap(), 5);
     assert_eq!(rig.cache.take_tombstones(), ids([1, 2, 13, 14, 16]));
     assert!(rig.restorer.recent.is_complete().await.unwrap());
+}
+
+#[tokio::test]
+async fn restorations_in_the_log_count_more_than_the_store() {
+    let rig = Rig::new();
+    for n in [1, 2, 3] {
+        rig.store(n, Duration::from_secs(60)).await;
+    }
+    // The archiver has stored the deletions of 1 to 3, and the restoration of 3 before its last.
+    (1..=4).for_each(|n| rig.log(n, Decision::Reject));
+    rig.log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 5);
+    rig.cache.restore_comment(STREAM, id(3), 2).await.unwrap();
+    rig.restored_in_log(1);
+    rig.restored_in_log(2);
+    rig.log(2, Decision::Reject);
+    rig.restorer.restore().await.unwrap();
+    let states = rig.cache.deletion_states(STREAM, &ids([1, 2, 3])).await.unwrap();
+    let [restored, deleted] = [DeletionState::Restored, DeletionState::Deleted];
+    assert_eq!(states, [restored, deleted, deleted]);
 }
 
 #[tokio::test]

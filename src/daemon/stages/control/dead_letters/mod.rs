@@ -31,7 +31,7 @@ use crate::protocol::admin::{
     AuditEntry, DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome,
     DeadLettersRequest, MAX_DEAD_LETTERS, audit_action,
 };
-use crate::protocol::events::{CommentModerated, Event};
+use crate::protocol::events::{CommentModerated, CommentRestored, Event};
 use crate::protocol::printable::printable;
 
 /// The target of the audit entries.
@@ -364,7 +364,10 @@ fn letter_in(record: &Record) -> Option<Letter> {
             comment_id = Some(submitted.comment.comment_id);
             message = Some(submitted.comment.message.to_string());
         }
-        Some(Event::CommentModerated(CommentModerated { comment_id: of, .. })) => {
+        Some(
+            Event::CommentModerated(CommentModerated { comment_id: of, .. })
+            | Event::CommentRestored(CommentRestored { comment_id: of, .. }),
+        ) => {
             comment_id = Some(*of);
         }
         None => {}

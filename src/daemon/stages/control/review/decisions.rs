@@ -4,7 +4,8 @@
 //! `moderation_events`. The latest of both are kept in memory and read when somebody asks, at most
 //! once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten. A read
 //! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long
-//! time without a question, beyond that, is not known.
+//! time without a question, beyond that, is not known. A deletion that was taken back is neither
+//! listed nor counted; the audit log has both.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -33,6 +34,8 @@ const MAX_DECISIONS: usize = 2_000;
 const MAX_REMOVALS: usize = 20_000;
 /// Decided items of the review queue that are kept.
 const MAX_REVIEWS: usize = 1_000;
+/// Comments whose deletion was taken back that are kept, the latest.
+const MAX_RESTORED: usize = 2_000;
 /// Offenders are counted over this time.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -52,6 +55,8 @@ struct Kept {
     decisions: VecDeque<CommentModerated>,
     /// Oldest first.
     removals: VecDeque<Removal>,
+    /// When the deletion of a comment was taken back, oldest first.
+    restored: VecDeque<(CommentId, u64)>,
     /// Newest first.
     reviews: Vec<DecidedReview>,
 }
@@ -70,7 +75,21 @@ struct Removal {
 struct ReadOn {
     partition: u32,
     next: u64,
-    decisions: Vec<CommentModerated>,
+    events: Vec<ModerationEvent>,
+}
+
+enum ModerationEvent {
+    Decided(CommentModerated),
+    Restored(CommentId, u64),
+}
+
+impl ModerationEvent {
+    fn at(&self) -> u64 {
+        match self {
+            Self::Decided(decided) => decided.timestamp,
+            Self::Restored(_, at) => *at,
+        }
+    }
 }
 
 impl Kept {
@@ -89,12 +108,18 @@ impl Kept {
         });
         let read = try_join_all(read).await?;
         let mut new = Vec::new();
-        for ReadOn { partition, next, decisions } in read {
+        for ReadOn { partition, next, events } in read {
             self.next.insert(partition, next);
-            new.extend(decisions);
+            new.extend(events);
         }
-        new.sort_by_key(|decided| decided.timestamp);
-        new.into_iter().for_each(|decided| self.add(decided));
+        // A user has one partition, so a deletion stays before what takes it back.
+        new.sort_by_key(ModerationEvent::at);
+        for event in new {
+            match event {
+                ModerationEvent::Decided(decided) => self.add(decided),
+                ModerationEvent::Restored(comment_id, at) => self.take_back(comment_id, at),
+            }
+        }
         self.reviews = reviews;
         self.read_at = Some(Instant::now());
         Ok(())
@@ -122,9 +147,29 @@ impl Kept {
         }
         self.decisions.push_back(decided);
     }
+
+    fn take_back(&mut self, comment_id: CommentId, at: u64) {
+        self.removals.retain(|removal| removal.comment_id != comment_id);
+        let is_taken_back =
+            |event: &CommentModerated| event.comment_id == comment_id && event.decision.deletes();
+        self.decisions.retain(|event| !is_taken_back(event));
+        if self.restored.len() == MAX_RESTORED {
+            self.restored.pop_front();
+        }
+        self.restored.push_back((comment_id, at));
+    }
+
+    /// Returns whether the decision on an item of the review queue still counts.
+    fn counts(&self, review: &DecidedReview) -> bool {
+        let DecidedReview { item, verdict } = review;
+        let is_later = |(comment_id, at): &(CommentId, u64)| {
+            *comment_id == item.comment_id && *at >= verdict.at
+        };
+        !verdict.decision.deletes() || !self.restored.iter().any(is_later)
+    }
 }
 
-/// Reads the decisions of a partition from an offset on, and of these only the newest.
+/// Reads the events of a partition from an offset on, and of these only the newest.
 async fn read_partition(
     log: &SharedLog,
     partition: u32,
@@ -134,17 +179,20 @@ async fn read_partition(
     let topic = Topic::ModerationEvents;
     let bounds = log.bounds(topic, partition).await?;
     let start = from.max(bounds.earliest).max(bounds.end.saturating_sub(most));
-    let mut decisions = Vec::new();
+    let mut new = Vec::new();
     let mut pages = pin!(pages(log, topic, partition, start..bounds.end));
     while let Some(page) = pages.try_next().await? {
         let events = page.records.iter().map(|record| Event::decode(&record.payload));
         // A record that is no event is skipped: nothing here depends on a single one.
-        decisions.extend(events.filter_map(|event| match event {
-            Ok(Event::CommentModerated(decided)) => Some(decided),
+        new.extend(events.filter_map(|event| match event {
+            Ok(Event::CommentModerated(decided)) => Some(ModerationEvent::Decided(decided)),
+            Ok(Event::CommentRestored(restored)) => {
+                Some(ModerationEvent::Restored(restored.comment_id, restored.timestamp))
+            }
             Ok(Event::CommentSubmitted(_)) | Err(_) => None,
         }));
     }
-    Ok(ReadOn { partition, next: bounds.end, decisions })
+    Ok(ReadOn { partition, next: bounds.end, events: new })
 }
 
 impl Control {
@@ -163,7 +211,8 @@ impl Control {
         let mut kept = self.recent.kept.lock().await;
         kept.read_on(&self.parts).await?;
         let latest = || kept.reviews.iter().take(limit).cloned().collect();
-        let reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
+        let mut reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
+        reviews.retain(|review| kept.counts(review));
         let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
         // A decision on a comment that was shown is in the log as well; an event that was appended
         // twice is there twice.
@@ -205,7 +254,8 @@ impl Control {
                 offender.name = removal.name.as_deref().map(str::to_owned);
             }
         };
-        kept.reviews.iter().filter_map(removal_of).for_each(&mut count);
+        let counted_reviews = kept.reviews.iter().filter(|review| kept.counts(review));
+        counted_reviews.filter_map(removal_of).for_each(&mut count);
         kept.removals.iter().cloned().for_each(&mut count);
         drop(kept);
         let mut offenders: Vec<_> = users.into_values().collect();

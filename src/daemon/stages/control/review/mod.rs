@@ -1,9 +1,10 @@
 //! The review queue: comments that wait for a moderator's decision.
 //!
-//! Always holds: an item is decided once. The metadata store checks and decides in one step, so of
-//! two moderators that decide at once, one is refused, and nothing of it happens. A claim keeps
-//! others away from an item for [`CLAIM_MS`]. Claims are compared by the clock of the node that was
-//! asked; the clocks of nodes differ by less than a claim lasts.
+//! Always holds: an item is decided once; a decision that is taken back makes it wait again. The
+//! metadata store checks and decides in one step, so of two moderators that decide at once, one is
+//! refused, and nothing of it happens. A claim keeps others away from an item for [`CLAIM_MS`].
+//! Claims are compared by the clock of the node that was asked; the clocks of nodes differ by less
+//! than a claim lasts.
 
 mod decisions;
 mod queue;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::cluster::CommandResults;
-use super::comments::public_reason;
+use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
@@ -127,7 +128,7 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let entry = self.entry(actor, action, format!("comment {comment_id}"), request);
+        let entry = self.entry(actor, action, target_of(comment_id), request);
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
@@ -150,13 +151,14 @@ fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
 }
 
 /// Returns the error of a change of the queue.
-fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) -> ControlError {
+pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) -> ControlError {
     match error {
         ReviewError::Store(error) => error.into(),
         ReviewError::Refused(ReviewRefusal::NotQueued) => ControlError::NotQueued(comment_id),
         ReviewError::Refused(ReviewRefusal::Claimed { by, expires_at }) => {
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
+        ReviewError::Refused(ReviewRefusal::NotDecided) => ControlError::NotDecided(comment_id),
         ReviewError::Refused(ReviewRefusal::Decided(verdict)) => ControlError::Decided {
             comment_id,
             decision: verdict.decision,

@@ -7,7 +7,9 @@ use crate::daemon::engines::eventlog::{EventLog as _, LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
-use crate::protocol::admin::{ClaimRequest, DeleteRequest, ReviewItem, ReviewRequest};
+use crate::protocol::admin::{
+    ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, UndoRequest,
+};
 use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{ErrorCode, StreamId, UserId};
 
@@ -201,6 +203,30 @@ async fn decisions_of_rules_and_people_are_one_list() {
     assert_eq!(world.control.decisions(None, 2).await.unwrap(), decisions[..2]);
     let before = Some(decisions[1].decided_at);
     assert_eq!(world.control.decisions(before, 1).await.unwrap(), decisions[2..3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_taken_back_are_not_counted() {
+    let world = world(2, false).await;
+    (1..=3).for_each(|number| drop(world.comment(number, "text")));
+    let delete = DeleteRequest { comment_id: comment_id(3), reason: None, note: None };
+    let deleted = world.control.delete(&bob(), &delete).await.unwrap();
+    let rejected = world.control.reject(&bob(), &decide(1)).await.unwrap();
+    world.control.reject(&bob(), &decide(2)).await.unwrap();
+    let counts = async || {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let decisions = world.control.decisions(None, 10).await.unwrap().len();
+        let offenders = world.control.offenders(10).await.unwrap();
+        (decisions, offenders.iter().map(|user| user.removed).sum::<u64>())
+    };
+    assert_eq!(counts().await, (3, 3));
+    for audit_id in [deleted.audit_id, rejected.audit_id] {
+        world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    }
+    assert_eq!(counts().await, (1, 1));
+    let restore = RestoreRequest { comment_id: comment_id(2), note: None };
+    world.control.restore(&operator(), &restore).await.unwrap();
+    assert_eq!(counts().await, (0, 0), "its rejection stands in the queue, and counts no more");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 //! before, and whether it was changed again since. An undo is recorded like any other change, with
 //! the target of the entry that it takes back.
 
+mod comments;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use tokio::time::Instant;
 
+use self::comments::{CommentEffect, Undoing};
 use self::plan::{Plan, SanctionPlan, plan};
+use super::cluster::CommandResults;
+use super::restore::comments_text;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::NewAudit;
@@ -41,9 +45,55 @@ struct StoredUndo {
     lifts_ban: bool,
 }
 
+/// What one entry of several was taken back to.
+enum UndonePart {
+    Sanctions(StoredUndo),
+    Comment(CommentEffect),
+}
+
+/// Entries that were taken back as one.
+#[derive(Default)]
+struct UndoneBatch {
+    changes: u64,
+    has_sanctions: bool,
+    banned: BTreeSet<UserId>,
+    /// Comments that are shown again.
+    restored: u64,
+    /// Comments that are in the review queue again.
+    waiting: u64,
+    left_out: Vec<String>,
+    first_error: Option<ControlError>,
+}
+
+impl UndoneBatch {
+    fn add(&mut self, part: UndonePart) {
+        self.changes += 1;
+        match part {
+            UndonePart::Sanctions(stored) => {
+                self.has_sanctions = true;
+                if stored.lifts_ban {
+                    self.banned.remove(&stored.user_id);
+                }
+                self.banned.extend(stored.banned);
+            }
+            UndonePart::Comment(effect) => {
+                self.restored += u64::from(effect.is_restored);
+                self.waiting += u64::from(effect.waits_for_review);
+            }
+        }
+    }
+
+    fn leave_out(&mut self, error: ControlError) {
+        // Recorded, and carried out later.
+        self.changes += u64::from(matches!(error, ControlError::Deferred { .. }));
+        self.left_out.push(error.to_string());
+        self.first_error.get_or_insert(error);
+    }
+}
+
 impl Control {
-    /// Takes back a ban, timeout, unban, throttle, drain, change of a stream, or several changes
-    /// that were made as one.
+    /// Takes back a ban, timeout, unban, throttle, drain, change of a stream, deletion or rejection
+    /// of a comment, or several changes that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -55,7 +105,7 @@ impl Control {
         let PlannedUndo { plan, audit } = planned;
         let now = plan.now();
         let outcome = self.carry_out(actor, request, plan, audit, started).await?;
-        Ok(Outcome { now, ..outcome })
+        Ok(Outcome { now: now.or(outcome.now.clone()), ..outcome })
     }
 
     async fn carry_out(
@@ -85,6 +135,13 @@ impl Control {
             // As with any other change, a stream that ends dismisses its viewers.
             Plan::Stream { stream_id, patch } => {
                 self.change_stream(stream_id, patch, audit, started).await
+            }
+            Plan::Comment(plan) => {
+                let note = request.note.as_deref();
+                let undoing = Undoing { actor, audit_id: request.audit_id, note };
+                let undone = self.undo_comment(undoing, plan, audit).await?;
+                let base = outcome(undone.audit_id, CommandResults::default(), started);
+                Ok(Outcome { user_id: undone.user_id, now: undone.effect.now(), ..base })
             }
             Plan::Batch { entries } => {
                 let note = request.note.as_deref();
@@ -127,49 +184,49 @@ impl Control {
         audit: NewAudit,
         started: Instant,
     ) -> Result<Outcome, ControlError> {
-        let mut banned = BTreeSet::new();
-        let mut changes = 0;
-        let mut left_out = Vec::new();
-        let mut first_error = None;
-        // The latest first, because several may be about one user.
+        let mut undone = UndoneBatch::default();
+        // The latest first, because several may be about one user or comment.
         for audit_id in entries.iter().rev() {
             match self.undo_one_of_batch(actor, *audit_id, note).await {
-                Ok(stored) => {
-                    changes += 1;
-                    if stored.lifts_ban {
-                        banned.remove(&stored.user_id);
-                    }
-                    banned.extend(stored.banned);
-                }
-                Err(error) => {
-                    left_out.push(error.to_string());
-                    first_error.get_or_insert(error);
-                }
+                Ok(part) => undone.add(part),
+                Err(error) => undone.leave_out(error),
             }
         }
-        if let Some(error) = first_error.filter(|_| changes == 0) {
+        let UndoneBatch { changes, has_sanctions, banned, restored, waiting, left_out, .. } =
+            undone;
+        if let Some(error) = undone.first_error.filter(|_| changes == 0) {
             return Err(error);
         }
         let recorded = self.parts.metadata.audit(audit).await;
         let banned: Vec<_> = banned.into_iter().collect();
-        let results = self.enforce_sanctions(&banned, 0).await;
+        let mut results = CommandResults::default();
+        if has_sanctions {
+            results = self.enforce_sanctions(&banned, 0).await;
+        }
         let connections = (!banned.is_empty()).then_some(results.connections);
         let base = outcome(recorded?, results, started);
-        Ok(Outcome { changes: Some(changes), left_out, connections, ..base })
+        let now = comments_text(restored, waiting);
+        Ok(Outcome { changes: Some(changes), left_out, connections, now, ..base })
     }
 
-    /// Takes back a change of sanctions in the store. The nodes do not follow it yet.
+    /// Takes back one of several changes. Of sanctions, only the store knows yet.
     async fn undo_one_of_batch(
         &self,
         actor: &Actor,
         audit_id: u64,
         note: Option<&str>,
-    ) -> Result<StoredUndo, ControlError> {
-        match self.planned(actor, audit_id, note).await? {
-            PlannedUndo { plan: Plan::Sanctions(plan), audit } => {
-                self.store_sanctions(plan, audit).await
+    ) -> Result<UndonePart, ControlError> {
+        let PlannedUndo { plan, audit } = self.planned(actor, audit_id, note).await?;
+        match plan {
+            Plan::Sanctions(plan) => {
+                Ok(UndonePart::Sanctions(self.store_sanctions(plan, audit).await?))
             }
-            PlannedUndo { .. } => {
+            Plan::Comment(plan) => {
+                let undoing = Undoing { actor, audit_id, note };
+                let undone = self.undo_comment(undoing, plan, audit).await?;
+                Ok(UndonePart::Comment(undone.effect))
+            }
+            _ => {
                 let why = "it is no part of several changes".to_owned();
                 Err(ControlError::NotUndoable { audit_id, why })
             }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{undone_action, undone_entry};
 use crate::daemon::stages::control::batch;
+use crate::daemon::stages::control::comments::WAS_DELETED;
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
@@ -14,7 +15,7 @@ use crate::protocol::admin::{
 use crate::protocol::quantity::{show_share, show_time};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
-use crate::protocol::{NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,7 @@ pub(super) enum Plan {
         stream_id: StreamId,
         patch: StreamPatch,
     },
+    Comment(CommentPlan),
     /// Takes back each of these entries.
     Batch {
         entries: Vec<u64>,
@@ -39,8 +41,8 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// Returns what is so when the plan is carried out, as a clause; `None` if its changes are
-    /// counted instead.
+    /// Returns what is so when the plan is carried out, as a clause; `None` if only carrying it out
+    /// tells.
     pub(super) fn now(&self) -> Option<String> {
         Some(match self {
             Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Ban, .. }) => {
@@ -74,7 +76,7 @@ impl Plan {
             Self::Stream { stream_id, .. } => {
                 format!("stream {stream_id} has its settings from before")
             }
-            Self::Batch { .. } => return None,
+            Self::Comment(_) | Self::Batch { .. } => return None,
         })
     }
 }
@@ -90,6 +92,25 @@ pub(super) enum SanctionPlan {
     Restore {
         user_id: UserId,
         sanctions: Vec<Sanction>,
+    },
+}
+
+/// How to take back a deletion or a rejection.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CommentPlan {
+    Restore {
+        comment_id: CommentId,
+    },
+    /// Puts it back into the review queue. It is shown again, if it was shown before.
+    Reopen {
+        comment_id: CommentId,
+        /// The earlier entry that deletes it still.
+        deleted_by: Option<u64>,
+    },
+    /// It was deleted before the change, and the undo only records that the change counts no more.
+    StaysDeleted {
+        /// The earlier entry that deletes it; `None` if none does.
+        by: Option<u64>,
     },
 }
 
@@ -127,7 +148,10 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
-        audit_action::BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
+        audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
+        audit_action::BATCH | audit_action::DELETE_OF_USER => {
+            Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? })
+        }
         _ => stream(entry, &before),
     }
 }
@@ -150,12 +174,13 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
-        // What each of its entries changed is looked at when that is taken back.
-        audit_action::BATCH => return Ok(&[]),
-        audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
-        audit_action::DELETE | audit_action::REJECT | audit_action::DELETE_OF_USER => {
-            "viewers were told to remove the comment"
+        audit_action::DELETE | audit_action::REJECT => {
+            return Ok(&[audit_action::DELETE, audit_action::REJECT]);
         }
+        // What each of its entries changed is looked at when that is taken back.
+        audit_action::BATCH | audit_action::DELETE_OF_USER => return Ok(&[]),
+        audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
+        audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
@@ -175,6 +200,34 @@ fn standing<'a>(entries: impl Iterator<Item = &'a AuditEntry>) -> Vec<&'a AuditE
         .into_iter()
         .filter(|entry| entry.action != audit_action::UNDO && !undone.contains(&entry.audit_id))
         .collect()
+}
+
+/// The text of the comment is looked for when the plan is carried out.
+fn comment(
+    entry: &AuditEntry,
+    before: &[&AuditEntry],
+    later: &[&AuditEntry],
+) -> Result<Plan, String> {
+    if let Some(restored) = later.iter().find(|other| other.action == audit_action::RESTORE) {
+        return Err(format!("entry {} has restored the comment already", restored.audit_id));
+    }
+    let digits = entry.target.strip_prefix("comment ").unwrap_or_default();
+    let comment_id: CommentId = digits
+        .parse()
+        .map_err(|_| format!("`{}` names nothing that can be changed back", entry.target))?;
+    let of_comment = [audit_action::DELETE, audit_action::REJECT, audit_action::RESTORE];
+    let last = before.iter().find(|earlier| of_comment.contains(&&*earlier.action));
+    let deleted_by =
+        last.filter(|earlier| earlier.action != audit_action::RESTORE).map(|it| it.audit_id);
+    if entry.action == audit_action::REJECT {
+        return Ok(Plan::Comment(CommentPlan::Reopen { comment_id, deleted_by }));
+    }
+    let was_deleted = entry.detail.get(WAS_DELETED).and_then(Value::as_bool).unwrap_or(false);
+    Ok(Plan::Comment(if was_deleted || deleted_by.is_some() {
+        CommentPlan::StaysDeleted { by: deleted_by }
+    } else {
+        CommentPlan::Restore { comment_id }
+    }))
 }
 
 fn sanction(

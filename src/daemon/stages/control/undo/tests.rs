@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::plan::CommentPlan;
 use super::*;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator};
 use crate::protocol::admin::{
@@ -170,8 +171,37 @@ fn a_stream_gets_back_what_was_changed_only() {
 }
 
 #[test]
+fn a_deletion_is_taken_back_to_what_was_before() {
+    let id = "78353400-e590-11f1-8007-010101010101";
+    let comment_id = id.parse().unwrap();
+    let about = |audit_id, action: &str, detail: Value| AuditEntry {
+        target: format!("comment {id}"),
+        ..entry(audit_id, action, detail)
+    };
+    let delete = |audit_id| about(audit_id, "delete", json!({"comment_id": id}));
+    let restore = Ok(Plan::Comment(CommentPlan::Restore { comment_id }));
+    assert_eq!(planned(1, &[delete(1)]), restore);
+    let restored = [delete(1), about(2, "restore", json!({})), delete(3)];
+    assert_eq!(planned(3, &restored), restore);
+    let error = planned(1, &restored[..2]).unwrap_err();
+    assert!(error.contains("entry 2 has restored the comment already"), "{error}");
+    let stays = |by| Ok(Plan::Comment(CommentPlan::StaysDeleted { by }));
+    assert_eq!(planned(2, &[delete(1), delete(2)]), stays(Some(1)));
+    let by_rules = about(1, "delete", json!({"comment_id": id, "was_deleted": true}));
+    assert_eq!(planned(1, &[by_rules]), stays(None));
+    let reopen = |deleted_by| Ok(Plan::Comment(CommentPlan::Reopen { comment_id, deleted_by }));
+    let reject = |audit_id| about(audit_id, "reject", json!({"comment_id": id}));
+    assert_eq!(planned(1, &[reject(1)]), reopen(None));
+    assert_eq!(planned(2, &[delete(1), reject(2)]), reopen(Some(1)));
+    let of_user = entry(9, "delete_of_user", json!({"entries": [1, 2]}));
+    assert_eq!(planned(9, &[of_user]), Ok(Plan::Batch { entries: vec![1, 2] }));
+    let odd = AuditEntry { target: "comment 7".to_owned(), ..delete(1) };
+    assert!(planned(1, &[odd]).unwrap_err().contains("names nothing"));
+}
+
+#[test]
 fn what_cannot_be_taken_back_says_why() {
-    for action in ["announce", "delete", "kick", "undo", "ack_alert"] {
+    for action in ["announce", "approve", "restore", "kick", "undo", "ack_alert"] {
         let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
         assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
     }

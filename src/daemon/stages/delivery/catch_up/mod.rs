@@ -5,8 +5,8 @@
 //!
 //! Always holds: a page whose reading began before a deletion reached this node is never sent to
 //! a viewer that asks after the deletion. Such a viewer was not sent the deletion and must not
-//! see the comment; so every deletion ([`History::record_deletion`]) ends the sharing of earlier
-//! reads.
+//! see the comment; so every deletion ends the sharing of earlier reads, and so does what takes one
+//! back ([`History::record_change`]).
 //!
 //! When full: [`MAX_WAITING`] viewers wait for pages and further ones in the queue; a worker that
 //! finds it full tries again. At most [`MAX_READS`] pages are read at a time. See [`RecentPages`]
@@ -68,9 +68,8 @@ pub(super) struct CatchUp {
     reader: Reader,
     flights: SingleFlight<PageKey, Arc<Page>>,
     recent: RecentPages,
-    /// Deletions seen so far. Pages whose reading began before the last one are not shared any
-    /// more.
-    deletions: u64,
+    /// Changes seen so far. Pages whose reading began before the last one are not shared any more.
+    changes: u64,
     mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
@@ -90,14 +89,14 @@ impl CatchUp {
         mailboxes: Arc<[Arc<Mailbox>]>,
         metrics: Metrics,
     ) -> Self {
-        let deletions = history.deletions();
+        let changes = history.changes();
         let reads = Arc::new(Semaphore::new(MAX_READS));
         let reader = Reader { history, epoch, reads, metrics };
         Self {
             reader,
             flights: SingleFlight::default(),
             recent: RecentPages::default(),
-            deletions,
+            changes,
             mailboxes,
         }
     }
@@ -128,12 +127,12 @@ impl CatchUp {
         }
     }
 
-    /// Returns a page that was read recently. Drops the kept pages first if a deletion has come
-    /// since.
+    /// Returns a page that was read recently. Drops the kept pages first if a deletion has come or
+    /// was taken back since.
     fn find_recent(&mut self, request: &CatchUpRequest) -> Option<Arc<Page>> {
-        let deletions = self.reader.history.deletions();
-        if self.deletions != deletions {
-            self.deletions = deletions;
+        let changes = self.reader.history.changes();
+        if self.changes != changes {
+            self.changes = changes;
             self.recent.clear();
             self.flights.forget(|_| true);
         }
@@ -144,10 +143,10 @@ impl CatchUp {
     fn fetch(&self, request: CatchUpRequest) -> BoxFuture<'static, (CatchUpRequest, Arc<Page>)> {
         let flights = self.flights.clone();
         let reader = self.reader.clone();
-        let deletions = self.deletions;
+        let changes = self.changes;
         let load = move || {
             let reader = reader.clone();
-            async move { Arc::new(reader.read(&request, deletions).await) }
+            async move { Arc::new(reader.read(&request, changes).await) }
         };
         let mut flight = flights.join(request.key(), &load);
         Box::pin(async move {
@@ -163,7 +162,7 @@ impl CatchUp {
     }
 
     fn remember(&mut self, request: &CatchUpRequest, page: &Arc<Page>) {
-        if page.deletions == self.deletions && page.covered_to > request.after {
+        if page.changes == self.changes && page.covered_to > request.after {
             self.recent.put(request.key(), page);
         }
     }
@@ -190,7 +189,7 @@ impl CatchUpRequest {
 }
 
 impl Reader {
-    async fn read(&self, request: &CatchUpRequest, deletions: u64) -> Page {
+    async fn read(&self, request: &CatchUpRequest, changes: u64) -> Page {
         // The semaphore is never closed.
         let _turn = self.reads.acquire().await.ok();
         self.metrics.catch_up_reads.inc();
@@ -205,6 +204,6 @@ impl Reader {
         };
         let beyond_end =
             page.covered_to <= after && self.history.is_beyond_end(stream_id, after).await;
-        Page { beyond_end, deletions, ..page }
+        Page { beyond_end, changes, ..page }
     }
 }

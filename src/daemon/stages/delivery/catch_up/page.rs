@@ -21,8 +21,8 @@ pub(super) struct Page {
     pub(super) beyond_end: bool,
     /// Position of the stream on the worker of the viewer that asked first.
     pub(super) until: Seq,
-    /// Deletions seen when its reading began.
-    pub(super) deletions: u64,
+    /// Changes seen when its reading began.
+    pub(super) changes: u64,
 }
 
 impl Page {
@@ -33,7 +33,7 @@ impl Page {
             covered_to,
             beyond_end: false,
             until: request.until,
-            deletions: 0,
+            changes: 0,
         }
     }
 

@@ -122,9 +122,9 @@ async fn deletion_ends_the_sharing_of_earlier_reads() {
     rig.asked().await;
     // On its way, with all ten comments. Now the odd ones are deleted, and viewers are told.
     for seq in (1..=10).step_by(2) {
-        rig.cache.add_tombstone(STREAM, sample_comment(seq).comment_id).await.unwrap();
+        rig.cache.add_tombstone(STREAM, sample_comment(seq).comment_id, 11).await.unwrap();
     }
-    rig.history.record_deletion();
+    rig.history.record_change();
     rig.want(2, 0, 10, Deflate::Off);
     rig.asked().await;
     rig.let_through(2);
@@ -135,6 +135,20 @@ async fn deletion_ends_the_sharing_of_earlier_reads() {
     rig.want(3, 0, 10, Deflate::Off);
     assert_eq!(rig.pages(1).await[0].1.comments, 5);
     assert_eq!(rig.metrics.catch_up_reads.get(), 2);
+}
+
+#[tokio::test]
+async fn a_restored_comment_is_on_the_next_page() {
+    let rig = Rig::start().await;
+    rig.let_through(2);
+    let comment_id = sample_comment(4).comment_id;
+    rig.cache.add_tombstone(STREAM, comment_id, 11).await.unwrap();
+    rig.want(1, 0, 10, Deflate::Off);
+    assert_eq!(rig.pages(1).await[0].1.comments, 9);
+    rig.cache.restore_comment(STREAM, comment_id, 12).await.unwrap();
+    rig.history.record_change();
+    rig.want(2, 0, 10, Deflate::Off);
+    assert_eq!(rig.pages(1).await[0].1.comments, 10, "no page from before is kept");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ahash::AHashSet;
+use ahash::AHashMap;
 use tracing::{debug, warn};
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
-use crate::daemon::engines::recent::{RecentEvent, RecentPage, SharedRecentCache};
+use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage, SharedRecentCache};
+use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::events::Event;
 use crate::protocol::{CommentId, Seq, StreamId};
 
@@ -47,28 +48,28 @@ pub struct History {
     log: SharedLog,
     repeats: RepeatIndex,
     /// Incremented whenever earlier answers become stale for new requests. Shared by all clones.
-    deletions: Arc<AtomicU64>,
+    changes: Arc<AtomicU64>,
 }
 
 impl History {
     pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
         let repeats = RepeatIndex::new(log.clone());
-        Self { recent, log, repeats, deletions: Arc::default() }
+        Self { recent, log, repeats, changes: Arc::default() }
     }
 
-    /// To be called before viewers are sent a deletion, and when the node begins to follow a
-    /// stream again whose deletions it did not receive meanwhile.
-    pub(super) fn record_deletion(&self) {
-        self.deletions.fetch_add(1, Ordering::SeqCst);
+    /// To be called before viewers are sent a deletion, when one is taken back, and when the node
+    /// begins to follow a stream again whose deletions it did not receive meanwhile.
+    pub(super) fn record_change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns how often [`Self::record_deletion`] was called, on all clones together.
-    pub(super) fn deletions(&self) -> u64 {
-        self.deletions.load(Ordering::SeqCst)
+    /// Returns how often [`Self::record_change`] was called, on all clones together.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
-    /// Reads at most one page of events after `seq`. It omits comments deleted since, comments that
-    /// only their sender may see, and repeats of earlier comments. `covered_to` at or below `seq`
+    /// Reads at most one page of events after `seq`. It omits comments deleted since, deletions taken
+    /// back since, comments that only their sender may see, and repeats of earlier comments. `covered_to` at or below `seq`
     /// means that there is nothing yet; for offsets up to `until` this is only returned if the log
     /// agrees.
     pub async fn after(
@@ -140,55 +141,68 @@ impl History {
             }
         };
         self.repeats.remove_repeats(&mut page).await?;
-        let events: Vec<_> = page
-            .records
-            .iter()
-            .filter_map(|record| visible(record.position.offset, &record.payload))
-            .collect();
-        let events = self.without_deleted(stream_id, events, page.next_offset).await?;
+        let records = page.records.iter();
+        let decoded: Vec<_> =
+            records.filter_map(|record| decode(record.position.offset, &record.payload)).collect();
+        let events = self.visible(stream_id, decoded, page.next_offset).await?;
         Ok(HistoryRead::Page(RecentPage { events, covered_to: page.next_offset.saturating_sub(1) }))
     }
 
-    /// Removes deleted comments from a page of the log. Their deletions may lie before
-    /// `next_offset` or after it.
-    async fn without_deleted(
+    /// Removes deleted comments, and deletions that were taken back, from a page of the log. What
+    /// deleted or restored a comment may lie before `next_offset` or after it.
+    async fn visible(
         &self,
         stream_id: StreamId,
-        mut events: Vec<RecentEvent>,
+        decoded: Vec<LogEvent>,
         next_offset: u64,
     ) -> Result<Vec<RecentEvent>, HistoryError> {
-        let ids: Vec<_> = events.iter().filter_map(comment_id).collect();
-        let deleted: AHashSet<CommentId> = match self.recent.are_deleted(stream_id, &ids).await {
-            Ok(deleted_flags) => {
-                let known = ids.into_iter().zip(deleted_flags);
-                known.filter(|(_, is_deleted)| *is_deleted).map(|(id, _)| id).collect()
-            }
+        let ids: Vec<_> = decoded.iter().map(LogEvent::comment_id).collect();
+        let states: AHashMap<CommentId, DeletionState> = match self
+            .recent
+            .deletion_states(stream_id, &ids)
+            .await
+        {
+            Ok(states) => ids.into_iter().zip(states).collect(),
             Err(error) => {
                 debug!(%stream_id, %error, "recent cache unavailable; searching the log for deletions");
-                let later = self.deleted_after(stream_id, next_offset, error).await?;
-                later.into_iter().chain(events.iter().filter_map(deleted_id)).collect()
+                let mut states = AHashMap::new();
+                decoded.iter().for_each(|event| event.note(&mut states));
+                self.search_on(stream_id, next_offset, &mut states, error).await?;
+                states
             }
         };
-        events.retain(|event| comment_id(event).is_none_or(|id| !deleted.contains(&id)));
-        Ok(events)
+        let events = decoded.into_iter().filter_map(|event| {
+            let state = states.get(&event.comment_id()).copied();
+            match event {
+                LogEvent::Comment(_) if state == Some(DeletionState::Deleted) => None,
+                LogEvent::Comment(comment) => Some(RecentEvent::Comment(comment)),
+                LogEvent::Deleted { .. } if state == Some(DeletionState::Restored) => None,
+                LogEvent::Deleted { seq, deletion } => Some(RecentEvent::Deleted { seq, deletion }),
+                LogEvent::Restored(_) => None,
+            }
+        });
+        Ok(events.collect())
     }
 
-    /// Returns the comments deleted by records at or after `offset`. Fails if more records follow
+    /// Notes what records at or after `offset` deleted and restored. Fails if more records follow
     /// than are searched: showing a deleted comment would be worse than a gap.
-    async fn deleted_after(
+    async fn search_on(
         &self,
         stream_id: StreamId,
         mut offset: u64,
+        states: &mut AHashMap<CommentId, DeletionState>,
         cause: StoreError,
-    ) -> Result<Vec<CommentId>, HistoryError> {
-        let mut deleted = Vec::new();
+    ) -> Result<(), HistoryError> {
         for _ in 0..MAX_SEARCHED_PAGES {
             let page =
                 self.log.read(Topic::CommentEvents, stream_id.0, offset, SEARCHED_RECORDS).await?;
-            let events = page.records.iter().filter_map(|r| visible(r.position.offset, &r.payload));
-            deleted.extend(events.filter_map(|event| deleted_id(&event)));
+            for record in &page.records {
+                if let Some(event) = decode(record.position.offset, &record.payload) {
+                    event.note(states);
+                }
+            }
             if page.at_end {
-                return Ok(deleted);
+                return Ok(());
             }
             offset = page.next_offset;
         }
@@ -196,28 +210,46 @@ impl History {
     }
 }
 
-fn comment_id(event: &RecentEvent) -> Option<CommentId> {
-    match event {
-        RecentEvent::Comment(comment) => Some(comment.comment_id),
-        RecentEvent::Deleted { .. } => None,
-    }
+/// A record of the log that concerns viewers.
+#[derive(Debug)]
+enum LogEvent {
+    Comment(SequencedComment),
+    Deleted { seq: Seq, deletion: Deletion },
+    Restored(CommentId),
 }
 
-fn deleted_id(event: &RecentEvent) -> Option<CommentId> {
-    match event {
-        RecentEvent::Deleted { deletion, .. } => Some(deletion.comment_id),
-        RecentEvent::Comment(_) => None,
+impl LogEvent {
+    fn comment_id(&self) -> CommentId {
+        match self {
+            Self::Comment(comment) => comment.comment_id,
+            Self::Deleted { deletion, .. } => deletion.comment_id,
+            Self::Restored(comment_id) => *comment_id,
+        }
+    }
+
+    /// Notes what became of a comment. The last record counts.
+    fn note(&self, states: &mut AHashMap<CommentId, DeletionState>) {
+        match self {
+            Self::Comment(_) => {}
+            Self::Deleted { deletion, .. } => {
+                states.insert(deletion.comment_id, DeletionState::Deleted);
+            }
+            Self::Restored(comment_id) => {
+                states.insert(*comment_id, DeletionState::Restored);
+            }
+        }
     }
 }
 
 /// Decodes a record. Returns `None` for comments that only their sender may see.
-fn visible(seq: Seq, payload: &[u8]) -> Option<RecentEvent> {
+fn decode(seq: Seq, payload: &[u8]) -> Option<LogEvent> {
     match Event::decode(payload).ok()? {
         Event::CommentSubmitted(event) if event.shadow => None,
-        Event::CommentSubmitted(event) => Some(RecentEvent::Comment(event.comment.sequenced(seq))),
+        Event::CommentSubmitted(event) => Some(LogEvent::Comment(event.comment.sequenced(seq))),
         Event::CommentModerated(event) => {
-            event.deletion().map(|deletion| RecentEvent::Deleted { seq, deletion })
+            event.deletion().map(|deletion| LogEvent::Deleted { seq, deletion })
         }
+        Event::CommentRestored(event) => Some(LogEvent::Restored(event.comment_id)),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
+use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::testing::comments::{
     SAMPLE_STREAM as STREAM, comment_record, event_record, sample_comment, sample_comment_id,
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::UserId;
-use crate::protocol::events::{CommentModerated, Decision};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision};
 
 fn submitted(n: u64) -> NewRecord {
     comment_record(sample_comment(n))
@@ -30,6 +31,63 @@ fn deleted(n: u64) -> NewRecord {
     )
 }
 
+fn restored(n: u64) -> NewRecord {
+    event_record(
+        STREAM,
+        &Event::CommentRestored(CommentRestored {
+            stream_id: STREAM,
+            comment_id: sample_comment_id(n),
+            user_id: UserId(1),
+            reason: None,
+            timestamp: 3,
+            restored_by: "ann".into(),
+        }),
+    )
+}
+
+/// The ids of the comments of a page, and of those that it says are deleted.
+fn split(page: &RecentPage) -> (Vec<CommentId>, Vec<CommentId>) {
+    let mut comments = Vec::new();
+    let mut deletions = Vec::new();
+    for event in &page.events {
+        match event {
+            RecentEvent::Comment(comment) => comments.push(comment.comment_id),
+            RecentEvent::Deleted { deletion, .. } => deletions.push(deletion.comment_id),
+        }
+    }
+    (comments, deletions)
+}
+
+#[tokio::test]
+async fn restored_comments_are_read_from_the_log() {
+    let log = InMemoryLog::new();
+    // 1 was restored at once, 2 far behind the page, 3 was deleted again.
+    let first = (1..=4).map(submitted).chain([deleted(1), restored(1), deleted(2), deleted(3)]);
+    log.append(Topic::CommentEvents, first.collect()).await.unwrap();
+    let more = (11..=11 + PAGE_EVENTS as u64 * 2).map(submitted);
+    let more = more.chain([restored(2), restored(3), deleted(3)]);
+    log.append(Topic::CommentEvents, more.collect()).await.unwrap();
+    let cache = Arc::new(TestRecent::default());
+    for (n, seq) in [(1, 5), (2, 7), (3, 8), (3, 3_000)] {
+        cache.add_tombstone(STREAM, sample_comment_id(n), seq).await.unwrap();
+    }
+    for (n, seq) in [(1, 6), (2, 2_000), (3, 2_001)] {
+        cache.restore_comment(STREAM, sample_comment_id(n), seq).await.unwrap();
+    }
+    let history = History::new(cache.clone(), Arc::new(log));
+    for is_away in [false, true] {
+        cache.set_down(is_away);
+        let HistoryRead::Page(page) = history.after(STREAM, 0, u64::MAX).await.unwrap() else {
+            panic!("the log has all of it")
+        };
+        let (comments, deletions) = split(&page);
+        let [one, two, three, four] = [1, 2, 3, 4].map(sample_comment_id);
+        assert!([one, two, four].iter().all(|id| comments.contains(id)), "away: {is_away}");
+        assert!(!comments.contains(&three));
+        assert_eq!(deletions, [three], "away: {is_away}");
+    }
+}
+
 #[tokio::test]
 async fn deleted_comments_stay_hidden_without_the_cache() {
     let log = InMemoryLog::new();
@@ -44,7 +102,7 @@ async fn deleted_comments_stay_hidden_without_the_cache() {
     let HistoryRead::Page(page) = history.after(STREAM, 0, u64::MAX).await.unwrap() else {
         panic!("the log has all of it")
     };
-    let ids: Vec<_> = page.events.iter().filter_map(comment_id).collect();
+    let (ids, _) = split(&page);
     assert!(ids.contains(&sample_comment_id(1)) && ids.contains(&sample_comment_id(11)));
     for gone in [3, 7, 20] {
         assert!(!ids.contains(&sample_comment_id(gone)), "{gone} was deleted");

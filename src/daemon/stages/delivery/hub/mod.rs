@@ -1,6 +1,7 @@
 //! The hub: one task between the bus and the workers. It subscribes to the streams that workers
 //! watch, puts the messages of the bus in one order without holes, and makes the frames.
 
+mod missed;
 mod sampling;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use tracing::{debug, info, warn};
 use self::sampling::{IncomingComments, StreamSampling};
 use super::deflate::{Compressors, StreamWindow};
 use super::frame::{Frame, Lane};
-use super::history::{History, HistoryError, HistoryRead};
+use super::history::History;
 use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::ticker::ticker;
@@ -25,16 +26,13 @@ use crate::daemon::engines::bus::{
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
-use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
+use crate::daemon::engines::recent::SharedRecentCache;
 use crate::policy::egress::{self, EgressPolicy};
 use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Seq, StreamId};
+use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Events fetched to fill a hole. Of a larger hole only the deletions are sent; for its comments
-/// viewers get a gap and read the history.
-const MAX_HOLE_EVENTS: usize = 10_000;
 /// While the bus is unavailable or a stream has no known position, the hub reads the log this
 /// often.
 const LOG_READ_INTERVAL: Duration = Duration::from_millis(250);
@@ -175,39 +173,6 @@ impl Hub {
         }
     }
 
-    /// Retries postponed watch requests, and fetches the events that the bus did not deliver.
-    async fn read_missed(&mut self) {
-        for watch in std::mem::take(&mut self.unplaced) {
-            self.watch(watch).await;
-        }
-        if !self.interrupted && !self.read_log_once {
-            return;
-        }
-        self.read_log_once = false;
-        let committed =
-            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await;
-        let broadcast: AHashMap<u32, Seq> = match committed {
-            Ok(next) => next.into_iter().map(|next| (next.partition, next.offset)).collect(),
-            Err(error) => {
-                debug!(%error, "broadcast positions unknown; retrying");
-                self.read_log_once = true;
-                return;
-            }
-        };
-        let streams: Vec<_> = self.feeds.keys().copied().collect();
-        for stream_id in streams {
-            let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
-            let until = broadcast.get(&partition).map_or(0, |next| next.saturating_sub(1));
-            let Feed { covered_to, sample_rate, .. } = self.feeds[&stream_id];
-            if until > covered_to
-                && let Err(error) = self.fill_hole(stream_id, until, sample_rate).await
-            {
-                debug!(%stream_id, %error, "cannot read missed events; retrying");
-                self.read_log_once = true;
-            }
-        }
-    }
-
     async fn handle_request(&mut self, request: HubRequest) {
         match request {
             HubRequest::Watch { stream_id, worker, activation } => {
@@ -267,7 +232,7 @@ impl Hub {
                 deflate: self.parts.compressors.stream(),
             };
             self.feeds.insert(stream_id, feed);
-            self.parts.history.record_deletion();
+            self.parts.history.record_change();
         }
         let totals = self.totals(stream_id).await;
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
@@ -324,6 +289,7 @@ impl Hub {
         match message {
             BusMessage::Batch(batch) => self.handle_batch(stream_id, &batch).await,
             BusMessage::Deleted { seq, deletion } => self.handle_deletion(stream_id, seq, deletion),
+            BusMessage::Restored { comment_id } => self.handle_restoration(stream_id, comment_id),
             BusMessage::Throttle { sample_rate } => {
                 if let Some(feed) = self.feeds.get_mut(&stream_id) {
                     feed.sample_rate = sample_rate;
@@ -349,13 +315,21 @@ impl Hub {
     fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq == UNNUMBERED {
-            self.parts.history.record_deletion();
+            self.parts.history.record_change();
             return self.send_frame(stream_id, Frame::deletion(seq, deletion));
         }
         if seq > feed.covered_to && !feed.deleted_ahead.contains_key(&seq) {
             feed.deleted_ahead.insert(seq, deletion.clone());
-            self.parts.history.record_deletion();
+            self.parts.history.record_change();
             self.send_frame(stream_id, Frame::deletion(seq, deletion));
+        }
+    }
+
+    /// Viewers are not sent the comment again: those that saw it vanish must reload.
+    fn handle_restoration(&mut self, stream_id: StreamId, comment_id: CommentId) {
+        self.parts.history.record_change();
+        if let Some(feed) = self.feeds.get_mut(&stream_id) {
+            feed.deleted_ahead.retain(|_, deletion| deletion.comment_id != comment_id);
         }
     }
 
@@ -402,74 +376,6 @@ impl Hub {
             sampled: batch.sampled_out > 0,
         };
         self.send_comments(stream_id, incoming, &batch.staff);
-    }
-
-    /// Fills a hole: fetches the events up to `until` and sends those that `sample_rate` keeps.
-    async fn fill_hole(
-        &mut self,
-        stream_id: StreamId,
-        until: Seq,
-        sample_rate: SampleRate,
-    ) -> Result<(), HistoryError> {
-        let mut events = 0;
-        let mut after = self.feeds[&stream_id].covered_to;
-        while after < until {
-            let HistoryRead::Page(page) = self.parts.history.after(stream_id, after, until).await?
-            else {
-                break;
-            };
-            if page.covered_to <= after {
-                break;
-            }
-            if events < MAX_HOLE_EVENTS {
-                events += page.events.len();
-                let to_seq = page.covered_to.min(until);
-                self.send_page(stream_id, page.events, to_seq, sample_rate);
-            } else {
-                self.send_deletions(stream_id, page.events, until);
-            }
-            after = page.covered_to;
-        }
-        Ok(())
-    }
-
-    /// Sends only the deletions of a page. Its comments stay a hole.
-    fn send_deletions(&mut self, stream_id: StreamId, events: Vec<RecentEvent>, until: Seq) {
-        for event in events {
-            if let RecentEvent::Deleted { seq, deletion } = event
-                && seq <= until
-            {
-                self.handle_deletion(stream_id, seq, deletion);
-            }
-        }
-    }
-
-    fn send_page(
-        &mut self,
-        stream_id: StreamId,
-        events: Vec<RecentEvent>,
-        to_seq: Seq,
-        sample_rate: SampleRate,
-    ) {
-        let mut comments = Vec::new();
-        let mut sampled = false;
-        for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
-            match event {
-                RecentEvent::Comment(comment) => {
-                    if sample_rate.keeps(comment.comment_id) {
-                        comments.push(comment);
-                    } else {
-                        sampled = true;
-                    }
-                }
-                RecentEvent::Deleted { seq, deletion } => {
-                    self.handle_deletion(stream_id, seq, deletion);
-                }
-            }
-        }
-        let epoch = self.parts.log.epoch();
-        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, sampled };
-        self.send_comments(stream_id, incoming, &[]);
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {

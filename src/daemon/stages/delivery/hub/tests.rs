@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::missed::MAX_HOLE_EVENTS;
 use super::*;
 use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
-use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::comments::{
     comment_record, sample_comment, sample_comment_id, sample_deletion,
@@ -26,6 +27,7 @@ pub(super) struct Rig {
     pub(super) board: StatusBoard,
     bus: TestBus,
     recent: Arc<MemoryRecent>,
+    history: History,
     log: InMemoryLog,
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
@@ -52,12 +54,13 @@ impl Rig {
         let mailboxes: Arc<[Arc<Mailbox>]> = polls.iter().map(mailbox).collect();
         let board = StatusBoard::default();
         let shared_log: SharedLog = Arc::new(log.clone());
+        let history = History::new(recent.clone(), shared_log.clone());
         let hub = Hub::new(HubParts {
             listener,
             subscriptions,
             requests: receiver,
             mailboxes: mailboxes.clone(),
-            history: History::new(recent.clone(), shared_log.clone()),
+            history: history.clone(),
             recent: recent.clone(),
             log: shared_log,
             totals: Arc::new(TestReactions::default()),
@@ -66,7 +69,7 @@ impl Rig {
             board: board.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { board, bus, recent, log, requests, mailboxes, polls, task }
+        Self { board, bus, recent, history, log, requests, mailboxes, polls, task }
     }
 
     /// Makes a worker watch the stream, and returns the start it is sent.
@@ -266,6 +269,20 @@ async fn deletion_ahead_of_its_batch_is_sent_once() {
     rig.publish(ahead()).await;
     let deleted = Shown::Deleted(sample_comment_id(2));
     assert_eq!(rig.frames(0).await, [range(1, 2), deleted, Shown::Range(3, 4, vec![4])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restoration_is_kept_from_viewers() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.publish(BusMessage::Deleted { seq: 3, deletion: sample_deletion(2) }).await;
+    rig.frames(0).await;
+    let changes = rig.history.changes();
+    rig.publish(BusMessage::Restored { comment_id: sample_comment_id(2) }).await;
+    assert_eq!(rig.frames(0).await, [], "those that saw it vanish must reload");
+    assert_eq!(rig.history.changes(), changes + 1, "pages without it are not shared any more");
+    assert!(rig.watch(1).await.deleted_ahead.is_empty(), "later viewers see the comment");
 }
 
 #[tokio::test(start_paused = true)]

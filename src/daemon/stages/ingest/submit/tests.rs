@@ -120,7 +120,9 @@ impl Stage {
         let page = self.log.read_partition(Topic::CommentEvents, 0, 1, 10_000).await.unwrap();
         let event = |payload: &[u8]| match Event::decode(payload).unwrap() {
             Event::CommentSubmitted(event) => event,
-            Event::CommentModerated(_) => panic!("ingest decides nothing"),
+            Event::CommentModerated(_) | Event::CommentRestored(_) => {
+                panic!("ingest decides nothing")
+            }
         };
         page.records.iter().map(|record| event(&record.payload)).collect()
     }

@@ -211,7 +211,9 @@ impl ModerationWorker {
                     let verdict = self.pipeline.check(&subject).await;
                     self.record_verdict(&event.comment, &verdict, &mut results);
                 }
-                Event::CommentSubmitted(_) | Event::CommentModerated(_) => {}
+                Event::CommentSubmitted(_)
+                | Event::CommentModerated(_)
+                | Event::CommentRestored(_) => {}
             }
         }
         Ok(results)

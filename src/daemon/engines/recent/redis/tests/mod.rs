@@ -6,6 +6,7 @@ mod sharing;
 use super::*;
 use crate::daemon::engines::recent::conformance::{self, comment_id, comments, seqs};
 use crate::daemon::testing::redis_server::Prefixed;
+use crate::protocol::comment::Deletion;
 
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
@@ -72,12 +73,30 @@ async fn a_page_of_many_chunks_leaves_nothing_out() {
     let (cache, _stack) = open_on(3, bounds()).await;
     append(&cache, A, 1..=3000).await;
     for seq in (1..=3000).step_by(7) {
-        cache.add_tombstone(A, comment_id(seq)).await.unwrap();
+        cache.add_tombstone(A, comment_id(seq), 4).await.unwrap();
     }
     let page = cache.after(A, 0, 2000).await.unwrap().unwrap();
     let shown: Vec<_> = (1..=3000).filter(|seq| seq % 7 != 1).take(2000).collect();
     assert_eq!(seqs(&page), shown);
     assert_eq!(Some(&page.covered_to), shown.last());
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_restoration_finds_its_deletion_in_a_long_stream() {
+    let (cache, _stack) = open_on(1, bounds()).await;
+    append(&cache, A, 1..=1500).await;
+    for (seq, which) in [(1501, 700), (1502, 701)] {
+        let deletion =
+            Deletion { comment_id: comment_id(which), reason: "spam".into(), timestamp: 1 };
+        cache.add_tombstone(A, comment_id(which), seq).await.unwrap();
+        let events = vec![RecentEvent::Deleted { seq, deletion }];
+        cache.append(A, seq, seq, events).await.unwrap();
+    }
+    cache.restore_comment(A, comment_id(700), 1503).await.unwrap();
+    let page = cache.after(A, 0, 2000).await.unwrap().expect("the stream is still whole");
+    let shown: Vec<_> = (1..=1500).filter(|seq| *seq != 701).chain([1502]).collect();
+    assert_eq!(seqs(&page), shown);
 }
 
 #[tokio::test]
@@ -90,7 +109,7 @@ async fn a_quiet_stream_is_forgotten_after_its_lifetime() {
         let left: i64 = stack.ask(0, redis::cmd("PTTL").arg(stack.key(key))).await;
         assert!((1..=500).contains(&left), "{key} lives for {left} ms more");
     }
-    cache.add_tombstone(A, comment_id(1)).await.unwrap();
+    cache.add_tombstone(A, comment_id(1), 4).await.unwrap();
     let left: i64 = stack.ask(0, redis::cmd("TTL").arg(stack.key("recent:stream:1:buried"))).await;
     assert!((86_000..=86_400).contains(&left), "tombstones outlive it: {left} s");
     let gone = async {
@@ -100,7 +119,8 @@ async fn a_quiet_stream_is_forgotten_after_its_lifetime() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it expires");
     assert_eq!(cache.head(A).await.unwrap(), None);
-    assert_eq!(cache.are_deleted(A, &[comment_id(1)]).await.unwrap(), [true]);
+    let states = cache.deletion_states(A, &[comment_id(1)]).await.unwrap();
+    assert_eq!(states, [DeletionState::Deleted]);
 }
 
 #[tokio::test]
@@ -110,13 +130,13 @@ async fn comments_older_than_the_horizon_are_uncertain() {
     // Comments ten sequence numbers apart were created a millisecond apart.
     append(&cache, A, 1..=400).await;
     for seq in [205, 300, 310, 320, 330, 340, 350, 360, 370, 380, 390] {
-        cache.add_tombstone(A, comment_id(seq)).await.unwrap();
+        cache.add_tombstone(A, comment_id(seq), 4).await.unwrap();
     }
     // The tombstone of 205 was dropped.
-    let unknown = cache.are_deleted(A, &[comment_id(205)]).await;
+    let unknown = cache.deletion_states(A, &[comment_id(205)]).await;
     assert!(matches!(unknown, Err(StoreError::Incomplete(_))), "{unknown:?}");
-    let known = cache.are_deleted(A, &[comment_id(399), comment_id(300)]).await.unwrap();
-    assert_eq!(known, [false, true]);
+    let known = cache.deletion_states(A, &[comment_id(399), comment_id(300)]).await.unwrap();
+    assert_eq!(known, [DeletionState::NotDeleted, DeletionState::Deleted]);
     assert_eq!(cache.after(A, 100, 200).await.unwrap(), None, "205 would be in it");
     let page = cache.after(A, 295, 10).await.unwrap().expect("all of them certain");
     assert_eq!(seqs(&page), [296, 297, 298, 299, 301, 302, 303, 304, 305, 306]);

@@ -14,7 +14,7 @@ async fn open() -> (RedisRecent, RedisServer) {
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     complete(&cache).await;
     append(&cache, A, 1..=3).await;
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     (cache, server)
 }
 
@@ -31,8 +31,9 @@ async fn every_call_fails_in_time(cache: &RedisRecent) {
     is_away(cache.append(A, 4, 5, comments(4..=5)).await);
     is_away(cache.after(A, 0, 10).await);
     is_away(cache.head(A).await);
-    is_away(cache.add_tombstone(A, comment_id(1)).await);
-    is_away(cache.are_deleted(A, &[comment_id(1)]).await);
+    is_away(cache.add_tombstone(A, comment_id(1), 4).await);
+    is_away(cache.restore_comment(A, comment_id(1), 5).await);
+    is_away(cache.deletion_states(A, &[comment_id(1)]).await);
     is_away(cache.is_complete().await);
     is_away(cache.mark_complete().await);
     is_away(cache.mark_incomplete().await);
@@ -61,9 +62,9 @@ async fn an_emptied_server_hands_out_nothing_until_restored() {
     append(&cache, A, 1..=3).await;
     let page = cache.after(A, 0, 10).await;
     assert!(matches!(page, Err(StoreError::Incomplete(_))), "2 would be handed out: {page:?}");
-    assert!(cache.are_deleted(A, &[comment_id(2)]).await.is_err());
+    assert!(cache.deletion_states(A, &[comment_id(2)]).await.is_err());
     assert!(!cache.is_complete().await.unwrap());
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     cache.mark_complete().await.unwrap();
     assert_eq!(seqs(&cache.after(A, 0, 10).await.unwrap().unwrap()), [1, 3]);
 }
@@ -76,7 +77,7 @@ async fn a_server_with_older_data_is_incomplete() {
     complete(&cache).await;
     append(&cache, A, 1..=3).await;
     server.save().await;
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     server.kill();
     server.start_again().await;
     answers_again(&cache).await;
@@ -96,7 +97,7 @@ async fn a_hung_server_fails_calls_in_time_and_recovers() {
     answers_again(&cache).await;
     // It may have run the calls sent while it hung; it is incomplete either way.
     cache.is_complete().await.unwrap();
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     cache.mark_complete().await.unwrap();
     let page = cache.after(A, 0, 10).await.unwrap().unwrap();
     assert!(!seqs(&page).contains(&2));
@@ -108,7 +109,7 @@ async fn a_server_emptied_during_restoration_is_incomplete() {
     let server = RedisServer::start().await;
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     assert!(!cache.is_complete().await.unwrap());
-    cache.add_tombstone(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2), 4).await.unwrap();
     let _: () = server.ask(&mut redis::cmd("FLUSHALL")).await;
     let marked = cache.mark_complete().await;
     assert!(matches!(marked, Err(StoreError::Incomplete(_))), "{marked:?}");
@@ -121,7 +122,7 @@ async fn a_failed_tombstone_keeps_the_node_incomplete() {
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     assert!(!cache.is_complete().await.unwrap());
     server.hang();
-    is_away(cache.add_tombstone(A, comment_id(2)).await);
+    is_away(cache.add_tombstone(A, comment_id(2), 4).await);
     server.go_on();
     answers_again(&cache).await;
     assert!(cache.mark_complete().await.is_err());

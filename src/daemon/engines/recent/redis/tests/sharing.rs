@@ -9,10 +9,11 @@ async fn another_process_sees_events_and_tombstones() {
     let edge = RedisRecent::with_bounds(stack.nodes(), bounds());
     assert!(edge.is_complete().await.unwrap(), "marked by the other");
     append(&coordinator, A, 1..=5).await;
-    coordinator.add_tombstone(A, comment_id(4)).await.unwrap();
+    coordinator.add_tombstone(A, comment_id(4), 4).await.unwrap();
     let page = edge.after(A, 0, 10).await.unwrap().unwrap();
     assert_eq!(seqs(&page), [1, 2, 3, 5]);
-    assert_eq!(edge.are_deleted(A, &[comment_id(4)]).await.unwrap(), [true]);
+    let states = edge.deletion_states(A, &[comment_id(4)]).await.unwrap();
+    assert_eq!(states, [DeletionState::Deleted]);
 }
 
 #[tokio::test]
@@ -35,7 +36,7 @@ async fn only_a_restorer_may_mark_the_cache_complete() {
     let stack = Prefixed::on_stack(3);
     let cache = RedisRecent::with_bounds(stack.nodes(), bounds());
     assert!(matches!(cache.mark_complete().await, Err(StoreError::Incomplete(_))));
-    let unknown = cache.are_deleted(B, &[comment_id(1)]).await;
+    let unknown = cache.deletion_states(B, &[comment_id(1)]).await;
     assert!(matches!(unknown, Err(StoreError::Incomplete(_))), "{unknown:?}");
 }
 

@@ -1,5 +1,7 @@
 //! The coordinator on an in-memory log and a bus that records its messages, on a paused clock.
 
+mod deletions;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +9,19 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::deletions::deletion_of;
 use super::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::engines::bus::{Batch, BusMessage, UNNUMBERED};
+use crate::daemon::engines::bus::{Batch, BusMessage};
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, EventLog as _, LogTelemetry, NewRecord, Topic,
 };
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{Comment, CommentId, Role, Seq, StreamId, UserId};
 
@@ -90,6 +93,7 @@ fn overrides() -> RateOverrides {
 struct Stage {
     log: InMemoryLog,
     journal: Arc<Journal>,
+    recent: Arc<TestRecent>,
     overrides: RateOverrides,
     board: StatusBoard,
     stop: CancellationToken,
@@ -111,13 +115,13 @@ impl Stage {
             log: Arc::new(log.clone()),
             log_telemetry: LogTelemetry::new(&board),
             bus,
-            recent,
+            recent: recent.clone(),
             board: board.clone(),
             config: Arc::new(BroadcastConfig::default()),
             overrides: overrides.clone(),
         });
         let task = tokio::spawn(coordinator.run(stop.clone()));
-        Self { log, journal, overrides, board, stop, task, next: 0 }
+        Self { log, journal, recent, overrides, board, stop, task, next: 0 }
     }
 
     async fn stop(self) -> (InMemoryLog, Arc<Journal>) {
@@ -168,19 +172,6 @@ pub(super) fn submitted(
 
 pub(super) fn record(event: &Event) -> NewRecord {
     NewRecord { key: STREAM.0, timestamp_ms: 1, payload: event.encode().into() }
-}
-
-fn deletion_of(comment_id: CommentId) -> NewRecord {
-    record(&Event::CommentModerated(CommentModerated {
-        stream_id: STREAM,
-        comment_id,
-        user_id: UserId(1),
-        decision: Decision::Reject,
-        reason: "blocked_word".into(),
-        timestamp: 2,
-        decided_by: "rules".into(),
-        text: None,
-    }))
 }
 
 fn assert_ranges_join(batches: &[Arc<Batch>]) {
@@ -312,70 +303,6 @@ async fn staff_is_never_sampled_out() {
     let last = stage.journal.batches().pop().unwrap();
     assert_eq!(last.comments.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
     assert_eq!(last.staff, [last.comments[0].seq], "edges see which comments are by staff");
-}
-
-#[tokio::test(start_paused = true)]
-async fn deletion_removes_its_pending_comment() {
-    let mut stage = Stage::start();
-    stage.comments(1, Duration::from_millis(1)).await;
-    let (comment, comment_id) = stage.comment(Role::Viewer, false);
-    stage.log.append(Topic::CommentEvents, vec![comment, deletion_of(comment_id)]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let published = stage.journal.published();
-    assert!(
-        matches!(published.last(), Some(BusMessage::Deleted { deletion, .. }) if deletion.comment_id == comment_id),
-        "{published:?}"
-    );
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let batches = stage.journal.batches();
-    assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
-    assert_eq!(batches.last().unwrap().deletions.len(), 1, "the batch that covers it lists it");
-    assert_ranges_join(&batches);
-}
-
-/// Partitions were added, and the log holds records of the stream in the partition that it had.
-#[tokio::test(start_paused = true)]
-async fn moved_records_are_told_and_deleted_ones_vanish() {
-    let log = InMemoryLog::shaped(2, 1);
-    let mut stage = Stage::start_on(log.clone());
-    let in_earlier_partition = |new: NewRecord| NewRecord { key: STREAM.0 + 1, ..new };
-    let (comment, comment_id) = stage.comment(Role::Viewer, false);
-    let earlier = vec![
-        in_earlier_partition(comment),
-        in_earlier_partition(stage.comment(Role::Viewer, false).0),
-        in_earlier_partition(deletion_of(comment_id)),
-    ];
-    log.append(Topic::CommentEvents, earlier).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let problems = stage.board.problems().list();
-    let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
-    assert_eq!(problem.code, "records_skipped");
-    assert!(problem.text.contains("3 records") && problem.text.contains("moved"), "{problem:?}");
-    let (_, journal) = stage.stop().await;
-    let published = journal.published();
-    assert!(
-        matches!(
-            &published[..],
-            [BusMessage::Deleted { seq: UNNUMBERED, deletion }] if deletion.comment_id == comment_id
-        ),
-        "{published:?}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn deletions_are_never_sampled_out() {
-    let mut stage = Stage::start();
-    stage.overrides.set(STREAM, Some(SampleRate::NONE.into()));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let records: Vec<_> = (0..100).map(|_| stage.comment(Role::Viewer, false)).collect();
-    let (comments, ids): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-    stage.log.append(Topic::CommentEvents, comments).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let deletions = ids.iter().map(|id| deletion_of(*id)).collect();
-    stage.log.append(Topic::CommentEvents, deletions).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let deleted = |message: &BusMessage| matches!(message, BusMessage::Deleted { .. });
-    assert_eq!(stage.journal.published().into_iter().filter(deleted).count(), 100);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! The promises of every comment store. `comment_store_suite!(open())` tests an engine against
 //! them; see [`crate::daemon::testing::engine_suite`].
 
+mod marks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,12 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::{
-    ArchiveBatch, Archived, ArchivedComment, CommentKey, CommentStore, StorePositions, Tombstone,
+    ArchiveBatch, Archived, ArchivedComment, ArchivedDeletion, CommentKey, CommentStore,
+    StorePositions, Tombstone,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
 use crate::daemon::testing::engine_suite::check_property;
 use crate::protocol::{Comment, CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
+
+pub(crate) use self::marks::{
+    a_restored_comment_is_at_its_place_again, marks_in_any_order_show_the_same,
+    marks_of_a_newer_log_count_more, the_last_mark_in_the_log_counts,
+};
 
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const STREAM: StreamId = StreamId(7);
@@ -41,6 +49,10 @@ macro_rules! comment_store_suite {
                 the_positions_of_other_logs_are_told,
                 a_position_without_its_newest_comment_is_none,
                 a_position_without_an_earlier_comment_is_none,
+                a_restored_comment_is_at_its_place_again,
+                the_last_mark_in_the_log_counts,
+                marks_of_a_newer_log_count_more,
+                marks_in_any_order_show_the_same,
         }
     };
 }
@@ -49,7 +61,7 @@ pub(crate) use comment_store_suite;
 /// The log of comments whose test does not care.
 pub(crate) const EPOCH: Epoch = Epoch(1);
 
-/// Writes without a position, of the log [`EPOCH`].
+/// Writes without a position, of the log [`EPOCH`]. A deletion has its place by its time.
 #[async_trait::async_trait]
 pub(crate) trait WriteRows: CommentStore {
     async fn write_rows(
@@ -58,8 +70,8 @@ pub(crate) trait WriteRows: CommentStore {
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError> {
         let comments = comments.to_vec();
-        let tombstones = tombstones.to_vec();
-        self.write(&ArchiveBatch { comments, tombstones, ..ArchiveBatch::new(EPOCH) }).await
+        let deletions = tombstones.iter().map(|tombstone| deletion(tombstone.clone())).collect();
+        self.write(&ArchiveBatch { comments, deletions, ..ArchiveBatch::new(EPOCH) }).await
     }
 }
 
@@ -98,6 +110,12 @@ pub(crate) fn comment(stream_id: StreamId, number: u64) -> ArchivedComment {
 pub(crate) fn tombstone(stream_id: StreamId, number: u64) -> Tombstone {
     let comment_id = comment_id(number);
     Tombstone { stream_id, comment_id, reason: "blocked_word".into(), deleted_at: 1000 + number }
+}
+
+/// Returns a deletion in the log at a place that grows with its time.
+pub(crate) fn deletion(tombstone: Tombstone) -> ArchivedDeletion {
+    let seq = tombstone.deleted_at;
+    ArchivedDeletion { tombstone, seq }
 }
 
 fn range(numbers: std::ops::Range<u64>) -> Vec<ArchivedComment> {

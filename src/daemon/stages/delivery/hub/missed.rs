@@ -1,0 +1,119 @@
+//! Events that the bus did not deliver: a hole in front of a batch, or anything during an outage.
+
+use ahash::AHashMap;
+use tracing::debug;
+
+use super::sampling::IncomingComments;
+use super::{Feed, Hub};
+use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
+use crate::daemon::engines::recent::RecentEvent;
+use crate::daemon::stages::delivery::history::{HistoryError, HistoryRead};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Seq, StreamId};
+
+/// Events fetched to fill a hole. Of a larger hole only the deletions are sent; for its comments
+/// viewers get a gap and read the history.
+pub(super) const MAX_HOLE_EVENTS: usize = 10_000;
+
+impl Hub {
+    /// Retries postponed watch requests, and fetches the events that the bus did not deliver.
+    pub(super) async fn read_missed(&mut self) {
+        for watch in std::mem::take(&mut self.unplaced) {
+            self.watch(watch).await;
+        }
+        if !self.interrupted && !self.read_log_once {
+            return;
+        }
+        self.read_log_once = false;
+        let committed =
+            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await;
+        let broadcast: AHashMap<u32, Seq> = match committed {
+            Ok(next) => next.into_iter().map(|next| (next.partition, next.offset)).collect(),
+            Err(error) => {
+                debug!(%error, "broadcast positions unknown; retrying");
+                self.read_log_once = true;
+                return;
+            }
+        };
+        let streams: Vec<_> = self.feeds.keys().copied().collect();
+        for stream_id in streams {
+            let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
+            let until = broadcast.get(&partition).map_or(0, |next| next.saturating_sub(1));
+            let Feed { covered_to, sample_rate, .. } = self.feeds[&stream_id];
+            if until > covered_to
+                && let Err(error) = self.fill_hole(stream_id, until, sample_rate).await
+            {
+                debug!(%stream_id, %error, "cannot read missed events; retrying");
+                self.read_log_once = true;
+            }
+        }
+    }
+
+    /// Fills a hole: fetches the events up to `until` and sends those that `sample_rate` keeps.
+    pub(super) async fn fill_hole(
+        &mut self,
+        stream_id: StreamId,
+        until: Seq,
+        sample_rate: SampleRate,
+    ) -> Result<(), HistoryError> {
+        let mut events = 0;
+        let mut after = self.feeds[&stream_id].covered_to;
+        while after < until {
+            let HistoryRead::Page(page) = self.parts.history.after(stream_id, after, until).await?
+            else {
+                break;
+            };
+            if page.covered_to <= after {
+                break;
+            }
+            if events < MAX_HOLE_EVENTS {
+                events += page.events.len();
+                let to_seq = page.covered_to.min(until);
+                self.send_page(stream_id, page.events, to_seq, sample_rate);
+            } else {
+                self.send_deletions(stream_id, page.events, until);
+            }
+            after = page.covered_to;
+        }
+        Ok(())
+    }
+
+    /// Sends only the deletions of a page. Its comments stay a hole.
+    fn send_deletions(&mut self, stream_id: StreamId, events: Vec<RecentEvent>, until: Seq) {
+        for event in events {
+            if let RecentEvent::Deleted { seq, deletion } = event
+                && seq <= until
+            {
+                self.handle_deletion(stream_id, seq, deletion);
+            }
+        }
+    }
+
+    fn send_page(
+        &mut self,
+        stream_id: StreamId,
+        events: Vec<RecentEvent>,
+        to_seq: Seq,
+        sample_rate: SampleRate,
+    ) {
+        let mut comments = Vec::new();
+        let mut sampled = false;
+        for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
+            match event {
+                RecentEvent::Comment(comment) => {
+                    if sample_rate.keeps(comment.comment_id) {
+                        comments.push(comment);
+                    } else {
+                        sampled = true;
+                    }
+                }
+                RecentEvent::Deleted { seq, deletion } => {
+                    self.handle_deletion(stream_id, seq, deletion);
+                }
+            }
+        }
+        let epoch = self.parts.log.epoch();
+        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, sampled };
+        self.send_comments(stream_id, incoming, &[]);
+    }
+}
