@@ -353,7 +353,7 @@ mod tests {
         let delete = DeleteRequest { comment_id, reason: None, note: None };
         let review = ReviewRequest { comment_id, reason: None, note: None };
         let changes = vec![BatchChange::Delete(delete.clone())];
-        let batch = BatchRequest { changes, disconnect_after_ms: None };
+        let batch = BatchRequest { changes, disconnect_after_ms: None, include_moderators: false };
         let acts = [Action::Delete(delete), Action::Reject(review.clone()), Action::Batch(batch)];
         for act in acts {
             let undo = undo_of(&act, 20);

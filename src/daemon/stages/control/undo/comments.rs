@@ -278,7 +278,8 @@ mod tests {
             BatchChange::Delete(delete(2)),
             BatchChange::Reject(reject(3)),
         ];
-        let request = BatchRequest { changes, disconnect_after_ms: None };
+        let request =
+            BatchRequest { changes, disconnect_after_ms: None, include_moderators: false };
         let batch = world.control.batch(&operator(), &request).await.unwrap();
         let undone = undo(&world, batch.audit_id).await.unwrap();
         assert_eq!((undone.changes, undone.left_out.len()), (Some(3), 0));
