@@ -10,6 +10,7 @@ mod breaker;
 mod bus;
 mod dead_letters;
 pub mod dependency;
+mod doctor;
 mod egress;
 mod lag;
 mod node;
@@ -42,6 +43,7 @@ pub use self::dead_letters::{
     DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
     MAX_DEAD_LETTERS,
 };
+pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::lag::{ConsumerLag, GroupLag};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};

@@ -9,6 +9,7 @@
 //! is away.
 
 mod guarded;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,9 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _};
 
+use self::settings::RedisSettingsReader;
 use crate::daemon::base::config::RedisConfig;
+use crate::daemon::engines::server_settings::SharedSettingsReader;
 pub use guarded::{GuardedConnection, RedisFailure};
 
 /// Longest pause between two attempts to reconnect.
@@ -122,6 +125,14 @@ impl RedisNodes {
 
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Returns what reads the settings of each node.
+    pub(crate) fn settings_readers(&self) -> Vec<SharedSettingsReader> {
+        let reader = |node: &Node| -> SharedSettingsReader {
+            Arc::new(RedisSettingsReader(node.guarded.clone()))
+        };
+        self.nodes.iter().map(reader).collect()
     }
 }
 
