@@ -163,7 +163,7 @@ pub struct Outcome {
     /// Changes that were made as one, or taken back as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u64>,
-    /// What is so now that a change was taken back, as a clause: `stream 1 shows 25% again`.
+    /// The state now that a change was taken back, as a clause: `stream 1 shows 25% again`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
     /// The parts of the request that were not carried out, each with the reason.

@@ -140,7 +140,7 @@ pub struct AdminParts {
     pub live: Live,
 }
 
-/// What a node has seen while it ran.
+/// The alerts and events since the node started.
 #[derive(Debug, Clone)]
 pub struct Live {
     alerts: Arc<Alerts>,

@@ -1,4 +1,4 @@
-//! What a change would do, computed without making it.
+//! Computes the effect of a change without making it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -55,7 +55,7 @@ struct ServerState {
     readings: VecDeque<Reading>,
 }
 
-/// What a server tells about itself.
+/// The figures that a server tells about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ServerFigures {
     pub(super) memory_bytes: Option<u64>,
@@ -63,7 +63,7 @@ pub(super) struct ServerFigures {
     pub(super) cut_off: Option<u64>,
 }
 
-/// What this node knows about a server at the time of a sample.
+/// The state of a server at the time of a sample, as this node sees it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerObservation {
     pub(super) outage: Option<String>,

@@ -1,4 +1,4 @@
-//! What takes an audit entry back, as the entries about the same target tell. Pure.
+//! Plans how an audit entry is taken back, from the entries about the same target. Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -148,7 +148,7 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         "throttle" => return Ok(&["throttle"]),
         "drain" => return Ok(&["drain"]),
         "update_stream" => return Ok(&["update_stream"]),
-        // What each of its entries changed is looked at when that is taken back.
+        // The targets of its entries are looked at when each of them is taken back.
         BATCH => return Ok(&[]),
         "announce" | "dm" => "viewers have read it; send a correction",
         "delete" | "reject" | DELETE_OF_USER => "viewers were told to remove the comment",
@@ -216,7 +216,7 @@ fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<P
     Ok(Plan::Throttle { stream_id, fixed: fixed.filter(|fixed| fixed.is_in_force(now_ms)) })
 }
 
-/// What a node was before does not count: it may have been started again since, which ends a drain.
+/// The state before the entry does not count: a node that was started again since drains no more.
 fn drain(entry: &AuditEntry) -> Result<Plan, String> {
     let request: DrainRequest = read(&entry.detail)?;
     let node = node_of(&entry.target).ok_or_else(|| format!("`{}` names no node", entry.target))?;
