@@ -328,6 +328,8 @@ fn answer(path: &str) -> Value {
         "/v1/stores" => cluster(json!({"contract": HOSTILE, "engine": HOSTILE, "address": HOSTILE,
             "nodes": 1, "calls": 1, "failed": 1, "calls_per_second": 1.0,
             "failed_per_second": 1.0, "breaker": breaker})),
+        "/v1/doctor" => cluster(json!({"check": HOSTILE, "result": "degraded", "what": HOSTILE,
+            "why": HOSTILE, "mend": HOSTILE})),
         "/v1/dead-letters" => cluster(json!({"id": HOSTILE, "at": 1, "state": "open",
             "group": HOSTILE, "reason": HOSTILE, "topic": HOSTILE, "partition": 0, "offset": 1,
             "stream_id": 1, "bytes": 1, "message": HOSTILE})),

@@ -1,5 +1,5 @@
-//! What watching costs: the processor time of `lc top` on a terminal, and what 1 and 20 consoles
-//! add to `lcd` and to the latency of its viewers.
+//! The cost of watching: the processor time of `lc top` on a terminal, and the load that 1 and 20
+//! consoles add to `lcd` and to the latency of its viewers.
 //!
 //! A real `lcd` has many streams, and viewers and comments on one of them. Every console is a
 //! process on a terminal of 120 by 36, with one frame per second. Then one console sees as many
@@ -59,7 +59,7 @@ struct Arguments {
     bench: bool,
 }
 
-/// What one number of consoles cost.
+/// The cost of one number of consoles.
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     consoles: usize,
@@ -193,7 +193,7 @@ impl Daemon {
             let log = std::fs::read_to_string(directory.path().join("lcd.log"));
             bail!("lcd did not start: {}", log.unwrap_or_default());
         }
-        // What it prints later is not read, but must not fill the pipe.
+        // Later output is not used, but must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { process, directory })
     }

@@ -25,7 +25,7 @@ pub const NO_DAEMON: u8 = 69;
 /// This user may not use the socket, is not known to the daemon, or may not do this (`EX_NOPERM`).
 pub const NOT_PERMITTED: u8 = 77;
 
-/// What is wrong with a command line, where only the command itself can see it. The text may have
+/// A fault of a command line that only the command itself can see. The text may have
 /// several lines.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -322,7 +322,7 @@ fn events_of(message: ServerMessage, position: &mut Position) -> Vec<StreamEvent
 #[derive(Debug)]
 struct Recorder {
     writer: RecordingWriter,
-    /// What is recorded, for the header.
+    /// The name of the source, for the header.
     source: String,
     /// The rules of the daemon, for the header.
     rules: Option<RulesInForce>,

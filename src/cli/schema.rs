@@ -6,14 +6,13 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use schemars::{JsonSchema, Schema, schema_for};
 
-use super::doctor::Finding;
 use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
-    Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
-    ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText, Sanction,
-    Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, UserDetail, Who,
+    Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, DoctorFinding, EventItem,
+    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText,
+    Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, UserDetail, Who,
     WorkerStatus,
 };
 
@@ -39,7 +38,7 @@ const SCHEMAS: [(&str, MakeSchema); 27] = [
     ("bans", schema::<Sanction>),
     ("dead-letters", schema::<DeadLetterItem>),
     ("dead-letters-outcome", schema::<DeadLettersOutcome>),
-    ("doctor", schema::<Finding>),
+    ("doctor", schema::<DoctorFinding>),
     ("events", schema::<EventItem>),
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),

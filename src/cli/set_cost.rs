@@ -29,7 +29,7 @@ pub(super) struct SetCostArgs {
     #[arg(long, value_name = "TEXT")]
     command: String,
 
-    /// What it measures
+    /// The quantity that it measures
     #[arg(long, value_name = "TEXT")]
     what: String,
 }

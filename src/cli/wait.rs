@@ -86,7 +86,7 @@ fn parse(text: &str, columns: &[Column]) -> Result<Filter, UsageError> {
     Ok(filter)
 }
 
-/// What a look has shown.
+/// The result of a look.
 enum Seen {
     Holds,
     HoldsNot,

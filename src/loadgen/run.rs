@@ -178,7 +178,7 @@ impl LoadRun {
             }
             Ok::<_, anyhow::Error>(())
         };
-        // What has not arrived by then is reported as lost or unanswered.
+        // Comments that have not arrived by then are reported as lost or unanswered.
         match show_while(progress, line, tokio::time::timeout(self.grace, outstanding)).await {
             Ok(finished) => finished?,
             Err(_) => acks.finish().await,

@@ -1,4 +1,4 @@
-//! What an edge uses for its viewers: processor, uplink, memory, open files.
+//! The use of an edge by its viewers: processor, uplink, memory, open files.
 
 use super::costs::{CostName, Costs};
 use super::{EventInputs, Resource};
@@ -26,7 +26,7 @@ pub(super) struct EdgeModel<'a> {
     pub(super) costs: &'a Costs,
 }
 
-/// What one edge uses per second, with the intermediate values that a formula shows.
+/// The use of one edge per second, with the intermediate values that a formula shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct EdgeUse {
     pub(super) viewers: f64,

@@ -24,7 +24,7 @@ use edge::EdgeModel;
 
 pub use notation::with_unit;
 
-/// What an event is expected to be, and on what it runs.
+/// The expected size of an event, and the machines it runs on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventInputs {
     pub viewers: u64,
@@ -102,14 +102,14 @@ pub enum PlanError {
     NoEdgeIsEnough { resource: &'static str, hint: &'static str },
 }
 
-/// What an event needs.
+/// The needs of an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventPlan {
     pub inputs: EventInputs,
     /// In the order in which they are shown; by name in JSON.
     #[serde(serialize_with = "by_name")]
     pub figures: Vec<PlanFigure>,
-    /// What the reader must know besides, a sentence each.
+    /// Remarks for the reader, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ pub struct PlanFigure {
 pub struct FirstFull {
     pub resource: &'static str,
     pub at: f64,
-    /// What grows: `viewers`, or `comments/s` of all streams.
+    /// The unit that grows: `viewers`, or `comments/s` of all streams.
     pub unit: &'static str,
 }
 

@@ -178,7 +178,7 @@ fn redis(model: &EdgeModel<'_>, edges: u64) -> [PlanFigure; 2] {
     ]
 }
 
-/// What the log takes in, and its disk.
+/// Returns the bytes that the log takes in, and its disk.
 fn log(model: &EdgeModel<'_>) -> [PlanFigure; 2] {
     let rate = model.inputs.comments_per_second;
     let log_bytes = model.costs.value(CostName::LogBytes);

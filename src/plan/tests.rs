@@ -107,7 +107,7 @@ proptest! {
         prop_assert_eq!(value(&with, "edges"), value(&without, "edges") + spare as f64);
     }
 
-    /// What is named as first full is not reached by the event, and is by one that is larger.
+    /// The event stays below the load that is named as first full; a larger one passes it.
     #[test]
     fn first_full_is_where_one_more_edge_is_needed(inputs in any_inputs()) {
         let plan = planned(&inputs);

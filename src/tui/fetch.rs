@@ -233,7 +233,7 @@ async fn poll_talkers(client: AdminClient, stream_id: StreamId, results: mpsc::S
     }
 }
 
-/// What the daemon kept of the time before the console was started.
+/// The history that the daemon kept from before the console was started.
 #[derive(Debug, Default)]
 pub(super) struct Past {
     /// The last five minutes by the second, then the last hour by ten seconds.

@@ -7,7 +7,7 @@ use super::feed::time_of_cell;
 use super::state::{Panel, View};
 use super::table::RowKey;
 
-/// What is under the mouse.
+/// A place of the screen that the mouse can hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     View(View),

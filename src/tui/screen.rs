@@ -79,7 +79,7 @@ pub async fn run(
     Ok(())
 }
 
-/// What became of several actions.
+/// The result of several actions.
 struct Ran {
     sentence: String,
     /// Those that were done, each with its audit entry.

@@ -24,11 +24,11 @@ pub(crate) struct Column {
     pub(crate) right: bool,
     /// Columns with the highest rank are left out first.
     pub(crate) rank: u8,
-    /// What the figure is, with its unit and its source.
+    /// The meaning of the figure, with its unit and its source.
     pub(crate) meaning: &'static str,
 }
 
-/// What names a row.
+/// The identity of a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RowKey {
     Stream(StreamId),
@@ -110,7 +110,7 @@ impl FilterInput {
     }
 }
 
-/// What an operator has set on one table.
+/// The choices of an operator on one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableState {
     pub(crate) filter: FilterInput,

@@ -1,10 +1,12 @@
 //! `lc doctor`: looks for limits of this machine that a large event would reach, or for those of
-//! another node, as far as its report tells them.
+//! another node, as far as its report tells them; and for settings of the servers behind the
+//! engines, which the daemon asks.
 //!
 //! It reads what the kernel and the daemon say, and changes nothing. The checks are pure functions
 //! of what was read.
 
 mod other_node;
+mod servers;
 
 use std::fs;
 use std::path::Path;
@@ -13,14 +15,14 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use nix::sys::statvfs::statvfs;
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::complete;
 use super::context::Context;
 use super::exit;
 use super::output::{note, now_ms};
-use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, Severity, Status};
+use crate::protocol::admin::{
+    Alert, CheckResult, Cluster, DoctorFinding, Health, NodeStatus, Severity, Status,
+};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
@@ -39,6 +41,9 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 ///
 /// With the name of another node, its files, memory, disk, clock, certificate and alerts are
 /// checked, as its last report has them. What only its kernel knows is named, and not checked.
+///
+/// The daemon checks the settings of its Redis, Kafka, Cassandra and PostgreSQL servers. A setting
+/// that a server does not tell is listed as not checked.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Name of a node, if not the one that answers
@@ -46,33 +51,7 @@ pub(super) struct DoctorArgs {
     node: Option<String>,
 }
 
-/// The result of one check.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub(super) struct Finding {
-    check: &'static str,
-    result: Health,
-    /// What was found.
-    what: String,
-    /// What it means; empty if all is well.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    why: String,
-    /// The command that mends it; empty if there is none.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    mend: String,
-}
-
-impl Finding {
-    fn well(check: &'static str, what: String) -> Self {
-        let none = String::new();
-        Self { check, result: Health::Well, what, why: none.clone(), mend: none }
-    }
-
-    fn degraded(check: &'static str, what: String, why: String, mend: &str) -> Self {
-        Self { check, result: Health::Degraded, what, why, mend: mend.to_owned() }
-    }
-}
-
-/// What this machine says. `None` where it says nothing, as on another operating system.
+/// Figures of this machine. `None` where it tells none, as on another operating system.
 #[derive(Debug, Clone, Default)]
 struct Machine {
     somaxconn: Option<u64>,
@@ -121,12 +100,15 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
         }
     };
     findings.extend(of_cluster(&nodes.items));
+    // A silent node has no figures: those of the node that answers serve as well.
+    let reports = |name: &&str| nodes.items.iter().any(|node| node.node.as_str() == *name);
+    findings.extend(servers::findings(&admin, other.filter(reports)).await);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.result));
     context.output().items(&findings, || to_text(&findings))?;
     Ok(match findings.iter().map(|finding| finding.result).max() {
-        None | Some(Health::Well) => exit::OK,
-        Some(Health::Degraded) => exit::DEGRADED,
-        Some(Health::Failing) => exit::FAILING,
+        None | Some(CheckResult::Well | CheckResult::NotChecked) => exit::OK,
+        Some(CheckResult::Degraded) => exit::DEGRADED,
+        Some(CheckResult::Failing) => exit::FAILING,
     }
     .into())
 }
@@ -151,7 +133,7 @@ impl Machine {
     }
 
     /// Compares with what so many viewers need; 0 if this node has none.
-    fn findings(&self, viewers: u64) -> Vec<Finding> {
+    fn findings(&self, viewers: u64) -> Vec<DoctorFinding> {
         let mut found = Vec::new();
         if viewers > 0 {
             found.extend(self.backlog(viewers));
@@ -163,28 +145,28 @@ impl Machine {
             found.push(if free < LOW_DISK_BYTES {
                 let why = "comments are refused when it is full".to_owned();
                 let mend = "free space, or eventlog.retention and store.retention";
-                Finding::degraded("disk", what, why, mend)
+                DoctorFinding::degraded("disk", what, why, mend)
             } else {
-                Finding::well("disk", what)
+                DoctorFinding::well("disk", what)
             });
         }
         found.extend(self.synchronized.map(|synchronized| {
             if synchronized {
-                return Finding::well("clock", "the clock is synchronized".to_owned());
+                return DoctorFinding::well("clock", "the clock is synchronized".to_owned());
             }
             let what = "the clock is not synchronized".to_owned();
             let why = "times of comments and the ends of bans differ between nodes".to_owned();
-            Finding::degraded("clock", what, why, "systemctl enable --now systemd-timesyncd")
+            DoctorFinding::degraded("clock", what, why, "systemctl enable --now systemd-timesyncd")
         }));
         found
     }
 
-    fn backlog(&self, viewers: u64) -> Option<Finding> {
+    fn backlog(&self, viewers: u64) -> Option<DoctorFinding> {
         let limit = self.somaxconn?;
         let wanted = (viewers / BACKLOG_SHARE).clamp(128, 65_535);
         let what = format!("net.core.somaxconn = {limit}");
         if limit >= wanted {
-            return Some(Finding::well("backlog", what));
+            return Some(DoctorFinding::well("backlog", what));
         }
         let why = format!(
             "{} may come back at once after a restart; {limit} fit",
@@ -193,10 +175,10 @@ impl Machine {
         // The gateway asks for no more.
         let mend = wanted.next_power_of_two().min(65_535);
         let mend = format!("sysctl -w net.core.somaxconn={mend}");
-        Some(Finding::degraded("backlog", what, why, &mend))
+        Some(DoctorFinding::degraded("backlog", what, why, &mend))
     }
 
-    fn files(&self, viewers: u64) -> Option<Finding> {
+    fn files(&self, viewers: u64) -> Option<DoctorFinding> {
         let limit = self.daemon_files?;
         let wanted = viewers + OTHER_FILES;
         let open = self.daemon_files_open.map(|open| format!(" ({} used)", show_count(open)));
@@ -207,28 +189,28 @@ impl Machine {
                 show_count(viewers)
             );
             let mend = format!("LimitNOFILE={wanted} in the unit of lcd, or ulimit -n {wanted}");
-            return Some(Finding::degraded("files", what, why, &mend));
+            return Some(DoctorFinding::degraded("files", what, why, &mend));
         }
         let whole = self.file_max.filter(|whole| *whole < wanted);
         Some(match whole {
-            Some(whole) => Finding::degraded(
+            Some(whole) => DoctorFinding::degraded(
                 "files",
                 format!("fs.file-max = {whole}"),
                 format!("all processes share it, and lcd alone may need {wanted}"),
                 &format!("sysctl -w fs.file-max={}", wanted * 2),
             ),
-            None => Finding::well("files", what),
+            None => DoctorFinding::well("files", what),
         })
     }
 
-    fn tcp_memory(&self, viewers: u64) -> Option<Finding> {
-        // What a socket of a viewer holds when the viewer is slow.
+    fn tcp_memory(&self, viewers: u64) -> Option<DoctorFinding> {
+        // The bytes that wait in the socket of a slow viewer.
         const SOCKET_BYTES: u64 = 16 * 1024;
         let limit = self.tcp_memory?;
         let wanted = viewers * SOCKET_BYTES;
         let what = format!("TCP may use {}", show_bytes(limit));
         if limit >= wanted {
-            return Some(Finding::well("tcp memory", what));
+            return Some(DoctorFinding::well("tcp memory", what));
         }
         let why = format!(
             "full sockets of {} hold {}; beyond the limit the kernel drops packets",
@@ -237,18 +219,20 @@ impl Machine {
         );
         let pages = wanted / 4_096;
         let mend = format!("sysctl -w net.ipv4.tcp_mem='{} {} {pages}'", pages / 2, pages * 3 / 4);
-        Some(Finding::degraded("tcp memory", what, why, &mend))
+        Some(DoctorFinding::degraded("tcp memory", what, why, &mend))
     }
 }
 
-fn of_cluster(nodes: &[NodeStatus]) -> Option<Finding> {
+fn of_cluster(nodes: &[NodeStatus]) -> Option<DoctorFinding> {
     let mut versions: Vec<_> = nodes.iter().map(|node| node.version.as_str()).collect();
     versions.sort_unstable();
     versions.dedup();
     Some(match versions.as_slice() {
         [] => return None,
-        [one] => Finding::well("versions", format!("all nodes have version {}", printable(one))),
-        several => Finding::degraded(
+        [one] => {
+            DoctorFinding::well("versions", format!("all nodes have version {}", printable(one)))
+        }
+        several => DoctorFinding::degraded(
             "versions",
             format!("nodes have versions {}", printable(&several.join(", "))),
             "they should not for longer than an upgrade".to_owned(),
@@ -258,54 +242,60 @@ fn of_cluster(nodes: &[NodeStatus]) -> Option<Finding> {
 }
 
 /// An alert tells when it is about to end.
-fn of_certificate(expires_at_ms: Option<u64>, now_ms: u64) -> Option<Finding> {
+fn of_certificate(expires_at_ms: Option<u64>, now_ms: u64) -> Option<DoctorFinding> {
     let left_ms = expires_at_ms?.saturating_sub(now_ms);
     let what = format!("the certificate is valid for {}", show_duration(left_ms));
-    (left_ms > 0).then(|| Finding::well("certificate", what))
+    (left_ms > 0).then(|| DoctorFinding::well("certificate", what))
 }
 
 /// Only a critical alert may be the reason why viewers are not served. A node that is not ready may
 /// have none yet.
-fn of_alerts(status: &Status) -> Vec<Finding> {
-    let finding = |alert: &Alert| Finding {
-        check: "alerts",
+fn of_alerts(status: &Status) -> Vec<DoctorFinding> {
+    let finding = |alert: &Alert| DoctorFinding {
+        check: "alerts".to_owned(),
         result: match alert.severity {
-            Severity::Critical => status.health,
-            Severity::Warning => Health::Degraded,
+            Severity::Critical => status.health.into(),
+            Severity::Warning => CheckResult::Degraded,
         },
         what: printable(&alert.id),
         why: printable(&alert.effect),
         mend: printable(&alert.next),
     };
     let mut found: Vec<_> = status.alerts.iter().map(finding).collect();
-    let has_reason = found.iter().any(|finding| finding.result == status.health);
+    let result = CheckResult::from(status.health);
+    let has_reason = found.iter().any(|finding| finding.result == result);
     if status.health == Health::Failing && !has_reason {
-        found.push(Finding {
-            check: "ready",
-            result: Health::Failing,
+        found.push(DoctorFinding {
+            check: "ready".to_owned(),
+            result: CheckResult::Failing,
             what: "this node is not ready".to_owned(),
             why: "it refuses viewers".to_owned(),
             mend: "the log of the daemon says why".to_owned(),
         });
     }
     if found.is_empty() {
-        found.push(Finding::well("alerts", "no alerts".to_owned()));
+        found.push(DoctorFinding::well("alerts", "no alerts".to_owned()));
     }
     found
 }
 
-fn to_text(findings: &[Finding]) -> String {
+fn to_text(findings: &[DoctorFinding]) -> String {
     let mut text = String::new();
-    for finding in findings.iter().filter(|finding| finding.result != Health::Well) {
-        let mark = if finding.result == Health::Failing { '✗' } else { '▲' };
-        text.push_str(&format!("{mark} {}: {}\n", finding.what, finding.why));
-        if !finding.mend.is_empty() {
-            text.push_str(&format!("    mend: {}\n", finding.mend));
+    for finding in findings.iter().filter(|finding| finding.result != CheckResult::Well) {
+        let DoctorFinding { what, why, mend, .. } = finding;
+        let mark = match finding.result {
+            CheckResult::Failing => "✗",
+            CheckResult::NotChecked => "– not checked:",
+            CheckResult::Degraded | CheckResult::Well => "▲",
+        };
+        text.push_str(&format!("{mark} {what}: {why}\n"));
+        if !mend.is_empty() {
+            text.push_str(&format!("    mend: {mend}\n"));
         }
     }
     let well: Vec<_> = findings
         .iter()
-        .filter(|finding| finding.result == Health::Well)
+        .filter(|finding| finding.result == CheckResult::Well)
         .map(|finding| finding.what.as_str())
         .collect();
     if !well.is_empty() {
@@ -385,12 +375,27 @@ mod tests {
         };
         let both = [Severity::Critical, Severity::Warning];
         let failing = status(Health::Failing, &both);
-        assert_eq!(results(&failing), [Health::Failing, Health::Degraded]);
-        assert_eq!(results(&status(Health::Degraded, &both)), [Health::Degraded; 2]);
-        assert_eq!(results(&status(Health::Well, &[])), [Health::Well]);
+        assert_eq!(results(&failing), [CheckResult::Failing, CheckResult::Degraded]);
+        assert_eq!(results(&status(Health::Degraded, &both)), [CheckResult::Degraded; 2]);
+        assert_eq!(results(&status(Health::Well, &[])), [CheckResult::Well]);
         let unready = status(Health::Failing, &[Severity::Warning]);
-        assert_eq!(results(&unready), [Health::Degraded, Health::Failing]);
-        assert_eq!(results(&status(Health::Failing, &[])), [Health::Failing]);
+        assert_eq!(results(&unready), [CheckResult::Degraded, CheckResult::Failing]);
+        assert_eq!(results(&status(Health::Failing, &[])), [CheckResult::Failing]);
+    }
+
+    #[test]
+    fn a_check_that_was_not_made_is_said() {
+        let unread = "Redis 10.0.3.12:6379 timeout".to_owned();
+        let findings = [
+            DoctorFinding::not_checked("redis", unread, "CONFIG GET: NOPERM".to_owned()),
+            DoctorFinding::well("kafka", "Kafka 10.0.1.1:9092 (3 brokers)".to_owned()),
+        ];
+        insta::assert_snapshot!(to_text(&findings), @r"
+        – not checked: Redis 10.0.3.12:6379 timeout: CONFIG GET: NOPERM
+        ✓ 1 well: Kafka 10.0.1.1:9092 (3 brokers)
+        ");
+        let json = crate::protocol::json::to_string(&findings[0]).unwrap();
+        insta::assert_snapshot!(json, @r#"{"check":"redis","result":"not_checked","what":"Redis 10.0.3.12:6379 timeout","why":"CONFIG GET: NOPERM"}"#);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Checks of a node by what it has reported: of another one, and of the one that answers.
 
-use super::{Finding, Machine, of_alerts, of_certificate};
-use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, ProcessStatus, Severity, Status};
+use super::{Machine, of_alerts, of_certificate};
+use crate::protocol::admin::{
+    Alert, Cluster, DoctorFinding, Health, NodeStatus, ProcessStatus, Severity, Status,
+};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_bytes;
 
-/// What a report of a node does not tell.
+/// Figures that a report of a node does not have.
 const NOT_REPORTED: &str =
     "net.core.somaxconn, fs.file-max, TCP memory, whether its clock is synchronized";
 /// A larger share of the memory leaves no room for a burst.
@@ -25,14 +27,14 @@ pub(super) fn findings(
     nodes: &Cluster<NodeStatus>,
     status: &Status,
     now_ms: u64,
-) -> Option<Vec<Finding>> {
+) -> Option<Vec<DoctorFinding>> {
     let Some(node) = nodes.items.iter().find(|node| node.node.as_str() == name) else {
         let is_silent = nodes.unreachable.iter().any(|node| node.as_str() == name);
         return is_silent.then(|| {
             let what = format!("{} does not report", printable(name));
             let why = "its viewers reconnect to other nodes".to_owned();
             let mend = "is lcd running there, and does it reach the registry?";
-            vec![Finding::degraded("report", what, why, mend)]
+            vec![DoctorFinding::degraded("report", what, why, mend)]
         });
     };
     let mut findings = of_limits(node);
@@ -47,7 +49,7 @@ pub(super) fn findings(
 }
 
 /// Checks the limits in the report of a node.
-pub(super) fn of_limits(node: &NodeStatus) -> Vec<Finding> {
+pub(super) fn of_limits(node: &NodeStatus) -> Vec<DoctorFinding> {
     let process = &node.process;
     let machine = Machine {
         daemon_files: process.files_max,
@@ -61,38 +63,43 @@ pub(super) fn of_limits(node: &NodeStatus) -> Vec<Finding> {
 }
 
 /// Checks what only the report of a node has, on whatever machine it is read.
-pub(super) fn of_process(node: &NodeStatus) -> Vec<Finding> {
+pub(super) fn of_process(node: &NodeStatus) -> Vec<DoctorFinding> {
     let process = &node.process;
     of_memory(process).into_iter().chain(of_clock(process.clock_ms)).collect()
 }
 
-fn of_memory(process: &ProcessStatus) -> Option<Finding> {
+fn of_memory(process: &ProcessStatus) -> Option<DoctorFinding> {
     let used = process.rss_bytes?;
     let limit = process.memory_bytes.filter(|limit| *limit > 0)?;
     let what = format!("{} of {} of memory used", show_bytes(used), show_bytes(limit));
     if used as f64 / limit as f64 <= MOST_MEMORY {
-        return Some(Finding::well("memory", what));
+        return Some(DoctorFinding::well("memory", what));
     }
     let why = "the kernel ends the process when it has none left".to_owned();
     let mend = "a lower gateway.max_connections, or more memory";
-    Some(Finding::degraded("memory", what, why, mend))
+    Some(DoctorFinding::degraded("memory", what, why, mend))
 }
 
-fn of_clock(clock_ms: Option<i64>) -> Option<Finding> {
+fn of_clock(clock_ms: Option<i64>) -> Option<DoctorFinding> {
     let offset = clock_ms?;
     let what = format!("clock {offset:+}ms to that of Redis");
     if offset.unsigned_abs() <= CLOCK_LIMIT_MS {
-        return Some(Finding::well("clock", what));
+        return Some(DoctorFinding::well("clock", what));
     }
     let why = "times of comments and the ends of bans are off as much".to_owned();
-    Some(Finding::degraded("clock", what, why, "chronyc tracking, or timedatectl, on that node"))
+    Some(DoctorFinding::degraded(
+        "clock",
+        what,
+        why,
+        "chronyc tracking, or timedatectl, on that node",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::NodeId;
-    use crate::protocol::admin::{Egress, Health, NodeRates};
+    use crate::protocol::admin::{CheckResult, Egress, NodeRates};
 
     #[test]
     fn another_node_is_checked_by_its_report() {
@@ -120,7 +127,7 @@ mod tests {
             let checks = |name| super::findings(name, &nodes, &status, 1_000);
             assert_eq!(checks("edge-9"), None);
             let silent = checks("edge-7").unwrap();
-            assert_eq!((silent.len(), silent[0].check), (1, "report"));
+            assert_eq!((silent.len(), silent[0].check.as_str()), (1, "report"));
             let results = checks("edge-4").unwrap().into_iter();
             results.map(|finding| (finding.check, finding.result)).collect::<Vec<_>>()
         };
@@ -135,7 +142,8 @@ mod tests {
             ..ProcessStatus::default()
         };
         let checks = ["files", "disk", "memory", "clock", "certificate", "alerts"];
-        let well: Vec<_> = checks.iter().map(|check| (*check, Health::Well)).collect();
+        let well: Vec<_> =
+            checks.iter().map(|check| ((*check).to_owned(), CheckResult::Well)).collect();
         assert_eq!(findings(large.clone()), well);
         let small = ProcessStatus {
             files_max: Some(1_024),
@@ -144,8 +152,8 @@ mod tests {
             clock_ms: Some(41),
             ..large
         };
-        let degraded = findings(small).iter().filter(|it| it.1 == Health::Degraded).count();
+        let degraded = findings(small).iter().filter(|it| it.1 == CheckResult::Degraded).count();
         assert_eq!(degraded, 4);
-        assert_eq!(findings(ProcessStatus::default()), [("alerts", Health::Well)]);
+        assert_eq!(findings(ProcessStatus::default()), [("alerts".to_owned(), CheckResult::Well)]);
     }
 }

@@ -472,7 +472,7 @@ mod tests {
         read_values(BufReader::new(text), &mut found).unwrap();
         assert_eq!(found.items, [r#"{"a":1}"#, r#"{"b":2}"#]);
         assert_eq!(found.skipped, [("larger than 16 MiB", "line 2".to_owned())]);
-        // What is not kept may be of any size.
+        // An item that is not kept may be of any size.
         let mut found = Items::default();
         let text = io::Cursor::new("{\n\"embeddedData\":\"").chain(endless(b"x"));
         let text = text.chain(&b"\",\"comments\":[{\"a\":1}]}"[..]);

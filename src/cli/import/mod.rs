@@ -65,7 +65,7 @@ pub(super) struct ImportArgs {
     output: Option<PathBuf>,
 }
 
-/// What became of a file.
+/// The result of importing a file.
 #[derive(Debug, PartialEq, Serialize)]
 struct ImportSummary {
     file: String,
@@ -76,7 +76,7 @@ struct ImportSummary {
     duration_ms: u64,
     /// Comments that were longer than a daemon accepts by default.
     cut: u64,
-    /// What was not used, by reason.
+    /// Items that were not used, by reason.
     skipped: BTreeMap<&'static str, Skipped>,
 }
 

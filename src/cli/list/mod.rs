@@ -48,7 +48,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TIME", value_parser = interval, num_args = 0..=1,
         require_equals = true, default_missing_value = "1s", help_heading = LIST_OPTIONS)]
     watch: Option<Duration>,
-    /// What the command itself leaves out.
+    /// The filter of the command itself.
     #[arg(skip)]
     standing: Option<&'static str>,
 }
@@ -99,7 +99,7 @@ pub(super) struct List<T: 'static> {
 /// A list with its options, checked.
 pub(super) struct ListView<T: 'static> {
     list: &'static List<T>,
-    /// What the command itself leaves out.
+    /// The filter of the command itself.
     standing: Filter,
     filter: Filter,
     /// Names of columns, and whether from high to low.
@@ -290,7 +290,7 @@ fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     }
 }
 
-/// What is left of a list.
+/// The rows of a list that are shown.
 struct Chosen<T> {
     items: Vec<T>,
     /// Rows beyond the limit.

@@ -21,7 +21,7 @@ use crate::protocol::filter::rows::At;
 /// After a signal only the line in hand is left to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a pipe gets per interval.
+/// The list at one time, which is printed once per interval.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Listed<T> {
     /// Milliseconds since the Unix epoch.

@@ -70,7 +70,7 @@ pub(crate) struct PlayedDeletion {
     pub(crate) reason: Option<String>,
 }
 
-/// What a selection contains.
+/// The contents of a selection.
 #[derive(Debug, Default)]
 pub(crate) struct Overview {
     /// The latest name of each user.

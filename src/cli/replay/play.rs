@@ -15,7 +15,7 @@ pub(super) const SEEK_MS: i64 = 10_000;
 /// The factor by which a key changes the speed.
 pub(super) const SPEED_STEP: f64 = 1.25;
 
-/// What a person asks for while a replay runs.
+/// A request of the person at the keyboard while a replay runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Control {
     TogglePause,

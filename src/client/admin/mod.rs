@@ -79,7 +79,7 @@ pub enum AdminError {
          it with --ca of lc ctx add, or LC_CA"
     )]
     Untrusted { node: String, why: String },
-    /// What should prove the caller cannot be used, or the daemon does not accept it.
+    /// The proof of the caller cannot be used, or the daemon does not accept it.
     #[error("{node} cannot be used: {why}")]
     CredentialsRefused { node: String, why: String },
     /// The context of `lc ctx` does not allow changes.

@@ -1,5 +1,5 @@
-//! What the measured engines have in common. Each contract has one in its file `measured.rs`, in
-//! front of the engine and behind what refuses calls without making them.
+//! The part that measured engines have in common. Each contract has one in its file `measured.rs`,
+//! in front of the engine and behind the breaker that refuses calls without making them.
 
 use std::sync::Arc;
 

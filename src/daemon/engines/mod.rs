@@ -21,6 +21,7 @@ pub mod reactions;
 pub mod recent;
 pub mod registry;
 pub mod reservations;
+pub mod server_settings;
 mod store_error;
 pub mod timeline;
 

@@ -63,7 +63,7 @@ impl Prefixed {
 impl Drop for Prefixed {
     fn drop(&mut self) {
         for url in &self.config.nodes {
-            // What stays behind disturbs nobody.
+            // Keys that stay behind disturb no other test.
             let _ = self.remove_keys(url);
         }
     }

@@ -233,7 +233,7 @@ pub(super) struct ArchiveReader {
     ended: bool,
     /// The file should end with an index and does not. It may end between two frames.
     lacks_index: bool,
-    /// What was wrong first.
+    /// The first damage that was found.
     damage: Option<String>,
 }
 

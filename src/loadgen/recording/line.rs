@@ -29,7 +29,7 @@ pub struct RecordingHeader {
     /// The version of the format.
     #[serde(rename = "recording")]
     pub version: u32,
-    /// What was recorded, such as `stream 7`.
+    /// The recorded stream or daemon, such as `stream 7`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// The time at which `ts_ms` is 0, in milliseconds since 1970.

@@ -71,9 +71,9 @@ pub struct Alert {
     pub nodes: Vec<NodeId>,
     /// Viewers of these nodes.
     pub viewers: u64,
-    /// What it means, as a sentence.
+    /// The effect on viewers, as a sentence.
     pub effect: String,
-    /// What to do next; empty if nothing is to be done.
+    /// The next step; empty if nothing is to be done.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub next: String,
     /// The measured value, and the threshold of the rule that it has passed.

@@ -7,7 +7,7 @@ use crate::protocol::{CommentId, StreamId};
 /// The most dead letters that one request requeues or acknowledges.
 pub const MAX_DEAD_LETTERS: usize = 100;
 
-/// What has become of a dead letter.
+/// The state of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

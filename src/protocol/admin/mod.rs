@@ -11,6 +11,7 @@ mod breaker;
 mod bus;
 mod dead_letters;
 pub mod dependency;
+mod doctor;
 mod egress;
 mod lag;
 mod node;
@@ -45,6 +46,7 @@ pub use self::dead_letters::{
     DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
     MAX_DEAD_LETTERS,
 };
+pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::lag::{ConsumerLag, GroupLag, LagState};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
@@ -174,7 +176,7 @@ pub struct Outcome {
     /// Changes that were made as one, or taken back as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u64>,
-    /// What is so now that a change was taken back, as a clause: `stream 1 shows 25% again`.
+    /// The state now that a change was taken back, as a clause: `stream 1 shows 25% again`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
     /// The parts of the request that were not carried out, each with the reason.

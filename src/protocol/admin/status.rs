@@ -67,7 +67,7 @@ pub struct Status {
     /// The alerts of all nodes, the worst first.
     #[serde(default)]
     pub alerts: Vec<Alert>,
-    /// What works, in a few words each.
+    /// The parts that work, in a few words each.
     #[serde(default)]
     pub working: Vec<String>,
 }

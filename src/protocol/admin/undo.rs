@@ -63,7 +63,7 @@ pub enum PreviewRequest {
     },
 }
 
-/// What a change would do.
+/// The effect that a change would have.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Preview {

@@ -9,7 +9,7 @@ pub const MAX_VIEW_NAME: usize = 32;
 /// The most bytes of a view's settings, written as JSON.
 pub const MAX_VIEW_BYTES: usize = 4_096;
 
-/// What a saved view shows. The names are those of the console that saved it: another version
+/// The settings of a saved view. The names are those of the console that saved it: another version
 /// ignores those that it does not know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]

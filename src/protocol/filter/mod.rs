@@ -40,7 +40,7 @@ pub use quantity::{Quantity, Unit};
 /// No filter is longer, in bytes.
 pub const MAX_BYTES: usize = 2_048;
 
-/// What the values of a column are.
+/// The kind of values in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A count, an id or a rate per second.

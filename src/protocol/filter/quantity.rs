@@ -2,7 +2,7 @@
 
 use super::Kind;
 
-/// What the unit of a number says about it.
+/// The kind of unit that a number has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// No unit, or a power of 1000.

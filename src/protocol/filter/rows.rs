@@ -16,7 +16,7 @@ pub struct At<'a, T> {
     pub now_ms: u64,
 }
 
-/// What has no such columns is the same at any time.
+/// Items without columns that depend on the time.
 impl<T: Row> Row for At<'_, T> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
         self.item.column(name)

@@ -59,7 +59,7 @@ impl BadMessage {
 /// Checks the length of a `ref`.
 ///
 /// # Errors
-/// What would be valid.
+/// The text says which length is valid.
 pub fn check_ref(client_ref: &str) -> Result<(), String> {
     if (1..=MAX_REF_CHARS).contains(&client_ref.chars().count()) {
         return Ok(());

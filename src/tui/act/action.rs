@@ -55,7 +55,7 @@ impl Action {
     }
 }
 
-/// What became of an action.
+/// An action that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) sentence: String,

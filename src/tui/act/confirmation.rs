@@ -14,7 +14,7 @@ use crate::tui::figures;
 /// From this share of the viewers on, the name must be typed, as for many users.
 const MANY_VIEWERS: f64 = 0.01;
 
-/// What must be typed before an action is done.
+/// The keys that must be typed before an action is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Consent {
     /// Nothing: it is small, and can be taken back.

@@ -1,4 +1,4 @@
-//! What an operator does from the console: from a form to a request, its effect, and its reversal.
+//! The actions of an operator in the console: from a form to a request, its effect, its reversal.
 
 mod action;
 mod batch;

@@ -6,7 +6,7 @@ use crate::protocol::admin::{self, Alert};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::tone::Health;
 
-/// What an alarm is about, and so what opens when it is chosen.
+/// The subject of an alarm, which opens when the alarm is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Subject {
     Cluster,

@@ -1,4 +1,4 @@
-//! What happened: the differences between two moments that an operator wants to know later.
+//! Happenings: the differences between two moments that an operator wants to know later.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

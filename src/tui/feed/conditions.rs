@@ -1,4 +1,4 @@
-//! What is wrong, in words: since when, what it means for viewers, and the next step.
+//! Conditions that are wrong, in words: since when, the effect on viewers, and the next step.
 //!
 //! Conditions are read off a snapshot. Each has a time for which it must hold before it becomes an
 //! alarm, so that a figure that passes a threshold for a second alarms nobody.

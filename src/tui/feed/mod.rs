@@ -1,5 +1,5 @@
-//! What the console knows of the cluster: the latest moment, the moments before it, the series
-//! that charts show, and what happened.
+//! The console's knowledge of the cluster: the latest moment, the moments before it, the series
+//! that charts show, and happenings.
 //!
 //! In: snapshots. Out: moments, series, happenings. Always holds: rates are those that nodes
 //! measured themselves, never differences of sums over nodes, so nodes may come and go; time never

@@ -43,7 +43,7 @@ const ACTS: &[(&str, &str)] = &[
     ("acknowledge", "PROBLEM"),
     ("undo", "AUDIT [--note TEXT]"),
 ];
-/// What else is accepted.
+/// Words of the palette beside the commands, each with its argument.
 const GOTO: &[(&str, &str)] = &[
     ("stream", "STREAM"),
     ("node", "NODE"),

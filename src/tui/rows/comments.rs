@@ -13,7 +13,7 @@ const fn column(name: &'static str, by: &'static str, width: u16, rank: u8) -> C
     Column { name, by, width, right: false, rank, meaning: "" }
 }
 
-/// What became of a comment.
+/// The outcome of moderation for a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommentState {
     Passed,

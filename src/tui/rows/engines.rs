@@ -1,5 +1,4 @@
-//! What the cluster stands on: servers of the bus, consumers of the log, stores, and delivery
-//! workers.
+//! Rows of servers of the bus, consumers of the log, stores, and delivery workers.
 
 use crate::protocol::admin::{
     BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, LagState, StoreStatus,

@@ -1,4 +1,4 @@
-//! What happened and what operators did, on one time line; and what is wrong.
+//! Rows of events and of operators' changes, on one time line; and of alerts.
 
 use crate::protocol::admin::AuditEntry;
 use crate::protocol::filter::{self, Kind, Value};

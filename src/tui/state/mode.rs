@@ -1,4 +1,4 @@
-//! What keys act on besides the view: a line that is typed, a form, a question, an overlay.
+//! The mode, which takes keys before the view: a line that is typed, a form, a question, an overlay.
 
 use crate::tui::act::{Confirmation, Form};
 use crate::tui::feed::Metric;
@@ -31,7 +31,7 @@ pub(crate) struct Palette {
     pub(crate) error: Option<String>,
     /// The completion that Tab chose last, of those for what was typed.
     pub(crate) chosen: Option<usize>,
-    /// What was typed before Tab completed it.
+    /// The text that was typed before Tab completed it.
     pub(crate) typed: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is fetched beside the snapshots, for the views that show it.
+//! Data that is fetched beside the snapshots, for the views that show it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::tui::rows::{CommentState, Speaker, TalkerRow};
 /// Comments of the opened stream that are kept.
 const MAX_COMMENTS: usize = 500;
 
-/// What the view on the screen needs besides snapshots.
+/// The data that the view on the screen needs besides snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Needs {
     /// The review queue, decisions and offenders.
@@ -24,7 +24,7 @@ pub(crate) struct Needs {
     pub(crate) tail: Option<StreamId>,
 }
 
-/// What was fetched.
+/// The data that was fetched.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Side {
     pub(crate) reviews: Vec<ReviewItem>,

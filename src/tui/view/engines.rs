@@ -1,4 +1,4 @@
-//! What the cluster stands on: the bus with its shards, the event log with its consumers, stores.
+//! The engines of the cluster: the bus with its shards, the event log with its consumers, stores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ fn bus(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     }
 }
 
-/// What all servers carry of one shard.
+/// The load of one shard on all servers.
 #[derive(Debug, Default)]
 struct ShardLoad<'a> {
     bytes_per_second: f64,

@@ -1,4 +1,4 @@
-//! What is the same everywhere: two rows above the view, and two below it.
+//! The frame of every view: two rows above it, and two below it.
 
 use ratatui::layout::Rect;
 

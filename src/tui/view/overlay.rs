@@ -1,4 +1,4 @@
-//! What lies over a view: forms, questions, the help, the columns, the command line.
+//! The overlays of a view: forms, questions, the help, the columns, the command line.
 
 use ratatui::layout::Rect;
 

@@ -29,7 +29,7 @@ pub(super) const ROWS_OF_LINES: u16 = 8;
 const FACT_WIDTH: usize = 12;
 const NARROW_FACT_WIDTH: usize = 9;
 
-/// What is shown of a stage.
+/// A stage as it is shown.
 #[derive(Debug, Clone)]
 pub(super) struct StageView {
     pub(super) name: StageName,

@@ -93,7 +93,7 @@ pub(super) struct MinuteRow {
     pub(super) would_be: MinuteSide,
 }
 
-/// What is shown in one minute.
+/// The comments shown in one minute.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct MinuteSide {
     pub(super) shown: u64,
@@ -147,7 +147,7 @@ pub(super) fn compute(
     let start_ms = to_load_ms(overlay.peek_ms()?.unwrap_or_default(), times);
     let mut settings = WhatIf::default().on(base);
     if now_is_recorded {
-        // What viewers saw is known: no limit comes on top of it.
+        // The shares that viewers saw are recorded: no limit comes on top of them.
         settings.egress = 0;
     }
     let now = Side::new(settings, viewers, start_ms);
@@ -229,7 +229,7 @@ struct Side {
     limits: CommentLimits,
     egress: EgressPolicy,
     pace: StreamPace,
-    /// What the node has sent of the stream since the last tick.
+    /// The load that the node has sent of the stream since the last tick.
     load: StreamLoad,
     wire: Wire,
     /// Parts of comments that are carried to the next one.

@@ -1,4 +1,4 @@
-//! What a node measures about itself: stages, latencies, rates, and its process.
+//! The measurements that a node makes of itself: stages, latencies, rates, and its process.
 //!
 //! In: additions by the stages, once per batch, and a call of [`Telemetry::sample`] once per
 //! second. Out: [`NodeSample`], which node reports, the admin socket and `/metrics` read.

@@ -32,7 +32,7 @@ pub(super) struct ProcessReader {
     limits: Option<ProcessLimits>,
 }
 
-/// What the process may use. Does not change while it runs.
+/// The limits of the process. They do not change while it runs.
 #[derive(Debug, Clone, Copy)]
 struct ProcessLimits {
     cores: Option<u64>,

@@ -28,7 +28,7 @@ pub struct StoreMeter {
     read_pool: Mutex<Option<ReadPool>>,
 }
 
-/// What a store is and where.
+/// The engine of a store and its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreAbout {
     /// The engine, as the configuration names it.

@@ -37,7 +37,7 @@ pub(super) struct Events {
     ring: VecDeque<EventItem>,
     /// By node, the id on that node of the newest event that was learned from it.
     learned: BTreeMap<NodeId, u64>,
-    /// What the last look found, to see what has changed.
+    /// The state at the last look, which the next one is compared with.
     seen: Seen,
     /// The newest id, for readers that follow.
     newest: watch::Sender<u64>,

@@ -13,6 +13,7 @@ use super::access::Peer;
 use super::{AdminParts, AdminState, Live, NodeFacts, routes};
 use crate::daemon::base::config::Config;
 use crate::daemon::engines::registry::NodeIdentity;
+use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
@@ -106,6 +107,7 @@ pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
         certificate: Arc::new(|| None),
         announcements: None,
         timeline: None,
+        servers: BackendServers::default(),
         live: Live::new(config.alerts.clone()),
     })
 }

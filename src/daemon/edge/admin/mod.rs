@@ -20,6 +20,7 @@
 //! | `/v1/status` | `Status` |
 //! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bans` | `Cluster` of each |
 //! | `/v1/bus` `/v1/lag` `/v1/stores` | `Cluster` of each |
+//! | `/v1/doctor?node=` | `Cluster<DoctorFinding>` about the servers of the engines |
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
 //! | `/v1/rules` | `RulesInForce` |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
@@ -62,6 +63,7 @@ mod change;
 mod cluster;
 mod compression;
 mod dead_letters;
+mod doctor;
 mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -99,6 +101,7 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::CertificateRenewal;
 use crate::daemon::engines::announcements::SharedAnnouncements;
 use crate::daemon::engines::reactions::SharedReactionTotals;
+use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::engines::timeline::SharedTimelineBlocks;
 use crate::daemon::stages::control::{AdminMinter, Control, Minter};
 use crate::net::CertificateDigest;
@@ -135,10 +138,12 @@ pub struct AdminParts {
     pub announcements: Option<SharedAnnouncements>,
     /// Present if several nodes share the registry.
     pub timeline: Option<SharedTimelineBlocks>,
+    /// The servers of the engines; none on embedded engines.
+    pub servers: BackendServers,
     pub live: Live,
 }
 
-/// What a node has seen while it ran.
+/// The alerts and events since the node started.
 #[derive(Debug, Clone)]
 pub struct Live {
     alerts: Arc<Alerts>,

@@ -7,7 +7,8 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use super::{
-    AdminState, access, change, compression, dead_letters, lines, preview, read, talkers, timeline,
+    AdminState, access, change, compression, dead_letters, doctor, lines, preview, read, talkers,
+    timeline,
 };
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
@@ -24,6 +25,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/rules", get(read::rules))
         .route("/v1/lag", get(read::lag))
         .route("/v1/stores", get(read::stores))
+        .route("/v1/doctor", get(doctor::doctor))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/requeue", post(dead_letters::requeue))
         .route("/v1/dead-letters/ack", post(dead_letters::ack))

@@ -56,7 +56,7 @@ impl SharedThrottle {
 pub(super) struct ThrottleWatch {
     stream_id: StreamId,
     ticks: Interval,
-    /// What the reader knows.
+    /// The share that the reader was told.
     shown: ShownShare,
 }
 

@@ -39,7 +39,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPS_ON_FOR: Duration = Duration::from_secs(60);
 /// A last block so many intervals in the future means that the clock was set back.
 const CLOCK_SET_BACK: u64 = 6;
-/// What is kept.
+/// The time that the timeline covers.
 const HOUR_MS: u64 = 3_600_000;
 const DEFAULT_SPAN_MS: u64 = 300_000;
 

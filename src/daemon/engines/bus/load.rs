@@ -59,7 +59,7 @@ struct ServerState {
     readings: VecDeque<Reading>,
 }
 
-/// What a server tells about itself.
+/// The figures that a server tells about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ServerFigures {
     pub(super) memory_bytes: Option<u64>,

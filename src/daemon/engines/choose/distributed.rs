@@ -15,12 +15,11 @@ use crate::daemon::engines::announcements::postgres::PostgresAnnouncements;
 use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::bus::redis::RedisBus;
-use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::cassandra::CassandraComments;
 use crate::daemon::engines::comments::postgres::PostgresComments;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::direct_path::{DirectPath, FallbackBus, FallbackRegistry};
-use crate::daemon::engines::eventlog::kafka::KafkaLog;
+use crate::daemon::engines::eventlog::kafka::{KafkaLog, KafkaSettingsReader};
 use crate::daemon::engines::eventlog::{LogTelemetry, SharedLog};
 use crate::daemon::engines::metadata::postgres::PostgresMetadata;
 use crate::daemon::engines::reactions::redis::RedisReactions;
@@ -75,8 +74,14 @@ impl Distributed {
     ) -> anyhow::Result<Self> {
         let mut distributed = Self::default();
         distributed.open_stores(config, clock, board).await?;
+        if config.engines.eventlog == EventLogEngine::Kafka {
+            let node = &identity.node;
+            let reader = KafkaSettingsReader::new(&config.kafka, &config.eventlog, node)?;
+            distributed.settings.push(Arc::new(reader));
+        }
         if config.engines.uses_redis() {
             let redis = RedisNodes::open(&config.redis)?;
+            distributed.settings.extend(redis.settings_readers());
             let shared = Shared { board, log, identity };
             distributed.open_redis(config, clock, shared, redis).await?;
         }
@@ -96,6 +101,7 @@ impl Distributed {
         if comments_on_postgres || metadata_on_postgres {
             // Both stores share its connections.
             let server = PostgresServer::connect(&config.postgres).await?;
+            self.settings.push(Arc::new(server.clone()));
             let read_connections = |contract| {
                 let pool = server.pool().clone();
                 let meter = board.telemetry().store(contract);
@@ -114,7 +120,10 @@ impl Distributed {
             }
         }
         if engines.comments == CommentsEngine::Cassandra {
-            self.comments = Some(open_cassandra(config).await?);
+            let opened = CassandraComments::open(&config.cassandra, config.store.retention).await;
+            let comments = Arc::new(opened.context("cannot open the comment store")?);
+            self.settings.push(comments.clone());
+            self.comments = Some(comments);
         }
         Ok(())
     }
@@ -163,9 +172,4 @@ impl Distributed {
         self.direct = Some(direct);
         Ok(())
     }
-}
-
-async fn open_cassandra(config: &Config) -> anyhow::Result<SharedCommentStore> {
-    let opened = CassandraComments::open(&config.cassandra, config.store.retention).await;
-    Ok(Arc::new(opened.context("cannot open the comment store")?))
 }

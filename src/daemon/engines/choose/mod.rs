@@ -28,6 +28,7 @@ use super::reactions::SharedReactionTotals;
 use super::registry::in_process::InProcessRegistry;
 use super::registry::{NodeIdentity, SharedRegistry};
 use super::reservations::SharedReservations;
+use super::server_settings::{BackendServers, SharedSettingsReader};
 use super::timeline::SharedTimelineBlocks;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
@@ -85,6 +86,8 @@ pub struct Engines {
     pub direct: Option<Arc<DirectPath>>,
     /// Present if several nodes share the registry.
     pub timeline: Option<SharedTimelineBlocks>,
+    /// The servers of the engines, for checks of their settings.
+    pub servers: BackendServers,
     /// The embedded log, which needs retention on a timer.
     pub embedded_log: Option<Arc<EmbeddedLog>>,
     /// The files of the embedded stores, to be closed at the end.
@@ -104,6 +107,7 @@ struct Distributed {
     announcements: Option<SharedAnnouncements>,
     direct: Option<Arc<DirectPath>>,
     timeline: Option<SharedTimelineBlocks>,
+    settings: Vec<SharedSettingsReader>,
 }
 
 /// The result of probing one server.
@@ -197,6 +201,7 @@ impl Engines {
             announcements: distributed.announcements,
             direct: distributed.direct,
             timeline: distributed.timeline,
+            servers: BackendServers::new(distributed.settings),
             embedded_log,
             files,
         })

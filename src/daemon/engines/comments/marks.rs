@@ -16,7 +16,7 @@ pub(super) type PlaceKey = Vec<u8>;
 /// Stands for a deletion or a restoration that there is not.
 const NO_PLACE: [u8; 1] = [0];
 
-/// What a batch says about one comment.
+/// The last mark of one comment in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommentMark<'a> {
     pub(super) stream_id: StreamId,

@@ -1,5 +1,5 @@
-//! What earlier looks at the lag tell about the next one: how fast it changes, and how old the
-//! oldest record is that a group has not read.
+//! Derives from earlier looks at the lag how fast it changes, and how old the oldest record is that
+//! a group has not read.
 //!
 //! In: the ends of partitions and the lags of groups, each time that an engine looks; the times of
 //! records that it has read. Out: changes and ages. An end that was seen at a known time says that
@@ -37,7 +37,7 @@ pub(crate) struct RecordAge {
     pub(crate) is_close: bool,
 }
 
-/// What was seen. Its lock is held for a look at a time.
+/// The ends and lags seen so far. The lock is held for one look at a time.
 #[derive(Debug)]
 pub(crate) struct LagHistory {
     began: Instant,
@@ -102,7 +102,7 @@ impl LagHistory {
                 ends.pop_back();
             }
             ends.push_back(seen);
-            // What all groups have read is needed no more.
+            // Ends that all groups have passed are needed no more.
             while ends.get(1).is_some_and(|second| second.end <= from) {
                 ends.pop_front();
             }

@@ -56,7 +56,7 @@ pub struct RecentPage {
     pub covered_to: Seq,
 }
 
-/// What a cache knows of the deletion of a comment.
+/// The state of a deletion, as far as a cache knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeletionState {
     /// No tombstone of it is known.

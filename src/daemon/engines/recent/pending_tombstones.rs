@@ -14,7 +14,7 @@ use crate::protocol::{CommentId, Seq, StreamId};
 /// Marks kept: about 8 MB when full.
 const MAX_PENDING: usize = 100_000;
 
-/// What the cache must still be told about a comment, with its place in the log.
+/// News of a comment that the cache must still be told, with its place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingMark {
     Deleted(Seq),

@@ -214,6 +214,7 @@ impl NodeBase {
             }),
             announcements: self.engines.announcements.clone(),
             timeline: self.engines.timeline.clone(),
+            servers: self.engines.servers.clone(),
             live: Live::new(self.config.alerts.clone()),
         })?)
     }

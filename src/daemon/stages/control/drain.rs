@@ -18,7 +18,7 @@ use crate::protocol::admin::{DrainRequest, Outcome, audit_action};
 /// The time for a report that shows the change. A node reports once per second.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(4);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// What the target of an audit entry about a node begins with.
+/// The prefix of the target of an audit entry about a node.
 const TARGET: &str = "node ";
 
 impl Control {

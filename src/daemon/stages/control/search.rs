@@ -11,7 +11,7 @@ use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, Record, Topic};
 use crate::protocol::StreamId;
 
-/// What a search backwards covers.
+/// The records that a search backwards covers.
 #[derive(Debug)]
 pub(super) struct SearchRange {
     /// Only the partition of this stream.

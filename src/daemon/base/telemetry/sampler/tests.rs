@@ -77,7 +77,7 @@ async fn a_sample_has_queues_and_the_process() {
     assert!(sample.process.disk_free_bytes.is_some() && sample.process.cores.is_some());
 }
 
-/// What happens to a node in one second.
+/// One second of a node.
 #[derive(Debug, Clone)]
 enum Turn {
     /// It counts and reports.

@@ -1,4 +1,4 @@
-//! What is kept of a user or a text beside its count, in a fixed number of bytes.
+//! The facts kept of a user or a text beside its count, in a fixed number of bytes.
 
 use crate::protocol::UserId;
 use crate::protocol::admin::MOST_COUNTED_USERS;

@@ -26,7 +26,7 @@ pub(super) struct Window {
     now_since: Instant,
 }
 
-/// What the passing of time does to the halves.
+/// The effect of the time passed on the halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Nothing,

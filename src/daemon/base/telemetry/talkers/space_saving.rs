@@ -13,7 +13,7 @@
 pub(super) struct SpaceSaving<K, V, const PLACES: usize> {
     keys: [K; PLACES],
     counts: [u32; PLACES],
-    /// What is known of each key since it has its place.
+    /// The value of each key, kept since the key got its place.
     values: [V; PLACES],
     used: usize,
     additions: u64,

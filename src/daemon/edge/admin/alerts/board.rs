@@ -25,7 +25,7 @@ struct Standing {
     alert: Option<Alert>,
 }
 
-/// What an update has changed.
+/// A change of the board.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     Raised(Alert),

@@ -328,7 +328,7 @@ fn an_acknowledgement_lasts_as_long_as_its_alert() {
     assert_eq!(acks.of("x", &NO_LOSS).as_deref(), Some("bob"));
     acks.merge([].iter(), &[], start + Duration::from_secs(559));
     assert_eq!(acks.list().len(), 1, "it may come back at once");
-    // What others still report of an alert that is over is not learned again.
+    // An acknowledgement that others still report of an ended alert is not learned again.
     acks.merge([ack("bob", 50)].iter(), &[], start + Duration::from_secs(561));
     assert_eq!(acks.list(), []);
 }

@@ -1,4 +1,4 @@
-//! What an alert means for viewers, and what to do next.
+//! The texts of alerts: the effect on viewers, and the next step.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::protocol::admin::dependency::{
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
-/// What is well if a rule has raised nothing.
+/// The words for a rule that has raised nothing.
 pub(super) const WELL: &[(&str, &str)] = &[
     (rule::SERVED_LOW, "deliveries"),
     (rule::LATENCY_HIGH, "latency"),
@@ -235,7 +235,7 @@ fn effect(alert: &Alert) -> Option<String> {
     })
 }
 
-/// What viewers notice of an outage.
+/// Returns the effect of an outage on viewers.
 fn outage(dependency: &str, see: &str) -> String {
     match dependency {
         EVENT_LOG => format!("comments are refused and may be sent again; {see} nothing new"),

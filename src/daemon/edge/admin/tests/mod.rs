@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod dead_letters;
+mod doctor;
 mod previews;
 mod roles;
 mod talkers;
@@ -34,6 +35,7 @@ use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::registry::conformance::report;
+use crate::daemon::engines::server_settings::SharedSettingsReader;
 use crate::daemon::stages::control::Actor;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
@@ -54,10 +56,21 @@ struct Served {
 
 impl Served {
     async fn new() -> Self {
-        Self::with_timeline(None).await
+        Self::with(None, Vec::new()).await
     }
 
-    async fn with_timeline(timeline: Option<SharedTimelineBlocks>) -> Self {
+    async fn with_timeline(timeline: SharedTimelineBlocks) -> Self {
+        Self::with(Some(timeline), Vec::new()).await
+    }
+
+    async fn with_servers(servers: Vec<SharedSettingsReader>) -> Self {
+        Self::with(None, servers).await
+    }
+
+    async fn with(
+        timeline: Option<SharedTimelineBlocks>,
+        servers: Vec<SharedSettingsReader>,
+    ) -> Self {
         let world = World::new().await;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
@@ -83,6 +96,7 @@ impl Served {
             certificate: Arc::new(|| None),
             announcements: None,
             timeline,
+            servers: BackendServers::new(servers),
             live: Live::new(config.alerts.clone()),
         })
         .unwrap();

@@ -55,7 +55,7 @@ fn fill(timeline: &Timeline, until_s: u64, seconds: u64) {
 #[tokio::test]
 async fn a_node_answers_from_the_keepers_blocks() {
     let blocks = Arc::new(BlocksInMemory::default());
-    let served = Served::with_timeline(Some(blocks.clone())).await;
+    let served = Served::with_timeline(blocks.clone()).await;
     let now_s = served.world.control.parts().clock.now_ms() / 1_000;
     let keeper = Timeline::default();
     fill(&keeper, now_s, 60);
@@ -74,7 +74,7 @@ async fn a_node_answers_from_the_keepers_blocks() {
     blocks.is_down.store(true, Ordering::Relaxed);
     let later = format!("/v1/timeline?series=received&from={}", (now_s - 3) * 1_000);
     // Everything up to now is read already, so another node is asked.
-    let other = Served::with_timeline(Some(blocks)).await;
+    let other = Served::with_timeline(blocks).await;
     fill(other.world.board.telemetry().timeline(), now_s, 3);
     let answer: TimelineAnswer = other.get(&later).await;
     assert!(!answer.whole_cluster, "its own figures, and it says so: {answer:?}");

@@ -13,6 +13,7 @@
 mod check;
 mod migrate;
 mod pool;
+mod settings;
 mod setup;
 #[cfg(test)]
 pub(crate) mod test_proxy;

@@ -150,7 +150,8 @@ impl Setup {
         }
     }
 
-    fn server(&self) -> String {
+    /// Returns host and port, or the path of the socket.
+    pub(super) fn server(&self) -> String {
         match self.options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", self.options.get_host(), self.options.get_port()),

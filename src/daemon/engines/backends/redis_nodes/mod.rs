@@ -9,6 +9,7 @@
 //! is away.
 
 mod guarded;
+mod settings;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _, ProtocolVersion, PushInfo, PushKind};
 use tokio::sync::Notify;
 
+use self::settings::RedisSettingsReader;
 use crate::daemon::base::config::RedisConfig;
+use crate::daemon::engines::server_settings::SharedSettingsReader;
 pub use guarded::{GuardedConnection, OutageObserver, RedisFailure};
 
 /// Longest pause between two attempts to reconnect.
@@ -150,6 +153,14 @@ impl RedisNodes {
 
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Returns what reads the settings of each node.
+    pub(crate) fn settings_readers(&self) -> Vec<SharedSettingsReader> {
+        let reader = |node: &Node| -> SharedSettingsReader {
+            Arc::new(RedisSettingsReader(node.guarded.clone()))
+        };
+        self.nodes.iter().map(reader).collect()
     }
 }
 

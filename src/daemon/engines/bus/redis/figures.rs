@@ -1,4 +1,4 @@
-//! What the Redis nodes tell about themselves: memory, clients, clients cut off.
+//! The figures that Redis nodes tell about themselves: memory, clients, clients cut off.
 //!
 //! One of all `lcd` asks a Redis node in [`INTERVAL`]; the others find that it was asked.
 

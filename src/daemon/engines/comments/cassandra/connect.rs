@@ -104,18 +104,7 @@ fn prefer_datacenter(session: &Session, config: &CassandraConfig) -> Result<(), 
             known.join(", ")
         )));
     }
-    let cluster = session.get_cluster_state();
-    let named = config.nodes.iter().filter_map(|node| node.parse().ok());
-    let of_named = named.into_iter().find_map(|address: std::net::SocketAddr| {
-        let mut nodes = cluster.get_nodes_info().iter();
-        let node = nodes.find(|node| {
-            (node.address.ip(), node.address.port()) == (address.ip(), address.port())
-        })?;
-        node.datacenter.clone()
-    });
-    if let Some(datacenter) =
-        of_named.or_else(|| known.first().filter(|_| known.len() == 1).cloned())
-    {
+    if let Some(datacenter) = datacenter(session, config) {
         let mut handle = session.get_default_execution_profile_handle().clone();
         handle.map_to_another_profile(profile(config, &datacenter));
         return Ok(());
@@ -129,7 +118,26 @@ fn prefer_datacenter(session: &Session, config: &CassandraConfig) -> Result<(), 
     }
 }
 
-fn datacenters(session: &Session) -> BTreeSet<String> {
+/// Returns the data centre that is queried: the configured one, that of the first of
+/// `cassandra.nodes` that is known, or the only one.
+pub(super) fn datacenter(session: &Session, config: &CassandraConfig) -> Option<String> {
+    if !config.datacenter.is_empty() {
+        return Some(config.datacenter.clone());
+    }
+    let cluster = session.get_cluster_state();
+    let named = config.nodes.iter().filter_map(|node| node.parse().ok());
+    let of_named = named.into_iter().find_map(|address: std::net::SocketAddr| {
+        let mut nodes = cluster.get_nodes_info().iter();
+        let node = nodes.find(|node| {
+            (node.address.ip(), node.address.port()) == (address.ip(), address.port())
+        })?;
+        node.datacenter.clone()
+    });
+    let known = datacenters(session);
+    of_named.or_else(|| known.first().filter(|_| known.len() == 1).cloned())
+}
+
+pub(super) fn datacenters(session: &Session) -> BTreeSet<String> {
     let cluster = session.get_cluster_state();
     cluster.get_nodes_info().iter().filter_map(|node| node.datacenter.clone()).collect()
 }

@@ -44,6 +44,7 @@ mod page;
 mod place;
 mod positions;
 mod schema;
+mod settings;
 mod statements;
 #[cfg(test)]
 mod tests;

@@ -130,17 +130,18 @@ pub(super) const VERSION: i32 = 3;
 /// The last version that did not store the places of comments.
 const UNPLACED_VERSION: i32 = 1;
 
-/// The files of the comment tables are dropped whole once all their rows have expired.
-fn compaction(lifetime: Lifetime) -> String {
+/// Returns the compaction with which the tables of comments are created; `None` for the server's
+/// default. Their files are dropped whole once all their rows have expired.
+pub(super) fn compaction(lifetime: Lifetime) -> Option<String> {
     let retention_s = lifetime.retention().as_secs();
     if retention_s == 0 {
-        return String::new();
+        return None;
     }
     let window_minutes = (retention_s / 60 / 24).clamp(1, 24 * 60 * 30);
-    format!(
-        " AND compaction = {{'class': 'TimeWindowCompactionStrategy', \
-         'compaction_window_unit': 'MINUTES', 'compaction_window_size': '{window_minutes}'}}"
-    )
+    Some(format!(
+        "{{'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'MINUTES', \
+         'compaction_window_size': '{window_minutes}'}}"
+    ))
 }
 
 /// Creates the keyspace and tables that are missing. Errors name `cassandra.keyspace`.
@@ -258,7 +259,8 @@ async fn apply(
         ))
         .await?;
     }
-    let compaction = compaction(lifetime);
+    let compaction = compaction(lifetime).map(|options| format!(" AND compaction = {options}"));
+    let compaction = compaction.unwrap_or_default();
     change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{VERSIONS}")).await?;
     for table in TABLES {
         change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}{compaction}")).await?;

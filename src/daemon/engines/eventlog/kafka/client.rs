@@ -22,7 +22,7 @@ const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
 const MAX_HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// A record holds its key and Kafka's own fields besides the payload.
-const MAX_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
+pub(super) const LARGEST_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
 
 /// Time that a record waits for others to share a request, in milliseconds. Measured with two edges
 /// at 1 000 comments/s on two cores: compared with 2, 5 adds 2 ms to an acknowledgement, and 0
@@ -104,7 +104,7 @@ impl ClientSettings {
         config.set("linger.ms", LINGER_MS.to_string());
         config.set("compression.type", "snappy");
         config.set("message.timeout.ms", self.timeout.as_millis().to_string());
-        config.set("message.max.bytes", MAX_RECORD_BYTES.to_string());
+        config.set("message.max.bytes", LARGEST_RECORD_BYTES.to_string());
         // `eventlog.max_pending_bytes` is the bound; the library's own must never be reached first.
         config.set("queue.buffering.max.messages", "0");
         let kib = (max_pending_bytes / 1024).saturating_mul(2).saturating_add(64 * 1024);

@@ -56,6 +56,7 @@ mod pending;
 mod prefetch;
 mod reader;
 mod resume;
+mod settings;
 mod topic_watch;
 mod topics;
 mod transactions;
@@ -93,6 +94,7 @@ use leaders::LeaderCheck;
 use prefetch::PrefetchQueue;
 use reader::{PageRequest, ReaderPool};
 use resume::ConsumerSource;
+pub use settings::KafkaSettingsReader;
 use topic_watch::{TopicWatch, WatchState};
 use topics::Topics;
 

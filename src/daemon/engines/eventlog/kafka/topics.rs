@@ -17,6 +17,8 @@ use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, Topic};
 use crate::protocol::quantity::counted;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// `max.message.bytes` of topics that are created.
+pub(super) const MAX_MESSAGE_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 /// Pause between two checks whether new topics have leaders.
 const LEADER_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -199,14 +201,22 @@ pub(super) fn configured_partitions(config: &KafkaConfig, topic: Topic) -> u32 {
     }
 }
 
-/// Returns a topic's compression on disk and its retention.
-fn policy(topic: Topic, config: &EventLogConfig) -> (&'static str, Duration) {
+/// Returns a topic's compression on disk.
+fn compression(topic: Topic) -> &'static str {
     match topic {
-        Topic::CommentEvents => ("snappy", config.retention),
-        Topic::ModerationEvents => ("gzip", 7 * DAY),
+        Topic::ModerationEvents => "gzip",
+        Topic::CommentEvents | Topic::WsMessages | Topic::DeadLetters => "snappy",
+    }
+}
+
+/// Returns the retention with which a topic is created.
+pub(super) fn retention(topic: Topic, config: &EventLogConfig) -> Duration {
+    match topic {
+        Topic::CommentEvents => config.retention,
+        Topic::ModerationEvents => 7 * DAY,
         // Useful only while viewers wait for the messages.
-        Topic::WsMessages => ("snappy", DAY),
-        Topic::DeadLetters => ("snappy", 30 * DAY),
+        Topic::WsMessages => DAY,
+        Topic::DeadLetters => 30 * DAY,
     }
 }
 
@@ -229,17 +239,16 @@ pub(super) async fn create(
         AdminClient::from_config_and_context(&clients.plain(), LogOnlyContext)
             .map_err(|error| unavailable("creating a client", &error))?;
     let in_sync = kafka.min_insync_replicas.to_string();
-    let max_bytes = (2 * MAX_PAYLOAD_BYTES).to_string();
+    let max_bytes = MAX_MESSAGE_BYTES.to_string();
     for &topic in missing {
         let name = clients.prefixed(topic.name());
-        let (compression, retention) = policy(topic, config);
-        let retention_ms = retention.as_millis().to_string();
+        let retention_ms = retention(topic, config).as_millis().to_string();
         let new = NewTopic::new(
             &name,
             configured_partitions(kafka, topic) as i32,
             TopicReplication::Fixed(kafka.replication_factor),
         )
-        .set("compression.type", compression)
+        .set("compression.type", compression(topic))
         .set("retention.ms", &retention_ms)
         .set("min.insync.replicas", &in_sync)
         .set("max.message.bytes", &max_bytes);

@@ -40,7 +40,7 @@ const CONCURRENT: usize = 64;
 /// incomplete.
 const MAX_FAILURES: usize = 1000;
 
-/// What the cache must know of a comment.
+/// The state of a comment that the cache must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CommentMark {
     stream_id: StreamId,

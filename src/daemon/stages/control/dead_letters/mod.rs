@@ -68,7 +68,7 @@ pub struct OpenDeadLetters {
     latest_entry: Option<u64>,
 }
 
-/// What operators did, read from the audit log.
+/// The decisions of operators, read from the audit log.
 #[derive(Debug, Default)]
 struct Dealt {
     requeued: BTreeMap<Origin, String>,

@@ -28,7 +28,7 @@ pub(super) struct UndoneComment {
     pub(super) effect: CommentEffect,
 }
 
-/// What became of the comment.
+/// The state of the comment afterwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CommentEffect {
     pub(super) is_restored: bool,

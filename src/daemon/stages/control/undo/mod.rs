@@ -45,7 +45,7 @@ struct StoredUndo {
     lifts_ban: bool,
 }
 
-/// What one entry of several was taken back to.
+/// The result of taking back one entry of several.
 enum UndonePart {
     Sanctions(StoredUndo),
     Comment(CommentEffect),

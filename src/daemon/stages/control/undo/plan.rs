@@ -1,4 +1,4 @@
-//! What takes an audit entry back, as the entries about the same target tell. Pure.
+//! Plans how an audit entry is taken back, from the entries about the same target. Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -177,7 +177,7 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::DELETE | audit_action::REJECT => {
             return Ok(&[audit_action::DELETE, audit_action::REJECT]);
         }
-        // What each of its entries changed is looked at when that is taken back.
+        // The targets of its entries are looked at when each of them is taken back.
         audit_action::BATCH | audit_action::DELETE_OF_USER => return Ok(&[]),
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
@@ -275,7 +275,7 @@ fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<P
     Ok(Plan::Throttle { stream_id, fixed: fixed.filter(|fixed| fixed.is_in_force(now_ms)) })
 }
 
-/// What a node was before does not count: it may have been started again since, which ends a drain.
+/// The state before the entry does not count: a node that was started again since drains no more.
 fn drain(entry: &AuditEntry) -> Result<Plan, String> {
     let request: DrainRequest = read(&entry.detail)?;
     let node = node_of(&entry.target).ok_or_else(|| format!("`{}` names no node", entry.target))?;

@@ -5,6 +5,7 @@ mod lost;
 mod outage;
 mod proxy;
 mod retention;
+mod server_settings;
 mod settings;
 
 use std::time::Duration;

@@ -82,7 +82,7 @@ async fn calls_fail_in_time_while_the_server_is_away() {
     let back = time_to_write(&store, &range(300..400)).await;
     println!("hung for 12 s: back after {back:?}");
 
-    // What failed may be there or not; all that was acknowledged is.
+    // A write that failed may be there or not; every acknowledged one is.
     let shown = store.page(STREAM, Some(comment_id(400)), 1000).await.unwrap();
     let seqs: Vec<u64> = shown.iter().map(|comment| comment.seq).collect();
     assert_eq!(seqs, (0..400).rev().collect::<Vec<_>>());

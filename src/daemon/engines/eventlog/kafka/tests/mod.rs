@@ -6,6 +6,7 @@ mod groups;
 mod opening;
 mod outage;
 mod replaced;
+mod server_settings;
 mod topic_settings;
 mod transactions;
 
