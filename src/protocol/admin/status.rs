@@ -352,7 +352,7 @@ pub struct TopSnapshot {
     /// Sentences about the problems of all nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// What the node that answers calls too much.
+    /// The limits of alerts on the node that answers.
     #[serde(default)]
     pub thresholds: AlertThresholds,
 }
