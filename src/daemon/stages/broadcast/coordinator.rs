@@ -28,7 +28,6 @@ use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Event};
-use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
 const MAX_POLL_RECORDS: usize = 4096;
