@@ -198,8 +198,8 @@ impl Trial {
         self.banned_user_stays_out().await;
     }
 
-    /// Waits until the overview of the console on the first edge, as one line, shows it. Returns the
-    /// time since the fault.
+    /// Waits until the overview of the console on the first edge, as one line, shows it. Returns
+    /// the time since the fault.
     pub(crate) async fn wait_for_overview(&mut self, sign: impl Fn(&str) -> bool) -> Duration {
         let data_dir = self.cluster.node("edge-1").data_dir();
         let overview = async {

@@ -1,5 +1,5 @@
-//! The actions of the audit log. Undoing finds entries by them, and so do commands that look for the
-//! last change of its kind.
+//! The actions of the audit log. Undoing finds entries by them, and so do commands that look for
+//! the last change of its kind.
 
 pub const BAN: &str = "ban";
 pub const TIMEOUT: &str = "timeout";

@@ -17,8 +17,8 @@ use crate::tui::figures;
 /// The rules that are added to the alerts of the daemon until it tells the same itself: somebody
 /// who watches must know within seconds.
 const FIRST_SEEN: [&str; 2] = ["redis_node_down", "node_silent"];
-/// Time for which a Redis node must not answer, in milliseconds. Less than the second of the daemon:
-/// whoever watches wants to know now. A connection that was only closed is back by then.
+/// Time for which a Redis node must not answer, in milliseconds. Less than the second of the
+/// daemon: whoever watches wants to know now. A connection that was only closed is back by then.
 const REDIS_HOLD_MS: u64 = 300;
 
 /// A condition that holds now.

@@ -1,4 +1,5 @@
-//! The mode, which takes keys before the view: a line that is typed, a form, a question, an overlay.
+//! The mode, which takes keys before the view: a line that is typed, a form, a question, an
+//! overlay.
 
 use crate::tui::act::{Confirmation, Form};
 use crate::tui::feed::Metric;

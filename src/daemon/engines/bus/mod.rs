@@ -121,7 +121,7 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
     /// Completes if a server has stopped or begun to answer since the last call completed. One task
     /// waits for it. Cancel-safe.
     async fn servers_changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -209,8 +209,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<Vec<(u64, PendingEvent)>, StoreError>;
     /// Removes a pending event, because the log has it.
     async fn event_published(&self, number: u64) -> Result<(), StoreError>;
-    /// Returns whether the event of an entry is pending: the log may not have it, or may get it once
-    /// more.
+    /// Returns whether the event of an entry is pending: the log may not have it, or may get it
+    /// once more.
     async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError>;
 
     // audit

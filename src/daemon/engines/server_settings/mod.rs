@@ -1,12 +1,12 @@
 //! The settings of the servers behind the engines, as far as viewers depend on them.
 //!
 //! In: nothing. Out: the values that each server has, beside those that lcd asks for. Engines:
-//! Redis, Kafka, Cassandra and PostgreSQL, each in the folder that has its connections. The embedded
-//! engines have no server.
+//! Redis, Kafka, Cassandra and PostgreSQL, each in the folder that has its connections. The
+//! embedded engines have no server.
 //!
 //! Always holds: reading changes nothing on a server. A server that does not answer within
-//! [`LIMIT`], or does not let its user read a setting, costs only its own answers. Nothing is judged
-//! here.
+//! [`LIMIT`], or does not let its user read a setting, costs only its own answers. Nothing is
+//! judged here.
 //!
 //! When full: callers that arrive while the servers are being read share that reading.
 

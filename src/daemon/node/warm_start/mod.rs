@@ -1,6 +1,6 @@
 //! Reads the end of the log before a node with its own recent cache serves viewers: the comments
-//! that viewers may request again, those deleted and restored, and the `ref`s already accepted. In a cache
-//! that nodes share, [`tombstones`] restores the deletions only.
+//! that viewers may request again, those deleted and restored, and the `ref`s already accepted. In
+//! a cache that nodes share, [`tombstones`] restores the deletions only.
 //!
 //! Always holds: every record that the broadcast stage or the archiver has not finished with is
 //! read, and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.

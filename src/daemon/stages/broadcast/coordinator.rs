@@ -193,8 +193,8 @@ impl Coordinator {
 
     /// Passes over a record whose stream has moved to another partition. Its number belongs to an
     /// earlier epoch, when the log had fewer partitions; viewers of this one find its comment in
-    /// the history. A deletion needs no number, and viewers may show the comment; what takes it back
-    /// needs none either.
+    /// the history. A deletion needs no number, and viewers may show the comment; what takes it
+    /// back needs none either.
     async fn skip_moved(
         &mut self,
         position: Position,

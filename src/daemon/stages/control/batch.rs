@@ -45,8 +45,8 @@ pub(super) fn entries_of(detail: &Value) -> Result<Vec<u64>, String> {
 impl Control {
     /// Makes up to [`MAX_CHANGES`] changes. Those that cannot be made are left out and named in the
     /// outcome, as are moderators unless they are included; if none can, the first error is
-    /// returned. Nodes reload the sanctions once. Each change is compared with the sanctions in force
-    /// before the batch.
+    /// returned. Nodes reload the sanctions once. Each change is compared with the sanctions in
+    /// force before the batch.
     pub async fn batch(
         &self,
         actor: &Actor,

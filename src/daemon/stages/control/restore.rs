@@ -1,5 +1,5 @@
-//! Takes back the deletion of a comment: it is in the history again, at its place, for everybody who
-//! joins later. Viewers that saw it vanish are sent nothing.
+//! Takes back the deletion of a comment: it is in the history again, at its place, for everybody
+//! who joins later. Viewers that saw it vanish are sent nothing.
 
 use tokio::time::Instant;
 
@@ -62,8 +62,8 @@ impl Control {
         Ok(RestoredComment { audit_id, user_id })
     }
 
-    /// Checks that the log has the deletions of a comment: one that is appended after the restoration
-    /// counts again.
+    /// Checks that the log has the deletions of a comment: one that is appended after the
+    /// restoration counts again.
     pub(super) async fn require_deletions_in_log(
         &self,
         comment_id: CommentId,

@@ -66,7 +66,7 @@ impl JudgedTopic<'_> {
         .collect()
     }
 
-    fn flaw(&self, check: &'static str, setting: String, why: String, mend: String) -> Flaw {
+    fn flaw(&self, check: &'static str, setting: &str, why: String, mend: String) -> Flaw {
         Flaw { check, what: format!("Kafka {} {setting}", self.topic.name), why, mend }
     }
 
@@ -118,7 +118,7 @@ impl JudgedTopic<'_> {
         };
         let wanted = asked.replicas.max(ADVISED_REPLICAS.min(*brokers));
         let setting = format!("has {}", counted((*replicas).into(), "replica"));
-        Some(self.flaw("kafka replicas", setting, why, self.replicate(wanted)))
+        Some(self.flaw("kafka replicas", &setting, why, self.replicate(wanted)))
     }
 
     /// Returns a clause about the viewers whose streams are on one broker.
@@ -141,7 +141,7 @@ impl JudgedTopic<'_> {
         let found = self.topic.min_insync_replicas?;
         let flaw = |why: String, mend: String| {
             let setting = format!("min.insync.replicas {found}");
-            Some(self.flaw("kafka in-sync replicas", setting, why, mend))
+            Some(self.flaw("kafka in-sync replicas", &setting, why, mend))
         };
         let set = |wanted: u32| self.set("min.insync.replicas", wanted);
         if found > *replicas {
@@ -203,14 +203,19 @@ impl JudgedTopic<'_> {
             format!("lcd asks for {asked}: records are gone after {kept}")
         };
         let mend = self.set("retention.ms", asked_ms);
-        Some(self.flaw("kafka retention", format!("retention.ms {kept}"), why, mend))
+        Some(self.flaw("kafka retention", &format!("retention.ms {kept}"), why, mend))
     }
 
     fn retained_bytes(&self) -> Option<Flaw> {
         let bytes = u64::try_from(self.topic.retention_bytes?).ok()?;
         let setting = format!("retention.bytes {}", show_bytes(bytes));
         let why = "a partition of that size drops its oldest records, however young they are";
-        Some(self.flaw("kafka retention", setting, why.to_owned(), self.set("retention.bytes", -1)))
+        Some(self.flaw(
+            "kafka retention",
+            &setting,
+            why.to_owned(),
+            self.set("retention.bytes", -1),
+        ))
     }
 
     fn cleanup(&self) -> Option<Flaw> {
@@ -222,7 +227,7 @@ impl JudgedTopic<'_> {
         let why =
             format!("only the latest {kept} is kept: readers that come later miss the others");
         let mend = self.set("cleanup.policy", "delete");
-        Some(self.flaw("kafka cleanup", format!("cleanup.policy {policy}"), why, mend))
+        Some(self.flaw("kafka cleanup", &format!("cleanup.policy {policy}"), why, mend))
     }
 
     fn timestamps(&self) -> Option<Flaw> {
@@ -234,7 +239,7 @@ impl JudgedTopic<'_> {
                    clocks differ by a minute let a comment that was sent twice appear twice";
         let setting = format!("message.timestamp.type {kind}");
         let mend = self.set("message.timestamp.type", "CreateTime");
-        Some(self.flaw("kafka timestamps", setting, why.to_owned(), mend))
+        Some(self.flaw("kafka timestamps", &setting, why.to_owned(), mend))
     }
 
     fn record_size(&self) -> Option<Flaw> {
@@ -250,7 +255,7 @@ impl JudgedTopic<'_> {
         let mend = self.set("max.message.bytes", self.topic.asked.max_message_bytes);
         Some(self.flaw(
             "kafka record size",
-            format!("max.message.bytes {}", show_bytes(most)),
+            &format!("max.message.bytes {}", show_bytes(most)),
             why,
             mend,
         ))
@@ -270,6 +275,6 @@ impl JudgedTopic<'_> {
             self.cluster.bootstrap, asked.partitions
         );
         let setting = format!("has {}", counted((*partitions).into(), "partition"));
-        Some(self.flaw("kafka partitions", setting, why, mend))
+        Some(self.flaw("kafka partitions", &setting, why, mend))
     }
 }

@@ -70,7 +70,7 @@ impl UserAct {
             [] => {}
             [one] if hit.len() == 1 => text.push_str(&format!(" It replaces {}.", one.text())),
             some => {
-                text.push_str(&format!(" {} of the users already; it is replaced.", some.len()))
+                text.push_str(&format!(" {} of the users already; it is replaced.", some.len()));
             }
         }
         if self.kind == Some(SanctionKind::Timeout) {

@@ -1,9 +1,10 @@
 //! The recent cache behind a circuit breaker: while it is away, callers fail at once.
 //!
 //! Always holds: a tombstone or restoration that the cache did not accept is added before the next
-//! request about its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call
-//! every few seconds. Pending ones are in memory only. If the process stops first, tombstones are
-//! restored by the coordinators, which restore all of them after every outage.
+//! request about its stream, and at the latest by [`RecentCache::is_complete`], which the
+//! coordinators call every few seconds. Pending ones are in memory only. If the process stops
+//! first, tombstones are restored by the coordinators, which restore all of them after every
+//! outage.
 
 use std::sync::Arc;
 

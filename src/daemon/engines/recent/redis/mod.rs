@@ -2,17 +2,19 @@
 //!
 //! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
 //! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events
-//! by sequence number, which mean something only within an epoch of the log), `…:restored` (a sorted
-//! set: comments that were restored once, by the place of their last deletion or restoration), and
-//! for all epochs `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation
-//! time) and `…:horizon`. Every call is one script, so a reader never sees half of a change.
+//! by sequence number, which mean something only within an epoch of the log), `…:restored` (a
+//! sorted set: comments that were restored once, by the place of their last deletion or
+//! restoration), and for all epochs `recent:stream:{id}:buried` (a sorted set: tombstones by the
+//! comment's creation time) and `…:horizon`. Every call is one script, so a reader never sees half
+//! of a change.
 //!
-//! Bounded: a stream has at most `store.recent_events` events, which expire
-//! `redis.recent_lifetime` after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire
-//! [`TOMBSTONE_LIFETIME`] after the last one, and [`MAX_RESTORED`] restored comments. Beyond that, the tombstones of the oldest comments
-//! are dropped. The horizon is the newest creation time among them; pages with comments that old
-//! are refused, and the caller reads the log. A server with `maxmemory` must not evict
-//! (`noeviction`, the default of Redis): evicted events are noticed, evicted tombstones are not.
+//! Bounded: a stream has at most `store.recent_events` events, which expire `redis.recent_lifetime`
+//! after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire [`TOMBSTONE_LIFETIME`]
+//! after the last one, and [`MAX_RESTORED`] restored comments. Beyond that, the tombstones of the
+//! oldest comments are dropped. The horizon is the newest creation time among them; pages with
+//! comments that old are refused, and the caller reads the log. A server with `maxmemory` must not
+//! evict (`noeviction`, the default of Redis): evicted events are noticed, evicted tombstones are
+//! not.
 //!
 //! Always holds: an accepted tombstone is known until its lifetime ends, or its node answers
 //! [`StoreError::Incomplete`] to `after` and `deletion_states`. Each Redis node has a mark,

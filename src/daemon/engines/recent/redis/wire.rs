@@ -5,8 +5,8 @@ use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage};
 use crate::protocol::CommentId;
 
 /// Every stored event begins with its sequence number in decimal and its comment id (zeros for a
-/// deletion, which has no tombstone). Besides that, the scripts only look for the id of a comment in
-/// the encoding of a deletion.
+/// deletion, which has no tombstone). Besides that, the scripts only look for the id of a comment
+/// in the encoding of a deletion.
 const SEQ_DIGITS: usize = 20;
 const ID_BYTES: usize = 16;
 

@@ -3,8 +3,8 @@
 //! **Keys** (all under `redis.prefix`):
 //! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with one field
 //!   per connection, `{run}:{registration}` or `{run}:{registration}:{role}` if the user is more
-//!   than a viewer, and the value `stream_id connected_at node`. Expires [`ENTRY_TTL`] after the last
-//!   write; rewritten every half hour.
+//!   than a viewer, and the value `stream_id connected_at node`. Expires [`ENTRY_TTL`] after the
+//!   last write; rewritten every half hour.
 //! - `nodes:alive:{run}`, on every Redis node: exists while that run of a node is alive. Expires
 //!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last heartbeat. Entries of a run without this key do
 //!   not count and are not found; a script that meets them removes them. A dead node thus takes its
@@ -17,8 +17,8 @@
 //! **Atomicity.** Registering (with the limit per user, which ignores dead nodes), locating and
 //! heartbeats are one script and one round trip each. Calls share a connection and are pipelined.
 //!
-//! **When a Redis node is away**, the first failed call takes its link down, and calls that
-//! concern it fail at once until it is back (probed twice a second). Meanwhile:
+//! **When a Redis node is away**, the first failed call takes its link down, and calls that concern
+//! it fail at once until it is back (probed twice a second). Meanwhile:
 //! - `register` succeeds; the limit counts the connections of this node only. All connections of
 //!   this node are written when Redis is back. The same happens after every failure: the server
 //!   may have been emptied, or may have considered this node dead.
@@ -32,8 +32,8 @@
 //! this node is not subscribed there.
 //!
 //! **Bounds.** Memory is proportional to the node's connections ([`local_connections`]). Rewrites
-//! go in batches of 256 users, one at a time. 64 commands are executed at a time, and the last
-//! 8192 command ids are remembered ([`command_handler`]).
+//! go in batches of 256 users, one at a time. 64 commands are executed at a time, and the last 8192
+//! command ids are remembered ([`command_handler`]).
 
 mod clock_offset;
 mod cluster;

@@ -5,9 +5,9 @@
 //!
 //! Always holds: the archiver's position is read before the store, so that a deletion on its way
 //! from the log to the store is found in one of them. A tombstone of the store was in force at that
-//! position, whatever was restored before it; what comes later in the log counts more. Tombstones are restored at start, whenever
-//! the cache is incomplete, and after every outage of it: another coordinator may have stopped
-//! during the outage with tombstones that the cache had not accepted.
+//! position, whatever was restored before it; what comes later in the log counts more. Tombstones
+//! are restored at start, whenever the cache is incomplete, and after every outage of it: another
+//! coordinator may have stopped during the outage with tombstones that the cache had not accepted.
 //!
 //! Bounded: one page of tombstones or of the log is in memory, and [`CONCURRENT`] calls are in
 //! flight.

@@ -68,10 +68,10 @@ impl History {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// Reads at most one page of events after `seq`. It omits comments deleted since, deletions taken
-    /// back since, comments that only their sender may see, and repeats of earlier comments. `covered_to` at or below `seq`
-    /// means that there is nothing yet; for offsets up to `until` this is only returned if the log
-    /// agrees.
+    /// Reads at most one page of events after `seq`. It omits comments deleted since, deletions
+    /// taken back since, comments that only their sender may see, and repeats of earlier comments.
+    /// `covered_to` at or below `seq` means that there is nothing yet; for offsets up to `until`
+    /// this is only returned if the log agrees.
     pub async fn after(
         &self,
         stream_id: StreamId,
