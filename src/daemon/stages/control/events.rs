@@ -3,7 +3,8 @@
 //! The metadata store holds the event from the transaction of its audit entry until the log has it,
 //! so there is never one without the other. Normally the node that made the change appends it at
 //! once. If it dies before that, or the log does not answer, any node appends it later. An event
-//! that is appended twice changes nothing: no deletion is taken back while it is pending.
+//! that is appended twice changes nothing: no deletion is taken back while it is pending, and a
+//! restoration that is appended late gives way to a deletion that was recorded since.
 
 use std::time::Duration;
 
@@ -54,19 +55,35 @@ impl Control {
             self.parts.metadata.claim_events(now_ms, HEAD_START_MS, EVENTS_AT_ONCE).await?;
         for (number, PendingEvent { payload, .. }) in claimed {
             match Event::decode(&payload) {
-                Ok(event) => {
-                    // An event that the log does not take delays no other one.
-                    if let Err(error) = self.append(&event).await {
+                // An event that cannot be appended yet delays no other one.
+                Ok(event) => match self.append_late(number, &event).await {
+                    Ok(true) => {
+                        info!(audit_id = number, "carried out a change that was recorded earlier");
+                    }
+                    Ok(false) => {
+                        info!(audit_id = number, "the comment was deleted since; not restored");
+                    }
+                    Err(error) => {
                         warn!(audit_id = number, %error, "a recorded change waits for the log");
                         continue;
                     }
-                    info!(audit_id = number, "carried out a change that was recorded earlier");
-                }
+                },
                 Err(error) => error!(audit_id = number, %error, "dropped an event of a change"),
             }
             self.mark_published(number).await;
         }
         Ok(())
+    }
+
+    /// Returns false if the event is a restoration that a later deletion has overtaken.
+    async fn append_late(&self, number: u64, event: &Event) -> Result<bool, ControlError> {
+        if let Event::CommentRestored(restored) = event
+            && self.is_deleted_since(number, restored.comment_id).await?
+        {
+            return Ok(false);
+        }
+        self.append(event).await?;
+        Ok(true)
     }
 
     async fn mark_published(&self, number: u64) {

@@ -8,7 +8,7 @@ use super::comments::{CommentOwner, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::NewAudit;
-use crate::protocol::admin::{Outcome, RestoreRequest, audit_action};
+use crate::protocol::admin::{AuditEntry, Outcome, RestoreRequest, audit_action};
 use crate::protocol::events::{CommentRestored, Event};
 use crate::protocol::quantity::show_counted;
 use crate::protocol::{CommentId, UserId};
@@ -70,16 +70,30 @@ impl Control {
     ) -> Result<(), ControlError> {
         let metadata = &self.parts.metadata;
         let entries = metadata.audit_about(&target_of(comment_id), MAX_ENTRIES).await?;
-        for entry in entries
-            .iter()
-            .filter(|entry| [audit_action::DELETE, audit_action::REJECT].contains(&&*entry.action))
-        {
+        for entry in entries.iter().filter(|entry| deletes(entry)) {
             if metadata.is_event_pending(entry.audit_id).await? {
                 return Err(ControlError::DeletionPending(comment_id));
             }
         }
         Ok(())
     }
+
+    /// Returns whether a person has deleted a comment since its restoration was recorded in an
+    /// entry. Appended behind that deletion, the restoration would take it back as well.
+    pub(super) async fn is_deleted_since(
+        &self,
+        audit_id: u64,
+        comment_id: CommentId,
+    ) -> Result<bool, ControlError> {
+        let target = target_of(comment_id);
+        let entries = self.parts.metadata.audit_about(&target, MAX_ENTRIES).await?;
+        Ok(entries.iter().any(|entry| entry.audit_id > audit_id && deletes(entry)))
+    }
+}
+
+/// Returns whether an entry about a comment deletes it.
+fn deletes(entry: &AuditEntry) -> bool {
+    [audit_action::DELETE, audit_action::REJECT].contains(&&*entry.action)
 }
 
 /// Returns the event that restores a comment.
@@ -119,8 +133,13 @@ pub(super) fn comments_text(restored: u64, waiting: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::daemon::engines::eventlog::{LogError, Topic};
+    use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
     use crate::protocol::StreamId;
     use crate::protocol::admin::DeleteRequest;
@@ -190,6 +209,24 @@ mod tests {
         assert!(matches!(refused, ControlError::DeletionPending(_)), "{refused}");
         assert_eq!(refused.body().code, ErrorCode::LogUnavailable);
         assert_eq!(world.state(), state, "nothing has changed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_restoration_spares_a_later_deletion() {
+        let world = World::new().await;
+        world.comment(1, "oops");
+        let delete = DeleteRequest { comment_id: comment_id(1), reason: None, note: None };
+        world.control.delete(&operator(), &delete).await.unwrap();
+        world.log.fail_appends_with(Some(LogError::Unavailable("down".to_owned())));
+        let deferred = world.control.restore(&operator(), &request(1)).await.unwrap_err();
+        let ControlError::Deferred { audit_id, .. } = deferred else { panic!("{deferred}") };
+        world.log.fail_appends_with(None);
+        world.control.delete(&operator(), &delete).await.unwrap();
+        let events = world.log.events(Topic::CommentEvents);
+        tokio::spawn(world.control.clone().publish_pending(CancellationToken::new()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.log.events(Topic::CommentEvents), events, "it stays deleted");
+        assert!(!world.metadata.is_event_pending(audit_id).await.unwrap(), "not tried again");
     }
 
     #[test]
