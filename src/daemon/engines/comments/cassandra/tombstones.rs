@@ -1,6 +1,6 @@
 //! Deletions, ordered by time.
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use scylla::response::PagingState;
 use scylla::value::{CqlTimestamp, CqlTimeuuid};
@@ -20,6 +20,18 @@ const IN_FLIGHT: usize = 16;
 
 type Key = (StreamId, CommentId);
 
+/// The rows of a comment in `tombstones` that count.
+#[derive(Debug, Clone, Copy)]
+enum CountedRows {
+    /// The comment was restored.
+    NoRow,
+    /// The row of its first deletion, with this time.
+    First(u64),
+    /// The first row that is found: the comment was restored and deleted again, and its own row
+    /// has the time of a deletion that no longer counts.
+    Any,
+}
+
 /// A row of `comments` in the order of the statement's columns.
 type MarksRow = (CqlTimeuuid, Option<CqlTimestamp>, Option<bool>, Option<i64>, Option<i64>);
 
@@ -31,6 +43,7 @@ impl Inner {
         limit: usize,
     ) -> Result<Vec<Tombstone>, StoreError> {
         let mut found = Vec::new();
+        let mut deleted_again = AHashSet::new();
         let mut from = Some(PagingState::start());
         while let Some(state) = from.take() {
             let statement = &self.statements.slots;
@@ -38,7 +51,7 @@ impl Inner {
             let (rows, more) = self.read(statement, values, PAGE_SLOTS, state).await?;
             for row in rows.rows::<(i32,)>().map_err(corrupt)? {
                 let (slot,) = row.map_err(corrupt)?;
-                self.read_slot(slot, since_ms, limit, &mut found).await?;
+                self.read_slot(slot, since_ms, limit, &mut found, &mut deleted_again).await?;
                 if found.len() >= limit {
                     found.truncate(limit);
                     return Ok(found);
@@ -49,13 +62,15 @@ impl Inner {
         Ok(found)
     }
 
-    /// Adds the tombstones of a slot until there are at least `limit`.
+    /// Adds the tombstones of a slot until there are at least `limit`. `deleted_again` has the
+    /// comments of which any row counts and one was found.
     async fn read_slot(
         &self,
         slot: i32,
         since_ms: u64,
         limit: usize,
         found: &mut Vec<Tombstone>,
+        deleted_again: &mut AHashSet<Key>,
     ) -> Result<(), StoreError> {
         let since = CqlTimestamp(integer(since_ms));
         let mut from = Some(PagingState::start());
@@ -66,10 +81,15 @@ impl Inner {
             for row in rows.rows().map_err(corrupt)? {
                 page.push(tombstone(row.map_err(corrupt)?)?);
             }
-            let first = self.first_deletions(&page).await?;
+            let counted = self.counted_rows(&page).await?;
             page.retain(|tombstone| {
-                let first = first.get(&(tombstone.stream_id, tombstone.comment_id));
-                first.is_none_or(|counted| *counted == Some(tombstone.deleted_at))
+                let key = (tombstone.stream_id, tombstone.comment_id);
+                match counted.get(&key) {
+                    Some(CountedRows::NoRow) => false,
+                    Some(CountedRows::First(at)) => *at == tombstone.deleted_at,
+                    Some(CountedRows::Any) => deleted_again.insert(key),
+                    None => true,
+                }
             });
             found.extend(page);
             from = more;
@@ -77,12 +97,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the first deletion of these comments, from their rows, or `None` for a comment that
-    /// was restored. A missing one has expired or is being written now.
-    async fn first_deletions(
+    /// Returns which rows of these comments count, from the comments' own rows. A missing comment
+    /// has expired or is being written now.
+    async fn counted_rows(
         &self,
         page: &[Tombstone],
-    ) -> Result<AHashMap<Key, Option<u64>>, StoreError> {
+    ) -> Result<AHashMap<Key, CountedRows>, StoreError> {
         let mut partitions: AHashMap<(StreamId, i32), Vec<CqlTimeuuid>> = AHashMap::new();
         for Tombstone { stream_id, comment_id, .. } in page {
             let ids = partitions.entry((*stream_id, bucket_of(*comment_id))).or_default();
@@ -93,32 +113,37 @@ impl Inner {
             let parts = ids.chunks(IDS_AT_ONCE).map(|part| (stream_id, bucket, part.to_vec()));
             requests.extend(parts);
         }
-        let answers = stream::iter(requests).map(|request| self.deletion_times(request));
+        let answers = stream::iter(requests).map(|request| self.read_marks(request));
         let mut answers = answers.buffer_unordered(IN_FLIGHT);
-        let mut first = AHashMap::with_capacity(page.len());
-        while let Some(times) = answers.try_next().await? {
-            first.extend(times);
+        let mut counted = AHashMap::with_capacity(page.len());
+        while let Some(rows) = answers.try_next().await? {
+            counted.extend(rows);
         }
-        Ok(first)
+        Ok(counted)
     }
 
-    async fn deletion_times(
+    async fn read_marks(
         &self,
         (stream_id, bucket, ids): (StreamId, i32, Vec<CqlTimeuuid>),
-    ) -> Result<Vec<(Key, Option<u64>)>, StoreError> {
+    ) -> Result<Vec<(Key, CountedRows)>, StoreError> {
         let values = (integer(stream_id.0), bucket, ids);
         let read = self.session.execute_unpaged(&self.statements.first_deletions, values).await;
         let rows = read.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
-        let mut times = Vec::with_capacity(rows.rows_num());
+        let mut counted = Vec::with_capacity(rows.rows_num());
         for row in rows.rows::<MarksRow>().map_err(corrupt)? {
             let (id, deleted_at, is_deleted, deleted, restored) = row.map_err(corrupt)?;
             if let Some(deleted_at) = deleted_at {
-                let at = natural(deleted_at.0)?;
-                let counted = is_hidden(is_deleted, deleted, restored).then_some(at);
-                times.push(((stream_id, comment_id(id)), counted));
+                let which = if !is_hidden(is_deleted, deleted, restored) {
+                    CountedRows::NoRow
+                } else if restored.is_some() {
+                    CountedRows::Any
+                } else {
+                    CountedRows::First(natural(deleted_at.0)?)
+                };
+                counted.push(((stream_id, comment_id(id)), which));
             }
         }
-        Ok(times)
+        Ok(counted)
     }
 }
 

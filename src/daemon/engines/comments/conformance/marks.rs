@@ -67,6 +67,8 @@ pub(crate) async fn the_last_mark_in_the_log_counts(store: &impl CommentStore) {
     assert_eq!(newest(store, STREAM).await, [3, 0]);
     let listed = store.tombstones_since(0, 10).await.unwrap();
     assert_eq!(listed.len(), 2, "each comment once: {listed:?}");
+    let lately = store.tombstones_since(1014, 10).await.unwrap();
+    assert_eq!(lately.len(), 2, "the first deletion of 1 counts no longer: {lately:?}");
     mark(store, EPOCH, &[], &[(1, 15), (2, 21)]).await;
     mark(store, EPOCH, &[(1, 10), (1, 14), (2, 20)], &[]).await;
     assert_eq!(newest(store, STREAM).await, [3, 2, 1, 0], "deletions from before count no longer");
