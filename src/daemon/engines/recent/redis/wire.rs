@@ -58,9 +58,12 @@ pub(super) fn decode_states(
             let horizon = number(horizon)?;
             let flags = comment_ids.iter().zip(flags).map(|(comment_id, flag)| match flag {
                 b'1' => Ok(DeletionState::Deleted),
+                // A restored comment may have been deleted again since.
+                _ if !is_certain(*comment_id, horizon) => {
+                    Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned()))
+                }
                 b'2' => Ok(DeletionState::Restored),
-                _ if is_certain(*comment_id, horizon) => Ok(DeletionState::NotDeleted),
-                _ => Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned())),
+                _ => Ok(DeletionState::NotDeleted),
             });
             flags.collect()
         }
@@ -92,4 +95,28 @@ fn number(text: &[u8]) -> Result<Option<u64>, StoreError> {
 
 fn unexpected(what: &str) -> StoreError {
     StoreError::Corrupt(format!("the recent cache in Redis: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tombstones_are_certain_below_the_horizon() {
+        let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 0, [2, 0, 0, 0, 0, 1]);
+        let state = |flag: &[u8], horizon_ms: u64| {
+            let horizon = horizon_ms.to_string().into_bytes();
+            let answer = [b"known".to_vec(), horizon, flag.to_vec()];
+            decode_states(&answer, &[comment_id]).ok().map(|states| states[0])
+        };
+        for (flag, expected) in [
+            (b"0", DeletionState::NotDeleted),
+            (b"1", DeletionState::Deleted),
+            (b"2", DeletionState::Restored),
+        ] {
+            assert_eq!(state(flag, comment_id.unix_ms() - 1), Some(expected));
+            let below = state(flag, comment_id.unix_ms() + 1);
+            assert_eq!(below, Some(expected).filter(|state| *state == DeletionState::Deleted));
+        }
+    }
 }
