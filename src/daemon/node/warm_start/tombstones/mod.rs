@@ -24,6 +24,7 @@ use super::{TOMBSTONE_AGE, WarmStartError};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::bus::UNNUMBERED;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Position, Record, SharedLog, Topic};
@@ -152,7 +153,7 @@ impl TombstoneRestorer {
         let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..bounds.end));
         while let Some(page) = pages.try_next().await? {
             // The calls of a page have no order, so each comment has one: its last mark.
-            let marks = page.records.iter().filter_map(mark_in);
+            let marks = page.records.iter().filter_map(|record| mark_in(&self.log, record));
             let last: AHashMap<_, _> = marks.map(|mark| (mark.comment_id, mark)).collect();
             self.put_marks(last.into_values().collect(), tally).await?;
         }
@@ -203,8 +204,7 @@ impl Tally {
     }
 }
 
-fn mark_in(record: &Record) -> Option<CommentMark> {
-    let seq = record.position.offset;
+fn mark_in(log: &SharedLog, record: &Record) -> Option<CommentMark> {
     let (stream_id, comment_id, is_restored) = match Event::decode(&record.payload).ok()? {
         Event::CommentModerated(event) if event.decision.deletes() => {
             (event.stream_id, event.comment_id, false)
@@ -212,6 +212,10 @@ fn mark_in(record: &Record) -> Option<CommentMark> {
         Event::CommentRestored(event) => (event.stream_id, event.comment_id, true),
         _ => return None,
     };
+    // The offset of a record whose stream has moved to another partition is no place there.
+    let partition = log.partition_of(Topic::CommentEvents, stream_id.0);
+    let is_moved = partition != record.position.partition;
+    let seq = if is_moved { UNNUMBERED } else { record.position.offset };
     Some(CommentMark { stream_id, comment_id, seq, is_restored })
 }
 

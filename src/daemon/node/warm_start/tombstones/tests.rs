@@ -33,10 +33,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::on(InMemoryLog::new())
+    }
+
+    fn on(log: InMemoryLog) -> Self {
         let cache = Arc::<TestRecent>::default();
         cache.set_incomplete(true);
         let store = Arc::<InMemoryComments>::default();
-        let log = InMemoryLog::new();
         let clock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
         let restorer = TombstoneRestorer {
             log: Arc::new(log.clone()),
@@ -70,16 +73,19 @@ impl Rig {
     }
 
     fn restored_in_log(&self, n: u64) {
-        let event = Event::CommentRestored(CommentRestored {
-            stream_id: STREAM,
-            comment_id: id(n),
-            user_id: UserId(1),
-            reason: None,
-            timestamp: 3,
-            restored_by: "ann".into(),
-        });
-        self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
+        self.log.put(Topic::CommentEvents, STREAM.0, 1, restored(n).encode());
     }
+}
+
+fn restored(n: u64) -> Event {
+    Event::CommentRestored(CommentRestored {
+        stream_id: STREAM,
+        comment_id: id(n),
+        user_id: UserId(1),
+        reason: None,
+        timestamp: 3,
+        restored_by: "ann".into(),
+    })
 }
 
 #[tokio::test]
@@ -119,6 +125,21 @@ async fn restorations_in_the_log_count_more_than_the_store() {
     let states = rig.cache.deletion_states(STREAM, &ids([1, 2, 3])).await.unwrap();
     let [restored, deleted] = [DeletionState::Restored, DeletionState::Deleted];
     assert_eq!(states, [restored, deleted, deleted]);
+}
+
+/// Partitions were added, and the log has restorations in the partition that the stream had.
+#[tokio::test]
+async fn a_moved_restoration_spares_later_deletions() {
+    let rig = Rig::on(InMemoryLog::shaped(2, 1));
+    let in_earlier_partition = STREAM.0 + 1;
+    rig.log(1, Decision::Reject);
+    // Their offsets there are greater than that of the deletion, which came later.
+    for n in [1, 2] {
+        rig.log.put(Topic::CommentEvents, in_earlier_partition, 1, restored(n).encode());
+    }
+    rig.restorer.restore().await.unwrap();
+    let states = rig.cache.deletion_states(STREAM, &ids([1, 2])).await.unwrap();
+    assert_eq!(states, [DeletionState::Deleted, DeletionState::Restored]);
 }
 
 #[tokio::test]
