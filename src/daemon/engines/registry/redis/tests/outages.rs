@@ -234,10 +234,10 @@ async fn a_redis_node_that_hangs_hides_no_node() {
     for hanging in 0..2 {
         let servers = servers(2).await;
         let urls: Vec<_> = servers.iter().map(RedisServer::url).collect();
-        // `redis.timeout` is far longer than a busy machine takes.
-        let timeout = Duration::from_secs(10);
-        let config = RedisConfig { nodes: urls, timeout, ..RedisConfig::default() };
-        let open = async |name| {
+        // Far longer than a busy machine takes.
+        let long = Duration::from_secs(10);
+        let config = RedisConfig { nodes: urls, timeout: long, ..RedisConfig::default() };
+        let open = async |name: &str| {
             let handler = Arc::new(RecordingHandler::default());
             let node = NodeId::new(name);
             let nodes = RedisNodes::open(&config).unwrap();
