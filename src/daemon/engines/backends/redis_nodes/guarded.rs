@@ -359,7 +359,7 @@ mod tests {
     #[ignore = "needs scripts/stack up"]
     async fn a_watched_node_that_hangs_is_told() {
         let server = RedisServer::start().await;
-        let watched = Watched::on(&server, SHORT_TIMEOUT).await;
+        let watched = Watched::on(&server, Duration::from_secs(1)).await;
         server.hang();
         let took = watched.until_told(1).await;
         assert!(took < WATCH_INTERVAL + watched.timeout + SLACK, "{took:?}");
