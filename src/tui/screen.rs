@@ -121,10 +121,10 @@ impl EventLoop {
             let next_frame =
                 self.screen.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
             let wake_at = draw_at.unwrap_or(next_frame);
-            let mut is_input = false;
+            let mut at_once = false;
             let effect = tokio::select! {
                 event = input.next() => {
-                    is_input = true;
+                    at_once = true;
                     match event {
                         Some(event) => self.screen.handle_input(&event?),
                         // The terminal was closed.
@@ -145,12 +145,14 @@ impl EventLoop {
                 Some(result) = self.requests.join_next() => {
                     // Requests are never cancelled, so a join error is a panic; it is passed on.
                     self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+                    // The effect of an act is on the screen before the next key consents to it.
+                    at_once = true;
                     None
                 }
                 () = tokio::time::sleep_until(wake_at), if draw_at.is_some() => continue,
                 () = self.stop.cancelled() => Some(Effect::Quit),
             };
-            let wanted = if is_input { Instant::now() } else { next_frame };
+            let wanted = if at_once { Instant::now() } else { next_frame };
             draw_at = Some(draw_at.map_or(wanted, |at| at.min(wanted)));
             match effect {
                 Some(Effect::Quit) => return Ok(()),
