@@ -182,8 +182,8 @@ impl JudgedTopic<'_> {
         flaw(why, self.set("min.insync.replicas", replicas - 1))
     }
 
-    /// Returns the command that sets what lcd asks for. With fewer replicas than that, brokers would
-    /// accept no record, so the replicas come first.
+    /// Returns the command that sets what lcd asks for. With fewer replicas than that, brokers
+    /// would accept no record, so the replicas come first.
     fn set_in_sync(&self) -> String {
         let TopicSettings { replicas, asked, .. } = self.topic;
         let wanted = asked.min_insync_replicas;
