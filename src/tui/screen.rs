@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,7 @@ pub async fn run(
         client,
         screen: ConsoleScreen::start(console, &options, detected)?,
         requests: JoinSet::new(),
+        previewing: None,
         fetcher,
         recorder,
         stop,
@@ -98,6 +99,8 @@ struct EventLoop {
     client: AdminClient,
     screen: ConsoleScreen,
     requests: JoinSet<Finished>,
+    /// The preview for the latest question, the only one that runs.
+    previewing: Option<AbortHandle>,
     fetcher: Fetcher,
     recorder: Option<FeedRecorder>,
     stop: CancellationToken,
@@ -121,10 +124,10 @@ impl EventLoop {
             let next_frame =
                 self.screen.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
             let wake_at = draw_at.unwrap_or(next_frame);
-            let mut is_input = false;
+            let mut at_once = false;
             let effect = tokio::select! {
                 event = input.next() => {
-                    is_input = true;
+                    at_once = true;
                     match event {
                         Some(event) => self.screen.handle_input(&event?),
                         // The terminal was closed.
@@ -143,14 +146,20 @@ impl EventLoop {
                     None
                 }
                 Some(result) = self.requests.join_next() => {
-                    // Requests are never cancelled, so a join error is a panic; it is passed on.
-                    self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+                    match result {
+                        Ok(finished) => self.finish(finished),
+                        // The preview for a question before the latest.
+                        Err(error) if error.is_cancelled() => {}
+                        Err(error) => resume_unwind(error.into_panic()),
+                    }
+                    // The effect of an act is on the screen before the next key consents to it.
+                    at_once = true;
                     None
                 }
                 () = tokio::time::sleep_until(wake_at), if draw_at.is_some() => continue,
                 () = self.stop.cancelled() => Some(Effect::Quit),
             };
-            let wanted = if is_input { Instant::now() } else { next_frame };
+            let wanted = if at_once { Instant::now() } else { next_frame };
             draw_at = Some(draw_at.map_or(wanted, |at| at.min(wanted)));
             match effect {
                 Some(Effect::Quit) => return Ok(()),
@@ -259,16 +268,22 @@ impl EventLoop {
     }
 
     fn preview(&mut self, asked: PreviewRequest) {
+        // Nobody waits for the answer to an earlier question. It must not answer this one, which
+        // may be the same, and must not take the place of an act.
+        if let Some(earlier) = self.previewing.take() {
+            earlier.abort();
+        }
         if !self.has_room() {
             let why = "the daemon was not asked".to_owned();
             input::show_effect(&mut self.screen.console, &asked, Err(why));
             return;
         }
         let client = self.client.clone();
-        self.requests.spawn(async move {
+        let preview = self.requests.spawn(async move {
             let answer = client.post(PREVIEW, &asked).await;
             Finished::Previewed { asked, answer }
         });
+        self.previewing = Some(preview);
     }
 
     fn start(&mut self, actions: Vec<Action>) {

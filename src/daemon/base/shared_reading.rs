@@ -2,8 +2,9 @@
 //! one.
 //!
 //! Always holds: a reading is taken once, however many wait for it; a failed one is shared as any
-//! other, so that readers do not queue for a dependency that is down. Unlike
-//! [`single_flight`](super::single_flight), a reading is used for a while after it was taken.
+//! other. One that began after a caller asked is good for it, however long it took: readers do not
+//! queue for a dependency that is slow or down. Unlike [`single_flight`](super::single_flight), a
+//! reading is used for a while after it was taken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,24 +36,28 @@ impl<T> Default for SharedReading<T> {
 }
 
 impl<T> SharedReading<T> {
-    /// Returns the latest reading that began less than `max_age` ago and `fits`. If there is none,
-    /// `read` takes another, otherwise it is dropped.
+    /// Returns the latest reading that `fits` and began less than `max_age` before this call, or
+    /// since. If there is none, `read` takes another, otherwise it is dropped.
     pub(crate) async fn latest(
         &self,
         max_age: Duration,
         fits: impl Fn(&T) -> bool,
         read: impl Future<Output = T>,
     ) -> Arc<T> {
+        // By the time of the call, not of the lock: a reading that takes longer than `max_age` is
+        // still good for those that waited for it.
+        let asked = Instant::now();
+        let wanted = self.generation.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
-        let generation = self.generation.load(Ordering::Acquire);
         let is_usable = |reading: &&Reading<T>| {
-            reading.generation == generation
-                && reading.began.elapsed() < max_age
+            reading.generation >= wanted
+                && asked.saturating_duration_since(reading.began) < max_age
                 && fits(&reading.value)
         };
         if let Some(reading) = last.as_ref().filter(is_usable) {
             return reading.value.clone();
         }
+        let generation = self.generation.load(Ordering::Acquire);
         let began = Instant::now();
         let value = Arc::new(read.await);
         *last = Some(Reading { began, generation, value: value.clone() });
@@ -98,6 +103,22 @@ mod tests {
         assert_eq!(*read().await, 1);
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(*read().await, 2, "the age counts from its begin");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reading_serves_all_that_waited() {
+        let source = Source::default();
+        let shared = SharedReading::default();
+        // Less than a reading takes.
+        let max_age = Duration::from_millis(5);
+        let read = || shared.latest(max_age, |_| true, source.read());
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            join_all((0..50).map(|_| read())).await
+        };
+        let (first, later) = tokio::join!(join_all((0..50).map(|_| read())), later);
+        assert!(first.iter().all(|number| **number == 1), "{first:?}");
+        assert!(later.iter().all(|number| **number == 2), "one for all of them: {later:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,6 +102,11 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
             None => {
                 let actions = std::mem::take(&mut question.actions);
                 console.mode = Mode::Watching;
+                // A question may be left open for longer than acts stay unlocked.
+                if let Some(why) = console.acts_off() {
+                    console.notice = Some(Notice::Failed(format!("nothing was done: {why}")));
+                    return None;
+                }
                 return Some(Effect::Run(actions));
             }
             Some(missing) => {

@@ -235,6 +235,18 @@ fn an_act_is_possible_when_no_effect_is_told() {
 }
 
 #[test]
+fn a_question_left_open_is_not_given_once_locked() {
+    let mut console = unlocked();
+    type_line(&mut console, "kick zed");
+    answer(&mut console, Ok("Kick zed (user 42): 2 connections on edge-1."));
+    console.clock_ms += 3_600_000;
+    assert_eq!(enter(&mut console), None);
+    let why = "nothing was done: locked: ! unlocks acts";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    assert_eq!(console.mode, Mode::Watching);
+}
+
+#[test]
 fn an_act_on_too_many_users_is_refused() {
     let mut console = on_stream();
     let mut tail = Tail::new(StreamId(7));

@@ -69,11 +69,12 @@ impl Keyspace<'_> {
         let CassandraSettings { keyspace, datacenters, servers, .. } = self.found;
         let others = if *datacenters > 1 { ", …" } else { "" };
         let first = if copies > *servers { "more servers; then " } else { "" };
+        // Without a name there is nothing that could be pasted.
+        let datacenter = self.found.datacenter.as_deref().unwrap_or("…");
         format!(
             "{first}in cqlsh: ALTER KEYSPACE \"{keyspace}\" WITH replication = {{'class': \
-             'NetworkTopologyStrategy', '{}': {copies}{others}}}; then nodetool repair --full \
-             {keyspace}",
-            self.place()
+             'NetworkTopologyStrategy', '{datacenter}': {copies}{others}}}; then nodetool repair \
+             --full {keyspace}"
         )
     }
 

@@ -143,7 +143,6 @@ impl JudgedTopic<'_> {
             let setting = format!("min.insync.replicas {found}");
             Some(self.flaw("kafka in-sync replicas", &setting, why, mend))
         };
-        let set = |wanted: u32| self.set("min.insync.replicas", wanted);
         if found > *replicas {
             let replicas = counted((*replicas).into(), "replica");
             let why = format!("it has {replicas}: brokers before Kafka 4 accept no record");
@@ -151,7 +150,7 @@ impl JudgedTopic<'_> {
             let mend = if is_asked {
                 self.replicate(asked.replicas.max(found))
             } else {
-                set(asked.min_insync_replicas)
+                self.set_in_sync()
             };
             return flaw(why, mend);
         }
@@ -162,7 +161,7 @@ impl JudgedTopic<'_> {
                 asked.min_insync_replicas,
                 counted(found.into(), "broker")
             );
-            return flaw(why, set(asked.min_insync_replicas));
+            return flaw(why, self.set_in_sync());
         }
         // Too few replicas are a flaw of their own.
         if *replicas == 1 || *replicas < asked.replicas || found < *replicas {
@@ -176,7 +175,23 @@ impl JudgedTopic<'_> {
              partitions accept no record"
         );
         let has_room = *replicas < ADVISED_REPLICAS && *replicas < *brokers;
-        flaw(why, if has_room { self.replicate(replicas + 1) } else { set(replicas - 1) })
+        // A lower setting must not be one that is too low.
+        if has_room || found <= asked.min_insync_replicas {
+            return flaw(why, self.replicate(replicas + 1));
+        }
+        flaw(why, self.set("min.insync.replicas", replicas - 1))
+    }
+
+    /// Returns the command that sets what lcd asks for. With fewer replicas than that, brokers
+    /// would accept no record, so the replicas come first.
+    fn set_in_sync(&self) -> String {
+        let TopicSettings { replicas, asked, .. } = self.topic;
+        let wanted = asked.min_insync_replicas;
+        let set = self.set("min.insync.replicas", wanted);
+        if wanted <= *replicas {
+            return set;
+        }
+        format!("{}; then {set}", self.replicate(asked.replicas.max(wanted)))
     }
 
     fn retention(&self) -> Option<Flaw> {

@@ -141,9 +141,20 @@ impl Redis<'_> {
                  comments through the log"
             )
         };
-        let wanted = if is_limited { limit * 2 } else { (most as f64 * MOST_MEMORY) as u64 };
-        let mend = self.set("maxmemory", &format!("{}mb", wanted >> 20));
-        Some(self.flaw("redis memory", &setting, why, mend))
+        Some(self.flaw("redis memory", &setting, why, self.more_memory(limit, used)))
+    }
+
+    /// Returns the command that gives it room, if its machine has that. A `maxmemory` below what is
+    /// in use would refuse all writes at once.
+    fn more_memory(&self, limit: u64, used: u64) -> String {
+        let total = self.found.total_system_memory.filter(|total| *total > 0);
+        let fitting = total.map_or(u64::MAX, |total| (total as f64 * MOST_MEMORY) as u64);
+        let wanted = limit.saturating_mul(2).min(fitting);
+        if used as f64 <= wanted as f64 * MOST_MEMORY {
+            return self.set("maxmemory", &format!("{}mb", wanted >> 20));
+        }
+        let share = MOST_MEMORY * 100.0;
+        format!("more memory on its machine; then maxmemory at {share:.0} % of it")
     }
 
     /// Without a limit of memory nothing is evicted.

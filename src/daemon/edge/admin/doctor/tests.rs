@@ -140,7 +140,7 @@ fn judge_changes<T: Clone>(
 
 #[test]
 fn redis_settings_are_judged_by_the_figures() {
-    let changes: [fn(&mut RedisSettings); 9] = [
+    let changes: [fn(&mut RedisSettings); 10] = [
         |redis| redis.version = Some("6.0.16".to_owned()),
         |redis| {
             let limit = OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 };
@@ -151,6 +151,10 @@ fn redis_settings_are_judged_by_the_figures() {
             redis.pubsub_limit = Some(limit);
         },
         |redis| redis.used_memory = Some(7_000_000_000),
+        |redis| {
+            redis.used_memory = Some(7_000_000_000);
+            redis.total_system_memory = Some(8_500_000_000);
+        },
         |redis| {
             redis.maxmemory = Some(0);
             redis.used_memory = Some(14_000_000_000);
@@ -180,10 +184,13 @@ fn redis_settings_are_judged_by_the_figures() {
     > redis-cli -h 10.0.3.12 -p 6379 CONFIG SET client-output-buffer-limit 'pubsub 128mb 32mb 60'
     redis memory: Redis 10.0.3.12:6379 uses 7GB of 8GB
     - at maxmemory it refuses writes: 137k viewers are served through the log, and reactions wait
-    > redis-cli -h 10.0.3.12 -p 6379 CONFIG SET maxmemory 15258mb
+    > redis-cli -h 10.0.3.12 -p 6379 CONFIG SET maxmemory 12207mb
+    redis memory: Redis 10.0.3.12:6379 uses 7GB of 8GB
+    - at maxmemory it refuses writes: 137k viewers are served through the log, and reactions wait
+    > more memory on its machine; then maxmemory at 80 % of it
     redis memory: Redis 10.0.3.12:6379 uses 14GB of 16GB
     - it has no maxmemory and grows until the kernel ends it: 137k viewers then get comments through the log
-    > redis-cli -h 10.0.3.12 -p 6379 CONFIG SET maxmemory 12207mb
+    > more memory on its machine; then maxmemory at 80 % of it
     redis eviction: Redis 10.0.3.12:6379 maxmemory-policy allkeys-lru
     - at maxmemory it drops what nodes keep on it: deleted comments may be shown again to viewers that reconnect, and a ban may miss some of 137k connections
     > redis-cli -h 10.0.3.12 -p 6379 CONFIG SET maxmemory-policy noeviction
@@ -225,7 +232,7 @@ fn redis_without_a_limit_or_traffic_is_well() {
 
 #[test]
 fn topics_are_judged_by_what_lcd_asks_for() {
-    let changes: [fn(&mut KafkaSettings); 17] = [
+    let changes: [fn(&mut KafkaSettings); 19] = [
         |kafka| kafka.topics[0].replicas = 2,
         |kafka| kafka.topics[0].replicas = 1,
         |kafka| {
@@ -234,6 +241,15 @@ fn topics_are_judged_by_what_lcd_asks_for() {
         },
         |kafka| kafka.topics[0].min_insync_replicas = Some(1),
         |kafka| kafka.topics[1].min_insync_replicas = Some(1),
+        |kafka| {
+            kafka.topics[1].replicas = 1;
+            kafka.topics[1].min_insync_replicas = Some(1);
+        },
+        |kafka| {
+            kafka.brokers = 2;
+            kafka.topics[1].replicas = 2;
+            kafka.topics[1].asked.replicas = 2;
+        },
         |kafka| kafka.topics[0].min_insync_replicas = Some(3),
         |kafka| kafka.topics[0].min_insync_replicas = Some(4),
         |kafka| {
@@ -279,6 +295,15 @@ fn topics_are_judged_by_what_lcd_asks_for() {
     kafka in-sync replicas: Kafka lc.dead_letters min.insync.replicas 1
     - lcd asks for 2: an acknowledged record may be on 1 broker only, and is lost with its disk
     > kafka-configs.sh --bootstrap-server 10.0.1.1:9092 --alter --topic lc.dead_letters --add-config min.insync.replicas=2
+    kafka replicas: Kafka lc.dead_letters has 1 replica
+    - while one of 3 brokers is away, about 1 of 1 partitions accept no record; its disk has the only copy of them
+    > kafka-reassign-partitions.sh --bootstrap-server 10.0.1.1:9092 --execute, with 3 replicas for each partition of lc.dead_letters
+    kafka in-sync replicas: Kafka lc.dead_letters min.insync.replicas 1
+    - lcd asks for 2: an acknowledged record may be on 1 broker only, and is lost with its disk
+    > kafka-reassign-partitions.sh --bootstrap-server 10.0.1.1:9092 --execute, with 3 replicas for each partition of lc.dead_letters; then kafka-configs.sh --bootstrap-server 10.0.1.1:9092 --alter --topic lc.dead_letters --add-config min.insync.replicas=2
+    kafka in-sync replicas: Kafka lc.dead_letters min.insync.replicas 2
+    - every replica must be in sync: while a broker is away, about 1 of 1 partitions accept no record
+    > more brokers; then kafka-reassign-partitions.sh --bootstrap-server 10.0.1.1:9092 --execute, with 3 replicas for each partition of lc.dead_letters
     kafka in-sync replicas: Kafka lc.comment_events min.insync.replicas 3
     - every replica must be in sync: while a broker is away, about 100 of 100 partitions accept no record
     > kafka-configs.sh --bootstrap-server 10.0.1.1:9092 --alter --topic lc.comment_events --add-config min.insync.replicas=2
@@ -348,10 +373,15 @@ fn a_topic_that_keeps_more_than_asked_is_well() {
 
 #[test]
 fn the_keyspace_is_judged_by_local_quorum() {
-    let changes: [fn(&mut CassandraSettings); 10] = [
+    let changes: [fn(&mut CassandraSettings); 11] = [
         |cassandra| {
             cassandra.strategy = "SimpleStrategy".to_owned();
             cassandra.datacenters = 2;
+        },
+        |cassandra| {
+            cassandra.strategy = "SimpleStrategy".to_owned();
+            cassandra.datacenters = 2;
+            cassandra.datacenter = None;
         },
         |cassandra| cassandra.copies = Some(0),
         |cassandra| cassandra.copies = Some(1),
@@ -378,6 +408,9 @@ fn the_keyspace_is_judged_by_local_quorum() {
     cassandra replication: Cassandra live_comments SimpleStrategy
     - copies are in any of 2 data centres: where dc1 has too few, LOCAL_QUORUM is not reached, nothing is archived, and 620 comments/s wait in the log
     > in cqlsh: ALTER KEYSPACE "live_comments" WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3, …}; then nodetool repair --full live_comments
+    cassandra replication: Cassandra live_comments SimpleStrategy
+    - copies are in any of 2 data centres: where the cluster has too few, LOCAL_QUORUM is not reached, nothing is archived, and 620 comments/s wait in the log
+    > in cqlsh: ALTER KEYSPACE "live_comments" WITH replication = {'class': 'NetworkTopologyStrategy', '…': 3, …}; then nodetool repair --full live_comments
     cassandra replication: Cassandra live_comments replication factor 0 in dc1
     - LOCAL_QUORUM is never reached on 6 servers in dc1: nothing is archived, and 620 comments/s wait in the log
     > in cqlsh: ALTER KEYSPACE "live_comments" WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}; then nodetool repair --full live_comments

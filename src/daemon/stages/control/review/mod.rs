@@ -32,8 +32,8 @@ pub(crate) use queue::SharedQueue;
 pub(crate) const CLAIM_MS: u64 = 60_000;
 
 impl Control {
-    /// Returns the undecided comments, oldest first, with the claims as an actor sees them. What
-    /// other nodes have changed may be missing for a second.
+    /// Returns the undecided comments, oldest first, with the claims as an actor sees them. Changes
+    /// by other nodes, and comments just flagged, may be missing for a second.
     pub async fn review_queue(
         &self,
         actor: &Actor,

@@ -9,8 +9,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::admin::ReviewItem;
 
-/// The age up to which a reading is shared. A change that this node makes is seen at once, that of
-/// another node after this time.
+/// The age up to which a reading is shared. Claims, decisions and undos through this node are seen
+/// at once; those through another node, and comments just flagged, after this time.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 /// Rows that are read for a reader that wants fewer, so that those of different lists share: as
 /// many as a console shows.
@@ -46,7 +46,7 @@ impl SharedQueue {
     }
 
     /// Makes later readers see a change of the queue.
-    pub(super) fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.0.invalidate();
     }
 }

@@ -102,6 +102,7 @@ impl Control {
         }
         let at = audit.at;
         let stored = metadata.reopen_review(comment_id, event.as_ref().map(pending), audit).await;
+        self.queue.changed();
         let audit_id = stored.map_err(|error| refused(comment_id, at, error))?;
         let is_restored = event.is_some();
         if let Some(event) = event {
@@ -243,14 +244,16 @@ mod tests {
         assert_eq!(restorations(&world).len(), 1);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_rejected_comment_that_was_held_waits_again() {
         let world = World::new().await;
         queue(&world, 1, true).await;
+        let waiting = async || world.control.review_queue(&operator(), 10).await.unwrap().len();
         let rejected = world.control.reject(&operator(), &reject(1)).await.unwrap();
+        assert_eq!(waiting().await, 0);
         let undone = undo(&world, rejected.audit_id).await.unwrap();
         assert_eq!(undone.now.as_deref(), Some("1 comment waits for review again"));
-        assert_eq!(world.metadata.reviews().len(), 1);
+        assert_eq!(waiting().await, 1, "seen at once");
         assert_eq!(world.log.events(Topic::CommentEvents), [], "nobody is shown it");
         world.control.approve(&operator(), &reject(1)).await.unwrap();
         let events = world.log.events(Topic::CommentEvents);
