@@ -113,6 +113,8 @@ mod tests {
             if self.is_hung {
                 std::future::pending::<()>().await;
             }
+            // A server answers after others have asked as well.
+            tokio::task::yield_now().await;
             Ok(ServerSettings::Redis(RedisSettings::default()))
         }
     }

@@ -35,7 +35,7 @@ async fn pending_tombstones_are_added_before_a_read() {
 }
 
 #[tokio::test]
-async fn a_pending_restoration_counts_in_the_order_of_the_log() {
+async fn a_pending_restoration_counts_in_log_order() {
     let (cache, remote) = guarded().await;
     let shown = async || seqs(&cache.after(A, 0, 10).await.unwrap().unwrap());
     for number in [1, 2] {
