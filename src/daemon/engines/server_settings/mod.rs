@@ -95,6 +95,9 @@ mod tests {
 
     use super::*;
 
+    /// Within it the other callers ask as well.
+    const ROUND_TRIP: Duration = Duration::from_millis(1);
+
     /// A server that counts its readings.
     #[derive(Debug, Default)]
     struct CountingServer {
@@ -113,8 +116,7 @@ mod tests {
             if self.is_hung {
                 std::future::pending::<()>().await;
             }
-            // A server answers after others have asked as well.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(ROUND_TRIP).await;
             Ok(ServerSettings::Redis(RedisSettings::default()))
         }
     }
@@ -131,7 +133,7 @@ mod tests {
         assert!(answers[1].settings.is_ok(), "{answers:?}");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn callers_at_one_time_share_a_reading() {
         let server = Arc::<CountingServer>::default();
         let servers = BackendServers::new(vec![server.clone()]);
