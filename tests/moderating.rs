@@ -222,8 +222,8 @@ async fn a_decision_of_the_rules_is_taken_back() {
     let mut sender = daemon.join(42, "ann").await;
     let start = sender.position;
     let (id, _) = sender.comment("badword, said in another sense").await;
-    sender.comment("a good word").await;
     sender.until(deletion).await;
+    sender.comment("a good word").await;
     assert_eq!(stored_texts(&daemon).await, ["a good word"]);
     let request = json!({"comment_id": id, "note": "not meant that way"});
     let restored = post(&daemon, "/v1/mod/restore", request).await;
