@@ -388,12 +388,13 @@ async fn an_undone_deletion_is_for_those_who_join_later() {
     ann.comment("before").await;
     let (comment_id, _) = ann.comment("oops").await;
     let (_, last) = ann.comment("after").await;
+    // So that the comment is on the screen when it is deleted.
+    ann.until_seq(last).await;
     let delete = json!({"comment_id": comment_id});
     let deleted = post(&daemon, "/v1/delete", delete.clone()).await;
     let is_deletion =
         |message: &ServerMessage| matches!(message, ServerMessage::CommentDeleted(_)).then_some(());
     ann.until(is_deletion).await;
-    ann.until_seq(last).await;
     assert_eq!(sent_since(&daemon, start, last).await.0, ["before", "after"]);
     assert_eq!(stored_texts(&daemon).await, ["before", "after"]);
 
