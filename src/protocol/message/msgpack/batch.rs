@@ -10,8 +10,9 @@ use crate::protocol::comment::SequencedComment;
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::{CommentId, UserId};
 
-/// A comment id: the ticks since the previous comment of the batch if that is from the same node,
-/// else the 16 bytes.
+/// A comment id: the ticks since the previous comment of the batch if these two give the id, else
+/// the 16 bytes. Ids of one node differ by their ticks alone; an id that no node of ours made, with
+/// another version or variant, is carried as it is.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum CompactId {
@@ -29,10 +30,8 @@ pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
     for comment in &batch.comments {
         let id = comment.comment_id;
         let code = match previous {
-            Some(before)
-                if before.origin() == id.origin() && before.unix_ticks() <= id.unix_ticks() =>
-            {
-                CompactId::TicksSincePrevious(id.unix_ticks() - before.unix_ticks())
+            Some(before) if let Some(ticks) = ticks_since(before, id) => {
+                CompactId::TicksSincePrevious(ticks)
             }
             _ => CompactId::Whole(bytes(id)),
         };
@@ -60,7 +59,9 @@ pub(super) fn expand(
     for (code, user_id, name, message, seq_delta, created_delta) in rows {
         let comment_id = match (code, previous) {
             (CompactId::Whole(bytes), _) => whole_id(&bytes)?,
-            (CompactId::TicksSincePrevious(ticks), Some(before)) => after(before, ticks)?,
+            (CompactId::TicksSincePrevious(ticks), Some(before)) => {
+                after(before, ticks).ok_or_else(|| invalid("comment id out of range"))?
+            }
             (CompactId::TicksSincePrevious(_), None) => {
                 return Err(invalid("the first comment of a batch has no whole id"));
             }
@@ -80,12 +81,18 @@ pub(super) fn expand(
     Ok(comments)
 }
 
-fn after(before: CommentId, ticks: u64) -> Result<CommentId, rmp_serde::decode::Error> {
-    let total = before.unix_ticks().checked_add(ticks).filter(|ticks| *ticks < 1 << 59);
-    let total = total.ok_or_else(|| invalid("comment id out of range"))?;
+/// Returns the ticks that [`after`] needs to give `id`, if it can.
+fn ticks_since(before: CommentId, id: CommentId) -> Option<u64> {
+    let ticks = id.unix_ticks().checked_sub(before.unix_ticks())?;
+    (after(before, ticks) == Some(id)).then_some(ticks)
+}
+
+/// Returns the id of the same node `ticks` later, if that is in range.
+fn after(before: CommentId, ticks: u64) -> Option<CommentId> {
+    let total = before.unix_ticks().checked_add(ticks).filter(|ticks| *ticks < 1 << 59)?;
     let origin = before.origin();
     let mut node = [0_u8; 6];
     node.copy_from_slice(&origin[2..]);
     let clock_sequence = u16::from_be_bytes([origin[0] & 0x3F, origin[1]]);
-    Ok(CommentId::from_unix_ticks(total, clock_sequence, node))
+    Some(CommentId::from_unix_ticks(total, clock_sequence, node))
 }

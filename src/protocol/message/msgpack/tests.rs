@@ -70,6 +70,30 @@ fn message() -> impl Strategy<Value = ServerMessage> {
     ]
 }
 
+fn with_id(comment_id: CommentId) -> SequencedComment {
+    let user_id = UserId(7);
+    let created_at = comment_id.unix_ms();
+    SequencedComment {
+        comment_id,
+        user_id,
+        name: "u".into(),
+        message: "m".into(),
+        created_at,
+        seq: 1,
+    }
+}
+
+fn batch(comments: Vec<SequencedComment>) -> ServerMessage {
+    ServerMessage::Comments(CommentsBatch {
+        epoch: Epoch(9),
+        from_seq: 0,
+        to_seq: 1000,
+        sample_rate: SampleRate::ALL,
+        comments,
+        echo: false,
+    })
+}
+
 proptest! {
     #[test]
     fn both_encodings_carry_the_same_content(message in message()) {
@@ -134,6 +158,22 @@ proptest! {
         }
     }
 
+    /// Ids that no node of ours made, and ids that a previous one nearly gives, come through as well.
+    #[test]
+    fn any_ids_come_through(
+        first: [u8; 16],
+        changes in proptest::collection::vec((0_usize..16, any::<u8>()), 0..8),
+    ) {
+        let mut bytes = first;
+        let ids = std::iter::once(first).chain(changes.into_iter().map(|(at, byte)| {
+            bytes[at] = byte;
+            bytes
+        }));
+        let comments = ids.map(|id| with_id(CommentId(Uuid::from_bytes(id)))).collect();
+        let message = batch(comments);
+        prop_assert_eq!(decode_server(&encode(&message)).unwrap(), message);
+    }
+
     #[test]
     fn client_messages_round_trip(text in ".{1,30}", with_ref: bool) {
         let client_ref = with_ref.then(|| text.clone());
@@ -141,6 +181,17 @@ proptest! {
         prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
         prop_assert_eq!(json::decode_client(&json::encode_client(&message)), Ok(message));
     }
+}
+
+/// The ticks of the second id are later and its node is the same, but its version is another: it is
+/// not the first one some ticks later.
+#[test]
+fn an_id_of_another_version_comes_through() {
+    let first = CommentId::from_unix_ticks(9_000, 1, [3; 6]);
+    let mut bytes = *CommentId::from_unix_ticks(8_000, 1, [3; 6]).0.as_bytes();
+    bytes[6] = 0xF3;
+    let message = batch(vec![with_id(first), with_id(CommentId(Uuid::from_bytes(bytes)))]);
+    assert_eq!(decode_server(&encode(&message)).unwrap(), message);
 }
 
 #[test]
