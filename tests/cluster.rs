@@ -13,9 +13,8 @@ use live_comments::client::viewer::ViewerConnection;
 use live_comments::protocol::CloseCode;
 use live_comments::protocol::admin::{Alert, Cluster as Answer, ConsumerLag, NodeStatus, Outcome};
 use serde_json::{Value, json};
+use support::PATIENCE;
 use support::cluster::{Cluster, Shape};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `lc loadgen` on both edges and returns its report.
 fn loadgen(cluster: &Cluster, arguments: &[&str]) -> Value {
@@ -247,14 +246,5 @@ async fn a_comment_sent_again_is_kept_once_without_redis() {
         assert_eq!(back.texts(), expected, "returning viewer of {edge}");
     }
     // The lag may be a second old, so it does not say when everything is stored.
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let stored = support::history(cluster.node("edge-1"), support::STREAM).await;
-        let stored: Vec<_> = stored.iter().map(|comment| &*comment.message).collect();
-        if stored == expected {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "history: {stored:?}, not {expected:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    support::history_becomes(cluster.node("edge-1"), &expected).await;
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use support::cluster::first_port;
-use support::{Daemon, PATIENCE, STREAM, archived, history, http};
+use support::{Daemon, PATIENCE, STREAM, archived, history_becomes, history_texts, http};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -66,30 +66,6 @@ async fn send(daemon: &Daemon, prefix: &str, count: usize) -> Vec<String> {
         sent.push(text);
     }
     sent
-}
-
-async fn history_texts(daemon: &Daemon) -> Vec<String> {
-    let history = history(daemon, STREAM).await;
-    history.iter().map(|comment| comment.message.to_string()).collect()
-}
-
-/// Waits until history has exactly these comments.
-async fn history_becomes(daemon: &Daemon, expected: &[String]) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let page = format!("/api/streams/{STREAM}/comments");
-        let (status, _) = http(daemon, "GET", &page, &[], None).await;
-        assert!(Instant::now() < deadline, "no history: {status}");
-        // A store that was away may not answer yet.
-        if status == 200 {
-            let found = history_texts(daemon).await;
-            if found == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{found:?}, expected {expected:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

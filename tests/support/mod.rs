@@ -26,7 +26,7 @@ use live_comments::protocol::{
     ClientMessage, Role, SequencedComment, ServerMessage, StreamId, StreamPosition, UserId,
 };
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub mod cluster;
 pub mod lcd;
@@ -495,6 +495,31 @@ pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment>
     }
     all.reverse();
     all
+}
+
+/// Returns the texts in history, the oldest first.
+pub async fn history_texts(daemon: &Daemon) -> Vec<String> {
+    let history = history(daemon, STREAM).await;
+    history.iter().map(|comment| comment.message.to_string()).collect()
+}
+
+/// Waits until history has exactly these comments.
+pub async fn history_becomes(daemon: &Daemon, expected: &[String]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = format!("/api/streams/{STREAM}/comments");
+        let (status, _) = http(daemon, "GET", &page, &[], None).await;
+        assert!(Instant::now() < deadline, "no history: {status}");
+        // A store that was away may not answer yet.
+        if status == 200 {
+            let found = history_texts(daemon).await;
+            if found == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found:?}, expected {expected:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits until the archiver has read the whole log.

@@ -2,7 +2,8 @@
 
 use super::{Machine, of_alerts, of_certificate};
 use crate::protocol::admin::{
-    Alert, Cluster, DoctorFinding, Health, NodeStatus, ProcessStatus, Severity, Status,
+    Alert, AlertThresholds, Cluster, DoctorFinding, Health, NodeStatus, ProcessStatus, Severity,
+    Status,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_bytes;
@@ -12,8 +13,6 @@ const NOT_REPORTED: &str =
     "net.core.somaxconn, fs.file-max, TCP memory, whether its clock is synchronized";
 /// A larger share of the memory leaves no room for a burst.
 const MOST_MEMORY: f64 = 0.9;
-/// A larger offset to the clock of Redis shifts times and ends of bans.
-const CLOCK_LIMIT_MS: u64 = 20;
 
 /// Says what cannot be checked of another node.
 pub(super) fn not_reported(name: &str) -> String {
@@ -83,7 +82,7 @@ fn of_memory(process: &ProcessStatus) -> Option<DoctorFinding> {
 fn of_clock(clock_ms: Option<i64>) -> Option<DoctorFinding> {
     let offset = clock_ms?;
     let what = format!("clock {offset:+}ms to that of Redis");
-    if offset.unsigned_abs() <= CLOCK_LIMIT_MS {
+    if offset.unsigned_abs() <= AlertThresholds::DEFAULT.clock_off_ms {
         return Some(DoctorFinding::well("clock", what));
     }
     let why = "times of comments and the ends of bans are off as much".to_owned();

@@ -102,6 +102,7 @@ impl AdminClaims {
 /// Paths that are posted to, with the least role that may. An undo also needs the role of what it
 /// takes back: see [`role_to_undo`].
 const POSTS: &[(&str, AdminRole)] = &[
+    // The preview of a user's deletions needs the role of the deletion.
     ("/v1/preview", Viewer),
     ("/v1/ban", Moderator),
     ("/v1/timeout", Moderator),

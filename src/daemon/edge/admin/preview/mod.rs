@@ -12,6 +12,7 @@ use axum::extract::State;
 use tokio::time::timeout;
 
 use self::users::{NamedUsers, UserAct};
+use super::access::Caller;
 use super::error::Answer;
 use super::request::JsonBody;
 use super::{AdminParts, AdminState};
@@ -19,22 +20,27 @@ use crate::daemon::edge::http::{HttpError, Json};
 use crate::daemon::stages::control::ControlError;
 use crate::protocol::admin::{
     Cluster, DeleteOfUserRequest, MAX_CHANGES, NodeStatus, Preview, PreviewRequest, SanctionKind,
-    StreamStatus, UserRef, drain_effect,
+    StreamStatus, UserRef, drain_effect, needed_role,
 };
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::quantity::{show_counted, show_duration, show_rate, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, NodeId, StreamId};
 
+/// The path of the change whose preview searches the log.
+const DELETE_OF_USER: &str = "/v1/delete_of_user";
 /// The time limit for what is read: a person waits for it before an act is confirmed.
 const READ_LIMIT: Duration = Duration::from_millis(50);
 
 pub(super) async fn preview(
     State(state): State<AdminState>,
+    caller: Caller,
     JsonBody(request): JsonBody<PreviewRequest>,
 ) -> Answer<Json<Preview>> {
     let parts = &state.parts;
     if let PreviewRequest::DeleteOfUser(request) = &request {
+        // Reads the log, unlike the others: only for callers that may also delete.
+        caller.require(needed_role(DELETE_OF_USER))?;
         return parts.preview_deletion(request).await.map(Json);
     }
     match timeout(READ_LIMIT, parts.preview(request)).await {

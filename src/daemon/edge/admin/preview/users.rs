@@ -70,7 +70,8 @@ impl UserAct {
             [] => {}
             [one] if hit.len() == 1 => text.push_str(&format!(" It replaces {}.", one.text())),
             some => {
-                text.push_str(&format!(" {} of the users already; it is replaced.", some.len()));
+                let users = show_counted(some.len() as u64, "user");
+                text.push_str(&format!(" It replaces that of {users}."));
             }
         }
         if self.kind == Some(SanctionKind::Timeout) {
@@ -236,8 +237,8 @@ mod tests {
         assert_eq!(
             preview.effect,
             "Ban user 1, user 2, user 3 permanently: 3 connections on 2 nodes. All are closed, and \
-             new ones refused until it is lifted. 1 of the users already; it is replaced. Not \
-             found: no user x."
+             new ones refused until it is lifted. It replaces that of 1 user. Not found: no \
+             user x."
         );
         let many = [1, 2, 3, 4].map(|user_id| who(user_id, &["a"], None));
         let kicked = KICK.preview(found(many)).effect;

@@ -131,6 +131,18 @@ async fn an_undo_needs_the_role_of_what_it_undoes() {
     assert_eq!(remote.post("operator", "/v1/undo", &undo("throttle")).await, 200);
 }
 
+/// It searches the log, which a viewer of the console must not start.
+#[tokio::test]
+async fn a_preview_of_deletions_needs_their_role() {
+    let remote = Remote::new().await;
+    let deletion = json!({"action": "delete_of_user", "user": "42", "last_ms": 60_000});
+    assert_eq!(remote.post("viewer", "/v1/preview", &deletion).await, 403);
+    // The moderator's search finds no comment.
+    assert_eq!(remote.post("moderator", "/v1/preview", &deletion).await, 404);
+    let kick = json!({"action": "kick", "users": ["42"]});
+    assert_eq!(remote.post("viewer", "/v1/preview", &kick).await, 200);
+}
+
 #[tokio::test]
 async fn callers_are_known_by_token_or_certificate() {
     let remote = Remote::new().await;
