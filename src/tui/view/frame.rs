@@ -295,6 +295,7 @@ pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Mode::Filtering => Some(&[("Enter", "keep"), ("Esc", "clear"), ("Ctrl-U", "empty")]),
         Mode::Palette(_) => Some(&[("Enter", "run"), ("Tab", "complete"), ("Esc", "close")]),
         Mode::Form(_) => Some(&[("Enter", "next, then on"), ("Tab", "next"), ("Esc", "cancel")]),
+        Mode::Confirm(question) if question.asked().is_some() => Some(&[("Esc", "do nothing")]),
         Mode::Confirm(_) => Some(&[("Enter", "do it"), ("Esc", "do nothing")]),
         Mode::Help { .. } => Some(&[("Esc", "close"), ("↑ ↓", "scroll"), ("any text", "search")]),
         Mode::Reading(_) => Some(&[("Esc", "close"), ("↑ ↓", "scroll")]),
