@@ -15,6 +15,9 @@ struct Row {
     samples: Vec<Sample>,
 }
 
+/// The inverse of `delivery.coalesce_up_to`, for which frames gather at most.
+const GATHERED_WRITES_PER_S: f64 = 8.0;
+
 impl Report {
     pub(crate) fn new(viewers: usize) -> Self {
         Self { viewers, rows: Vec::new() }
@@ -44,7 +47,11 @@ impl Report {
         let [_, per_comment_us, _] = row.spread(per_comment);
         let [_, packed, _] = row.spread(|sample| ratio(sample.comments, sample.frames));
         let viewer_us = per_comment_us * per_s;
-        Some(LoadCost { comments_per_s: per_s, writes_per_s: per_s / packed, viewer_us })
+        let frames_per_s = per_s / packed;
+        // Fan-outs to many viewers take more than their share of a worker, so frames gather, and one
+        // write carries all that wait.
+        let writes_per_s = frames_per_s.min(GATHERED_WRITES_PER_S);
+        Some(LoadCost { comments_per_s: per_s, writes_per_s, viewer_us })
     }
 
     fn print_group(&self, group: &str, rows: &[&Row]) {

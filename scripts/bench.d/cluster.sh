@@ -6,6 +6,9 @@
 #
 # At the end, what the daemons used stands beside what `lc plan` computes for the same load.
 #
+# With --costs FILE, the costs of batches are fitted to the loads with the fewest and with the most
+# comments, such as 100 and 2500, and written to FILE.
+#
 # VIEWERS (200) share the edges, DURATION (60s) is the length of each load. CHECK names the file for
 # the loads that `lc plan --check` compares; without it, they are removed with the run.
 # shellcheck shell=bash
@@ -87,7 +90,7 @@ add_check() {
     | ($used | rtrimstr("\n") | split("\n") | map(split(" ") | { role: .[0], us: (.[1] | tonumber) })) as $parts
     | def cores(wanted): ($parts | map(select(wanted) | .us) | add) / $load.acked * $load.acked_per_second / 1e6;
     {
-      run: $run, viewers: $viewers, cores: $cores,
+      run: $run, viewers: $viewers, edges: 2, cores: $cores,
       comments_per_second: $load.acked_per_second,
       shown_per_second: ($load.delivered / $viewers / $load.acked * $load.acked_per_second),
       ping_interval_s: 30, presence_per_second: 0.5,
@@ -125,5 +128,8 @@ for rate in "${rates[@]}"; do
 done
 echo "behind the log at the end:"
 "$release/lc" --socket "$dir/edge-1/admin.sock" lag
+if [[ ${costs:-} ]]; then
+  "$release/lc" fit-costs "$check" "$costs" --command "scripts/bench cluster ${rates[*]}"
+fi
 echo "planned for these loads beside what was used:"
-"$release/lc" plan --check "$check" || (($? == 2))
+"$release/lc" plan --check "$check" ${costs:+--costs "$costs"} || (($? == 2))

@@ -24,6 +24,7 @@ mod doctor;
 mod drain;
 mod events;
 pub mod exit;
+mod fit_costs;
 mod history;
 mod import;
 mod keyed;
@@ -201,6 +202,8 @@ enum Command {
     MillionReport(million_report::MillionReportArgs),
     #[command(hide = true)]
     SetCost(set_cost::SetCostArgs),
+    #[command(hide = true)]
+    FitCosts(fit_costs::FitCostsArgs),
     Token(token::TokenArgs),
     Ctx(contexts::CtxArgs),
     Completions(completions::CompletionsArgs),
@@ -219,6 +222,7 @@ impl Command {
             | Self::LoadgenWorker
             | Self::MillionReport(_)
             | Self::SetCost(_)
+            | Self::FitCosts(_)
             | Self::Ctx(_)
             | Self::Completions(_)
             | Self::Schema(_)
@@ -276,6 +280,7 @@ impl Cli {
             Command::LoadgenWorker => Ok(worker_process::main()),
             Command::MillionReport(args) => million_report::run(&args),
             Command::SetCost(args) => set_cost::run(&args),
+            Command::FitCosts(args) => fit_costs::run(&args),
             Command::Token(args) => token::run(args, json, context).await,
             Command::Undo(args) => undo::run(args, context).await,
             Command::Wait(args) => wait::run(args, context).await,

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::batches::reading;
 use super::costs::{CostName, Costs};
 use super::edge::EdgeModel;
 use super::{EdgeMachine, EventInputs};
@@ -26,6 +27,8 @@ pub struct MeasuredRun {
     /// Names the run in the table, such as `scripts/bench cluster, 5000/s`.
     pub run: String,
     pub viewers: u64,
+    /// Processes with the role edge, between which viewers and their comments are shared.
+    pub edges: u64,
     /// Cores of the machine, which all processes share.
     pub cores: u64,
     /// Accepted comments.
@@ -84,7 +87,7 @@ pub enum CheckError {
     TooLarge,
     #[error(
         "line {line}: {source}; a run is as scripts/bench cluster writes it: {{\"run\": …, \
-         \"viewers\": 200, \"used_cores\": {{\"edges\": 0.5}}, …}}"
+         \"viewers\": 200, \"edges\": 2, \"used_cores\": {{\"edges\": 0.5}}, …}}"
     )]
     Json { line: usize, source: serde_json::Error },
     #[error("line {line}: {problem}")]
@@ -121,8 +124,8 @@ fn parse_runs(text: &str) -> Result<Vec<MeasuredRun>, CheckError> {
 
 impl MeasuredRun {
     fn check(&self) -> Result<(), String> {
-        if self.viewers == 0 || self.cores == 0 {
-            return Err("viewers and cores must be at least 1".to_owned());
+        if self.viewers == 0 || self.edges == 0 || self.cores == 0 {
+            return Err("viewers, edges and cores must be at least 1".to_owned());
         }
         let rates = [self.comments_per_second, self.shown_per_second, self.presence_per_second];
         if rates.iter().any(|rate| !(rate.is_finite() && *rate >= 0.0)) {
@@ -150,19 +153,46 @@ impl MeasuredRun {
     }
 }
 
+/// Stages that read all comments from the log, each in one process: broadcast, moderation, archive.
+pub(super) const READING_STAGES: f64 = 3.0;
+
+/// Returns the cores that edges on one machine use for viewers and for comments.
+///
+/// Their viewers share the machine's processors, as those of one edge with all of its cores. Their
+/// comments come in batches of each edge.
+pub(super) fn cores_of_edges(run: &MeasuredRun, costs: &Costs) -> EdgesCores {
+    let inputs = run.inputs();
+    let model = EdgeModel { inputs: &inputs, costs };
+    let together = model.usage(run.viewers as f64, 1.0);
+    let edges = run.edges as f64;
+    let each = model.usage(run.viewers as f64, edges);
+    EdgesCores {
+        viewers: together.viewers * together.viewer_us / 1e6,
+        comments: edges * each.comments_us / 1e6,
+    }
+}
+
+/// Cores of all edges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct EdgesCores {
+    pub(super) viewers: f64,
+    pub(super) comments: f64,
+}
+
 /// Plans the load of a run and compares what its parts used.
 pub fn check(run: &MeasuredRun, costs: &Costs) -> Vec<CheckedFigure> {
-    let inputs = run.inputs();
-    // Edges on one machine are as one edge that has all of its cores.
-    let edge = EdgeModel { inputs: &inputs, costs }.usage(run.viewers as f64, 1.0);
+    let EdgesCores { viewers, comments } = cores_of_edges(run, costs);
+    let edges = viewers + comments;
+    // Only the cost of a comment in all stages together was measured. That of the edges has it.
     let stages = run.comments_per_second * costs.value(CostName::StageUs) / 1e6;
+    let reading = reading(costs).per_second_us(run.comments_per_second) / 1e6;
     let figure = |(&part, &used_cores): (&RunPart, &f64)| {
-        // Only the cost of a comment in all stages together was measured. `processor` has it.
         let planned_cores = match part {
-            RunPart::Edges | RunPart::Daemons => edge.processor,
-            RunPart::Coordinators => stages,
+            RunPart::Edges => edges,
+            RunPart::Coordinators => reading + stages,
+            RunPart::Daemons => edges + READING_STAGES * reading,
         };
-        let at_most = part == RunPart::Coordinators || (part == RunPart::Edges && stages > 0.0);
+        let at_most = part != RunPart::Daemons && stages > 0.0;
         let ratio = planned_cores / used_cores;
         let agrees = ratio >= 1.0 - TOLERANCE && (at_most || ratio <= 1.0 + TOLERANCE);
         let run = run.run.clone();
@@ -175,7 +205,7 @@ pub fn check(run: &MeasuredRun, costs: &Costs) -> Vec<CheckedFigure> {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"run":"million","viewers":1000000,"cores":2,"comments_per_second":0,
+    const LINE: &str = r#"{"run":"million","viewers":1000000,"edges":53,"cores":2,"comments_per_second":0,
         "shown_per_second":0,"ping_interval_s":120,"presence_per_second":0,
         "used_cores":{"edges":0.4034}}"#;
 
@@ -203,10 +233,12 @@ mod tests {
         run.used_cores = [(RunPart::Coordinators, 0.01), (RunPart::Daemons, 0.01)].into();
         let costs = Costs::built_in().unwrap();
         let figures = check(&run, &costs);
-        assert!((figures[0].planned_cores - 0.07).abs() < 1e-9, "5 000/s × 14 µs: {figures:?}");
+        let batches = costs.value(CostName::ReadFullUs) / 1e6;
+        let planned = figures[0].planned_cores;
+        assert!((planned - 0.07 - batches).abs() < 1e-6, "5 000/s × 14 µs: {figures:?}");
         assert!(figures[0].agrees && figures[0].at_most);
         assert!(!figures[1].agrees, "far more than was used");
-        run.used_cores = [(RunPart::Coordinators, 0.2)].into();
+        run.used_cores = [(RunPart::Coordinators, 0.5)].into();
         assert!(!check(&run, &costs)[0].agrees, "more than the plan allows");
     }
 

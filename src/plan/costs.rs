@@ -30,6 +30,17 @@ pub enum CostName {
     ConnectUs,
     /// Processor time of one comment in all stages before fan-out together.
     StageUs,
+    /// Processor time of an edge per batch of comments that it accepts, on real servers, while
+    /// batches are rare: also of the requests to the log and to Redis, and of waking for each.
+    AcceptBatchUs,
+    /// The same per second once the next batch gathers while the one before is on its way. More
+    /// comments make larger batches, not more of them.
+    AcceptFullUs,
+    /// Processor time of a coordinator, moderator or archiver per batch that it reads from the log,
+    /// on real servers, while batches are rare.
+    ReadBatchUs,
+    /// The same per second once batches follow each other.
+    ReadFullUs,
     /// Comments per second that one archiver writes.
     ArchiverPerSecond,
     /// Memory of an edge per idle viewer.
@@ -52,7 +63,7 @@ pub enum CostName {
 }
 
 impl CostName {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::WriteUs,
         Self::CrowdedWriteUs,
         Self::CommentUs,
@@ -60,6 +71,10 @@ impl CostName {
         Self::PingUs,
         Self::ConnectUs,
         Self::StageUs,
+        Self::AcceptBatchUs,
+        Self::AcceptFullUs,
+        Self::ReadBatchUs,
+        Self::ReadFullUs,
         Self::ArchiverPerSecond,
         Self::ViewerBytes,
         Self::TlsViewerBytes,
@@ -83,6 +98,10 @@ impl CostName {
             Self::PingUs => "ping_us",
             Self::ConnectUs => "connect_us",
             Self::StageUs => "stage_us",
+            Self::AcceptBatchUs => "accept_batch_us",
+            Self::AcceptFullUs => "accept_full_us",
+            Self::ReadBatchUs => "read_batch_us",
+            Self::ReadFullUs => "read_full_us",
             Self::ArchiverPerSecond => "archiver_per_second",
             Self::ViewerBytes => "viewer_bytes",
             Self::TlsViewerBytes => "tls_viewer_bytes",
@@ -105,7 +124,10 @@ impl CostName {
             | Self::CommentUs
             | Self::PingUs
             | Self::ConnectUs
-            | Self::StageUs => "µs",
+            | Self::StageUs
+            | Self::AcceptBatchUs
+            | Self::ReadBatchUs => "µs",
+            Self::AcceptFullUs | Self::ReadFullUs => "µs/s",
             Self::TlsFactor => "×",
             Self::ArchiverPerSecond => "comments/s",
             _ => "bytes",

@@ -1,5 +1,6 @@
 //! The use of an edge by its viewers: processor, uplink, memory, open files.
 
+use super::batches::accepting;
 use super::costs::{CostName, Costs};
 use super::{EventInputs, Resource};
 use crate::protocol::message::Encoding;
@@ -34,6 +35,8 @@ pub(super) struct EdgeUse {
     pub(super) write_us: f64,
     /// Processor time per viewer.
     pub(super) viewer_us: f64,
+    /// Processor time for the comments that its viewers send.
+    pub(super) comments_us: f64,
     /// Cores.
     pub(super) processor: f64,
     /// Bits per second to one viewer, headers included.
@@ -53,7 +56,7 @@ impl EdgeModel<'_> {
         let viewer_us = writes_per_second * write_us
             + inputs.shown_per_second * costs.value(CostName::CommentUs)
             + costs.value(CostName::PingUs) / inputs.ping_interval_s;
-        let comments_us = inputs.comments_per_second / edges * costs.value(CostName::StageUs);
+        let comments_us = self.comments_us(inputs.comments_per_second / edges);
         let comment_bytes = inputs.shown_per_second * self.comment_bytes();
         let packets = writes_per_second.max(comment_bytes / SEGMENT_BYTES);
         let viewer_bits = 8.0 * (comment_bytes + packets * PACKET_BYTES);
@@ -62,12 +65,19 @@ impl EdgeModel<'_> {
             writes_per_second,
             write_us,
             viewer_us,
+            comments_us,
             processor: (on_edge * viewer_us + comments_us) / 1e6,
             viewer_bits,
             uplink_bits: on_edge * viewer_bits,
             memory_bytes: costs.value(CostName::EdgeBytes) + on_edge * self.viewer_bytes(),
             files: on_edge + OTHER_FILES,
         }
+    }
+
+    /// Returns the processor time per second of one edge for the comments that it accepts.
+    fn comments_us(&self, comments_per_second: f64) -> f64 {
+        comments_per_second * self.costs.value(CostName::StageUs)
+            + accepting(self.costs).per_second_us(comments_per_second)
     }
 
     /// Returns the processor time of one write. It grows with the viewers per core, because the

@@ -1,5 +1,6 @@
 //! The figures of the edges, and the notes of a plan.
 
+use super::batches::accepting;
 use super::costs::CostName;
 use super::edge::{
     BATCHES_PER_SECOND, EdgeModel, EdgeUse, GATHERED_PER_SECOND, MAX_CONNECTIONS, OTHER_FILES,
@@ -44,9 +45,10 @@ pub(super) fn of_edges(model: &EdgeModel<'_>, carrying: u64) -> Vec<PlanFigure> 
             usage.processor,
             "cores per edge",
             format!(
-                "{per_edge} × {} + {}",
+                "{per_edge} × {} + {} + {}",
                 viewer_time(model, &usage),
                 comments_time(model, &per_share(carrying)),
+                batches_time(model, carrying),
             ),
             full(Resource::Processor),
         ),
@@ -126,9 +128,10 @@ fn edges_formula(model: &EdgeModel<'_>, carrying: u64, resource: Resource) -> St
     let machine = &inputs.machine;
     let quotient = match resource {
         Resource::Processor => format!(
-            "({all} × {} + {}) ÷ ({} cores × {fill})",
+            "({all} × {} + {} + {carrying} × {}) ÷ ({} cores × {fill})",
             viewer_time(model, &usage),
             comments_time(model, ""),
+            batches_time(model, carrying),
             machine.cores
         ),
         Resource::Uplink => format!(
@@ -172,6 +175,13 @@ fn viewer_time(model: &EdgeModel<'_>, usage: &EdgeUse) -> String {
 fn comments_time(model: &EdgeModel<'_>, divided: &str) -> String {
     let stage_us = micros(model.costs.value(CostName::StageUs));
     format!("{}/s{divided} × {stage_us}", number(model.inputs.comments_per_second))
+}
+
+/// Writes the time of one edge per second for batches of these comments.
+fn batches_time(model: &EdgeModel<'_>, carrying: u64) -> String {
+    let rate = model.inputs.comments_per_second / carrying as f64;
+    let seconds = accepting(model.costs).per_second_us(rate) / 1e6;
+    format!("{} of batches", with_unit(seconds, "s"))
 }
 
 fn per_share(carrying: u64) -> String {

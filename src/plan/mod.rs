@@ -6,10 +6,12 @@
 //! same for the same input; more viewers or comments never need less; what is planned fits the
 //! limits of one node. `docs/capacity.md` does an example by hand.
 
+mod batches;
 pub mod check;
 pub mod costs;
 mod edge;
 mod figures;
+pub mod fit;
 mod notation;
 mod pipeline;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::costs::{CostName, Costs};
+use super::check::{MeasuredRun, RunPart, check};
+use super::costs::{Cost, CostFile, CostName, Costs};
 use super::edge::{self, EdgeModel};
 use super::*;
 
@@ -308,6 +309,41 @@ fn what_the_cluster_carried_is_planned_as_carried() {
     }
 }
 
+/// docs/capacity.md, Runs beside plans: two edges, two coordinators, a moderator and an archiver on
+/// real servers, with 200 viewers. The costs of batches come from another run, with 100/s and
+/// 2 500/s; that of a write was measured with 10 000 viewers on the same machine.
+#[test]
+fn the_plan_of_a_cluster_is_the_run() {
+    let write = Cost::measured_now(CostName::WriteUs, 11.6, "a write", "scripts/bench fanout");
+    let mut own = CostFile::default();
+    own.set(CostName::WriteUs, write.at(10_000));
+    let costs = costs().with(own).unwrap();
+    let run = |rate: f64, edges, coordinators, daemons| MeasuredRun {
+        run: format!("{rate}/s"),
+        viewers: 200,
+        edges: 2,
+        cores: 2,
+        comments_per_second: rate,
+        shown_per_second: rate,
+        ping_interval_s: 30.0,
+        presence_per_second: 0.5,
+        used_cores: [
+            (RunPart::Edges, edges),
+            (RunPart::Coordinators, coordinators),
+            (RunPart::Daemons, daemons),
+        ]
+        .into(),
+    };
+    for run in [run(999.9, 0.3288, 0.0938, 0.5656), run(4926.9, 0.4079, 0.0908, 0.6403)] {
+        for figure in check(&run, &costs) {
+            assert!(figure.agrees, "{figure:?}");
+            if figure.part != RunPart::Coordinators {
+                assert_near(figure.part.as_str(), figure.planned_cores, figure.used_cores);
+            }
+        }
+    }
+}
+
 /// The first example of docs/capacity.md, computed as a reader does it there.
 #[test]
 fn the_example_can_be_computed_by_hand() {
@@ -318,7 +354,9 @@ fn the_example_can_be_computed_by_hand() {
     let per_core: f64 = viewers / 16.0;
     let write_us = 6.82 + (15.3 - 6.82) * (per_core / 10_000.0).ln() / 50_f64.ln();
     let viewer_us = 8.0 * write_us + 20.0 * 0.065 + 48.4 / 30.0;
-    let processor = (viewers * viewer_us + 10_000.0 / (edges - 1.0) * 14.0) / 1e6;
+    let per_edge = 10_000.0 / (edges - 1.0);
+    let batches_us = 118_500.0 * (1.0 - (-per_edge * 1_730.0 / 118_500.0).exp());
+    let processor = (viewers * viewer_us + per_edge * 14.0 + batches_us) / 1e6;
     assert!((value(&plan, "processor") - processor).abs() < 1e-6);
     assert!(processor <= 16.0 * 0.7 && processor * (edges - 1.0) / (edges - 2.0) > 16.0 * 0.7);
     let bytes = costs.value(CostName::JsonDeflateBytes);

@@ -24,6 +24,7 @@ fn load(
     Ok(MeasuredRun {
         run: format!("{}, {name}", run.text("command_line")?),
         viewers: run.fact("viewers")?,
+        edges: run.fact("edges")?,
         cores: run.fact("processors")?,
         comments_per_second: comments / seconds,
         shown_per_second: comments / seconds,
