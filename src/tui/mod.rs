@@ -20,6 +20,7 @@ mod figures;
 mod hits;
 mod input;
 mod own_alerts;
+mod pace;
 mod picture;
 mod recording;
 mod replay;

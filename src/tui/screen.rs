@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use ratatui::buffer::Buffer;
@@ -15,6 +14,7 @@ use super::act::{self, Action, Done, UndoEntry};
 use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
+use super::pace::FramePace;
 use super::recording::{FeedRecorder, FeedRecordingError};
 use super::state::{Connection, Console, Effect, Notice};
 use super::theme::ThemeName;
@@ -25,8 +25,6 @@ use crate::protocol::admin::{Alert, Cluster, Preview, PreviewRequest, SavedView,
 
 /// Maximum number of running requests. Further ones are refused, not queued.
 const MAX_REQUESTS: usize = 8;
-/// The shortest time between two frames that no key asked for.
-const FRAME_PAUSE: Duration = Duration::from_millis(100);
 
 /// An error that ended the console.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +65,7 @@ pub async fn run(
     let mut event_loop = EventLoop {
         client,
         screen: ConsoleScreen::start(console, &options, detected)?,
+        pace: FramePace::new(options.interval),
         requests: JoinSet::new(),
         previewing: None,
         fetcher,
@@ -98,6 +97,7 @@ enum Finished {
 struct EventLoop {
     client: AdminClient,
     screen: ConsoleScreen,
+    pace: FramePace,
     requests: JoinSet<Finished>,
     /// The preview for the latest question, the only one that runs.
     previewing: Option<AbortHandle>,
@@ -117,12 +117,13 @@ impl EventLoop {
         let mut draw_at = Some(Instant::now());
         loop {
             if draw_at.is_some_and(|at| at <= Instant::now()) {
-                self.screen.draw()?;
+                let written_for = self.screen.draw()?;
+                self.pace.record(Instant::now(), written_for);
+                self.screen.console.slow_link = self.pace.lowered();
                 draw_at = None;
             }
             self.fetcher.set(self.screen.console.needs());
-            let next_frame =
-                self.screen.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
+            let next_frame = self.pace.next_frame(Instant::now());
             let wake_at = draw_at.unwrap_or(next_frame);
             let mut at_once = false;
             let effect = tokio::select! {

@@ -98,6 +98,9 @@ pub(crate) struct Console {
     /// Whether the screen has room for a rail beside the views.
     has_rail: bool,
     window: usize,
+    /// The least time between two frames that no key asked for, while the link to the terminal is
+    /// slow; `None` while it is not.
+    pub(crate) slow_link: Option<Duration>,
     /// Milliseconds since the console started.
     pub(crate) clock_ms: u64,
 }
@@ -126,6 +129,7 @@ impl Console {
             raised: Vec::new(),
             has_rail: false,
             window: 2,
+            slow_link: None,
             clock_ms: 0,
         }
     }

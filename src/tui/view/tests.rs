@@ -344,6 +344,21 @@ fn paused_past_read_only_and_lost() {
 }
 
 #[test]
+fn the_first_row_says_that_the_link_is_slow() {
+    let mut console = fed(samples::throttled);
+    let session =
+        Session { node: "edge-1".to_owned(), role: AdminRole::Operator, actor: "ann".into() };
+    console.set_session(Some(session));
+    let first_rows = |console: &Console| {
+        let row = |size| screen(console, size).lines().next().unwrap_or_default().to_owned();
+        SIZES.map(row).join("\n")
+    };
+    let full = first_rows(&console);
+    console.slow_link = Some(Duration::from_secs(2));
+    insta::assert_snapshot!(format!("{}\n\n{full}", first_rows(&console)));
+}
+
+#[test]
 fn overlays() {
     let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
         let mut console = fed(samples::throttled);
