@@ -202,13 +202,17 @@ impl Contexts {
     }
 }
 
-/// Returns the file of the contexts, or `None` without a home directory.
-fn file() -> Option<PathBuf> {
+/// Returns the folder of what `lc` keeps of this user, or `None` without a home directory.
+pub(super) fn folder() -> Option<PathBuf> {
     let non_empty = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let config = non_empty("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(non_empty("HOME")?).join(".config")))?;
-    Some(config.join("lc/contexts.json"))
+    Some(config.join("lc"))
+}
+
+fn file() -> Option<PathBuf> {
+    Some(folder()?.join("contexts.json"))
 }
 
 /// A context as it is listed.

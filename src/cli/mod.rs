@@ -44,6 +44,7 @@ pub mod record;
 pub mod replay;
 mod schema;
 mod set_cost;
+mod settings;
 mod shards;
 mod status;
 mod stop;

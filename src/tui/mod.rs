@@ -43,7 +43,7 @@ use commands::Keymap;
 use state::{Console, Place, View};
 use theme::ThemeName;
 
-pub use commands::BindingError;
+pub use commands::{BindingError, KeyBinding};
 pub use recording::FeedRecordingError;
 #[cfg(any(test, fuzzing))]
 pub use recording::fuzzing::feed_recording;
@@ -71,8 +71,8 @@ pub struct ConsoleOptions {
     pub theme: Option<String>,
     /// One of [`VIEWS`], or a saved one: `@NAME`.
     pub view: Option<String>,
-    /// Bindings such as `quit=Q`.
-    pub keys: Vec<String>,
+    /// Lists of bindings; for a command that several bind, the last one counts.
+    pub keys: Vec<Vec<KeyBinding>>,
     /// A new file that keeps the feed.
     pub record: Option<PathBuf>,
 }
