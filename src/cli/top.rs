@@ -94,7 +94,8 @@ impl TopArgs {
     fn options(&self, context: &Context) -> Result<ConsoleOptions, UsageError> {
         Ok(ConsoleOptions {
             interval: self.interval,
-            read_only: self.read_only || context.is_read_only(),
+            context: context.named().cloned(),
+            read_only: self.read_only,
             mouse: !self.no_mouse,
             ascii: self.ascii,
             svg: self.svg,

@@ -14,6 +14,7 @@ mod act;
 mod background;
 mod commands;
 mod console_screen;
+mod contexts;
 mod feed;
 mod fetch;
 mod figures;
@@ -44,6 +45,7 @@ use state::{Console, Place, View};
 use theme::ThemeName;
 
 pub use commands::{BindingError, KeyBinding};
+pub use contexts::ContextEntry;
 pub use recording::FeedRecordingError;
 #[cfg(any(test, fuzzing))]
 pub use recording::fuzzing::feed_recording;
@@ -60,7 +62,9 @@ pub const VIEWS: [&str; 6] = ["overview", "streams", "cluster", "engines", "mode
 pub struct ConsoleOptions {
     /// Time between two snapshots.
     pub interval: Duration,
-    /// Acts cannot be unlocked.
+    /// The context that names the daemon, if one does.
+    pub context: Option<ContextEntry>,
+    /// Acts cannot be unlocked, whatever the context says.
     pub read_only: bool,
     pub mouse: bool,
     /// Draw with ASCII characters only.
@@ -87,6 +91,9 @@ impl ConsoleOptions {
         let keymap = Keymap::with(&self.keys)?;
         let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
         let mut console = Console::new(keymap, theme, self.read_only);
+        if let Some(context) = &self.context {
+            console.set_context(context.clone());
+        }
         let view =
             self.view.as_deref().and_then(|name| VIEWS.iter().position(|known| *known == name));
         if let Some(view) = view {

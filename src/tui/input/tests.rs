@@ -91,8 +91,13 @@ fn it_starts_locked() {
 
 fn acting_for(role: AdminRole) -> Console {
     let mut console = on_stream();
-    let actor = "ann (token)".to_owned();
-    console.set_session(Some(Session { node: "edge-1".to_owned(), role, actor }));
+    console.set_session(Some(Session {
+        node: "edge-1".to_owned(),
+        role,
+        actor: "ann (token)".to_owned(),
+        cluster: None,
+        colour: None,
+    }));
     console
 }
 

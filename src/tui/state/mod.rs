@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::act::{Action, UndoEntry, UndoList};
 use super::commands::Keymap;
+use super::contexts::ContextEntry;
 use super::feed::{Feed, Moment, Subject};
 use super::own_alerts::OwnAlerts;
 use super::table::TableState;
@@ -30,6 +31,7 @@ pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use replay::{Replay, Seek};
+pub(crate) use session::Attached;
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
@@ -90,6 +92,8 @@ pub(crate) struct Console {
     pub(crate) lock: Lock,
     /// `None` until the daemon has said it.
     session: Option<Session>,
+    /// The context that names the daemon, if one does.
+    context: Option<ContextEntry>,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
     pub(crate) own_alerts: OwnAlerts,
@@ -123,6 +127,7 @@ impl Console {
             undo: UndoList::default(),
             lock: Lock::new(read_only),
             session: None,
+            context: None,
             side: Side::default(),
             veiled: false,
             own_alerts: OwnAlerts::default(),

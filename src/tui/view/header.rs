@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ratatui::layout::Rect;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, cell_width};
 use super::frame::fitting;
 use crate::protocol::quantity::show_duration;
 use crate::tui::feed::{Moment, Severity};
 use crate::tui::figures;
-use crate::tui::state::{Connection, Console};
+use crate::tui::state::{Attached, Connection, Console};
 use crate::tui::tone::{Cell, Health, Tone};
 
 /// The width from which on the first row always says who the console acts for.
@@ -17,15 +17,16 @@ const WIDE: u16 = 100;
 
 /// Draws the first row: where, how it is, for how many.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let attached = console.attached();
+    let badge = attached.as_ref().map_or(Cell::new("lc top", Tone::Title), badge);
     let Some(moment) = console.moment() else {
-        canvas
-            .line(area, &[Cell::new("lc top", Tone::Title), Cell::faint(" waits for a snapshot")]);
+        canvas.line(area, &[badge, Cell::faint(" waits for a snapshot")]);
         return;
     };
     let snapshot = &moment.snapshot;
     let (health, word) = state(moment);
     let mut parts = vec![
-        vec![Cell::new(format!("▌{}▐", snapshot.node), Tone::Title)],
+        vec![badge.clone()],
         vec![Cell::new(format!("{} {word}", health.mark()), health.tone())],
     ];
     if !moment.alarms.is_empty() {
@@ -39,6 +40,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     if let Some(p99) = snapshot.end_to_end.quantile_ms(0.99) {
         let p99 = figures::latency(Some(p99));
         parts.push(vec![Cell::faint("end to end p99 "), Cell::text(p99)]);
+    }
+    if let Some(context) = attached.as_ref().and_then(|attached| attached.context.as_ref()) {
+        parts.push(vec![Cell::faint(format!("by ctx {context}"))]);
     }
     if snapshot.senders > 0 {
         parts.push(vec![Cell::text(figures::count(snapshot.senders)), Cell::faint(" senders")]);
@@ -66,13 +70,25 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Some(who) => parts.push(vec![Cell::faint(who)]),
         None => {}
     }
+    if let Some(node) = attached.and_then(|attached| attached.node) {
+        parts.push(vec![Cell::faint(format!("at {node}"))]);
+    }
     let rest = canvas.line_right(area, &clock);
     let shown = fitting(&parts, rest.width.saturating_sub(1), 2);
     canvas.line(rest, &shown);
     if away {
+        // The colour of the cluster stays: a look into the past is no reason to mistake it.
+        let kept = if let Tone::Cluster(_) = badge.tone { cell_width(&badge) } else { 0 };
+        let kept = u16::try_from(kept).unwrap_or(u16::MAX).min(area.width);
         let style = canvas.theme.selected();
-        canvas.style(Rect { height: 1, ..area }, style);
+        canvas.style(Rect { x: area.x + kept, width: area.width - kept, height: 1, ..area }, style);
     }
+}
+
+/// Returns the name of what the console is attached to, in its colour.
+fn badge(attached: &Attached) -> Cell {
+    let tone = attached.colour.map_or(Tone::Title, Tone::Cluster);
+    Cell::new(format!("▌{}▐", attached.name), tone)
 }
 
 /// Says that the terminal takes frames slowly, and how seldom they are drawn because of it.
