@@ -20,7 +20,7 @@ use super::table::{show, table};
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::admin::ClusterColour;
 use crate::protocol::json;
-use crate::tui::ContextEntry;
+use crate::tui::{ContextEntry, ContextSource, OpenedContext};
 
 /// Name daemons, choose one of them, and list them
 #[derive(Debug, Args)]
@@ -141,6 +141,52 @@ pub(super) struct NamedDaemon {
     /// The colour of the cluster's name in `lc top`; absent: the one that the daemon tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) colour: Option<ClusterColour>,
+}
+
+impl NamedDaemon {
+    /// Returns a client of the daemon. Reads the files that prove the caller.
+    fn client(&self) -> Result<AdminClient, UsageError> {
+        let client = match &self.place {
+            Place::Socket { socket } => AdminClient::new(socket.clone()),
+            Place::Remote(remote) => {
+                AdminClient::remote(remote).map_err(|error| UsageError(error.to_string()))?
+            }
+        };
+        Ok(if self.read_only { client.read_only() } else { client })
+    }
+}
+
+/// The contexts of a user, for `lc top`. They are read when they are wanted, so that those made
+/// meanwhile count.
+#[derive(Debug)]
+pub(super) struct ContextFile {
+    file: Option<PathBuf>,
+}
+
+impl ContextFile {
+    pub(super) fn of_this_user() -> Self {
+        Self { file: file() }
+    }
+
+    fn read(&self) -> Result<Contexts, String> {
+        let read =
+            self.file.as_deref().map_or_else(|| Ok(Contexts::default()), Contexts::read_from);
+        read.map_err(|error| format!("{error:#}"))
+    }
+}
+
+impl ContextSource for ContextFile {
+    fn list(&self) -> Result<Vec<ContextEntry>, String> {
+        let daemons = self.read()?.daemons.into_iter();
+        Ok(daemons.map(|(name, daemon)| ChosenContext { name, daemon }.entry()).collect())
+    }
+
+    fn open(&self, name: &str) -> Result<OpenedContext, String> {
+        let chosen = self.read()?.chosen(Some(name)).map_err(|error| error.to_string())?;
+        let chosen = chosen.ok_or_else(|| format!("there is no context `{name}`"))?;
+        let client = chosen.daemon.client().map_err(|error| error.to_string())?;
+        Ok(OpenedContext { entry: chosen.entry(), client })
+    }
 }
 
 /// A context that was chosen.
@@ -409,6 +455,27 @@ mod tests {
         let error = contexts.chosen(Some("prd")).unwrap_err().to_string();
         assert_eq!(error, "there is no context `prd`; there are prod, staging");
         assert_eq!(Contexts::default().chosen(None).unwrap(), None);
+    }
+
+    #[test]
+    fn the_console_opens_what_is_in_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = ContextFile { file: Some(directory.path().join("contexts.json")) };
+        assert!(source.list().unwrap().is_empty());
+        contexts().write_to(source.file.as_deref().unwrap()).unwrap();
+        let listed = source.list().unwrap();
+        assert_eq!(
+            listed.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+            ["prod", "staging"]
+        );
+        assert_eq!(source.open("staging").unwrap().entry, listed[1]);
+        let error = source.open("prd").unwrap_err();
+        assert_eq!(error, "there is no context `prd`; there are prod, staging");
+        std::fs::write(source.file.as_deref().unwrap(), "{").unwrap();
+        let error = source.list().unwrap_err();
+        assert!(error.contains("contexts.json is damaged: EOF"), "{error}");
+        let nowhere = ContextFile { file: None };
+        assert!(nowhere.list().unwrap().is_empty(), "without a home directory");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +12,7 @@ use futures_util::StreamExt as _;
 use super::arguments::interval;
 use super::complete;
 use super::context::Context;
+use super::contexts::ContextFile;
 use super::exit::UsageError;
 use super::output::{note, write};
 use super::settings::Settings;
@@ -95,6 +97,7 @@ impl TopArgs {
         Ok(ConsoleOptions {
             interval: self.interval,
             context: context.named().cloned(),
+            contexts: Arc::new(ContextFile::of_this_user()),
             read_only: self.read_only,
             mouse: !self.no_mouse,
             ascii: self.ascii,

@@ -11,6 +11,7 @@
 //! told; [`rows`] and tables; [`act`]; [`commands`]; [`state`]; [`input`]; [`view`]; [`screen`].
 
 mod act;
+mod attachment;
 mod background;
 mod commands;
 mod console_screen;
@@ -36,6 +37,7 @@ mod tone;
 mod view;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::follow::Followed;
@@ -45,7 +47,7 @@ use state::{Console, Place, View};
 use theme::ThemeName;
 
 pub use commands::{BindingError, KeyBinding};
-pub use contexts::ContextEntry;
+pub use contexts::{ContextEntry, ContextSource, OpenedContext};
 pub use recording::FeedRecordingError;
 #[cfg(any(test, fuzzing))]
 pub use recording::fuzzing::feed_recording;
@@ -64,6 +66,8 @@ pub struct ConsoleOptions {
     pub interval: Duration,
     /// The context that names the daemon, if one does.
     pub context: Option<ContextEntry>,
+    /// The contexts that the console can attach to instead.
+    pub contexts: Arc<dyn ContextSource>,
     /// Acts cannot be unlocked, whatever the context says.
     pub read_only: bool,
     pub mouse: bool,

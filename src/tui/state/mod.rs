@@ -1,6 +1,7 @@
 //! The state of the console. Nothing here waits, reads a clock or draws, so the same events always
 //! give the same screen.
 
+mod contexts;
 mod listing;
 mod lock;
 mod mode;
@@ -71,6 +72,8 @@ pub(crate) enum Effect {
     TakeBack(UndoEntry),
     Copy(String),
     Save,
+    /// Attach to the daemon of the context with this name.
+    Attach(String),
 }
 
 /// The whole state of the console.
@@ -94,6 +97,12 @@ pub(crate) struct Console {
     session: Option<Session>,
     /// The context that names the daemon, if one does.
     context: Option<ContextEntry>,
+    /// The contexts that can be attached to, or why they are not known.
+    contexts: Result<Vec<ContextEntry>, String>,
+    /// The context that is being attached to.
+    attaching: Option<String>,
+    /// Acts cannot be unlocked, whatever the context says.
+    read_only: bool,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
     pub(crate) own_alerts: OwnAlerts,
@@ -128,6 +137,9 @@ impl Console {
             lock: Lock::new(read_only),
             session: None,
             context: None,
+            contexts: Ok(Vec::new()),
+            attaching: None,
+            read_only,
             side: Side::default(),
             veiled: false,
             own_alerts: OwnAlerts::default(),
@@ -374,6 +386,9 @@ impl Console {
     pub(crate) fn acts_off(&self) -> Option<String> {
         if self.replay.is_some() {
             return Some("this is a recording: acts are off".to_owned());
+        }
+        if let Some(why) = self.turned_away() {
+            return Some(why);
         }
         if !self.is_live() {
             let key = self.keymap.first(super::commands::Command::Live);

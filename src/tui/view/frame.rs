@@ -129,7 +129,8 @@ fn lock_cell(console: &Console) -> Cell {
 pub(super) fn notice(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     match (&console.mode, &console.connection, &console.notice) {
         (Mode::Filtering, ..) => filter_line(canvas, area, console),
-        (_, Connection::Lost { why, retry_in }, _) => {
+        // Which daemon is attached to instead is worth more than why this one is lost.
+        (_, Connection::Lost { why, retry_in }, _) if console.turned_away().is_none() => {
             let wait = retry_in.as_secs_f64();
             let text = format!(" RECONNECTING in {wait:.1} s: {why} ");
             canvas.text(area, &text, Tone::Strong);
