@@ -350,6 +350,46 @@ fn a_view_is_saved_for_other_consoles() {
     assert!(said.contains("there is no view @final; saved are: none"), "{said}");
 }
 
+/// The console goes from one cluster to another without ending, and is locked there.
+#[test]
+fn ctx_attaches_to_another_cluster() {
+    let clusters = ["prod-eu", "staging-eu"]
+        .map(|name| Daemon::start(&format!("[cluster]\nname = \"{name}\"\ncolour = \"red\"\n")));
+    let home = tempfile::tempdir().unwrap();
+    for (context, daemon) in ["prod", "staging"].into_iter().zip(&clusters) {
+        let mut add = std::process::Command::new(LC);
+        add.args(["ctx", "add", context]).arg(daemon.socket());
+        let output = add.env("XDG_CONFIG_HOME", home.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let command = Command::new(LC)
+        .args(["--ctx", "prod", "top", "--interval", "200ms"])
+        .env("XDG_CONFIG_HOME", home.path())
+        .env_remove("NO_COLOR");
+    let terminal = open(command, 36, 120);
+    terminal.until_shows("▌prod-eu▐");
+    terminal.press("!");
+    terminal.until_shows("UNLOCKED");
+    terminal.press(":ctx prd\r");
+    terminal.until_shows("there is no context prd; there are prod, staging");
+    terminal.press("\x1b");
+    terminal.until_hides("there is no context");
+    terminal.press(":ctx staging\r");
+    terminal.until_shows("▌staging-eu▐");
+    terminal.until_shows("locked: ! unlocks");
+    terminal.until_shows(OVERVIEW);
+    assert!(!terminal.text().contains("prod-eu"), "{}", terminal.text());
+    terminal.press(":ctx\r");
+    terminal.until_shows("others: prod");
+    // A daemon that is gone leaves the console where it is.
+    let [prod, _staging] = clusters;
+    drop(prod);
+    terminal.press(":ctx prod\r");
+    terminal.until_shows("cannot attach to prod");
+    assert!(terminal.text().contains("▌staging-eu▐"), "{}", terminal.text());
+    quit(terminal, "after another context");
+}
+
 #[test]
 fn an_own_alert_comes_true() {
     let daemon = daemon();

@@ -47,6 +47,32 @@ fn a_wrong_command_line_exits_64_and_help_exits_0() {
 }
 
 #[test]
+fn wrong_bindings_exit_64_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lc/config.toml");
+    std::fs::create_dir(dir.path().join("lc")).unwrap();
+    let top = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = lc(dir.path());
+        command.env("XDG_CONFIG_HOME", dir.path()).env_remove("LC_CONFIG");
+        let result = command.args(["top", "--once"]).args(more).output().unwrap();
+        (result.status.code(), String::from_utf8(result.stderr).unwrap())
+    };
+    let place = format!("{}, line 2: ", file.display());
+    let (code, said) = top("[keys]\nqiut = \"Q\"\n", &[]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains(&format!("{place}there is no command `qiut`; did you mean")), "{said}");
+    let (code, said) = top("[keys]\nquit = \"b\"\n", &[]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains(&format!("{place}the key b is bound to both")), "{said}");
+    let (code, said) = top("[keys]\nquit = \"b\"\n", &["--key", "quit=Q"]);
+    assert_eq!(code, Some(69), "the command line counts more: {said}");
+    let (code, said) = top("", &["--key", "quit"]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("write COMMAND=KEY"), "{said}");
+}
+
+#[test]
 fn a_token_needs_only_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     let command = ["token", "--user", "42", "--name", "ann", "--data-dir"];

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use super::contexts::{Contexts, NamedDaemon, Place};
+use super::contexts::{ChosenContext, Contexts, Place};
 use super::exit::UsageError;
 use super::output::Output;
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
+use crate::tui::ContextEntry;
 
 /// Admin socket of a daemon that runs as a system service.
 const SERVICE_SOCKET: &str = "/run/lcd/admin.sock";
@@ -31,8 +32,8 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// Print JSON: `--json` was given, or stdout is not a terminal.
     pub json: bool,
-    /// Refuse what changes something.
-    read_only: bool,
+    /// The context of `lc ctx` that names the daemon, if one does.
+    named: Option<ContextEntry>,
     /// The global options as typed, with a space before each.
     typed: String,
 }
@@ -63,10 +64,11 @@ impl Context {
             (None, true) => None,
             (ctx, _) => Contexts::read()?.chosen(ctx.as_deref())?,
         };
-        let read_only = named.as_ref().is_some_and(|daemon| daemon.read_only);
-        let (socket, remote) = match named {
-            Some(NamedDaemon { place: Place::Socket { socket }, .. }) => (Some(socket), None),
-            Some(NamedDaemon { place: Place::Remote(remote), .. }) => (None, Some(remote)),
+        let entry = named.as_ref().map(ChosenContext::entry);
+        let read_only = entry.as_ref().is_some_and(|entry| entry.read_only);
+        let (socket, remote) = match named.map(|named| named.daemon.place) {
+            Some(Place::Socket { socket }) => (Some(socket), None),
+            Some(Place::Remote(remote)) => (None, Some(remote)),
             None => (socket, node.map(|node| remote_from(node, std::env::var_os))),
         };
         let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
@@ -90,7 +92,7 @@ impl Context {
                 .or(beside_socket)
                 .unwrap_or_else(|| default_data_dir(std::env::var_os)),
             json: json || !std::io::stdout().is_terminal(),
-            read_only,
+            named: entry,
             typed,
         })
     }
@@ -102,7 +104,7 @@ impl Context {
             client: AdminClient::new(PathBuf::new()),
             data_dir: PathBuf::new(),
             json: json || !std::io::stdout().is_terminal(),
-            read_only: false,
+            named: None,
             typed: String::new(),
         }
     }
@@ -114,7 +116,12 @@ impl Context {
 
     /// Returns whether what changes something is refused.
     pub fn is_read_only(&self) -> bool {
-        self.read_only
+        self.named.as_ref().is_some_and(|named| named.read_only)
+    }
+
+    /// Returns the context that names the daemon, if one does.
+    pub(super) fn named(&self) -> Option<&ContextEntry> {
+        self.named.as_ref()
     }
 
     pub fn admin(&self) -> AdminClient {

@@ -3,11 +3,13 @@
 //! They are in `$XDG_CONFIG_HOME/lc/contexts.json`, or `~/.config/lc/contexts.json`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,9 @@ use super::exit::UsageError;
 use super::output::{Output, note};
 use super::table::{show, table};
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
+use crate::protocol::admin::ClusterColour;
 use crate::protocol::json;
+use crate::tui::{ContextEntry, ContextSource, OpenedContext};
 
 /// Name daemons, choose one of them, and list them
 #[derive(Debug, Args)]
@@ -70,13 +74,21 @@ struct AddArgs {
     /// Refuse commands that change something
     #[arg(long)]
     read_only: bool,
+    /// Colour of the cluster's name in lc top [default: the one that the daemon is configured with]
+    #[arg(long, value_name = "COLOUR", value_parser = colour())]
+    colour: Option<ClusterColour>,
+}
+
+fn colour() -> impl TypedValueParser<Value = ClusterColour> {
+    PossibleValuesParser::new(ClusterColour::ALL.map(ClusterColour::as_str))
+        .try_map(|text| text.parse::<ClusterColour>())
 }
 
 impl AddArgs {
     /// Returns the daemon that is named. Files must be usable now, so that a mistake is found at
     /// once.
     fn daemon(self, node: Option<NodeAddress>) -> anyhow::Result<NamedDaemon> {
-        let Self { name: _, at, cert, key, token_file, ca, read_only } = self;
+        let Self { name: _, at, cert, key, token_file, ca, read_only, colour } = self;
         let absolute =
             |path: Option<PathBuf>| path.map(|path| std::path::absolute(&path)).transpose();
         let place = match (at, node) {
@@ -107,7 +119,7 @@ impl AddArgs {
                 return Err(UsageError(text.to_owned()).into());
             }
         };
-        Ok(NamedDaemon { place, read_only })
+        Ok(NamedDaemon { place, read_only, colour })
     }
 }
 
@@ -126,6 +138,75 @@ pub(super) struct NamedDaemon {
     pub(super) place: Place,
     #[serde(default)]
     pub(super) read_only: bool,
+    /// The colour of the cluster's name in `lc top`; absent: the one that the daemon tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) colour: Option<ClusterColour>,
+}
+
+impl NamedDaemon {
+    /// Returns a client of the daemon. Reads the files that prove the caller.
+    fn client(&self) -> Result<AdminClient, UsageError> {
+        let client = match &self.place {
+            Place::Socket { socket } => AdminClient::new(socket.clone()),
+            Place::Remote(remote) => {
+                AdminClient::remote(remote).map_err(|error| UsageError(error.to_string()))?
+            }
+        };
+        Ok(if self.read_only { client.read_only() } else { client })
+    }
+}
+
+/// The contexts of a user, for `lc top`. They are read when they are wanted, so that those made
+/// meanwhile count.
+#[derive(Debug)]
+pub(super) struct ContextFile {
+    file: Option<PathBuf>,
+}
+
+impl ContextFile {
+    pub(super) fn of_this_user() -> Self {
+        Self { file: file() }
+    }
+
+    fn read(&self) -> Result<Contexts, String> {
+        let read =
+            self.file.as_deref().map_or_else(|| Ok(Contexts::default()), Contexts::read_from);
+        read.map_err(|error| format!("{error:#}"))
+    }
+}
+
+impl ContextSource for ContextFile {
+    fn list(&self) -> Result<Vec<ContextEntry>, String> {
+        let daemons = self.read()?.daemons.into_iter();
+        Ok(daemons.map(|(name, daemon)| ChosenContext { name, daemon }.entry()).collect())
+    }
+
+    fn open(&self, name: &str) -> Result<OpenedContext, String> {
+        let chosen = self.read()?.chosen(Some(name)).map_err(|error| error.to_string())?;
+        let chosen = chosen.ok_or_else(|| format!("there is no context `{name}`"))?;
+        let client = chosen.daemon.client().map_err(|error| error.to_string())?;
+        Ok(OpenedContext { entry: chosen.entry(), client })
+    }
+}
+
+/// A context that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChosenContext {
+    pub(super) name: String,
+    pub(super) daemon: NamedDaemon,
+}
+
+impl ChosenContext {
+    /// Returns the context as the console knows it.
+    pub(super) fn entry(&self) -> ContextEntry {
+        let Self { name, daemon } = self;
+        ContextEntry {
+            name: name.clone(),
+            place: daemon.place.to_string(),
+            colour: daemon.colour,
+            read_only: daemon.read_only,
+        }
+    }
 }
 
 /// Where a daemon is.
@@ -134,6 +215,15 @@ pub(super) struct NamedDaemon {
 pub(super) enum Place {
     Socket { socket: PathBuf },
     Remote(RemoteDaemon),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket { socket } => write!(f, "{}", socket.display()),
+            Self::Remote(remote) => write!(f, "{}", remote.node),
+        }
+    }
 }
 
 /// The contexts of a user.
@@ -189,10 +279,10 @@ impl Contexts {
     }
 
     /// Returns the named context or, without a name, the one in use.
-    pub(super) fn chosen(&self, name: Option<&str>) -> Result<Option<NamedDaemon>, UsageError> {
+    pub(super) fn chosen(&self, name: Option<&str>) -> Result<Option<ChosenContext>, UsageError> {
         let Some(name) = name.or(self.current.as_deref()) else { return Ok(None) };
         let known = self.daemons.get(name).cloned();
-        known.map(Some).ok_or_else(|| {
+        known.map(|daemon| Some(ChosenContext { name: name.to_owned(), daemon })).ok_or_else(|| {
             let names: Vec<_> = self.daemons.keys().map(String::as_str).collect();
             UsageError(match names.as_slice() {
                 [] => format!("there is no context `{name}`; lc ctx add {name} SOCKET makes it"),
@@ -202,13 +292,17 @@ impl Contexts {
     }
 }
 
-/// Returns the file of the contexts, or `None` without a home directory.
-fn file() -> Option<PathBuf> {
+/// Returns the folder of what `lc` keeps of this user, or `None` without a home directory.
+pub(super) fn folder() -> Option<PathBuf> {
     let non_empty = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let config = non_empty("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(non_empty("HOME")?).join(".config")))?;
-    Some(config.join("lc/contexts.json"))
+    Some(config.join("lc"))
+}
+
+fn file() -> Option<PathBuf> {
+    Some(folder()?.join("contexts.json"))
 }
 
 /// A context as it is listed.
@@ -268,16 +362,14 @@ fn listed(contexts: &Contexts) -> Vec<ListedContext<'_>> {
 }
 
 fn to_table(contexts: &[ListedContext<'_>]) -> String {
-    let mut rows = table(&["context", "used", "changes", "~daemon"]);
+    let mut rows = table(&["context", "used", "changes", "colour", "~daemon"]);
     for context in contexts {
         rows.add_row([
             context.name.to_owned(),
             if context.current { "✓" } else { "" }.to_owned(),
             if context.daemon.read_only { "refused" } else { "allowed" }.to_owned(),
-            match &context.daemon.place {
-                Place::Socket { socket } => socket.display().to_string(),
-                Place::Remote(remote) => remote.node.to_string(),
-            },
+            context.daemon.colour.map(|colour| colour.to_string()).unwrap_or_default(),
+            context.daemon.place.to_string(),
         ]);
     }
     show(&rows, "No contexts. Name a daemon: lc ctx add NAME SOCKET, or --node lcd://host:7443")
@@ -290,7 +382,8 @@ mod tests {
     fn contexts() -> Contexts {
         let daemon = |socket: &str, read_only| {
             let place = Place::Socket { socket: socket.into() };
-            NamedDaemon { place, read_only }
+            let colour = read_only.then_some(ClusterColour::Red);
+            NamedDaemon { place, read_only, colour }
         };
         Contexts {
             current: Some("prod".to_owned()),
@@ -327,10 +420,11 @@ mod tests {
     #[test]
     fn a_daemon_has_a_socket_or_an_address() {
         let node: NodeAddress = "lcd://edge-1:7443".parse().unwrap();
-        let named = add("add prod --token-file /t --read-only").daemon(Some(node.clone()));
-        let named = named.unwrap();
+        let line = "add prod --token-file /t --read-only --colour red";
+        let named = add(line).daemon(Some(node.clone())).unwrap();
         let json = json::to_string(&named).unwrap();
-        let written = r#"{"node":"lcd://edge-1:7443","token_file":"/t","read_only":true}"#;
+        let written =
+            r#"{"node":"lcd://edge-1:7443","token_file":"/t","read_only":true,"colour":"red"}"#;
         assert_eq!(json, written);
         assert_eq!(serde_json::from_str::<NamedDaemon>(&json).unwrap(), named);
         let socket = r#"{"socket":"/a.sock"}"#;
@@ -350,13 +444,38 @@ mod tests {
     #[test]
     fn a_name_wins_over_the_one_in_use() {
         let contexts = contexts();
-        let place = |name| contexts.chosen(name).unwrap().map(|it| it.place);
+        let place = |name| contexts.chosen(name).unwrap().map(|it| it.daemon.place);
         let socket = |path: &str| Some(Place::Socket { socket: path.into() });
         assert_eq!(place(None), socket("/run/lcd/admin.sock"));
         assert_eq!(place(Some("staging")), socket("/tmp/staging.sock"));
+        let entry = contexts.chosen(None).unwrap().unwrap().entry();
+        let ContextEntry { name, place, colour, read_only } = &entry;
+        assert_eq!((name.as_str(), place.as_str()), ("prod", "/run/lcd/admin.sock"));
+        assert_eq!((*colour, *read_only), (Some(ClusterColour::Red), true));
         let error = contexts.chosen(Some("prd")).unwrap_err().to_string();
         assert_eq!(error, "there is no context `prd`; there are prod, staging");
         assert_eq!(Contexts::default().chosen(None).unwrap(), None);
+    }
+
+    #[test]
+    fn the_console_opens_what_is_in_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = ContextFile { file: Some(directory.path().join("contexts.json")) };
+        assert!(source.list().unwrap().is_empty());
+        contexts().write_to(source.file.as_deref().unwrap()).unwrap();
+        let listed = source.list().unwrap();
+        assert_eq!(
+            listed.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+            ["prod", "staging"]
+        );
+        assert_eq!(source.open("staging").unwrap().entry, listed[1]);
+        let error = source.open("prd").unwrap_err();
+        assert_eq!(error, "there is no context `prd`; there are prod, staging");
+        std::fs::write(source.file.as_deref().unwrap(), "{").unwrap();
+        let error = source.list().unwrap_err();
+        assert!(error.contains("contexts.json is damaged: EOF"), "{error}");
+        let nowhere = ContextFile { file: None };
+        assert!(nowhere.list().unwrap().is_empty(), "without a home directory");
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub mod record;
 pub mod replay;
 mod schema;
 mod set_cost;
+mod settings;
 mod shards;
 mod status;
 mod stop;

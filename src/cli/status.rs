@@ -87,6 +87,10 @@ fn to_text(status: &Status, full: bool) -> String {
 
 fn headline(status: &Status) -> String {
     let node = printable(&status.node.to_string());
+    let place = match &status.cluster {
+        Some(cluster) => format!("{} ({node})", printable(cluster)),
+        None => node,
+    };
     let health = health_of(status);
     let since = status.unwell_ms.map(|ms| format!(" for {}", show_duration(ms)));
     let since = since.unwrap_or_default();
@@ -104,7 +108,7 @@ fn headline(status: &Status) -> String {
     let p99 = status.p99_ms.map(|ms| format!(", p99 {ms:.0} ms")).unwrap_or_default();
     let served = status.served.map(|share| format!(" {:.2}% delivered{p99}.", share * 100.0));
     format!(
-        "{node} is {}{since}. {serves}{} {}, {}.\n",
+        "{place} is {}{since}. {serves}{} {}, {}.\n",
         health.as_str().to_uppercase(),
         served.unwrap_or_default(),
         show_counted(status.viewers, "viewer"),
@@ -232,6 +236,8 @@ pub(super) mod tests {
     pub(crate) fn status() -> Status {
         Status {
             node: NodeId::new("edge-1"),
+            cluster: None,
+            colour: None,
             version: "0.1.0".into(),
             uptime_ms: 11_520_000,
             ready: true,
@@ -280,6 +286,13 @@ pub(super) mod tests {
         insta::assert_snapshot!(texts.join("────\n"));
         let codes = all.map(|(status, _)| exit_code(status));
         assert_eq!(codes, [exit::DEGRADED, exit::FAILING, exit::DEGRADED, exit::OK]);
+    }
+
+    #[test]
+    fn the_first_line_names_the_cluster_and_the_node() {
+        let named = Status { cluster: Some("prod-eu".into()), ..status() };
+        assert!(headline(&named).starts_with("prod-eu (edge-1) is DEGRADED for "));
+        assert!(headline(&status()).starts_with("edge-1 is DEGRADED for "));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,12 +12,14 @@ use futures_util::StreamExt as _;
 use super::arguments::interval;
 use super::complete;
 use super::context::Context;
+use super::contexts::ContextFile;
 use super::exit::UsageError;
 use super::output::{note, write};
+use super::settings::Settings;
 use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TopSnapshot;
-use crate::tui::{self, ConsoleError, ConsoleOptions};
+use crate::tui::{self, ConsoleError, ConsoleOptions, KeyBinding};
 
 /// After a signal only the line in hand is left to write.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,9 +63,20 @@ pub(super) struct TopArgs {
     /// Show what --record kept, without a daemon: space stops, ← → [ ] go back and forward
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "once", "interval"])]
     replay: Option<PathBuf>,
-    /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated
-    #[arg(long = "key", value_name = "COMMAND=KEY")]
-    keys: Vec<String>,
+    /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated, and counts
+    /// more than [keys] in $LC_CONFIG or ~/.config/lc/config.toml
+    #[arg(long = "key", value_name = "COMMAND=KEY", value_parser = key_binding)]
+    keys: Vec<KeyBinding>,
+}
+
+/// Reads a binding. Which commands and keys there are is known to the console.
+fn key_binding(text: &str) -> Result<KeyBinding, String> {
+    let (command, key) = text
+        .split_once('=')
+        .filter(|(_, key)| !key.is_empty())
+        .ok_or("write COMMAND=KEY, such as quit=Q")?;
+    let place = format!("--key {text}");
+    Ok(KeyBinding { command: command.trim().to_owned(), key: key.to_owned(), place })
 }
 
 /// Reads the name of a view.
@@ -79,18 +93,21 @@ impl TopArgs {
         self.replay.is_some()
     }
 
-    fn options(&self, context: &Context) -> ConsoleOptions {
-        ConsoleOptions {
+    fn options(&self, context: &Context) -> Result<ConsoleOptions, UsageError> {
+        Ok(ConsoleOptions {
             interval: self.interval,
-            read_only: self.read_only || context.is_read_only(),
+            context: context.named().cloned(),
+            contexts: Arc::new(ContextFile::of_this_user()),
+            read_only: self.read_only,
             mouse: !self.no_mouse,
             ascii: self.ascii,
             svg: self.svg,
             theme: self.theme.clone(),
             view: self.view.clone(),
-            keys: self.keys.clone(),
+            // The later list counts more.
+            keys: vec![Settings::read()?.keys, self.keys.clone()],
             record: self.record.clone(),
-        }
+        })
     }
 }
 
@@ -102,28 +119,30 @@ pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow:
     }
     if let Some(path) = &args.replay {
         let stop = stop_on_signal(PATIENCE);
-        tui::replay(path, args.options(context), stop).await.map_err(cause)?;
+        tui::replay(path, args.options(context)?, stop).await.map_err(cause)?;
         return Ok(ExitCode::SUCCESS);
     }
     match (args.once, json || context.json) {
         (true, _) if !json => {
             let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);
-            let frame = tui::frame(context.admin(), args.options(context), size).await;
+            let frame = tui::frame(context.admin(), args.options(context)?, size).await;
             write(&frame.map_err(cause)?)?;
         }
         (once, true) => snapshots(args.interval, once, context).await?,
         _ => {
             let stop = stop_on_signal(PATIENCE);
-            tui::run(context.admin(), args.options(context), stop).await.map_err(cause)?;
+            tui::run(context.admin(), args.options(context)?, stop).await.map_err(cause)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the error of the daemon itself, from which the exit code follows.
+/// Returns the error of the daemon itself, or of what the user wrote, from which the exit code
+/// follows.
 fn cause(error: ConsoleError) -> anyhow::Error {
     match error {
         ConsoleError::Admin(error) => error.into(),
+        ConsoleError::Binding(error) => UsageError(error.to_string()).into(),
         other => other.into(),
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -198,6 +197,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry(Command::Quit, "quit", &["q", "ctrl-c"], "quit", "end"),
 ];
 
+impl Entry {
+    fn own_keys(&self) -> impl Iterator<Item = Key> {
+        self.keys.iter().filter_map(|key| Key::parse(key))
+    }
+}
+
 impl Command {
     pub(crate) fn entry(self) -> &'static Entry {
         // Every command has an entry; a test checks it.
@@ -242,11 +247,9 @@ impl From<KeyEvent> for Key {
     }
 }
 
-impl FromStr for Key {
-    type Err = BindingError;
-
-    fn from_str(text: &str) -> Result<Self, BindingError> {
-        let unknown = || BindingError::UnknownKey(text.to_owned());
+impl Key {
+    /// Reads a key as a binding writes it.
+    fn parse(text: &str) -> Option<Self> {
         let mut rest = text;
         let mut key = Self { code: KeyCode::Null, control: false, alt: false };
         loop {
@@ -268,11 +271,11 @@ impl FromStr for Key {
                 match (named, function) {
                     (Some((_, code)), _) => *code,
                     (None, Some(number @ 1..=12)) => KeyCode::F(number),
-                    (None, _) => return Err(unknown()),
+                    (None, _) => return None,
                 }
             }
         };
-        Ok(key)
+        Some(key)
     }
 }
 
@@ -308,17 +311,37 @@ impl fmt::Display for Key {
     }
 }
 
+/// A command with a key for it, as an operator wrote it down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyBinding {
+    /// The name of the command.
+    pub command: String,
+    pub key: String,
+    /// The place where it is written, for errors: an option, or a file with the line.
+    pub place: String,
+}
+
 /// Why bindings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BindingError {
-    #[error("`{0}` is not a binding: write COMMAND=KEY, such as quit=Q")]
-    NoBinding(String),
-    #[error("there is no command `{0}`; ? in lc top lists them")]
-    UnknownCommand(String),
-    #[error("there is no key `{0}`: write a character, ctrl-x, alt-x, f1, space, enter, left …")]
-    UnknownKey(String),
-    #[error("the key {key} is bound to both `{first}` and `{second}`")]
-    Duplicate { key: String, first: &'static str, second: &'static str },
+    #[error("{place}: there is no command `{command}`; {hint}")]
+    UnknownCommand { place: String, command: String, hint: String },
+    #[error(
+        "{place}: there is no key `{key}`: write a character, ctrl-x, alt-x, f1, space, enter, \
+         left …"
+    )]
+    UnknownKey { place: String, key: String },
+    #[error(
+        "{place}: the key {key} is bound to both `{first}` and `{second}`; write another one, such \
+         as {free}, or bind the other command too"
+    )]
+    Duplicate {
+        place: String,
+        key: String,
+        first: &'static str,
+        second: &'static str,
+        free: String,
+    },
 }
 
 /// The keys in effect.
@@ -334,33 +357,50 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// Builds the keys from bindings such as `quit=Q`. A command that is bound anew loses its own
-    /// keys.
-    pub(crate) fn with(bindings: &[String]) -> Result<Self, BindingError> {
-        let mut changed: BTreeMap<Command, Vec<Key>> = BTreeMap::new();
-        for binding in bindings {
-            let (name, key) = binding
-                .split_once('=')
-                .filter(|(_, key)| !key.is_empty())
-                .ok_or_else(|| BindingError::NoBinding(binding.clone()))?;
-            let entry = COMMANDS.iter().find(|entry| entry.name == name.trim());
-            let entry = entry.ok_or_else(|| BindingError::UnknownCommand(name.to_owned()))?;
-            changed.entry(entry.command).or_default().push(key.parse()?);
+    /// Builds the keys from lists of bindings. A command that is bound anew loses its own keys, and
+    /// those that an earlier list gave it.
+    ///
+    /// # Errors
+    /// A binding is wrong, also one that a later list replaces, or a key has two commands.
+    pub(crate) fn with(lists: &[Vec<KeyBinding>]) -> Result<Self, BindingError> {
+        let mut changed: BTreeMap<Command, Vec<(Key, &KeyBinding)>> = BTreeMap::new();
+        for list in lists {
+            let mut bound: BTreeMap<Command, Vec<(Key, &KeyBinding)>> = BTreeMap::new();
+            for binding in list {
+                let command = command_of(binding)?;
+                let key = Key::parse(&binding.key).ok_or_else(|| BindingError::UnknownKey {
+                    place: binding.place.clone(),
+                    key: binding.key.clone(),
+                })?;
+                let keys = bound.entry(command).or_default();
+                if keys.iter().all(|(known, _)| *known != key) {
+                    keys.push((key, binding));
+                }
+            }
+            changed.extend(bound);
         }
         let mut keys: Vec<(Key, Command)> = Vec::new();
         for entry in COMMANDS {
-            let own = match changed.get(&entry.command) {
-                Some(keys) => keys.clone(),
-                None => entry.keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?,
-            };
-            for key in own {
-                if let Some((_, first)) = keys.iter().find(|(known, _)| *known == key) {
-                    let key = key.to_string();
-                    let first = first.entry().name;
-                    return Err(BindingError::Duplicate { key, first, second: entry.name });
-                }
-                keys.push((key, entry.command));
+            match changed.get(&entry.command) {
+                Some(bound) => keys.extend(bound.iter().map(|(key, _)| (*key, entry.command))),
+                // A test reads them all.
+                None => keys.extend(entry.own_keys().map(|key| (key, entry.command))),
             }
+        }
+        for (at, (key, second)) in keys.iter().enumerate() {
+            let Some((_, first)) = keys[..at].iter().find(|(known, _)| known == key) else {
+                continue;
+            };
+            let bindings = [second, first].into_iter().filter_map(|it| changed.get(it)).flatten();
+            let places =
+                bindings.filter(|(bound, _)| bound == key).map(|(_, it)| it.place.as_str());
+            return Err(BindingError::Duplicate {
+                place: places.collect::<Vec<_>>().join(" and "),
+                key: key.to_string(),
+                first: first.entry().name,
+                second: second.entry().name,
+                free: free_key(&keys, *key),
+            });
         }
         Ok(Self { keys })
     }
@@ -383,13 +423,64 @@ impl Keymap {
     }
 }
 
+/// Returns the command that a binding names.
+fn command_of(binding: &KeyBinding) -> Result<Command, BindingError> {
+    let name = binding.command.as_str();
+    if let Some(entry) = COMMANDS.iter().find(|entry| entry.name == name) {
+        return Ok(entry.command);
+    }
+    let likeness = |entry: &Entry| (distance(entry.name, name), entry.name);
+    let hint = match COMMANDS.iter().map(likeness).min() {
+        Some((0..=2, like)) => format!("did you mean `{like}`?"),
+        _ => "? in lc top lists them".to_owned(),
+    };
+    Err(BindingError::UnknownCommand { place: binding.place.clone(), command: name.into(), hint })
+}
+
+/// Returns the number of letters to insert, remove or replace that make one text the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (removed, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = removed + 1;
+        for (at, b) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Returns a key like `taken` that has no command, as a binding writes it.
+fn free_key(keys: &[(Key, Command)], taken: Key) -> String {
+    let mut like = Vec::new();
+    if let KeyCode::Char(c) = taken.code {
+        let other = if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+        like.extend([other.to_string(), format!("alt-{c}")]);
+    }
+    like.extend((2..=12).map(|number| format!("f{number}")));
+    let is_free = |text: &String| {
+        Key::parse(text).is_some_and(|key| keys.iter().all(|(known, _)| *known != key))
+    };
+    like.into_iter().find(is_free).unwrap_or_else(|| "alt-ctrl-x".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bound(bindings: &[&str]) -> Result<Keymap, BindingError> {
-        let bindings: Vec<_> = bindings.iter().map(|text| (*text).to_owned()).collect();
-        Keymap::with(&bindings)
+    /// Returns bindings such as `quit=Q`, each with itself as its place.
+    fn bindings(texts: &[&str]) -> Vec<KeyBinding> {
+        let binding = |text: &&str| {
+            let (command, key) = text.split_once('=').unwrap();
+            KeyBinding { command: command.into(), key: key.into(), place: (*text).into() }
+        };
+        texts.iter().map(binding).collect()
+    }
+
+    fn bound(texts: &[&str]) -> Result<Keymap, BindingError> {
+        Keymap::with(&[bindings(texts)])
     }
 
     #[test]
@@ -404,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_binding_replaces_the_keys_of_its_command() {
-        let keymap = bound(&["quit=Q", "quit=ctrl-q"]).unwrap();
+        let keymap = bound(&["quit=Q", "quit=ctrl-q", "quit=Q"]).unwrap();
         let pressed = |code| keymap.command(KeyEvent::new(code, KeyModifiers::NONE));
         assert_eq!(pressed(KeyCode::Char('Q')), Some(Command::Quit));
         assert_eq!(pressed(KeyCode::Char('q')), None);
@@ -414,20 +505,51 @@ mod tests {
     }
 
     #[test]
+    fn later_lists_win_over_earlier_ones() {
+        let file = bindings(&["quit=Q", "quit=ctrl-q", "kick=f5"]);
+        let typed = bindings(&["quit=f10"]);
+        let keymap = Keymap::with(&[file.clone(), typed]).unwrap();
+        assert_eq!(keymap.shown(Command::Quit), "F10");
+        assert_eq!(keymap.shown(Command::Kick), "F5", "the others stay");
+        let clash = Keymap::with(&[file, bindings(&["ban=Q"])]).unwrap_err();
+        assert!(clash.to_string().starts_with("quit=Q and ban=Q: the key Q is bound"), "{clash}");
+        let wrong = [bindings(&["quit=hyper-q"]), bindings(&["quit=Q"])];
+        assert!(Keymap::with(&wrong).is_err(), "a wrong one is told although it is replaced");
+    }
+
+    #[test]
     fn wrong_bindings_are_refused() {
-        let error = |bindings: &[&str]| bound(bindings).unwrap_err().to_string();
-        assert!(error(&["quit"]).contains("COMMAND=KEY"));
-        assert!(error(&["leave=Q"]).contains("no command `leave`"));
-        assert!(error(&["quit=hyper-q"]).contains("no key `hyper-q`"));
-        assert_eq!(error(&["quit=b"]), "the key b is bound to both `ban` and `quit`");
+        let error = |texts: &[&str]| bound(texts).unwrap_err().to_string();
+        assert_eq!(error(&["qiut=Q"]), "qiut=Q: there is no command `qiut`; did you mean `quit`?");
+        assert!(error(&["next_panel=Q"]).ends_with("did you mean `next-panel`?"));
+        assert!(error(&["go away=Q"]).ends_with("; ? in lc top lists them"));
+        assert!(error(&["quit=hyper-q"]).starts_with("quit=hyper-q: there is no key `hyper-q`:"));
+        assert_eq!(
+            error(&["quit=b"]),
+            "quit=b: the key b is bound to both `ban` and `quit`; write another one, such as B, or \
+             bind the other command too"
+        );
+        assert!(error(&["ban=q"]).contains("both `ban` and `quit`; write another one, such as Q,"));
+        assert!(error(&["quit=t"]).contains("such as alt-t,"), "T is the next theme");
+        assert!(bound(&["quit=b", "ban=q"]).is_ok(), "they change places");
+    }
+
+    #[test]
+    fn a_distance_counts_letters() {
+        assert_eq!(distance("quit", "quit"), 0);
+        assert_eq!(distance("quit", "qiut"), 2);
+        assert_eq!(distance("", "ban") + distance("ban", ""), 6);
+        assert_eq!(distance("unban", "ban"), 2);
     }
 
     #[test]
     fn keys_are_written_as_they_are_read() {
         for text in ["q", "Q", "ctrl-l", "alt-x", "space", "f12", "enter", "-", "=", "left"] {
-            let key: Key = text.parse().unwrap();
+            let key = Key::parse(text).unwrap();
             assert!(!key.to_string().is_empty(), "{text}");
         }
-        assert!("f13".parse::<Key>().is_err() && "".parse::<Key>().is_err());
+        assert!(Key::parse("f13").is_none() && Key::parse("").is_none());
+        let own = COMMANDS.iter().flat_map(|entry| entry.keys);
+        own.for_each(|key| assert!(Key::parse(key).is_some(), "{key}"));
     }
 }

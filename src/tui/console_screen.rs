@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,8 +39,6 @@ pub(super) struct ConsoleScreen {
     hits: Hits,
     clicks: Clicks,
     started: Instant,
-    /// When the last frame was drawn.
-    pub(super) drawn: Option<Instant>,
 }
 
 /// The terminal's background, once it was asked for.
@@ -90,7 +89,6 @@ impl ConsoleScreen {
             hits: Hits::default(),
             clicks: Clicks::default(),
             started: Instant::now(),
-            drawn: None,
         })
     }
 
@@ -109,15 +107,14 @@ impl ConsoleScreen {
             u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     }
 
-    pub(super) fn draw(&mut self) -> io::Result<()> {
+    /// Draws a frame. Returns the time for which the terminal was written to.
+    pub(super) fn draw(&mut self) -> io::Result<Duration> {
         self.set_clock();
         let Self { console, terminal, hits, ascii, .. } = self;
         terminal.draw(|area, buffer| {
             console.set_size(area.width, area.height);
             *hits = view::draw(area, buffer, console, *ascii);
-        })?;
-        self.drawn = Some(Instant::now());
-        Ok(())
+        })
     }
 
     pub(super) fn handle_input(&mut self, event: &Event) -> Option<Effect> {

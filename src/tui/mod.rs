@@ -11,15 +11,18 @@
 //! told; [`rows`] and tables; [`act`]; [`commands`]; [`state`]; [`input`]; [`view`]; [`screen`].
 
 mod act;
+mod attachment;
 mod background;
 mod commands;
 mod console_screen;
+mod contexts;
 mod feed;
 mod fetch;
 mod figures;
 mod hits;
 mod input;
 mod own_alerts;
+mod pace;
 mod picture;
 mod recording;
 mod replay;
@@ -34,6 +37,7 @@ mod tone;
 mod view;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::follow::Followed;
@@ -42,7 +46,8 @@ use commands::Keymap;
 use state::{Console, Place, View};
 use theme::ThemeName;
 
-pub use commands::BindingError;
+pub use commands::{BindingError, KeyBinding};
+pub use contexts::{ContextEntry, ContextSource, OpenedContext};
 pub use recording::FeedRecordingError;
 #[cfg(any(test, fuzzing))]
 pub use recording::fuzzing::feed_recording;
@@ -59,7 +64,11 @@ pub const VIEWS: [&str; 6] = ["overview", "streams", "cluster", "engines", "mode
 pub struct ConsoleOptions {
     /// Time between two snapshots.
     pub interval: Duration,
-    /// Acts cannot be unlocked.
+    /// The context that names the daemon, if one does.
+    pub context: Option<ContextEntry>,
+    /// The contexts that the console can attach to instead.
+    pub contexts: Arc<dyn ContextSource>,
+    /// Acts cannot be unlocked, whatever the context says.
     pub read_only: bool,
     pub mouse: bool,
     /// Draw with ASCII characters only.
@@ -70,8 +79,8 @@ pub struct ConsoleOptions {
     pub theme: Option<String>,
     /// One of [`VIEWS`], or a saved one: `@NAME`.
     pub view: Option<String>,
-    /// Bindings such as `quit=Q`.
-    pub keys: Vec<String>,
+    /// Lists of bindings; for a command that several bind, the last one counts.
+    pub keys: Vec<Vec<KeyBinding>>,
     /// A new file that keeps the feed.
     pub record: Option<PathBuf>,
 }
@@ -86,6 +95,9 @@ impl ConsoleOptions {
         let keymap = Keymap::with(&self.keys)?;
         let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
         let mut console = Console::new(keymap, theme, self.read_only);
+        if let Some(context) = &self.context {
+            console.set_context(context.clone());
+        }
         let view =
             self.view.as_deref().and_then(|name| VIEWS.iter().position(|known| *known == name));
         if let Some(view) = view {

@@ -176,6 +176,14 @@ impl OwnAlerts {
         self.rules.iter_mut().for_each(|rule| rule.since_ms = None);
     }
 
+    /// Forgets what was seen: the next moment is of another cluster.
+    pub(crate) fn start_over(&mut self) {
+        for rule in &mut self.rules {
+            rule.since_ms = None;
+            rule.is_told = false;
+        }
+    }
+
     /// Looks at the next moment. Returns the texts of the rules that came true.
     pub(crate) fn observe(&mut self, moment: &Moment) -> Vec<String> {
         let figures = Figures(moment);
@@ -227,6 +235,9 @@ mod tests {
         assert!(alerts.list(20_000).contains("(true for "), "{}", alerts.list(20_000));
         assert_eq!(told(&mut alerts, 60..61, 0), 0);
         assert_eq!(told(&mut alerts, 61..80, 9), 1, "and again when it comes true again");
+        alerts.start_over();
+        assert_eq!(told(&mut alerts, 80..85, 9), 0);
+        assert_eq!(told(&mut alerts, 85..90, 9), 1, "and of another cluster");
     }
 
     #[test]

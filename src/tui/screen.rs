@@ -2,31 +2,34 @@
 
 use std::io;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::act::{self, Action, Done, UndoEntry};
+use super::act::{Action, Ran, UndoEntry, progress_text, run_all};
+use super::attachment::{Attachment, Snapshots, attach};
 use super::console_screen::{ConsoleScreen, Detected, ring};
+use super::contexts::{ContextEntry, ContextSource, OpenedContext};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
+use super::pace::FramePace;
 use super::recording::{FeedRecorder, FeedRecordingError};
-use super::state::{Connection, Console, Effect, Notice};
+use super::state::{Connection, Console, Effect, Mode, Notice};
 use super::theme::ThemeName;
 use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError, PREVIEW};
-use crate::client::follow::{Followed, follow};
+use crate::client::follow::Followed;
 use crate::protocol::admin::{Alert, Cluster, Preview, PreviewRequest, SavedView, TopSnapshot};
 
 /// Maximum number of running requests. Further ones are refused, not queued.
 const MAX_REQUESTS: usize = 8;
-/// The shortest time between two frames that no key asked for.
-const FRAME_PAUSE: Duration = Duration::from_millis(100);
 
 /// An error that ended the console.
 #[derive(Debug, thiserror::Error)]
@@ -57,34 +60,34 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ConsoleError> {
     options.check()?;
-    let snapshots = follow(client.clone(), snapshots_path(options.interval)).await?;
+    let Attachment { client, snapshots, session } = attach(client, options.interval).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
     let saved = saved_view(&client, &options).await?;
     let recorder = options.record.as_deref().map(FeedRecorder::create).transpose()?;
     let detected = Detected::by_terminal(&options);
     let mut console = options.console(detected.theme())?;
+    console.set_session(session);
     show_saved(&mut console, saved)?;
     let mut event_loop = EventLoop {
         client,
+        snapshots,
+        fetched,
         screen: ConsoleScreen::start(console, &options, detected)?,
+        pace: FramePace::new(options.interval),
+        contexts: options.contexts.clone(),
+        interval: options.interval,
         requests: JoinSet::new(),
+        running_acts: 0,
         previewing: None,
         fetcher,
         recorder,
         stop,
     };
-    event_loop.run(Box::pin(snapshots), fetched).await?;
+    event_loop.run().await?;
     if let Some(recorder) = &mut event_loop.recorder {
         recorder.finish()?;
     }
     Ok(())
-}
-
-/// The result of several actions.
-struct Ran {
-    sentence: String,
-    /// Those that were done, each with its audit entry.
-    done: Vec<(Action, u64)>,
 }
 
 /// The outcome of a request.
@@ -92,13 +95,23 @@ enum Finished {
     Acted { text: String, outcome: Result<Ran, AdminError> },
     TookBack { entry: UndoEntry, outcome: Result<Ran, AdminError> },
     Previewed { asked: PreviewRequest, answer: Result<Preview, AdminError> },
+    Attached { context: ContextEntry, outcome: Result<Attachment, AdminError> },
 }
 
 /// The console with its terminal, its daemon and its running requests.
 struct EventLoop {
     client: AdminClient,
+    snapshots: Snapshots,
+    /// The answers that the fetcher got.
+    fetched: Receiver<Fetched>,
     screen: ConsoleScreen,
+    pace: FramePace,
+    contexts: Arc<dyn ContextSource>,
+    /// Time between two snapshots.
+    interval: Duration,
     requests: JoinSet<Finished>,
+    /// Requests among them that change something.
+    running_acts: usize,
     /// The preview for the latest question, the only one that runs.
     previewing: Option<AbortHandle>,
     fetcher: Fetcher,
@@ -107,41 +120,42 @@ struct EventLoop {
 }
 
 impl EventLoop {
-    async fn run(
-        &mut self,
-        mut snapshots: impl Stream<Item = SnapshotEvent> + Unpin,
-        mut fetched: tokio::sync::mpsc::Receiver<Fetched>,
-    ) -> Result<(), ConsoleError> {
+    async fn run(&mut self) -> Result<(), ConsoleError> {
         let mut input = self.screen.input();
         // Keys are answered at once; what only arrives waits for its frame.
         let mut draw_at = Some(Instant::now());
         loop {
             if draw_at.is_some_and(|at| at <= Instant::now()) {
-                self.screen.draw()?;
+                let written_for = self.screen.draw()?;
+                self.pace.record(Instant::now(), written_for);
+                self.screen.console.slow_link = self.pace.lowered();
                 draw_at = None;
             }
             self.fetcher.set(self.screen.console.needs());
-            let next_frame =
-                self.screen.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
+            let next_frame = self.pace.next_frame(Instant::now());
             let wake_at = draw_at.unwrap_or(next_frame);
             let mut at_once = false;
             let effect = tokio::select! {
                 event = input.next() => {
                     at_once = true;
                     match event {
-                        Some(event) => self.screen.handle_input(&event?),
+                        Some(event) => {
+                            let effect = self.screen.handle_input(&event?);
+                            self.read_contexts();
+                            effect
+                        }
                         // The terminal was closed.
                         None => Some(Effect::Quit),
                     }
                 }
-                event = snapshots.next() => {
+                event = self.snapshots.next() => {
                     let effect = self.handle_snapshot(event)?;
                     if let Some(text) = self.screen.console.take_raised() {
                         ring(&text)?;
                     }
                     effect
                 }
-                Some(fetched) = fetched.recv() => {
+                Some(fetched) = self.fetched.recv() => {
                     self.handle_fetched(fetched);
                     None
                 }
@@ -174,6 +188,7 @@ impl EventLoop {
             Some(Effect::Preview(asked)) => self.preview(asked),
             Some(Effect::Run(actions)) => self.start(actions),
             Some(Effect::TakeBack(entry)) => self.take_back(entry),
+            Some(Effect::Attach(name)) => self.start_attaching(&name),
             _ => {}
         }
         Ok(())
@@ -259,6 +274,10 @@ impl EventLoop {
 
     /// Returns whether another request may be started; if not, says so.
     fn has_room(&mut self) -> bool {
+        if let Some(why) = self.screen.console.turned_away() {
+            self.screen.console.notice = Some(Notice::Failed(why));
+            return false;
+        }
         let room = self.requests.len() < MAX_REQUESTS;
         if !room {
             let text = format!("{MAX_REQUESTS} requests are still waiting for the daemon");
@@ -290,10 +309,11 @@ impl EventLoop {
         if !self.has_room() {
             return;
         }
-        self.screen.console.notice = Some(Notice::Running(act::progress_text(&actions)));
+        self.screen.console.notice = Some(Notice::Running(progress_text(&actions)));
+        self.running_acts += 1;
         let client = self.client.clone();
         self.requests.spawn(async move {
-            let text = act::progress_text(&actions).trim_end_matches(" …").to_owned();
+            let text = progress_text(&actions).trim_end_matches(" …").to_owned();
             Finished::Acted { text, outcome: run_all(&client, actions).await }
         });
     }
@@ -303,6 +323,7 @@ impl EventLoop {
             self.screen.console.undo.put_back(entry);
             return;
         }
+        self.running_acts += 1;
         let client = self.client.clone();
         self.requests.spawn(async move {
             let outcome = run_all(&client, entry.reversals.clone()).await;
@@ -312,6 +333,7 @@ impl EventLoop {
 
     fn finish(&mut self, finished: Finished) {
         if matches!(finished, Finished::Acted { .. } | Finished::TookBack { .. }) {
+            self.running_acts = self.running_acts.saturating_sub(1);
             self.fetcher.refresh_reviews();
         }
         match finished {
@@ -347,7 +369,59 @@ impl EventLoop {
                 let answer = answer.map_err(|error| error.to_string());
                 input::show_effect(&mut self.screen.console, &asked, answer);
             }
+            Finished::Attached { context, outcome: Ok(attachment) } => {
+                self.attach(context, attachment);
+            }
+            Finished::Attached { context, outcome: Err(error) } => {
+                self.screen.console.attaching_failed(&context, &error.to_string());
+            }
         }
+    }
+
+    /// Reads the contexts when a command line is opened, so that it knows those made meanwhile.
+    fn read_contexts(&mut self) {
+        let console = &mut self.screen.console;
+        if matches!(&console.mode, Mode::Palette(line) if line.text.is_empty()) {
+            console.set_contexts(self.contexts.list());
+        }
+    }
+
+    /// Begins to attach to the daemon of another context. Until it answers, the console stays with
+    /// this one, and acts are off.
+    fn start_attaching(&mut self, name: &str) {
+        let opened = match (&self.recorder, self.running_acts) {
+            (Some(_), _) => Err("a recording is of one cluster: start another lc top".to_owned()),
+            (None, 1..) => {
+                Err("an act still waits for the daemon: wait for its outcome".to_owned())
+            }
+            (None, 0) => self.contexts.open(name),
+        };
+        let OpenedContext { entry: context, client } = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.screen.console.notice = Some(Notice::Failed(why));
+                return;
+            }
+        };
+        self.screen.console.start_attaching(&context);
+        let interval = self.interval;
+        self.requests.spawn(async move {
+            let outcome = attach(client, interval).await;
+            Finished::Attached { context, outcome }
+        });
+    }
+
+    /// Leaves the daemon for another one that answers. No act is running.
+    fn attach(&mut self, context: ContextEntry, attachment: Attachment) {
+        if let Some(preview) = self.previewing.take() {
+            preview.abort();
+        }
+        let Attachment { client, snapshots, session } = attachment;
+        // Answers of the daemon before are dropped with their channel.
+        (self.fetcher, self.fetched) = Fetcher::new(client.clone());
+        self.snapshots = snapshots;
+        self.client = client;
+        self.screen.console.attach(context, session);
     }
 }
 
@@ -379,30 +453,6 @@ fn fill_past(console: &mut Console, past: &Past) {
     past.timelines.iter().for_each(|answer| console.fill_past(answer));
     console.fill_events(&past.events);
     console.set_session(past.session.clone());
-}
-
-/// Runs actions one after the other and returns what became of them.
-async fn run_all(client: &AdminClient, actions: Vec<Action>) -> Result<Ran, AdminError> {
-    let actions = act::as_batches(actions);
-    let count = actions.len();
-    let mut ran = Ran { sentence: String::new(), done: Vec::new() };
-    for action in actions {
-        match act::run(client, &action).await {
-            Ok(Done { sentence, audit_id }) => {
-                ran.sentence = sentence;
-                ran.done.push((action, audit_id));
-            }
-            Err(error) if ran.done.is_empty() => return Err(error),
-            Err(error) => {
-                ran.sentence = format!("{} of {count} done, then: {error}", ran.done.len());
-                return Ok(ran);
-            }
-        }
-    }
-    if count > 1 {
-        ran.sentence = format!("{count} done; the last: {}", ran.sentence);
-    }
-    Ok(ran)
 }
 
 /// Returns one frame as text or as a picture. It waits for two snapshots, because the load of

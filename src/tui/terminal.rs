@@ -4,6 +4,7 @@
 use std::io::{self, Write as _};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
@@ -36,12 +37,21 @@ impl TerminalSession {
         Ok(Self { screen })
     }
 
-    /// Draws a frame; terminals that know how show it at once, not in parts.
-    pub(super) fn draw(&mut self, draw: impl FnOnce(Rect, &mut Buffer)) -> io::Result<()> {
+    /// Draws a frame; terminals that know how show it at once, not in parts. Returns the time for
+    /// which the terminal was written to: a link that takes less than is written makes it wait.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(Rect, &mut Buffer)) -> io::Result<Duration> {
+        let started = Instant::now();
+        let mut drawing = Duration::ZERO;
         execute!(io::stdout(), BeginSynchronizedUpdate)?;
-        let drawn = self.screen.draw(|frame| draw(frame.area(), frame.buffer_mut())).map(|_| ());
+        let drawn = self.screen.draw(|frame| {
+            let started = Instant::now();
+            draw(frame.area(), frame.buffer_mut());
+            drawing = started.elapsed();
+        });
+        let drawn = drawn.map(|_| ());
         execute!(io::stdout(), EndSynchronizedUpdate)?;
-        drawn
+        drawn?;
+        Ok(started.elapsed().saturating_sub(drawing))
     }
 
     /// Suspends the process as Ctrl-Z does in other programs, until the shell resumes it.

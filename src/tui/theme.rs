@@ -7,6 +7,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use super::tone::Tone;
+use crate::protocol::admin::ClusterColour;
 
 /// The themes, in the order in which a key goes through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,6 +91,8 @@ struct Palette {
     selected: (u8, u8),
     /// Text and background of a banner that must be noticed.
     alarm: (u8, u8),
+    /// The shades of the colours of clusters, in the order of [`ClusterColour::ALL`].
+    clusters: [u8; ClusterColour::ALL.len()],
 }
 
 const DARK: Palette = Palette {
@@ -105,6 +108,7 @@ const DARK: Palette = Palette {
     key: 183,
     selected: (231, 24),
     alarm: (231, 124),
+    clusters: [203, 208, 227, 113, 80, 75, 141, 212],
 };
 
 const LIGHT: Palette = Palette {
@@ -120,6 +124,7 @@ const LIGHT: Palette = Palette {
     key: 90,
     selected: (16, 153),
     alarm: (231, 88),
+    clusters: [160, 130, 58, 28, 23, 25, 91, 162],
 };
 
 const HIGH_CONTRAST: Palette = Palette {
@@ -135,6 +140,7 @@ const HIGH_CONTRAST: Palette = Palette {
     key: 219,
     selected: (16, 231),
     alarm: (16, 203),
+    clusters: [203, 214, 226, 119, 51, 111, 141, 219],
 };
 
 const BLUE_ORANGE: Palette = Palette { good: 74, warn: 220, bad: 209, chart: 110, ..DARK };
@@ -201,6 +207,7 @@ fn coloured(palette: Palette, tone: Tone) -> Style {
         Tone::Chart => fg(palette.chart),
         Tone::Key => fg(palette.key).add_modifier(Modifier::BOLD),
         Tone::Rule => fg(palette.rule),
+        Tone::Cluster(colour) => fg(palette.clusters[colour as usize]).add_modifier(Modifier::BOLD),
     }
 }
 
@@ -208,7 +215,9 @@ fn mono(tone: Tone) -> Style {
     let style = Style::new();
     match tone {
         Tone::Text | Tone::Faint | Tone::Good | Tone::Chart | Tone::Rule => style,
-        Tone::Strong | Tone::Title | Tone::Warn | Tone::Key => style.add_modifier(Modifier::BOLD),
+        Tone::Strong | Tone::Title | Tone::Warn | Tone::Key | Tone::Cluster(_) => {
+            style.add_modifier(Modifier::BOLD)
+        }
         Tone::Bad => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
     }
 }
@@ -285,9 +294,31 @@ mod tests {
                 let contrast = contrast(colour, palette.background);
                 assert!(contrast >= 4.5, "{colour} on {}: {contrast:.1}", palette.background);
             }
+            for colour in palette.clusters {
+                let contrast = contrast(colour, palette.background);
+                assert!(contrast >= 4.5, "{colour} on {}: {contrast:.1}", palette.background);
+            }
             for (text, background) in [palette.selected, palette.alarm] {
                 assert!(contrast(text, background) >= 4.5, "{text} on {background}");
             }
+        }
+    }
+
+    /// With other sights some are alike; the name is always beside its colour.
+    #[test]
+    fn colours_of_clusters_differ() {
+        for palette in PALETTES {
+            for (at, a) in palette.clusters.iter().enumerate() {
+                for b in &palette.clusters[..at] {
+                    let difference = difference(*a, *b, &SIGHTS[0]);
+                    assert!(difference >= 20.0, "{a} and {b}: {difference:.0}");
+                }
+            }
+        }
+        for (at, colour) in ClusterColour::ALL.into_iter().enumerate() {
+            assert_eq!(colour as usize, at);
+            let mono = Theme::new(ThemeName::Mono).of(Tone::Cluster(colour));
+            assert_eq!(mono, Style::new().add_modifier(Modifier::BOLD), "no colour");
         }
     }
 

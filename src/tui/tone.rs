@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::admin::LagState;
+use crate::protocol::admin::{ClusterColour, LagState};
 
 /// The state of a part of the system, from well to broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub(crate) enum Tone {
     Chart,
     Key,
     Rule,
+    /// The name of the cluster, in its own colour.
+    Cluster(ClusterColour),
 }
 
 /// A text with its meaning.

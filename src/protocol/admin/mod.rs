@@ -9,6 +9,7 @@ pub mod audit_action;
 mod batch;
 mod breaker;
 mod bus;
+mod cluster;
 mod dead_letters;
 pub mod dependency;
 mod doctor;
@@ -42,6 +43,7 @@ pub use self::batch::{
 };
 pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
+pub use self::cluster::ClusterColour;
 pub use self::dead_letters::{
     DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
     MAX_DEAD_LETTERS,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use AdminRole::{Moderator, Operator, Viewer};
 
 use super::audit_action;
+use super::cluster::ClusterColour;
 
 /// The `aud` of tokens for the admin API. No viewer's token has it.
 pub const ADMIN_AUDIENCE: &str = "lcd-admin";
@@ -62,7 +63,7 @@ impl FromStr for AdminRole {
     }
 }
 
-/// `GET /v1/session`: who the requests of this connection act for.
+/// `GET /v1/session`: who the requests of this connection act for, and on which cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Session {
@@ -71,6 +72,12 @@ pub struct Session {
     pub role: AdminRole,
     /// The name in the audit log.
     pub actor: String,
+    /// The name of the cluster; absent if its configuration has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The colour of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<ClusterColour>,
 }
 
 /// The claims of a token for the admin API, wherever it is made. Times are seconds since the Unix

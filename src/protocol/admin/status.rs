@@ -8,6 +8,7 @@ use super::Problem;
 use super::alerts::{Alert, AlertAck, AlertThresholds, EventItem, Health};
 use super::breaker::BreakerStatus;
 use super::bus::BusNode;
+use super::cluster::ClusterColour;
 use super::egress::{self, StreamEgress};
 use super::lag::ConsumerLag;
 use super::node::{NodeStatus, SilentNode, viewers_of};
@@ -25,6 +26,12 @@ use crate::protocol::{NodeId, StreamId};
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Status {
     pub node: NodeId,
+    /// The name of the cluster; absent if its configuration has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The colour of that name in consoles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<ClusterColour>,
     pub version: String,
     pub uptime_ms: u64,
     pub ready: bool,

@@ -435,6 +435,7 @@ impl Row for Status {
 
     fn texts(&self, visit: &mut dyn FnMut(&str)) {
         visit(self.node.as_str());
+        self.cluster.iter().for_each(|cluster| visit(cluster));
         visit(self.health.as_str());
         self.alerts.iter().for_each(|alert| visit(&alert.id));
     }

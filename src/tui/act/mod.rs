@@ -7,12 +7,14 @@ mod confirmation;
 mod form;
 mod preview;
 mod rights;
+mod several;
 mod undo;
 
-pub(crate) use action::{Action, Done, progress_text, run};
-pub(crate) use batch::{as_batches, undo_window_ms};
+pub(crate) use action::{Action, progress_text};
+pub(crate) use batch::undo_window_ms;
 pub(crate) use confirmation::{ActEffect, Confirmation, Consent};
 pub(crate) use form::{Edit, Form, FormKind};
 pub(crate) use preview::acted_against;
 pub(crate) use rights::role_for;
+pub(crate) use several::{Ran, run_all};
 pub(crate) use undo::{UndoEntry, UndoList, undo_of};

@@ -51,6 +51,7 @@ const GOTO: &[(&str, &str)] = &[
     ("save", "NAME: keep this view as @NAME for all operators"),
     ("forget", "NAME: remove the view @NAME"),
     ("alert", "CONDITION [for 30s], or off N; alone it lists your alerts"),
+    ("ctx", "NAME: attach to another context of lc ctx; alone it names them"),
     ("theme", "dark, light, high-contrast, blue-orange or mono"),
 ];
 
@@ -148,6 +149,12 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
         let rules = console.own_alerts.numbered();
         rules.for_each(|(number, rule)| add(format!("alert off {number}"), &rule));
     }
+    if typed.starts_with("ctx ") {
+        for context in console.contexts() {
+            let what = if context.read_only { ", read-only" } else { "" };
+            add(format!("ctx {}", context.name), &format!("{}{what}", context.place));
+        }
+    }
     if typed.starts_with("theme ") {
         ThemeName::ALL.iter().for_each(|theme| add(format!("theme {}", theme.as_str()), ""));
     }
@@ -225,6 +232,14 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             console.notice = Some(Notice::Done(text));
             Ok(None)
         }
+        ["ctx", ..] if console.replay().is_some() => {
+            Err("this is a recording: it has no daemon".to_owned())
+        }
+        ["ctx"] => {
+            console.notice = Some(Notice::Done(console.contexts_in_words()?));
+            Ok(None)
+        }
+        ["ctx", name] => Ok(Some(Effect::Attach(console.context_named(name)?.name.clone()))),
         ["theme", name] => {
             let theme = ThemeName::named(name).ok_or(format!("there is no theme {name}"))?;
             console.theme = theme;

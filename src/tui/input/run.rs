@@ -82,6 +82,10 @@ fn unlock(console: &mut Console) {
         console.notice = Some(Notice::Failed(why));
         return;
     }
+    if let Some(why) = console.turned_away() {
+        console.notice = Some(Notice::Failed(why));
+        return;
+    }
     if console.lock.is_read_only() {
         console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
         return;

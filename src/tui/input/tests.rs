@@ -16,6 +16,7 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 use crate::tui::act::{ActEffect, Action};
 use crate::tui::commands::Keymap;
+use crate::tui::contexts::ContextEntry;
 use crate::tui::feed::{Metric, samples};
 use crate::tui::hits::{Hits, Target};
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, Tail, View};
@@ -91,8 +92,13 @@ fn it_starts_locked() {
 
 fn acting_for(role: AdminRole) -> Console {
     let mut console = on_stream();
-    let actor = "ann (token)".to_owned();
-    console.set_session(Some(Session { node: "edge-1".to_owned(), role, actor }));
+    console.set_session(Some(Session {
+        node: "edge-1".to_owned(),
+        role,
+        actor: "ann (token)".to_owned(),
+        cluster: None,
+        colour: None,
+    }));
     console
 }
 
@@ -607,6 +613,85 @@ fn the_palette_goes_and_acts() {
     enter(&mut console);
     let Mode::Palette(line) = &console.mode else { panic!() };
     assert_eq!(line.error.as_deref(), Some("there is no stream 99"));
+}
+
+fn context(name: &str) -> ContextEntry {
+    let place = format!("/run/{name}.sock");
+    ContextEntry { name: name.to_owned(), place, colour: None, read_only: name == "prod" }
+}
+
+#[test]
+fn ctx_attaches_to_a_context_that_is_known() {
+    let mut console = unlocked();
+    console.set_contexts(Ok(Vec::new()));
+    assert_eq!(type_line(&mut console, "ctx prod"), None);
+    let error = "there is no context prod; lc ctx add prod SOCKET makes it";
+    assert_eq!(palette_error(&console), error);
+    escape(&mut console);
+    console.set_contexts(Ok(["dev", "prod", "staging"].map(context).into()));
+    let attach = |name: &str| Some(Effect::Attach(name.to_owned()));
+    assert_eq!(type_line(&mut console, "ctx staging"), attach("staging"));
+    assert_eq!(type_line(&mut console, "lc ctx dev"), attach("dev"));
+    assert_eq!(type_line(&mut console, "ctx prd"), None);
+    assert_eq!(palette_error(&console), "there is no context prd; there are dev, prod, staging");
+    escape(&mut console);
+    assert_eq!(type_line(&mut console, "ctx dev prod"), None);
+    assert!(palette_error(&console).starts_with("write: ctx NAME"));
+    escape(&mut console);
+    console.set_contexts(Err("contexts.json is damaged".to_owned()));
+    assert_eq!(type_line(&mut console, "ctx dev"), None);
+    assert_eq!(palette_error(&console), "contexts.json is damaged");
+}
+
+#[test]
+fn ctx_completes_the_contexts_and_lists_them() {
+    let mut console = console();
+    console.set_contexts(Ok(["dev", "prod", "staging"].map(context).into()));
+    type_text(&mut console, ":ctx p");
+    press(&mut console, KeyCode::Tab.into());
+    let Mode::Palette(line) = &console.mode else { panic!() };
+    assert_eq!(line.text, "ctx prod");
+    let about: Vec<_> = completions(&console, "ctx ").into_iter().map(|(_, about)| about).collect();
+    assert_eq!(about[..3], ["/run/dev.sock", "/run/prod.sock, read-only", "/run/staging.sock"]);
+    escape(&mut console);
+    let told = |console: &mut Console| {
+        assert_eq!(type_line(console, "ctx"), None);
+        console.notice.take().unwrap()
+    };
+    let text = "attached to a daemon without a context; others: dev, prod, staging";
+    assert_eq!(told(&mut console), Notice::Done(text.to_owned()));
+    console.set_context(context("dev"));
+    let text = "attached to dev, /run/dev.sock; others: prod, staging";
+    assert_eq!(told(&mut console), Notice::Done(text.to_owned()));
+    console.set_contexts(Ok(vec![context("dev")]));
+    assert!(told(&mut console).text().contains("there are no others: lc ctx add NAME SOCKET"));
+}
+
+#[test]
+fn nothing_acts_while_the_console_attaches() {
+    let mut console = unlocked();
+    console.set_contexts(Ok(["dev", "staging"].map(context).into()));
+    console.start_attaching(&context("staging"));
+    assert_eq!(console.notice, Some(Notice::Running("attaching to staging …".into())));
+    for keys in ["b", "!", "!b", "U"] {
+        assert_eq!(type_text(&mut console, keys), None);
+        assert_eq!(console.mode, Mode::Watching, "{keys}");
+    }
+    let why = "acts are off while the console attaches to staging";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    assert_eq!(type_line(&mut console, "ctx dev"), None);
+    assert_eq!(palette_error(&console), "the console attaches to staging; wait until it has");
+    escape(&mut console);
+    console.attaching_failed(&context("staging"), "no daemon listens");
+    let why = "cannot attach to staging: no daemon listens; nothing has changed";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    type_text(&mut console, "!b");
+    assert!(matches!(console.mode, Mode::Form(_)), "{:?}", console.mode);
+}
+
+fn palette_error(console: &Console) -> &str {
+    let Mode::Palette(line) = &console.mode else { panic!("{:?}", console.mode) };
+    line.error.as_deref().expect("an error")
 }
 
 #[test]

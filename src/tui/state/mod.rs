@@ -1,6 +1,7 @@
 //! The state of the console. Nothing here waits, reads a clock or draws, so the same events always
 //! give the same screen.
 
+mod contexts;
 mod listing;
 mod lock;
 mod mode;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use super::act::{Action, UndoEntry, UndoList};
 use super::commands::Keymap;
+use super::contexts::ContextEntry;
 use super::feed::{Feed, Moment, Subject};
 use super::own_alerts::OwnAlerts;
 use super::table::TableState;
@@ -30,6 +32,7 @@ pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use replay::{Replay, Seek};
+pub(crate) use session::Attached;
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
@@ -69,6 +72,8 @@ pub(crate) enum Effect {
     TakeBack(UndoEntry),
     Copy(String),
     Save,
+    /// Attach to the daemon of the context with this name.
+    Attach(String),
 }
 
 /// The whole state of the console.
@@ -90,6 +95,14 @@ pub(crate) struct Console {
     pub(crate) lock: Lock,
     /// `None` until the daemon has said it.
     session: Option<Session>,
+    /// The context that names the daemon, if one does.
+    context: Option<ContextEntry>,
+    /// The contexts that can be attached to, or why they are not known.
+    contexts: Result<Vec<ContextEntry>, String>,
+    /// The context that is being attached to.
+    attaching: Option<String>,
+    /// Acts cannot be unlocked, whatever the context says.
+    read_only: bool,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
     pub(crate) own_alerts: OwnAlerts,
@@ -98,6 +111,9 @@ pub(crate) struct Console {
     /// Whether the screen has room for a rail beside the views.
     has_rail: bool,
     window: usize,
+    /// The least time between two frames that no key asked for, while the link to the terminal is
+    /// slow; `None` while it is not.
+    pub(crate) slow_link: Option<Duration>,
     /// Milliseconds since the console started.
     pub(crate) clock_ms: u64,
 }
@@ -120,12 +136,17 @@ impl Console {
             undo: UndoList::default(),
             lock: Lock::new(read_only),
             session: None,
+            context: None,
+            contexts: Ok(Vec::new()),
+            attaching: None,
+            read_only,
             side: Side::default(),
             veiled: false,
             own_alerts: OwnAlerts::default(),
             raised: Vec::new(),
             has_rail: false,
             window: 2,
+            slow_link: None,
             clock_ms: 0,
         }
     }
@@ -365,6 +386,9 @@ impl Console {
     pub(crate) fn acts_off(&self) -> Option<String> {
         if self.replay.is_some() {
             return Some("this is a recording: acts are off".to_owned());
+        }
+        if let Some(why) = self.turned_away() {
+            return Some(why);
         }
         if !self.is_live() {
             let key = self.keymap.first(super::commands::Command::Live);

@@ -1,9 +1,48 @@
-//! The operator that the console acts for, as the daemon names it.
+//! The cluster that the console is attached to, and the operator that it acts for.
 
-use super::Console;
-use crate::protocol::admin::{AdminRole, Session, short_actor};
+use super::{Console, Lock};
+use crate::protocol::admin::{AdminRole, ClusterColour, Session, short_actor};
+use crate::tui::contexts::ContextEntry;
+
+/// The names of the place that the console is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// The name of the cluster, else of the context, else of the node.
+    pub(crate) name: String,
+    pub(crate) colour: Option<ClusterColour>,
+    /// The context and the node, unless their name is shown already.
+    pub(crate) context: Option<String>,
+    pub(crate) node: Option<String>,
+}
 
 impl Console {
+    /// Takes the context that names the daemon.
+    pub(crate) fn set_context(&mut self, context: ContextEntry) {
+        if context.read_only {
+            self.lock = Lock::new(true);
+        }
+        self.context = Some(context);
+    }
+
+    /// Returns what the console is attached to; `None` before anything of it has a name. The
+    /// daemon knows best what it is, so its name wins over that of the context, which may lead
+    /// elsewhere than its owner thinks. The colour is for the eye of one operator, so that of the
+    /// context wins.
+    pub(crate) fn attached(&self) -> Option<Attached> {
+        let node = self.moment().map(|moment| moment.snapshot.node.to_string());
+        let context = self.context.as_ref().map(|context| context.name.clone());
+        let cluster = self.session.as_ref().and_then(|session| session.cluster.clone());
+        let name = cluster.or_else(|| context.clone()).or_else(|| node.clone())?;
+        let of_context = self.context.as_ref().and_then(|context| context.colour);
+        let of_daemon = || self.session.as_ref().and_then(|session| session.colour);
+        Some(Attached {
+            colour: of_context.or_else(of_daemon),
+            context: context.filter(|context| *context != name),
+            node: node.filter(|node| *node != name),
+            name,
+        })
+    }
+
     /// Takes who the daemon says that the console acts for. While it does not say so, what was
     /// known stays.
     pub(crate) fn set_session(&mut self, session: Option<Session>) {

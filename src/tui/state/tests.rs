@@ -179,3 +179,67 @@ fn a_view_fetches_only_what_it_shows() {
     console.go_to_previous();
     assert_eq!(console.view(), View::Moderation);
 }
+
+#[test]
+fn another_daemon_is_a_new_console() {
+    let mut console = busy();
+    let session = |cluster: &str, role| Session {
+        node: "edge-1".to_owned(),
+        role,
+        actor: "ann (uid 0)".to_owned(),
+        cluster: Some(cluster.to_owned()),
+        colour: None,
+    };
+    console.set_session(Some(session("prod-eu", AdminRole::Operator)));
+    console.lock.toggle(0);
+    console.clock_ms = 5_000;
+    console.theme = ThemeName::Light;
+    console.veiled = true;
+    console.own_alerts.add("late>1%").unwrap();
+    console.go(Place::Stream(StreamId(7)));
+    console.step_time(-5);
+    let table = console.table_mut(Panel::Streams);
+    table.sort = Some("title");
+    table.marked.insert(RowKey::Stream(StreamId(7)));
+    table.selected = Some(RowKey::Stream(StreamId(7)));
+    let reversals = Vec::new();
+    let text = "ban zed".to_owned();
+    console.undo.push(UndoEntry { text, reversals, at_ms: 0, window_ms: 10_000 });
+    let staging = ContextEntry {
+        name: "staging".to_owned(),
+        place: "/run/staging.sock".to_owned(),
+        colour: None,
+        read_only: false,
+    };
+    console.set_contexts(Ok(vec![staging.clone()]));
+    console.start_attaching(&staging);
+    console.attach(staging.clone(), Some(session("staging-eu", AdminRole::Viewer)));
+    // Nothing is left of the cluster before.
+    assert!(console.moment().is_none() && console.is_live());
+    assert_eq!(console.place(), &Place::View(View::Streams));
+    assert!(console.undo.latest().is_none() && !console.lock.is_open(5_000));
+    assert!(console.side.tail.is_none() && console.table(Panel::Streams).marked.is_empty());
+    assert_eq!(console.table(Panel::Streams).selected, None);
+    assert_eq!(console.who().as_deref(), Some("ann, viewer"));
+    let attached = console.attached().unwrap();
+    assert_eq!(
+        (attached.name.as_str(), attached.context.as_deref()),
+        ("staging-eu", Some("staging"))
+    );
+    let told = "attached to staging, /run/staging.sock; acts are locked";
+    assert_eq!(console.notice, Some(Notice::Done(told.to_owned())));
+    assert_eq!(console.turned_away(), None);
+    // The operator's own choices are.
+    assert_eq!((console.theme, console.veiled, console.clock_ms), (ThemeName::Light, true, 5_000));
+    assert_eq!(console.table(Panel::Streams).sort, Some("title"));
+    assert_eq!(console.own_alerts.numbered().count(), 1);
+    assert_eq!(console.contexts(), std::slice::from_ref(&staging));
+    // A read-only context locks, and the next one that is not does not stay locked for good.
+    console.attach(ContextEntry { read_only: true, ..staging.clone() }, None);
+    assert!(console.lock.is_read_only());
+    console.attach(staging.clone(), None);
+    assert!(!console.lock.is_read_only());
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, true);
+    console.attach(staging, None);
+    assert!(console.lock.is_read_only(), "--read-only holds everywhere");
+}

@@ -1,87 +1,18 @@
-//! The frame of every view: two rows above it, and two below it.
+//! The frame of every view: the tabs above it, the notice and the keys below it. The first row has
+//! a file of its own.
 
 use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, cell_width};
 use crate::tui::commands::Command;
-use crate::tui::feed::{Alarm, Moment, Severity, Subject};
+use crate::tui::feed::{Alarm, Subject};
 use crate::tui::figures;
 use crate::tui::hits::Target;
 use crate::tui::state::{Connection, Console, Mode, Notice, Panel, Place, View};
 use crate::tui::tone::{Cell, Health, Tone};
 
-/// The width from which on the first row always says who the console acts for.
-const WIDE: u16 = 100;
-
-/// Draws the first row: where, how it is, for how many.
-pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
-    let Some(moment) = console.moment() else {
-        canvas
-            .line(area, &[Cell::new("lc top", Tone::Title), Cell::faint(" waits for a snapshot")]);
-        return;
-    };
-    let snapshot = &moment.snapshot;
-    let (health, word) = state(moment);
-    let mut parts = vec![
-        vec![Cell::new(format!("▌{}▐", snapshot.node), Tone::Title)],
-        vec![Cell::new(format!("{} {word}", health.mark()), health.tone())],
-    ];
-    if !moment.alarms.is_empty() {
-        let alerts = figures::counted(moment.alarms.len() as u64, "alert");
-        parts[1].push(Cell::new(format!(" · {alerts}"), health.tone()));
-    }
-    parts.push(vec![Cell::text(figures::count(moment.viewers())), Cell::faint(" viewers")]);
-    if let Some(served) = moment.served() {
-        parts.push(vec![Cell::faint("served "), Cell::text(figures::percent(served))]);
-    }
-    if let Some(p99) = snapshot.end_to_end.quantile_ms(0.99) {
-        let p99 = figures::latency(Some(p99));
-        parts.push(vec![Cell::faint("end to end p99 "), Cell::text(p99)]);
-    }
-    if snapshot.senders > 0 {
-        parts.push(vec![Cell::text(figures::count(snapshot.senders)), Cell::faint(" senders")]);
-    }
-    if console.feed().restarts() > 0 {
-        let times = console.feed().restarts();
-        parts.push(vec![Cell::new(format!("restarted ×{times}"), Tone::Warn)]);
-    }
-    let mut clock = vec![Cell::faint(format!("{}Z", figures::clock(moment.at_ms)))];
-    let away = !console.is_live() || console.connection != Connection::Live;
-    match (&console.connection, console.ago_ms()) {
-        _ if console.replay().is_some() => replay_clock(&mut clock, console),
-        (Connection::Lost { .. }, _) => clock.insert(0, Cell::new("NO CONTACT ", Tone::Bad)),
-        (_, Some(ago)) => {
-            clock.push(Cell::new(format!(", {} ago", figures::age(ago)), Tone::Strong));
-        }
-        _ if console.is_paused() => clock.insert(0, Cell::new("‖ PAUSED ", Tone::Warn)),
-        _ => {}
-    }
-    match console.who() {
-        Some(who) if area.width >= WIDE => clock.insert(0, Cell::faint(format!("{who}   "))),
-        Some(who) => parts.push(vec![Cell::faint(who)]),
-        None => {}
-    }
-    let rest = canvas.line_right(area, &clock);
-    let shown = fitting(&parts, rest.width.saturating_sub(1), 2);
-    canvas.line(rest, &shown);
-    if away {
-        let style = canvas.theme.selected();
-        canvas.style(Rect { height: 1, ..area }, style);
-    }
-}
-
-/// Says that it is a recording, whether it plays, and which part of it is on the screen.
-fn replay_clock(clock: &mut Vec<Cell>, console: &Console) {
-    let Some(replay) = console.replay() else { return };
-    let mark = if replay.is_playing { "▶" } else { "‖" };
-    clock.insert(0, Cell::new(format!("{mark} RECORDING "), Tone::Warn));
-    let at = figures::age(console.now_ms().saturating_sub(replay.first_ms));
-    let of = figures::age(replay.last_ms.saturating_sub(replay.first_ms));
-    clock.push(Cell::new(format!(", {at} of {of}"), Tone::Strong));
-}
-
 /// Joins the parts that fit, two columns apart; the later ones are left out first.
-fn fitting(parts: &[Vec<Cell>], room: u16, gap: usize) -> Vec<Cell> {
+pub(super) fn fitting(parts: &[Vec<Cell>], room: u16, gap: usize) -> Vec<Cell> {
     let mut shown: Vec<Cell> = Vec::new();
     let mut used = 0;
     for part in parts {
@@ -97,19 +28,6 @@ fn fitting(parts: &[Vec<Cell>], room: u16, gap: usize) -> Vec<Cell> {
         used += between + wide;
     }
     shown
-}
-
-/// Says in a word how the cluster is.
-pub(super) fn state(moment: &Moment) -> (Health, &'static str) {
-    let counted = moment.alarms.iter().filter(|alarm| alarm.lowers_state());
-    let worst = counted.map(|alarm| alarm.severity).max();
-    match worst {
-        Some(Severity::Unserved) => (Health::Bad, "FAILING"),
-        Some(Severity::Broken) => (Health::Bad, "DEGRADED"),
-        Some(Severity::Warning) => (Health::Warn, "DEGRADED"),
-        None if moment.snapshot.draining => (Health::Idle, "DRAINING"),
-        None => (Health::Good, "WELL"),
-    }
 }
 
 /// Draws the second row: the views with what is wrong in them, and the lock.
@@ -211,7 +129,8 @@ fn lock_cell(console: &Console) -> Cell {
 pub(super) fn notice(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     match (&console.mode, &console.connection, &console.notice) {
         (Mode::Filtering, ..) => filter_line(canvas, area, console),
-        (_, Connection::Lost { why, retry_in }, _) => {
+        // Which daemon is attached to instead is worth more than why this one is lost.
+        (_, Connection::Lost { why, retry_in }, _) if console.turned_away().is_none() => {
             let wait = retry_in.as_secs_f64();
             let text = format!(" RECONNECTING in {wait:.1} s: {why} ");
             canvas.text(area, &text, Tone::Strong);

@@ -9,6 +9,7 @@ mod chart;
 mod cluster;
 mod engines;
 mod frame;
+mod header;
 mod moderation;
 mod overlay;
 mod overview;
@@ -34,7 +35,7 @@ const RAIL_WIDTH: u16 = 56;
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, ascii: bool) -> Hits {
     let mut canvas = Canvas::new(area, buffer, Theme::new(console.theme));
     let parts = Parts::of(area);
-    frame::header(&mut canvas, parts.header, console);
+    header::draw(&mut canvas, parts.header, console);
     frame::tabs(&mut canvas, parts.tabs, console);
     let mut body = parts.body;
     let is_large = area.width >= RAIL_FROM.0 && area.height >= RAIL_FROM.1;

@@ -2,18 +2,19 @@ use std::time::Duration;
 
 use crossterm::event::KeyCode;
 use proptest::prelude::*;
-use ratatui::style::Style;
+use ratatui::style::{Color, Style};
 
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, ModerationDecision, Offender, Preview, ReviewItem, SameText, Session,
-    TailItem, Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem, SameText,
+    Session, TailItem, Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
+use crate::tui::contexts::ContextEntry;
 use crate::tui::feed::samples;
 use crate::tui::input::{press, show_effect};
 use crate::tui::state::{Effect, Notice, Panel};
@@ -30,6 +31,22 @@ fn console(snapshots: impl IntoIterator<Item = TopSnapshot>) -> Console {
 
 fn fed(feed: fn(u64) -> TopSnapshot) -> Console {
     console((0..=60).map(feed))
+}
+
+fn session() -> Session {
+    Session {
+        node: "edge-1".to_owned(),
+        role: AdminRole::Operator,
+        actor: "ann (uid 0)".into(),
+        cluster: None,
+        colour: None,
+    }
+}
+
+/// Returns the first rows of the screens of all sizes, one below the other.
+fn first_rows(console: &Console) -> String {
+    let row = |size| screen(console, size).lines().next().unwrap_or_default().to_owned();
+    SIZES.map(row).join("\n")
 }
 
 /// Returns the screen of a terminal of the given size.
@@ -343,6 +360,59 @@ fn paused_past_read_only_and_lost() {
     insta::assert_snapshot!(shown.join("\n"));
 }
 
+/// Returns the colours of the name of the cluster on the screen.
+fn colours_of_name(console: &Console) -> [Color; 2] {
+    let area = Rect::new(0, 0, 120, 36);
+    let mut buffer = Buffer::empty(area);
+    draw(area, &mut buffer, console, false);
+    [buffer[(1, 0)].fg, buffer[(1, 0)].bg]
+}
+
+#[test]
+fn every_view_names_the_cluster_in_its_colour() {
+    let mut console = fed(samples::throttled);
+    let of_titles = colours_of_name(&console);
+    let cluster = Some("prod-eu".to_owned());
+    let colour = Some(ClusterColour::Red);
+    console.set_session(Some(Session { cluster, colour, ..session() }));
+    let places = View::ALL.map(Place::View).into_iter().chain([Place::Stream(StreamId(7))]);
+    for place in places {
+        console.go(place);
+        assert!(screen(&console, SIZES[0]).starts_with("▌prod-eu▐  "));
+    }
+    let themes = ThemeName::ALL.map(|theme| {
+        console.theme = theme;
+        colours_of_name(&console)
+    });
+    assert!(themes[..4].iter().all(|[fg, bg]| fg != bg && *fg != of_titles[0]), "{themes:?}");
+    assert_eq!(themes[4], [Color::Reset; 2], "no colour without colours");
+    console.theme = ThemeName::Dark;
+    console.step_time(-20);
+    assert_eq!(colours_of_name(&console), themes[0], "a look into the past keeps it");
+    console.go_live();
+    // The operator's own colour wins, but the daemon knows its name.
+    console.set_context(ContextEntry {
+        name: "staging".to_owned(),
+        place: "lcd://edge-1:7443".to_owned(),
+        colour: Some(ClusterColour::Green),
+        read_only: false,
+    });
+    assert_ne!(colours_of_name(&console), themes[0]);
+    let both = first_rows(&console);
+    console.set_session(Some(session()));
+    let of_context = first_rows(&console);
+    insta::assert_snapshot!(format!("{both}\n\n{of_context}"));
+}
+
+#[test]
+fn the_first_row_says_that_the_link_is_slow() {
+    let mut console = fed(samples::throttled);
+    console.set_session(Some(session()));
+    let full = first_rows(&console);
+    console.slow_link = Some(Duration::from_secs(2));
+    insta::assert_snapshot!(format!("{}\n\n{full}", first_rows(&console)));
+}
+
 #[test]
 fn overlays() {
     let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
@@ -393,7 +463,7 @@ fn a_question_is_open_before_its_effect_is_known() {
 #[test]
 fn the_first_row_says_who_acts_with_which_role() {
     let mut console = fed(samples::healthy);
-    let session = |role| Session { node: "edge-1".to_owned(), role, actor: "ann (uid 0)".into() };
+    let session = |role| Session { role, ..session() };
     console.set_session(Some(session(AdminRole::Operator)));
     let wide = screen(&console, (120, 36));
     assert!(wide.lines().next().unwrap().contains("ann, operator   "), "{wide}");

@@ -186,6 +186,9 @@ mod tests {
             ("[admin]\nroles = { ann = \"operator\" }", "`admin.client_ca` is needed"),
             ("[admin]\nroles = { ann = \"king\" }", "admin.roles"),
             ("[auth]\naudience = \"lcd-admin\"", "auth.audience"),
+            ("[cluster]\nname = \"prod eu\"", "`cluster.name` must be at most 32 letters"),
+            ("[cluster]\ncolour = \"rosa\"", "cluster.colour"),
+            ("[cluster]\ncolour = \"rosa\"", "`red`, `orange`"),
             ("[node\n", "TOML"),
         ] {
             let error = load_text(text).unwrap_err();

@@ -8,6 +8,7 @@
 mod admin;
 mod alerts;
 mod cassandra;
+mod cluster;
 mod delivery;
 mod engines;
 mod environment;
@@ -27,6 +28,7 @@ mod validate;
 pub use admin::AdminConfig;
 pub use alerts::AlertsConfig;
 pub use cassandra::CassandraConfig;
+pub use cluster::ClusterConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::admin::AdminConfig;
 use super::alerts::AlertsConfig;
 use super::cassandra::CassandraConfig;
+use super::cluster::ClusterConfig;
 use super::delivery::DeliveryConfig;
 use super::engines::EnginesConfig;
 use super::kafka::KafkaConfig;
@@ -25,6 +26,7 @@ use crate::protocol::message::MAX_REF_CHARS;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub node: NodeConfig,
+    pub cluster: ClusterConfig,
     pub engines: EnginesConfig,
     pub kafka: KafkaConfig,
     pub redis: RedisConfig,

@@ -11,6 +11,8 @@ use super::{
 use crate::protocol::paths::SIGNING_SECRET;
 
 const ALL_NODES: &[&str] = &[
+    "cluster.name",
+    "cluster.colour",
     "engines.eventlog",
     "engines.bus",
     "engines.registry",
@@ -179,6 +181,7 @@ mod tests {
     use crate::daemon::base::config::{
         BusEngine, KeyAlgorithm, KeyConfig, RegistryEngine, RuleAction,
     };
+    use crate::protocol::admin::ClusterColour;
 
     fn cluster_config() -> Config {
         let mut config = Config::default();
@@ -200,6 +203,10 @@ mod tests {
         let own = cluster_config().shared_settings();
         type Change<'a> = (&'a str, Box<dyn Fn(&mut Config)>);
         let changes: Vec<Change<'_>> = vec![
+            ("cluster.name", Box::new(|config| config.cluster.name = "prod-eu".to_owned())),
+            ("cluster.colour", {
+                Box::new(|config| config.cluster.colour = Some(ClusterColour::Red))
+            }),
             ("redis.nodes", Box::new(|config| config.redis.nodes.reverse())),
             ("redis.prefix", Box::new(|config| config.redis.prefix = "x:".to_owned())),
             ("redis.shards", Box::new(|config| config.redis.shards = 4)),

@@ -39,6 +39,11 @@ fn check_all(config: &Config, faults: &mut Faults) {
     cassandra(&config.cassandra, faults);
     admin(&config.admin, faults);
     faults.check(
+        config.cluster.has_valid_name(),
+        "cluster.name",
+        "must be at most 32 letters, digits, dots, dashes and underscores",
+    );
+    faults.check(
         config.auth.audience != ADMIN_AUDIENCE,
         "auth.audience",
         "must be another name: tokens for the admin API have this one",

@@ -9,11 +9,14 @@ use crate::daemon::base::config::{Config, NodeRole};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::policy::throttle::ThrottleLevel;
 use crate::protocol::NodeId;
-use crate::protocol::admin::{RuleLevel, RulesInForce};
+use crate::protocol::admin::{ClusterColour, RuleLevel, RulesInForce};
 
 #[derive(Debug, Clone)]
 pub struct NodeFacts {
     pub node: NodeId,
+    /// The name of the cluster, if it has one, and its colour.
+    pub cluster: Option<String>,
+    pub colour: Option<ClusterColour>,
     /// Unique to this process.
     pub run: String,
     /// A description of the process for operators of other nodes.
@@ -66,6 +69,8 @@ impl NodeFacts {
     ) -> Self {
         Self {
             node: identity.node.clone(),
+            cluster: config.cluster.name().map(str::to_owned),
+            colour: config.cluster.colour,
             run: format!("{:016x}", rand::random::<u64>()),
             about: identity.about.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -240,12 +240,14 @@ fn ending_after(response: Response, left: Duration) -> Response {
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(ends)))
 }
 
-/// Tells the caller who it is.
+/// Tells the caller who it is, and on which cluster.
 pub(super) async fn session(State(state): State<AdminState>, caller: Caller) -> Json<Session> {
     Json(Session {
         node: state.parts.about.node.to_string(),
         role: caller.role,
         actor: caller.actor.name().to_owned(),
+        cluster: state.parts.about.cluster.clone(),
+        colour: state.parts.about.colour,
     })
 }
 

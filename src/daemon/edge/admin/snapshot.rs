@@ -71,6 +71,8 @@ impl AdminParts {
         let live = streams.iter().filter(|stream| stream.state == StreamState::Live).count();
         Status {
             node: self.about.node.clone(),
+            cluster: self.about.cluster.clone(),
+            colour: self.about.colour,
             version: self.about.version.clone(),
             uptime_ms: self.about.uptime_ms(),
             ready: self.board.serves(),

@@ -76,6 +76,8 @@ impl Served {
         let path = directory.path().join("admin.sock");
         let mut config = Config::default();
         config.node.name = "a".to_owned();
+        config.cluster.name = "prod-eu".to_owned();
+        config.cluster.colour = Some(ClusterColour::Red);
         config.alerts.lag_growing = Duration::from_secs(7);
         let identity = NodeIdentity {
             node: NodeId::new("a"),

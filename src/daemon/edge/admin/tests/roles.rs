@@ -212,6 +212,11 @@ async fn the_admin_socket_is_an_operator() {
     let session: Session = served.get("/v1/session").await;
     assert_eq!(session.role, AdminRole::Operator);
     assert_eq!(session.actor, format!("ann (uid {})", uid()));
+    assert_eq!(session.cluster.as_deref(), Some("prod-eu"));
+    let status: Status = served.get("/v1/status").await;
+    let named = (session.colour, status.cluster, status.colour);
+    let red = Some(ClusterColour::Red);
+    assert_eq!(named, (red, session.cluster, red), "both tell the cluster");
     let request = json!({"name": " ann ", "role": "moderator", "ttl_ms": 60_000});
     let (status, body) =
         served.send("POST", "/v1/tokens/admin", request.to_string()).await.whole().await;

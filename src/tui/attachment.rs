@@ -1,0 +1,40 @@
+//! The attachment to a daemon: its snapshots, and what it tells at once.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::time::timeout;
+
+use super::{SnapshotEvent, snapshots_path};
+use crate::client::admin::{AdminClient, AdminError};
+use crate::client::follow::follow;
+use crate::protocol::admin::Session;
+
+/// The first frame waits so long for the name of the cluster; the session is read again later.
+const SESSION_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The snapshots of a daemon, across its restarts.
+pub(super) type Snapshots = Pin<Box<dyn Stream<Item = SnapshotEvent> + Send>>;
+
+/// A daemon that answers.
+pub(super) struct Attachment {
+    pub(super) client: AdminClient,
+    pub(super) snapshots: Snapshots,
+    /// The caller and the cluster; `None` if the daemon does not tell them in time.
+    pub(super) session: Option<Session>,
+}
+
+/// Attaches to a daemon, which sends a snapshot per `interval`.
+///
+/// # Errors
+/// No daemon answers, or it refuses the request.
+pub(super) async fn attach(
+    client: AdminClient,
+    interval: Duration,
+) -> Result<Attachment, AdminError> {
+    let snapshots = Box::pin(follow(client.clone(), snapshots_path(interval)).await?);
+    let session = timeout(SESSION_PATIENCE, client.get("/v1/session")).await;
+    let session = session.ok().and_then(Result::ok);
+    Ok(Attachment { client, snapshots, session })
+}
