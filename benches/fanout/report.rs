@@ -1,5 +1,7 @@
 //! Medians and ratios.
 
+use live_comments::plan::GATHERED_PER_SECOND;
+
 use crate::costs::LoadCost;
 use crate::rounds::Sample;
 
@@ -14,9 +16,6 @@ struct Row {
     name: String,
     samples: Vec<Sample>,
 }
-
-/// The inverse of `delivery.coalesce_up_to`, for which frames gather at most.
-const GATHERED_WRITES_PER_S: f64 = 8.0;
 
 impl Report {
     pub(crate) fn new(viewers: usize) -> Self {
@@ -48,9 +47,9 @@ impl Report {
         let [_, packed, _] = row.spread(|sample| ratio(sample.comments, sample.frames));
         let viewer_us = per_comment_us * per_s;
         let frames_per_s = per_s / packed;
-        // Fan-outs to many viewers take more than their share of a worker, so frames gather, and one
+        // Fan-outs to so many viewers take more than their share of a worker, so frames gather, and one
         // write carries all that wait.
-        let writes_per_s = frames_per_s.min(GATHERED_WRITES_PER_S);
+        let writes_per_s = frames_per_s.min(GATHERED_PER_SECOND);
         Some(LoadCost { comments_per_s: per_s, writes_per_s, viewer_us })
     }
 

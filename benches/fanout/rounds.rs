@@ -77,6 +77,7 @@ pub(crate) struct Sample {
 }
 
 pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    crate::costs::check(arguments)?;
     let servers: Vec<&str> = ["bare", "plain", "lcd"]
         .into_iter()
         .filter(|name| !arguments.without.iter().any(|without| without == name))

@@ -6,15 +6,19 @@
 #
 # At the end, what the daemons used stands beside what `lc plan` computes for the same load.
 #
-# With --costs FILE, the costs of batches are fitted to the loads with the fewest and with the most
-# comments, such as 100 and 2500, and written to FILE.
+# With --costs FILE, the loads are 100 and 2500; the costs of batches are fitted to the load with the
+# fewest and to that with the most comments, and written to FILE.
 #
 # VIEWERS (200) share the edges, DURATION (60s) is the length of each load. CHECK names the file for
 # the loads that `lc plan --check` compares; without it, they are removed with the run.
 # shellcheck shell=bash
 
 rates=("$@")
-((${#rates[@]})) || rates=(1000 5000)
+if ((${#rates[@]} == 0)); then
+  rates=(1000 5000)
+  # Costs need a load with few comments.
+  [[ -z ${costs:-} ]] || rates=(100 2500)
+fi
 viewers=${VIEWERS:-200}
 duration=${DURATION:-60s}
 cargo build --release --locked --quiet
@@ -128,8 +132,12 @@ for rate in "${rates[@]}"; do
 done
 echo "behind the log at the end:"
 "$release/lc" --socket "$dir/edge-1/admin.sock" lag
+echo "planned for these loads beside what was used:"
+own=()
+if [[ ${costs:-} ]]; then
+  [[ ! -e $costs ]] || own=(--costs "$costs")
+fi
+"$release/lc" plan --check "$check" "${own[@]}" || (($? == 2))
 if [[ ${costs:-} ]]; then
   "$release/lc" fit-costs "$check" "$costs" --command "scripts/bench cluster ${rates[*]}"
 fi
-echo "planned for these loads beside what was used:"
-"$release/lc" plan --check "$check" ${costs:+--costs "$costs"} || (($? == 2))

@@ -1,9 +1,9 @@
 //! The work that grows with batches: requests to the log, the bus and the stores.
 //!
-//! Daemons gather what comes while a request is on its way. With few comments each is a batch of its
-//! own; from some hundred per second on there are as many batches as requests can follow each other,
-//! and more comments make larger ones. Between the two, comments that come at random times fall into
-//! a window that is open or open one: their batches approach the largest number exponentially.
+//! Daemons gather what comes while a request is on its way. With few comments, each is a batch of its
+//! own. From some hundred per second on, requests follow each other: more comments make larger
+//! batches, not more of them. In between, a comment that comes at a random time joins a batch that
+//! gathers, or begins one. So the number of batches approaches the largest one exponentially.
 
 use super::costs::{CostName, Costs};
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_curve_is_told() {
+    fn flat_loads_have_no_curve() {
         for (rate, few, full) in [(100.0, 5.0, 5.0), (100.0, 6.0, 5.0), (0.0, 1.0, 5.0)] {
             assert_eq!(BatchedWork::through(rate, few, full), None, "{rate} {few} {full}");
         }

@@ -9,7 +9,7 @@ use crate::protocol::message::Encoding;
 pub(super) const BATCHES_PER_SECOND: f64 = 40.0;
 pub(super) const FAN_OUT_SHARE: f64 = 0.2;
 /// Fan-outs per second of a stream whose frames gather for as long as they may.
-pub(super) const GATHERED_PER_SECOND: f64 = 8.0;
+pub const GATHERED_PER_SECOND: f64 = 8.0;
 /// Frames per second with totals of reactions.
 pub(super) const REACTIONS_PER_SECOND: f64 = 2.0;
 pub(super) const MAX_CONNECTIONS: f64 = 1e6;

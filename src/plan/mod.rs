@@ -23,6 +23,7 @@ use serde::ser::Serializer;
 use crate::protocol::message::Encoding;
 use costs::Costs;
 use edge::EdgeModel;
+pub use edge::GATHERED_PER_SECOND;
 
 pub use notation::with_unit;
 

@@ -1,5 +1,6 @@
 //! The figures of everything behind the edges: stages that read the log, the bus, the log itself.
 
+use super::batches::reading;
 use super::costs::CostName;
 use super::edge::{BATCHES_PER_SECOND, EdgeModel};
 use super::figures::{micros, percent};
@@ -59,17 +60,25 @@ fn moderators(model: &EdgeModel<'_>) -> Stage {
     on_processor("moderators", model)
 }
 
-/// A stage of which only the time of all stages together was measured. It takes no more than that.
+/// A stage of which only the time of all stages together was measured: for a comment it takes no
+/// more than that. Its batches take the same time at any rate that fills a node.
 fn on_processor(name: &'static str, model: &EdgeModel<'_>) -> Stage {
     let cores = model.inputs.machine.cores as f64;
     let fill = model.inputs.fill;
     let stage_us = model.costs.value(CostName::StageUs);
-    let stream_takes = fill * 1e6 / stage_us;
+    // A share so small that batches fill it carries comments with half of it.
+    let batches = (reading(model.costs).full_us / 1e6).min(fill / 2.0);
     Stage {
         name,
-        node_takes: cores * stream_takes,
-        stream_takes,
-        formula: format!("{} ÷ ({} cores × {})", micros(stage_us), number(cores), percent(fill)),
+        node_takes: (cores * fill - batches) * 1e6 / stage_us,
+        stream_takes: (fill - batches) * 1e6 / stage_us,
+        formula: format!(
+            "{} ÷ ({} cores × {} − {} of batches)",
+            micros(stage_us),
+            number(cores),
+            percent(fill),
+            number(batches)
+        ),
     }
 }
 

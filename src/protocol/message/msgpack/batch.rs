@@ -11,7 +11,7 @@ use crate::protocol::message::CommentsBatch;
 use crate::protocol::{CommentId, UserId};
 
 /// A comment id: the ticks since the previous comment of the batch if these two give the id, else
-/// the 16 bytes. Ids of one node differ by their ticks alone; an id that no node of ours made, with
+/// the 16 bytes. Ids of one node differ only by their ticks; an id that no node of ours made, with
 /// another version or variant, is carried as it is.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
