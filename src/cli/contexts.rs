@@ -380,7 +380,7 @@ mod tests {
     use super::*;
 
     fn contexts() -> Contexts {
-        let daemon = |socket: &str, read_only| {
+        let daemon = |socket: &str, read_only: bool| {
             let place = Place::Socket { socket: socket.into() };
             let colour = read_only.then_some(ClusterColour::Red);
             NamedDaemon { place, read_only, colour }
