@@ -29,7 +29,7 @@ pub(super) struct Attachment {
 ///
 /// # Errors
 /// No daemon answers, or it refuses the request.
-pub(super) async fn attach(
+pub(super) async fn open_attachment(
     client: AdminClient,
     interval: Duration,
 ) -> Result<Attachment, AdminError> {

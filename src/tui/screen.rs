@@ -13,8 +13,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::act::{Action, Ran, UndoEntry, progress_text, run_all};
-use super::attachment::{Attachment, Snapshots, attach};
+use super::act::{Action, ActionsOutcome, UndoEntry, progress_text, run_all};
+use super::attachment::{Attachment, Snapshots, open_attachment};
 use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::contexts::{ContextEntry, ContextSource, OpenedContext};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
@@ -60,7 +60,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ConsoleError> {
     options.check()?;
-    let Attachment { client, snapshots, session } = attach(client, options.interval).await?;
+    let Attachment { client, snapshots, session } =
+        open_attachment(client, options.interval).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
     let saved = saved_view(&client, &options).await?;
     let recorder = options.record.as_deref().map(FeedRecorder::create).transpose()?;
@@ -92,8 +93,8 @@ pub async fn run(
 
 /// The outcome of a request.
 enum Finished {
-    Acted { text: String, outcome: Result<Ran, AdminError> },
-    TookBack { entry: UndoEntry, outcome: Result<Ran, AdminError> },
+    Acted { text: String, outcome: Result<ActionsOutcome, AdminError> },
+    TookBack { entry: UndoEntry, outcome: Result<ActionsOutcome, AdminError> },
     Previewed { asked: PreviewRequest, answer: Result<Preview, AdminError> },
     Attached { context: ContextEntry, outcome: Result<Attachment, AdminError> },
 }
@@ -337,7 +338,7 @@ impl EventLoop {
             self.fetcher.refresh_reviews();
         }
         match finished {
-            Finished::Acted { text, outcome: Ok(Ran { sentence, done }) } => {
+            Finished::Acted { text, outcome: Ok(ActionsOutcome { sentence, done }) } => {
                 self.screen.set_clock();
                 self.screen.console.notice = Some(Notice::Done(sentence));
                 let is_view = |(action, _): &(Action, u64)| {
@@ -348,7 +349,7 @@ impl EventLoop {
                 }
                 input::undo_done(&mut self.screen.console, &done, text);
             }
-            Finished::TookBack { mut entry, outcome: Ok(Ran { sentence, done }) } => {
+            Finished::TookBack { mut entry, outcome: Ok(ActionsOutcome { sentence, done }) } => {
                 self.screen.console.notice = Some(Notice::Done(sentence));
                 // Each reversal is a request of its own; those that are left can be tried again.
                 entry.reversals.drain(..done.len().min(entry.reversals.len()));
@@ -370,7 +371,7 @@ impl EventLoop {
                 input::show_effect(&mut self.screen.console, &asked, answer);
             }
             Finished::Attached { context, outcome: Ok(attachment) } => {
-                self.attach(context, attachment);
+                self.switch_daemon(context, attachment);
             }
             Finished::Attached { context, outcome: Err(error) } => {
                 self.screen.console.attaching_failed(&context, &error.to_string());
@@ -406,13 +407,13 @@ impl EventLoop {
         self.screen.console.start_attaching(&context);
         let interval = self.interval;
         self.requests.spawn(async move {
-            let outcome = attach(client, interval).await;
+            let outcome = open_attachment(client, interval).await;
             Finished::Attached { context, outcome }
         });
     }
 
     /// Leaves the daemon for another one that answers. No act is running.
-    fn attach(&mut self, context: ContextEntry, attachment: Attachment) {
+    fn switch_daemon(&mut self, context: ContextEntry, attachment: Attachment) {
         if let Some(preview) = self.previewing.take() {
             preview.abort();
         }
@@ -421,7 +422,7 @@ impl EventLoop {
         (self.fetcher, self.fetched) = Fetcher::new(client.clone());
         self.snapshots = snapshots;
         self.client = client;
-        self.screen.console.attach(context, session);
+        self.screen.console.restart_for(context, session);
     }
 }
 

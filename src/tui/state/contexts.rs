@@ -72,7 +72,7 @@ impl Console {
 
     /// Makes it the console of another daemon: new but for the operator's own choices. What was
     /// seen, marked, filtered, unlocked and done is of the cluster before.
-    pub(crate) fn attach(&mut self, context: ContextEntry, session: Option<Session>) {
+    pub(crate) fn restart_for(&mut self, context: ContextEntry, session: Option<Session>) {
         let mut new = Self::new(self.keymap.clone(), self.theme, self.read_only);
         for (panel, table) in &self.tables {
             let shown = new.table_mut(*panel);

@@ -32,7 +32,7 @@ pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use replay::{Replay, Seek};
-pub(crate) use session::Attached;
+pub(crate) use session::ClusterLabel;
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.

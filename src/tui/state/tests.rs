@@ -213,7 +213,7 @@ fn another_daemon_is_a_new_console() {
     };
     console.set_contexts(Ok(vec![staging.clone()]));
     console.start_attaching(&staging);
-    console.attach(staging.clone(), Some(session("staging-eu", AdminRole::Viewer)));
+    console.restart_for(staging.clone(), Some(session("staging-eu", AdminRole::Viewer)));
     // Nothing is left of the cluster before.
     assert!(console.moment().is_none() && console.is_live());
     assert_eq!(console.place(), &Place::View(View::Streams));
@@ -221,11 +221,8 @@ fn another_daemon_is_a_new_console() {
     assert!(console.side.tail.is_none() && console.table(Panel::Streams).marked.is_empty());
     assert_eq!(console.table(Panel::Streams).selected, None);
     assert_eq!(console.who().as_deref(), Some("ann, viewer"));
-    let attached = console.attached().unwrap();
-    assert_eq!(
-        (attached.name.as_str(), attached.context.as_deref()),
-        ("staging-eu", Some("staging"))
-    );
+    let label = console.cluster_label().unwrap();
+    assert_eq!((label.name.as_str(), label.context.as_deref()), ("staging-eu", Some("staging")));
     let told = "attached to staging, /run/staging.sock; acts are locked";
     assert_eq!(console.notice, Some(Notice::Done(told.to_owned())));
     assert_eq!(console.turned_away(), None);
@@ -235,11 +232,11 @@ fn another_daemon_is_a_new_console() {
     assert_eq!(console.own_alerts.numbered().count(), 1);
     assert_eq!(console.contexts(), std::slice::from_ref(&staging));
     // A read-only context locks, and the next one that is not does not stay locked for good.
-    console.attach(ContextEntry { read_only: true, ..staging.clone() }, None);
+    console.restart_for(ContextEntry { read_only: true, ..staging.clone() }, None);
     assert!(console.lock.is_read_only());
-    console.attach(staging.clone(), None);
+    console.restart_for(staging.clone(), None);
     assert!(!console.lock.is_read_only());
     let mut console = Console::new(Keymap::default(), ThemeName::Dark, true);
-    console.attach(staging, None);
+    console.restart_for(staging, None);
     assert!(console.lock.is_read_only(), "--read-only holds everywhere");
 }
