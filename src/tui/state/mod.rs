@@ -74,6 +74,8 @@ pub(crate) enum Effect {
     Save,
     /// Attach to the daemon of the context with this name.
     Attach(String),
+    /// End the attempt to attach to another daemon.
+    CancelAttaching,
 }
 
 /// The whole state of the console.
