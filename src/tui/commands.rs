@@ -358,8 +358,8 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// Builds the keys from lists of bindings. A command that is bound again loses its own keys, and
-    /// those that an earlier list gave it.
+    /// Builds the keys from lists of bindings. A command that is bound again loses its own keys,
+    /// and those that an earlier list gave it.
     ///
     /// # Errors
     /// A binding is wrong, also one that a later list replaces, or a key has two commands.

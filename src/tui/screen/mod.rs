@@ -121,8 +121,8 @@ struct EventLoop {
     previewing: Option<AbortHandle>,
     /// The attempt to attach to another daemon.
     attaching: Option<AbortHandle>,
-    /// The refusal of this daemon that came during such an attempt. The console ends with it, unless
-    /// the attempt succeeds.
+    /// The refusal of this daemon that came during such an attempt. The console ends with it,
+    /// unless the attempt succeeds.
     refused: Option<AdminError>,
     fetcher: Fetcher,
     recorder: Option<FeedRecorder>,

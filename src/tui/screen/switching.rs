@@ -108,8 +108,8 @@ impl EventLoop {
 
     /// Leaves the daemon for another one that answers. No act is running.
     fn switch_daemon(&mut self, context: ContextEntry, attachment: Attachment) {
-        // Answers of the daemon before are dropped: those of requests, also finished ones, and those
-        // of the fetcher with its channel.
+        // Answers of the daemon before are dropped: those of requests, also finished ones, and
+        // those of the fetcher with its channel.
         self.requests = JoinSet::new();
         self.previewing = None;
         self.refused = None;

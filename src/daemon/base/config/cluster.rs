@@ -8,8 +8,8 @@ use crate::protocol::admin::ClusterColour;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterConfig {
-    /// At most 32 letters, digits, dots, dashes and underscores. Empty: the cluster has no name, and
-    /// the node's is shown.
+    /// At most 32 letters, digits, dots, dashes and underscores. Empty: the cluster has no name,
+    /// and the node's is shown.
     pub name: String,
     /// The colour of the name. Absent: that of other titles.
     pub colour: Option<ClusterColour>,
