@@ -371,7 +371,7 @@ fn ctx_attaches_to_another_cluster() {
     terminal.press("!");
     terminal.until_shows("UNLOCKED");
     terminal.press(":ctx prd\r");
-    terminal.until_shows("there is no context prd; there are prod, staging");
+    terminal.until_shows("there is no context `prd`; there are prod, staging");
     terminal.press("\x1b");
     terminal.until_hides("there is no context");
     terminal.press(":ctx staging\r");

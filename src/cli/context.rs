@@ -5,7 +5,6 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::contexts::{ChosenContext, Contexts, Place};
-use super::exit::UsageError;
 use super::output::Output;
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
@@ -66,27 +65,26 @@ impl Context {
         };
         let entry = named.as_ref().map(ChosenContext::entry);
         let read_only = entry.as_ref().is_some_and(|entry| entry.read_only);
-        let (socket, remote) = match named.map(|named| named.daemon.place) {
-            Some(Place::Socket { socket }) => (Some(socket), None),
-            Some(Place::Remote(remote)) => (None, Some(remote)),
-            None => (socket, node.map(|node| remote_from(node, std::env::var_os))),
+        let named_socket = match named.as_ref().map(|named| &named.daemon.place) {
+            Some(Place::Socket { socket }) => Some(socket.clone()),
+            Some(Place::Remote(_)) => None,
+            None => socket.clone(),
         };
-        let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
-        let client = match remote {
-            Some(remote) => {
-                AdminClient::remote(&remote).map_err(|error| UsageError(error.to_string()))?
-            }
-            None => {
+        let beside_socket = named_socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+        let place = match (named, node) {
+            (Some(named), _) => named.daemon.place,
+            (None, Some(node)) => Place::Remote(remote_from(node, std::env::var_os)),
+            (None, None) => {
                 let given = GivenPaths {
                     socket,
                     data_dir: data_dir.clone(),
                     environment: environment.map(PathBuf::from),
                 };
-                AdminClient::new(given.socket(Path::new(SERVICE_SOCKET)))
+                Place::Socket { socket: given.socket(Path::new(SERVICE_SOCKET)) }
             }
         };
         Ok(Self {
-            client: if read_only { client.read_only() } else { client },
+            client: place.client(read_only)?,
             // A socket that was named is that of a daemon with another data directory, perhaps.
             data_dir: data_dir
                 .or(beside_socket)

@@ -20,7 +20,7 @@ use super::table::{show, table};
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::admin::ClusterColour;
 use crate::protocol::json;
-use crate::tui::{ContextEntry, ContextSource, OpenedContext};
+use crate::tui::{ContextEntry, ContextSource, OpenedContext, no_such_context};
 
 /// Name daemons, choose one of them, and list them
 #[derive(Debug, Args)]
@@ -143,19 +143,6 @@ pub(super) struct NamedDaemon {
     pub(super) colour: Option<ClusterColour>,
 }
 
-impl NamedDaemon {
-    /// Returns a client of the daemon. Reads the files that prove the caller.
-    fn client(&self) -> Result<AdminClient, UsageError> {
-        let client = match &self.place {
-            Place::Socket { socket } => AdminClient::new(socket.clone()),
-            Place::Remote(remote) => {
-                AdminClient::remote(remote).map_err(|error| UsageError(error.to_string()))?
-            }
-        };
-        Ok(if self.read_only { client.read_only() } else { client })
-    }
-}
-
 /// The contexts of a user, for `lc top`. They are read when they are wanted, so that those made
 /// meanwhile count.
 #[derive(Debug)]
@@ -182,9 +169,9 @@ impl ContextSource for ContextFile {
     }
 
     fn open(&self, name: &str) -> Result<OpenedContext, String> {
-        let chosen = self.read()?.chosen(Some(name)).map_err(|error| error.to_string())?;
-        let chosen = chosen.ok_or_else(|| format!("there is no context `{name}`"))?;
-        let client = chosen.daemon.client().map_err(|error| error.to_string())?;
+        let chosen = self.read()?.named(name).map_err(|error| error.to_string())?;
+        let NamedDaemon { place, read_only, .. } = &chosen.daemon;
+        let client = place.client(*read_only).map_err(|error| error.to_string())?;
         Ok(OpenedContext { entry: chosen.entry(), client })
     }
 }
@@ -215,6 +202,23 @@ impl ChosenContext {
 pub(super) enum Place {
     Socket { socket: PathBuf },
     Remote(RemoteDaemon),
+}
+
+impl Place {
+    /// Returns a client of the daemon, which refuses changes if it is `read_only`. Reads the files
+    /// that prove the caller.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub(super) fn client(&self, read_only: bool) -> Result<AdminClient, UsageError> {
+        let client = match self {
+            Self::Socket { socket } => AdminClient::new(socket.clone()),
+            Self::Remote(remote) => {
+                AdminClient::remote(remote).map_err(|error| UsageError(error.to_string()))?
+            }
+        };
+        Ok(if read_only { client.read_only() } else { client })
+    }
 }
 
 impl fmt::Display for Place {
@@ -280,15 +284,14 @@ impl Contexts {
 
     /// Returns the named context or, without a name, the one in use.
     pub(super) fn chosen(&self, name: Option<&str>) -> Result<Option<ChosenContext>, UsageError> {
-        let Some(name) = name.or(self.current.as_deref()) else { return Ok(None) };
+        name.or(self.current.as_deref()).map(|name| self.named(name)).transpose()
+    }
+
+    fn named(&self, name: &str) -> Result<ChosenContext, UsageError> {
+        let names = || self.daemons.keys().map(String::as_str);
         let known = self.daemons.get(name).cloned();
-        known.map(|daemon| Some(ChosenContext { name: name.to_owned(), daemon })).ok_or_else(|| {
-            let names: Vec<_> = self.daemons.keys().map(String::as_str).collect();
-            UsageError(match names.as_slice() {
-                [] => format!("there is no context `{name}`; lc ctx add {name} SOCKET makes it"),
-                names => format!("there is no context `{name}`; there are {}", names.join(", ")),
-            })
-        })
+        let daemon = known.ok_or_else(|| UsageError(no_such_context(name, names())))?;
+        Ok(ChosenContext { name: name.to_owned(), daemon })
     }
 }
 
@@ -340,7 +343,7 @@ pub(super) fn run(
             contexts.current = name;
         }
         CtxCommand::Rm { name } => {
-            contexts.chosen(Some(&name))?;
+            contexts.named(&name)?;
             contexts.daemons.remove(&name);
             contexts.current = contexts.current.filter(|current| *current != name);
         }

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn wrong_settings_name_their_line() {
         for (text, expected) in [
             ("[keys]\nquit = \"Q\"\nquit = \"q\"\n", "/c.toml, line 3: duplicate key `quit`"),
             ("[keys\n", "/c.toml, line 1: invalid table header"),

@@ -332,15 +332,16 @@ pub enum BindingError {
     )]
     UnknownKey { place: String, key: String },
     #[error(
-        "{place}: the key {key} is bound to both `{first}` and `{second}`; write another one, such \
-         as {free}, or bind the other command too"
+        "{place}: the key {key} is bound to both `{first}` and `{second}`; write another \
+         one{such_as}, or bind the other command too"
     )]
     Duplicate {
         place: String,
         key: String,
         first: &'static str,
         second: &'static str,
-        free: String,
+        /// A key that has no command: `, such as B`; empty if there is none.
+        such_as: String,
     },
 }
 
@@ -357,8 +358,8 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// Builds the keys from lists of bindings. A command that is bound anew loses its own keys, and
-    /// those that an earlier list gave it.
+    /// Builds the keys from lists of bindings. A command that is bound again loses its own keys,
+    /// and those that an earlier list gave it.
     ///
     /// # Errors
     /// A binding is wrong, also one that a later list replaces, or a key has two commands.
@@ -399,7 +400,8 @@ impl Keymap {
                 key: key.to_string(),
                 first: first.entry().name,
                 second: second.entry().name,
-                free: free_key(&keys, *key),
+                such_as: free_key(&keys, *key)
+                    .map_or(String::new(), |free| format!(", such as {free}")),
             });
         }
         Ok(Self { keys })
@@ -452,18 +454,23 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Returns a key like `taken` that has no command, as a binding writes it.
-fn free_key(keys: &[(Key, Command)], taken: Key) -> String {
+/// Returns a key like `taken` that has no command, as a binding writes it; `None` if none of those
+/// that are tried is free.
+fn free_key(keys: &[(Key, Command)], taken: Key) -> Option<String> {
     let mut like = Vec::new();
     if let KeyCode::Char(c) = taken.code {
         let other = if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-        like.extend([other.to_string(), format!("alt-{c}")]);
+        let shown = if c == ' ' { "space".to_owned() } else { c.to_string() };
+        like.push(format!("alt-{shown}"));
+        if other != c {
+            like.insert(0, other.to_string());
+        }
     }
     like.extend((2..=12).map(|number| format!("f{number}")));
     let is_free = |text: &String| {
         Key::parse(text).is_some_and(|key| keys.iter().all(|(known, _)| *known != key))
     };
-    like.into_iter().find(is_free).unwrap_or_else(|| "alt-ctrl-x".to_owned())
+    like.into_iter().find(is_free)
 }
 
 #[cfg(test)]
@@ -531,7 +538,11 @@ mod tests {
         );
         assert!(error(&["ban=q"]).contains("both `ban` and `quit`; write another one, such as Q,"));
         assert!(error(&["quit=t"]).contains("such as alt-t,"), "T is the next theme");
+        assert!(error(&["quit=space"]).contains("write another one, such as alt-space, or"));
         assert!(bound(&["quit=b", "ban=q"]).is_ok(), "they change places");
+        let every = (1..=12).map(|number| Key::parse(&format!("f{number}")).unwrap());
+        let every: Vec<_> = every.map(|key| (key, Command::Quit)).collect();
+        assert_eq!(free_key(&every, every[0].0), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::background::{self, LateAnswer};
 use super::hits::Hits;
 use super::input::{self, Clicks};
-use super::state::{Console, Effect, Notice};
+use super::state::{Console, Effect, Notice, Place};
 use super::terminal::TerminalSession;
 use super::theme::ThemeName;
 use super::{ConsoleOptions, figures, view};
@@ -38,7 +38,17 @@ pub(super) struct ConsoleScreen {
     typed: String,
     hits: Hits,
     clicks: Clicks,
+    /// The frame before; `None` if the next one is drawn whole.
+    drawn: Option<FrameKind>,
     started: Instant,
+}
+
+/// The properties of a frame that change nearly all of its cells when they change.
+#[derive(PartialEq)]
+struct FrameKind {
+    area: Rect,
+    place: Place,
+    theme: ThemeName,
 }
 
 /// The terminal's background, once it was asked for.
@@ -88,6 +98,7 @@ impl ConsoleScreen {
             typed: detected.typed,
             hits: Hits::default(),
             clicks: Clicks::default(),
+            drawn: None,
             started: Instant::now(),
         })
     }
@@ -107,14 +118,21 @@ impl ConsoleScreen {
             u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Draws a frame. Returns the time for which the terminal was written to.
-    pub(super) fn draw(&mut self) -> io::Result<Duration> {
+    /// Draws a frame. Returns the time for which the terminal was written to; `None` for a frame
+    /// that was drawn whole, or nearly so: the first one, and one of another size, view or theme.
+    pub(super) fn draw(&mut self) -> io::Result<Option<Duration>> {
         self.set_clock();
         let Self { console, terminal, hits, ascii, .. } = self;
-        terminal.draw(|area, buffer| {
+        let mut drawn = Rect::default();
+        let written_for = terminal.draw(|area, buffer| {
+            drawn = area;
             console.set_size(area.width, area.height);
             *hits = view::draw(area, buffer, console, *ascii);
-        })
+        })?;
+        let place = self.console.place().clone();
+        let kind = FrameKind { area: drawn, place, theme: self.console.theme };
+        let before = self.drawn.replace(kind);
+        Ok((before == self.drawn).then_some(written_for))
     }
 
     pub(super) fn handle_input(&mut self, event: &Event) -> Option<Effect> {
@@ -133,8 +151,14 @@ impl ConsoleScreen {
     /// Carries out what concerns the terminal only. Returns any other effect.
     pub(super) fn carry_out(&mut self, effect: Effect) -> io::Result<Option<Effect>> {
         match effect {
-            Effect::Suspend => self.terminal.suspend()?,
-            Effect::Redraw => self.terminal.redraw()?,
+            Effect::Suspend => {
+                self.terminal.suspend()?;
+                self.drawn = None;
+            }
+            Effect::Redraw => {
+                self.terminal.redraw()?;
+                self.drawn = None;
+            }
             Effect::Copy(text) => copy(&text)?,
             Effect::Save => self.save(),
             other => return Ok(Some(other)),

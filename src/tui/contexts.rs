@@ -26,6 +26,15 @@ pub struct OpenedContext {
     pub client: AdminClient,
 }
 
+/// Says that no context has a name, and which ones there are.
+pub fn no_such_context<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known = known.collect::<Vec<_>>().join(", ");
+    match known.as_str() {
+        "" => format!("there is no context `{name}`; lc ctx add {name} SOCKET makes it"),
+        known => format!("there is no context `{name}`; there are {known}"),
+    }
+}
+
 /// The place where an operator keeps contexts. Errors are sentences for the operator.
 pub trait ContextSource: fmt::Debug + Send + Sync {
     /// Returns the contexts, by name.

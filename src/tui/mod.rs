@@ -47,7 +47,7 @@ use state::{Console, Place, View};
 use theme::ThemeName;
 
 pub use commands::{BindingError, KeyBinding};
-pub use contexts::{ContextEntry, ContextSource, OpenedContext};
+pub use contexts::{ContextEntry, ContextSource, OpenedContext, no_such_context};
 pub use recording::FeedRecordingError;
 #[cfg(any(test, fuzzing))]
 pub use recording::fuzzing::feed_recording;

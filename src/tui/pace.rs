@@ -1,7 +1,7 @@
 //! The pace of frames: lowered while the terminal takes them slowly, as over a slow link.
 //!
-//! In: when a frame was written, and for how long the terminal was written to. Out: from when on the
-//! next frame may be drawn. Always holds: nothing here reads a clock; a key is answered at once at
+//! In: when a frame was written, and for how long the terminal was written to. Out: the earliest
+//! time of the next frame. Always holds: nothing here reads a clock; a key is answered at once at
 //! every pace; a lowered pace returns to the full one by itself.
 
 use std::time::Duration;
@@ -12,13 +12,15 @@ use tokio::time::Instant;
 const FULL_PACE: Duration = Duration::from_millis(100);
 /// A write that takes longer halves the rate of frames.
 const SLOW_WRITE: Duration = Duration::from_millis(500);
-/// A write that takes at most so long is fast. The time between both changes nothing, so that a
+/// A write that takes at most this time is fast. One between both changes nothing, so that a
 /// link at the threshold does not change the pace with each frame.
 const FAST_WRITE: Duration = Duration::from_millis(100);
 /// Fast writes in a row that bring the full pace back.
 const FAST_WRITES: u32 = 5;
 /// The rate is an eighth at least.
 const MAX_HALVINGS: u32 = 3;
+/// The longest time between two frames at a lowered pace, unless snapshots are further apart.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// The pace of the frames of one console.
 #[derive(Debug, Clone)]
@@ -56,13 +58,20 @@ impl FramePace {
         }
     }
 
+    /// Records a frame that was drawn whole. Such a frame is larger than those that follow, so its
+    /// time says nothing about their pace.
+    pub(super) fn record_full_redraw(&mut self, written: Instant) {
+        self.written = Some(written);
+    }
+
     /// Returns the least time between two frames that no key asked for, if it is lowered.
     pub(super) fn lowered(&self) -> Option<Duration> {
         let full = self.interval.max(FULL_PACE);
-        (self.halvings > 0).then(|| full.saturating_mul(1 << self.halvings))
+        (self.halvings > 0)
+            .then(|| full.saturating_mul(1 << self.halvings).min(full.max(MAX_PAUSE)))
     }
 
-    /// Returns from when on a frame may be drawn that no key asked for.
+    /// Returns the earliest time of the next frame that no key asked for.
     pub(super) fn next_frame(&self, now: Instant) -> Instant {
         let pause = self.lowered().unwrap_or(FULL_PACE);
         self.written.map_or(now, |written| written + pause)
@@ -115,12 +124,21 @@ mod tests {
     }
 
     #[test]
+    fn a_full_redraw_says_nothing_about_the_pace() {
+        let now = Instant::now();
+        let mut pace = FramePace::new(SECOND);
+        pace.record_full_redraw(now);
+        assert_eq!((pace.lowered(), pace.next_frame(now)), (None, now + FULL_PACE));
+    }
+
+    #[test]
     fn the_rate_is_that_of_the_snapshots() {
         let lowered = |interval| {
             let mut pace = FramePace::new(Duration::from_millis(interval));
             pace.record(Instant::now(), SECOND);
             pace.lowered().unwrap().as_millis()
         };
-        assert_eq!([lowered(100), lowered(250), lowered(60_000)], [200, 500, 120_000]);
+        assert_eq!([lowered(100), lowered(250)], [200, 500]);
+        assert_eq!([lowered(5_000), lowered(60_000)], [8_000, 60_000], "it is bounded");
     }
 }

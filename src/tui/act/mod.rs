@@ -16,5 +16,5 @@ pub(crate) use confirmation::{ActEffect, Confirmation, Consent};
 pub(crate) use form::{Edit, Form, FormKind};
 pub(crate) use preview::acted_against;
 pub(crate) use rights::role_for;
-pub(crate) use several::{Ran, run_all};
+pub(crate) use several::{ActionsOutcome, run_all};
 pub(crate) use undo::{UndoEntry, UndoList, undo_of};

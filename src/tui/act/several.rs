@@ -5,17 +5,20 @@ use super::batch::as_batches;
 use crate::client::admin::{AdminClient, AdminError};
 
 /// The result of several actions.
-pub(crate) struct Ran {
+pub(crate) struct ActionsOutcome {
     pub(crate) sentence: String,
     /// Those that were done, each with its audit entry.
     pub(crate) done: Vec<(Action, u64)>,
 }
 
 /// Runs actions one after the other and returns what became of them.
-pub(crate) async fn run_all(client: &AdminClient, actions: Vec<Action>) -> Result<Ran, AdminError> {
+pub(crate) async fn run_all(
+    client: &AdminClient,
+    actions: Vec<Action>,
+) -> Result<ActionsOutcome, AdminError> {
     let actions = as_batches(actions);
     let count = actions.len();
-    let mut ran = Ran { sentence: String::new(), done: Vec::new() };
+    let mut ran = ActionsOutcome { sentence: String::new(), done: Vec::new() };
     for action in actions {
         match run(client, &action).await {
             Ok(Done { sentence, audit_id }) => {

@@ -18,6 +18,14 @@ pub(crate) struct UndoEntry {
     pub(crate) window_ms: u64,
 }
 
+impl UndoEntry {
+    /// Returns the rest of the time for which the undo is shown, in milliseconds; `None` after it.
+    pub(crate) fn left_ms(&self, now_ms: u64) -> Option<u64> {
+        let past = now_ms.saturating_sub(self.at_ms);
+        self.window_ms.checked_sub(past).filter(|left| *left > 0)
+    }
+}
+
 /// The acts that can be taken back, the latest last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UndoList {
@@ -44,6 +52,12 @@ impl UndoList {
 
     pub(crate) fn latest(&self) -> Option<&UndoEntry> {
         self.entries.last()
+    }
+
+    /// Returns the act whose undo is shown for longest from now on, with the milliseconds left.
+    pub(crate) fn within_window(&self, now_ms: u64) -> Option<(&UndoEntry, u64)> {
+        let open = self.entries.iter().filter_map(|entry| Some((entry, entry.left_ms(now_ms)?)));
+        open.max_by_key(|(_, left_ms)| *left_ms)
     }
 
     pub(crate) fn take(&mut self) -> Option<UndoEntry> {

@@ -51,7 +51,7 @@ const GOTO: &[(&str, &str)] = &[
     ("save", "NAME: keep this view as @NAME for all operators"),
     ("forget", "NAME: remove the view @NAME"),
     ("alert", "CONDITION [for 30s], or off N; alone it lists your alerts"),
-    ("ctx", "NAME: attach to another context of lc ctx; alone it names them"),
+    ("ctx", "NAME: attach to another context of lc ctx; without NAME it lists them"),
     ("theme", "dark, light, high-contrast, blue-orange or mono"),
 ];
 

@@ -36,6 +36,7 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
             open(console);
             return claim_opened(console);
         }
+        Command::Back if console.cancel_attaching() => return Some(Effect::CancelAttaching),
         Command::Back => back(console),
         Command::LastView => console.go_to_previous(),
         Command::Down => console.select(1),

@@ -625,7 +625,7 @@ fn ctx_attaches_to_a_context_that_is_known() {
     let mut console = unlocked();
     console.set_contexts(Ok(Vec::new()));
     assert_eq!(type_line(&mut console, "ctx prod"), None);
-    let error = "there is no context prod; lc ctx add prod SOCKET makes it";
+    let error = "there is no context `prod`; lc ctx add prod SOCKET makes it";
     assert_eq!(palette_error(&console), error);
     escape(&mut console);
     console.set_contexts(Ok(["dev", "prod", "staging"].map(context).into()));
@@ -633,7 +633,7 @@ fn ctx_attaches_to_a_context_that_is_known() {
     assert_eq!(type_line(&mut console, "ctx staging"), attach("staging"));
     assert_eq!(type_line(&mut console, "lc ctx dev"), attach("dev"));
     assert_eq!(type_line(&mut console, "ctx prd"), None);
-    assert_eq!(palette_error(&console), "there is no context prd; there are dev, prod, staging");
+    assert_eq!(palette_error(&console), "there is no context `prd`; there are dev, prod, staging");
     escape(&mut console);
     assert_eq!(type_line(&mut console, "ctx dev prod"), None);
     assert!(palette_error(&console).starts_with("write: ctx NAME"));
@@ -671,13 +671,14 @@ fn ctx_completes_the_contexts_and_lists_them() {
 fn nothing_acts_while_the_console_attaches() {
     let mut console = unlocked();
     console.set_contexts(Ok(["dev", "staging"].map(context).into()));
-    console.start_attaching(&context("staging"));
-    assert_eq!(console.notice, Some(Notice::Running("attaching to staging …".into())));
+    console.start_attaching(&context("staging")).unwrap();
+    let told = "attaching to staging …; Esc cancels";
+    assert_eq!(console.notice, Some(Notice::Running(told.into())));
     for keys in ["b", "!", "!b", "U"] {
         assert_eq!(type_text(&mut console, keys), None);
         assert_eq!(console.mode, Mode::Watching, "{keys}");
     }
-    let why = "acts are off while the console attaches to staging";
+    let why = "acts are off while the console attaches to staging; Esc cancels";
     assert_eq!(console.notice, Some(Notice::Failed(why.into())));
     assert_eq!(type_line(&mut console, "ctx dev"), None);
     assert_eq!(palette_error(&console), "the console attaches to staging; wait until it has");
@@ -685,8 +686,51 @@ fn nothing_acts_while_the_console_attaches() {
     console.attaching_failed(&context("staging"), "no daemon listens");
     let why = "cannot attach to staging: no daemon listens; nothing has changed";
     assert_eq!(console.notice, Some(Notice::Failed(why.into())));
-    type_text(&mut console, "!b");
+    type_text(&mut console, "b");
     assert!(matches!(console.mode, Mode::Form(_)), "{:?}", console.mode);
+}
+
+#[test]
+fn escape_cancels_attaching() {
+    let mut console = unlocked();
+    console.start_attaching(&context("staging")).unwrap();
+    type_text(&mut console, ":");
+    escape(&mut console);
+    assert!(console.is_attaching_to("staging"), "the line was closed");
+    assert_eq!(press(&mut console, KeyCode::Esc.into()), Some(Effect::CancelAttaching));
+    let told = "not attached to staging: cancelled; nothing has changed";
+    assert_eq!(console.notice, Some(Notice::Done(told.into())));
+    assert_eq!(console.turned_away(), None);
+    assert_eq!(press(&mut console, KeyCode::Esc.into()), None);
+}
+
+#[test]
+fn typed_text_stays_text_at_another_daemon() {
+    let mut console = console();
+    console.start_attaching(&context("staging")).unwrap();
+    type_text(&mut console, ":str");
+    console.restart_for(context("staging"), None);
+    assert_eq!(type_text(&mut console, "eam 7q"), None, "it does not quit");
+    assert_eq!(console.command_line(), Some("stream 7q"));
+    escape(&mut console);
+    for keys in ["/", "?"] {
+        type_text(&mut console, keys);
+        console.restart_for(context("dev"), None);
+        assert_eq!(type_text(&mut console, "aq"), None, "{keys}");
+        escape(&mut console);
+    }
+}
+
+#[test]
+fn a_line_about_contexts_is_known_as_one() {
+    let mut console = console();
+    for (line, expected) in [("ctx", true), (" lc ctx dev", true), ("ctxs", false), ("", false)] {
+        type_text(&mut console, ":");
+        type_text(&mut console, line);
+        assert_eq!(console.has_ctx_line(), expected, "{line}");
+        escape(&mut console);
+    }
+    assert!(!console.has_ctx_line());
 }
 
 fn palette_error(console: &Console) -> &str {

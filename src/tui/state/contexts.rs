@@ -1,8 +1,9 @@
 //! Other daemons that the console can attach to, and what stays of it when it does.
 
-use super::{Console, Lock, Notice, Place};
+use super::{Console, Mode, Notice, Palette, Place};
 use crate::protocol::admin::Session;
-use crate::tui::contexts::ContextEntry;
+use crate::tui::commands::Command;
+use crate::tui::contexts::{ContextEntry, no_such_context};
 
 impl Console {
     /// Takes the contexts that can be attached to, or why they are not known.
@@ -24,10 +25,23 @@ impl Console {
             return Err(format!("the console attaches to {other}; wait until it has"));
         }
         let known = self.contexts.as_ref().map_err(String::clone)?;
-        known.iter().find(|context| context.name == name).ok_or_else(|| match known.as_slice() {
-            [] => format!("there is no context {name}; lc ctx add {name} SOCKET makes it"),
-            known => format!("there is no context {name}; there are {}", names(known.iter())),
-        })
+        let found = known.iter().find(|context| context.name == name);
+        let names = || known.iter().map(|context| context.name.as_str());
+        found.ok_or_else(|| no_such_context(name, names()))
+    }
+
+    /// Returns the command line, if one is typed.
+    pub(crate) fn command_line(&self) -> Option<&str> {
+        match &self.mode {
+            Mode::Palette(line) => Some(&line.text),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the command line that is typed is about contexts.
+    pub(crate) fn has_ctx_line(&self) -> bool {
+        let mut words = self.command_line().unwrap_or_default().split_whitespace();
+        words.find(|word| *word != "lc") == Some("ctx")
     }
 
     /// Says which context the console is attached to, and which others there are.
@@ -49,18 +63,44 @@ impl Console {
         })
     }
 
-    /// Notes that the console attaches to a context. It is locked from now on, so that no act
-    /// reaches the daemon that the operator has turned away from.
-    pub(crate) fn start_attaching(&mut self, context: &ContextEntry) {
-        self.lock = Lock::new(self.lock.is_read_only());
-        self.notice = Some(Notice::Running(format!("attaching to {} …", context.name)));
+    /// Notes that the console attaches to a context. Acts are off from now on, so that none reaches
+    /// the daemon that the operator has turned away from.
+    ///
+    /// # Errors
+    /// An act can still be taken back, which the console could not do any more.
+    pub(crate) fn start_attaching(&mut self, context: &ContextEntry) -> Result<(), String> {
+        if let Some((act, left_ms)) = self.undo.within_window(self.clock_ms) {
+            let key = self.keymap.first(Command::Undo);
+            let seconds = left_ms.div_ceil(1_000);
+            let text = &act.text;
+            return Err(format!("{text} can still be taken back: {key}, or wait {seconds} s"));
+        }
+        let key = self.keymap.first(Command::Back);
+        let text = format!("attaching to {} …; {key} cancels", context.name);
+        self.notice = Some(Notice::Running(text));
         self.attaching = Some(context.name.clone());
+        Ok(())
+    }
+
+    /// Returns whether the console attaches to the context with this name.
+    pub(crate) fn is_attaching_to(&self, name: &str) -> bool {
+        self.attaching.as_deref() == Some(name)
+    }
+
+    /// Notes that the operator no longer wants to attach to another context. Returns false if none
+    /// is being attached to.
+    pub(crate) fn cancel_attaching(&mut self) -> bool {
+        let Some(name) = self.attaching.take() else { return false };
+        let text = format!("not attached to {name}: cancelled; nothing has changed");
+        self.notice = Some(Notice::Done(text));
+        true
     }
 
     /// Returns why nothing is asked of the daemon any more, if the console attaches to another.
     pub(crate) fn turned_away(&self) -> Option<String> {
         let name = self.attaching.as_ref()?;
-        Some(format!("acts are off while the console attaches to {name}"))
+        let key = self.keymap.first(Command::Back);
+        Some(format!("acts are off while the console attaches to {name}; {key} cancels"))
     }
 
     /// Notes that a context could not be attached to. The console stays where it was.
@@ -70,9 +110,10 @@ impl Console {
         self.attaching = None;
     }
 
-    /// Makes it the console of another daemon: new but for the operator's own choices. What was
-    /// seen, marked, filtered, unlocked and done is of the cluster before.
-    pub(crate) fn attach(&mut self, context: ContextEntry, session: Option<Session>) {
+    /// Resets the console for another daemon and keeps only the operator's own choices. What was
+    /// seen, marked, filtered, unlocked and done is of the cluster before. A text that is being
+    /// typed stays open: its next key must not become a command.
+    pub(crate) fn restart_for(&mut self, context: ContextEntry, session: Option<Session>) {
         let mut new = Self::new(self.keymap.clone(), self.theme, self.read_only);
         for (panel, table) in &self.tables {
             let shown = new.table_mut(*panel);
@@ -81,6 +122,16 @@ impl Console {
             shown.hidden.clone_from(&table.hidden);
         }
         new.go(Place::View(self.view()));
+        new.mode = match std::mem::replace(&mut self.mode, Mode::Watching) {
+            // Completions and errors are of the cluster before.
+            Mode::Palette(line) => Mode::Palette(Palette {
+                typed: line.text.clone(),
+                text: line.text,
+                ..Palette::default()
+            }),
+            typing @ (Mode::Filtering | Mode::Help { .. }) => typing,
+            _ => Mode::Watching,
+        };
         new.own_alerts = std::mem::take(&mut self.own_alerts);
         new.own_alerts.start_over();
         new.contexts = std::mem::replace(&mut self.contexts, Ok(Vec::new()));

@@ -32,7 +32,7 @@ pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use replay::{Replay, Seek};
-pub(crate) use session::Attached;
+pub(crate) use session::ClusterLabel;
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
@@ -74,6 +74,8 @@ pub(crate) enum Effect {
     Save,
     /// Attach to the daemon of the context with this name.
     Attach(String),
+    /// End the attempt to attach to another daemon.
+    CancelAttaching,
 }
 
 /// The whole state of the console.

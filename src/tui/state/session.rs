@@ -4,9 +4,9 @@ use super::{Console, Lock};
 use crate::protocol::admin::{AdminRole, ClusterColour, Session, short_actor};
 use crate::tui::contexts::ContextEntry;
 
-/// The names of the place that the console is attached to.
+/// The text and the colour by which the header tells this cluster from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attached {
+pub(crate) struct ClusterLabel {
     /// The name of the cluster, else of the context, else of the node.
     pub(crate) name: String,
     pub(crate) colour: Option<ClusterColour>,
@@ -28,14 +28,14 @@ impl Console {
     /// daemon knows best what it is, so its name wins over that of the context, which may lead
     /// elsewhere than its owner thinks. The colour is for the eye of one operator, so that of the
     /// context wins.
-    pub(crate) fn attached(&self) -> Option<Attached> {
+    pub(crate) fn cluster_label(&self) -> Option<ClusterLabel> {
         let node = self.moment().map(|moment| moment.snapshot.node.to_string());
         let context = self.context.as_ref().map(|context| context.name.clone());
         let cluster = self.session.as_ref().and_then(|session| session.cluster.clone());
         let name = cluster.or_else(|| context.clone()).or_else(|| node.clone())?;
         let of_context = self.context.as_ref().and_then(|context| context.colour);
         let of_daemon = || self.session.as_ref().and_then(|session| session.colour);
-        Some(Attached {
+        Some(ClusterLabel {
             colour: of_context.or_else(of_daemon),
             context: context.filter(|context| *context != name),
             node: node.filter(|node| *node != name),

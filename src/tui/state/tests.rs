@@ -212,34 +212,35 @@ fn another_daemon_is_a_new_console() {
         read_only: false,
     };
     console.set_contexts(Ok(vec![staging.clone()]));
-    console.start_attaching(&staging);
-    console.attach(staging.clone(), Some(session("staging-eu", AdminRole::Viewer)));
+    let refused = console.start_attaching(&staging).unwrap_err();
+    assert_eq!(refused, "ban zed can still be taken back: U, or wait 5 s");
+    assert_eq!(console.turned_away(), None);
+    console.clock_ms = 10_000;
+    console.start_attaching(&staging).unwrap();
+    console.restart_for(staging.clone(), Some(session("staging-eu", AdminRole::Viewer)));
     // Nothing is left of the cluster before.
     assert!(console.moment().is_none() && console.is_live());
     assert_eq!(console.place(), &Place::View(View::Streams));
-    assert!(console.undo.latest().is_none() && !console.lock.is_open(5_000));
+    assert!(console.undo.latest().is_none() && !console.lock.is_open(10_000));
     assert!(console.side.tail.is_none() && console.table(Panel::Streams).marked.is_empty());
     assert_eq!(console.table(Panel::Streams).selected, None);
     assert_eq!(console.who().as_deref(), Some("ann, viewer"));
-    let attached = console.attached().unwrap();
-    assert_eq!(
-        (attached.name.as_str(), attached.context.as_deref()),
-        ("staging-eu", Some("staging"))
-    );
+    let label = console.cluster_label().unwrap();
+    assert_eq!((label.name.as_str(), label.context.as_deref()), ("staging-eu", Some("staging")));
     let told = "attached to staging, /run/staging.sock; acts are locked";
     assert_eq!(console.notice, Some(Notice::Done(told.to_owned())));
     assert_eq!(console.turned_away(), None);
     // The operator's own choices are.
-    assert_eq!((console.theme, console.veiled, console.clock_ms), (ThemeName::Light, true, 5_000));
+    assert_eq!((console.theme, console.veiled, console.clock_ms), (ThemeName::Light, true, 10_000));
     assert_eq!(console.table(Panel::Streams).sort, Some("title"));
     assert_eq!(console.own_alerts.numbered().count(), 1);
     assert_eq!(console.contexts(), std::slice::from_ref(&staging));
     // A read-only context locks, and the next one that is not does not stay locked for good.
-    console.attach(ContextEntry { read_only: true, ..staging.clone() }, None);
+    console.restart_for(ContextEntry { read_only: true, ..staging.clone() }, None);
     assert!(console.lock.is_read_only());
-    console.attach(staging.clone(), None);
+    console.restart_for(staging.clone(), None);
     assert!(!console.lock.is_read_only());
     let mut console = Console::new(Keymap::default(), ThemeName::Dark, true);
-    console.attach(staging, None);
+    console.restart_for(staging, None);
     assert!(console.lock.is_read_only(), "--read-only holds everywhere");
 }

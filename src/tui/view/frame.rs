@@ -181,8 +181,7 @@ fn key_word(console: &Console, command: Command) -> String {
 
 fn undo_cell(console: &Console) -> Option<Cell> {
     let entry = console.undo.latest()?;
-    let past = console.clock_ms.saturating_sub(entry.at_ms);
-    let left = entry.window_ms.checked_sub(past).filter(|left| *left > 0)?;
+    let left = entry.left_ms(console.clock_ms)?;
     let key = console.keymap.first(Command::Undo);
     Some(Cell::new(format!("{key} takes it back, {} s", left.div_ceil(1_000)), Tone::Key))
 }

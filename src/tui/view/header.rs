@@ -9,7 +9,7 @@ use super::frame::fitting;
 use crate::protocol::quantity::show_duration;
 use crate::tui::feed::{Moment, Severity};
 use crate::tui::figures;
-use crate::tui::state::{Attached, Connection, Console};
+use crate::tui::state::{ClusterLabel, Connection, Console};
 use crate::tui::tone::{Cell, Health, Tone};
 
 /// The width from which on the first row always says who the console acts for.
@@ -17,8 +17,8 @@ const WIDE: u16 = 100;
 
 /// Draws the first row: where, how it is, for how many.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
-    let attached = console.attached();
-    let badge = attached.as_ref().map_or(Cell::new("lc top", Tone::Title), badge);
+    let label = console.cluster_label();
+    let badge = label.as_ref().map_or(Cell::new("lc top", Tone::Title), badge);
     let Some(moment) = console.moment() else {
         canvas.line(area, &[badge, Cell::faint(" waits for a snapshot")]);
         return;
@@ -41,7 +41,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         let p99 = figures::latency(Some(p99));
         parts.push(vec![Cell::faint("end to end p99 "), Cell::text(p99)]);
     }
-    if let Some(context) = attached.as_ref().and_then(|attached| attached.context.as_ref()) {
+    if let Some(context) = label.as_ref().and_then(|label| label.context.as_ref()) {
         parts.push(vec![Cell::faint(format!("by ctx {context}"))]);
     }
     if snapshot.senders > 0 {
@@ -70,7 +70,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Some(who) => parts.push(vec![Cell::faint(who)]),
         None => {}
     }
-    if let Some(node) = attached.and_then(|attached| attached.node) {
+    if let Some(node) = label.and_then(|label| label.node) {
         parts.push(vec![Cell::faint(format!("at {node}"))]);
     }
     let rest = canvas.line_right(area, &clock);
@@ -86,9 +86,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
 }
 
 /// Returns the name of what the console is attached to, in its colour.
-fn badge(attached: &Attached) -> Cell {
-    let tone = attached.colour.map_or(Tone::Title, Tone::Cluster);
-    Cell::new(format!("▌{}▐", attached.name), tone)
+fn badge(label: &ClusterLabel) -> Cell {
+    let tone = label.colour.map_or(Tone::Title, Tone::Cluster);
+    Cell::new(format!("▌{}▐", label.name), tone)
 }
 
 /// Says that the terminal takes frames slowly, and how seldom they are drawn because of it.

@@ -8,15 +8,15 @@ use crate::protocol::admin::ClusterColour;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterConfig {
-    /// At most 32 letters, digits, dots, dashes and underscores. Empty: the cluster has no name, and
-    /// the node's is shown.
+    /// At most 32 letters, digits, dots, dashes and underscores. Empty: the cluster has no name,
+    /// and the node's is shown.
     pub name: String,
     /// The colour of the name. Absent: that of other titles.
     pub colour: Option<ClusterColour>,
 }
 
 /// Characters of a name, so that it fits into the first row of a console.
-const MAX_NAME: usize = 32;
+pub(super) const MAX_NAME_CHARS: usize = 32;
 
 impl ClusterConfig {
     /// Returns the name, if there is one.
@@ -27,6 +27,6 @@ impl ClusterConfig {
     /// Returns whether the name may be shown anywhere.
     pub(super) fn has_valid_name(&self) -> bool {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        self.name.len() <= MAX_NAME && self.name.chars().all(allowed)
+        self.name.len() <= MAX_NAME_CHARS && self.name.chars().all(allowed)
     }
 }

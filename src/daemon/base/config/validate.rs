@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
 use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
@@ -41,7 +42,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     faults.check(
         config.cluster.has_valid_name(),
         "cluster.name",
-        "must be at most 32 letters, digits, dots, dashes and underscores",
+        &format!("must be at most {MAX_NAME_CHARS} letters, digits, dots, dashes and underscores"),
     );
     faults.check(
         config.auth.audience != ADMIN_AUDIENCE,

@@ -1,5 +1,7 @@
 //! The event loop of the console: wait for an event, apply it, draw.
 
+mod switching;
+
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -13,15 +15,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::act::{Action, Ran, UndoEntry, progress_text, run_all};
-use super::attachment::{Attachment, Snapshots, attach};
+use super::act::{Action, ActionsOutcome, UndoEntry, progress_text, run_all};
+use super::attachment::{Attachment, Snapshots, open_attachment};
 use super::console_screen::{ConsoleScreen, Detected, ring};
-use super::contexts::{ContextEntry, ContextSource, OpenedContext};
+use super::contexts::{ContextEntry, ContextSource};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
 use super::pace::FramePace;
 use super::recording::{FeedRecorder, FeedRecordingError};
-use super::state::{Connection, Console, Effect, Mode, Notice};
+use super::state::{Connection, Console, Effect, Notice};
 use super::theme::ThemeName;
 use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError, PREVIEW};
@@ -60,7 +62,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ConsoleError> {
     options.check()?;
-    let Attachment { client, snapshots, session } = attach(client, options.interval).await?;
+    let Attachment { client, snapshots, session } =
+        open_attachment(client, options.interval).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
     let saved = saved_view(&client, &options).await?;
     let recorder = options.record.as_deref().map(FeedRecorder::create).transpose()?;
@@ -79,6 +82,8 @@ pub async fn run(
         requests: JoinSet::new(),
         running_acts: 0,
         previewing: None,
+        attaching: None,
+        refused: None,
         fetcher,
         recorder,
         stop,
@@ -92,8 +97,8 @@ pub async fn run(
 
 /// The outcome of a request.
 enum Finished {
-    Acted { text: String, outcome: Result<Ran, AdminError> },
-    TookBack { entry: UndoEntry, outcome: Result<Ran, AdminError> },
+    Acted { text: String, outcome: Result<ActionsOutcome, AdminError> },
+    TookBack { entry: UndoEntry, outcome: Result<ActionsOutcome, AdminError> },
     Previewed { asked: PreviewRequest, answer: Result<Preview, AdminError> },
     Attached { context: ContextEntry, outcome: Result<Attachment, AdminError> },
 }
@@ -114,6 +119,11 @@ struct EventLoop {
     running_acts: usize,
     /// The preview for the latest question, the only one that runs.
     previewing: Option<AbortHandle>,
+    /// The attempt to attach to another daemon.
+    attaching: Option<AbortHandle>,
+    /// The refusal of this daemon that came during such an attempt. The console ends with it,
+    /// unless the attempt succeeds.
+    refused: Option<AdminError>,
     fetcher: Fetcher,
     recorder: Option<FeedRecorder>,
     stop: CancellationToken,
@@ -126,8 +136,10 @@ impl EventLoop {
         let mut draw_at = Some(Instant::now());
         loop {
             if draw_at.is_some_and(|at| at <= Instant::now()) {
-                let written_for = self.screen.draw()?;
-                self.pace.record(Instant::now(), written_for);
+                match self.screen.draw()? {
+                    Some(written_for) => self.pace.record(Instant::now(), written_for),
+                    None => self.pace.record_full_redraw(Instant::now()),
+                }
                 self.screen.console.slow_link = self.pace.lowered();
                 draw_at = None;
             }
@@ -139,11 +151,7 @@ impl EventLoop {
                 event = input.next() => {
                     at_once = true;
                     match event {
-                        Some(event) => {
-                            let effect = self.screen.handle_input(&event?);
-                            self.read_contexts();
-                            effect
-                        }
+                        Some(event) => self.handle_input(&event?),
                         // The terminal was closed.
                         None => Some(Effect::Quit),
                     }
@@ -161,7 +169,7 @@ impl EventLoop {
                 }
                 Some(result) = self.requests.join_next() => {
                     match result {
-                        Ok(finished) => self.finish(finished),
+                        Ok(finished) => self.finish(finished)?,
                         // The preview for a question before the latest.
                         Err(error) if error.is_cancelled() => {}
                         Err(error) => resume_unwind(error.into_panic()),
@@ -183,12 +191,13 @@ impl EventLoop {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) -> io::Result<()> {
+    fn carry_out(&mut self, effect: Effect) -> Result<(), ConsoleError> {
         match self.screen.carry_out(effect)? {
             Some(Effect::Preview(asked)) => self.preview(asked),
             Some(Effect::Run(actions)) => self.start(actions),
             Some(Effect::TakeBack(entry)) => self.take_back(entry),
             Some(Effect::Attach(name)) => self.start_attaching(&name),
+            Some(Effect::CancelAttaching) => self.cancel_attaching()?,
             _ => {}
         }
         Ok(())
@@ -215,6 +224,7 @@ impl EventLoop {
             Some(Followed::Lost { why, retry_in }) => {
                 self.screen.console.connection_lost(why.to_string(), retry_in);
             }
+            Some(Followed::Ended(error)) if self.attaching.is_some() => self.keep_refusal(error),
             Some(Followed::Ended(error)) => return Err(error),
             None => return Ok(Some(Effect::Quit)),
         }
@@ -331,13 +341,17 @@ impl EventLoop {
         });
     }
 
-    fn finish(&mut self, finished: Finished) {
+    /// Shows the outcome of a request.
+    ///
+    /// # Errors
+    /// No daemon is left: this one refused while the console attached to another, which failed.
+    fn finish(&mut self, finished: Finished) -> Result<(), AdminError> {
         if matches!(finished, Finished::Acted { .. } | Finished::TookBack { .. }) {
             self.running_acts = self.running_acts.saturating_sub(1);
             self.fetcher.refresh_reviews();
         }
         match finished {
-            Finished::Acted { text, outcome: Ok(Ran { sentence, done }) } => {
+            Finished::Acted { text, outcome: Ok(ActionsOutcome { sentence, done }) } => {
                 self.screen.set_clock();
                 self.screen.console.notice = Some(Notice::Done(sentence));
                 let is_view = |(action, _): &(Action, u64)| {
@@ -348,7 +362,7 @@ impl EventLoop {
                 }
                 input::undo_done(&mut self.screen.console, &done, text);
             }
-            Finished::TookBack { mut entry, outcome: Ok(Ran { sentence, done }) } => {
+            Finished::TookBack { mut entry, outcome: Ok(ActionsOutcome { sentence, done }) } => {
                 self.screen.console.notice = Some(Notice::Done(sentence));
                 // Each reversal is a request of its own; those that are left can be tried again.
                 entry.reversals.drain(..done.len().min(entry.reversals.len()));
@@ -369,59 +383,11 @@ impl EventLoop {
                 let answer = answer.map_err(|error| error.to_string());
                 input::show_effect(&mut self.screen.console, &asked, answer);
             }
-            Finished::Attached { context, outcome: Ok(attachment) } => {
-                self.attach(context, attachment);
-            }
-            Finished::Attached { context, outcome: Err(error) } => {
-                self.screen.console.attaching_failed(&context, &error.to_string());
+            Finished::Attached { context, outcome } => {
+                return self.finish_attaching(context, outcome);
             }
         }
-    }
-
-    /// Reads the contexts when a command line is opened, so that it knows those made meanwhile.
-    fn read_contexts(&mut self) {
-        let console = &mut self.screen.console;
-        if matches!(&console.mode, Mode::Palette(line) if line.text.is_empty()) {
-            console.set_contexts(self.contexts.list());
-        }
-    }
-
-    /// Begins to attach to the daemon of another context. Until it answers, the console stays with
-    /// this one, and acts are off.
-    fn start_attaching(&mut self, name: &str) {
-        let opened = match (&self.recorder, self.running_acts) {
-            (Some(_), _) => Err("a recording is of one cluster: start another lc top".to_owned()),
-            (None, 1..) => {
-                Err("an act still waits for the daemon: wait for its outcome".to_owned())
-            }
-            (None, 0) => self.contexts.open(name),
-        };
-        let OpenedContext { entry: context, client } = match opened {
-            Ok(opened) => opened,
-            Err(why) => {
-                self.screen.console.notice = Some(Notice::Failed(why));
-                return;
-            }
-        };
-        self.screen.console.start_attaching(&context);
-        let interval = self.interval;
-        self.requests.spawn(async move {
-            let outcome = attach(client, interval).await;
-            Finished::Attached { context, outcome }
-        });
-    }
-
-    /// Leaves the daemon for another one that answers. No act is running.
-    fn attach(&mut self, context: ContextEntry, attachment: Attachment) {
-        if let Some(preview) = self.previewing.take() {
-            preview.abort();
-        }
-        let Attachment { client, snapshots, session } = attachment;
-        // Answers of the daemon before are dropped with their channel.
-        (self.fetcher, self.fetched) = Fetcher::new(client.clone());
-        self.snapshots = snapshots;
-        self.client = client;
-        self.screen.console.attach(context, session);
+        Ok(())
     }
 }
 
