@@ -249,7 +249,7 @@ mod tests {
             ("{}".to_owned(), "line 1: missing field"),
             (format!("{}\n{}", line(), line().replace("0.4034", "0")), "line 2: used_cores"),
             (line().replace("\"cores\":2", "\"cores\":0"), "at least 1"),
-            (line().replace("edges", "edge"), "unknown variant"),
+            (line().replace("\"edges\":0", "\"edge\":0"), "unknown variant"),
         ] {
             let error = parse_runs(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

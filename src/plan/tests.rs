@@ -349,16 +349,19 @@ fn the_plan_of_a_cluster_is_the_run() {
 fn the_example_can_be_computed_by_hand() {
     let plan = planned(&EventInputs::new(5_000_000, 10_000.0, 20.0));
     let costs = costs();
-    let edges = value(&plan, "edges");
-    let viewers = 5_000_000.0 / (edges - 1.0);
-    let per_core: f64 = viewers / 16.0;
-    let write_us = 6.82 + (15.3 - 6.82) * (per_core / 10_000.0).ln() / 50_f64.ln();
-    let viewer_us = 8.0 * write_us + 20.0 * 0.065 + 48.4 / 30.0;
-    let per_edge = 10_000.0 / (edges - 1.0);
-    let batches_us = 118_500.0 * (1.0 - (-per_edge * 1_730.0 / 118_500.0).exp());
-    let processor = (viewers * viewer_us + per_edge * 14.0 + batches_us) / 1e6;
-    assert!((value(&plan, "processor") - processor).abs() < 1e-6);
-    assert!(processor <= 16.0 * 0.7 && processor * (edges - 1.0) / (edges - 2.0) > 16.0 * 0.7);
+    let carrying = value(&plan, "edges") - 1.0;
+    let processor = |edges: f64| {
+        let viewers = 5_000_000.0 / edges;
+        let per_core: f64 = viewers / 16.0;
+        let write_us = 6.82 + (15.3 - 6.82) * (per_core / 10_000.0).ln() / 50_f64.ln();
+        let viewer_us = 8.0 * write_us + 20.0 * 0.065 + 48.4 / 30.0;
+        let per_edge = 10_000.0 / edges;
+        let batches_us = 118_500.0 * (1.0 - (-per_edge * 1_730.0 / 118_500.0).exp());
+        (viewers * viewer_us + per_edge * 14.0 + batches_us) / 1e6
+    };
+    assert!((value(&plan, "processor") - processor(carrying)).abs() < 1e-6);
+    assert!(processor(carrying) <= 16.0 * 0.7 && processor(carrying - 1.0) > 16.0 * 0.7);
+    let viewers = 5_000_000.0 / carrying;
     let bytes = costs.value(CostName::JsonDeflateBytes);
     let bits = viewers * (20.0 * bytes + 8.0 * 70.0) * 8.0;
     assert!((value(&plan, "uplink") - bits).abs() < 1.0);
