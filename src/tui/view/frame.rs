@@ -137,6 +137,15 @@ pub(super) fn notice(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
             let style = canvas.theme.alarm();
             canvas.style(area, style);
         }
+        (_, Connection::Silent, _) if console.turned_away().is_none() => {
+            canvas.text(
+                area,
+                " NO SNAPSHOT COMES: the daemon is frozen or its link is cut ",
+                Tone::Strong,
+            );
+            let style = canvas.theme.alarm();
+            canvas.style(area, style);
+        }
         (_, _, Some(notice)) => {
             let (mark, tone) = match notice {
                 Notice::Running(_) => ("… ", Tone::Faint),

@@ -360,6 +360,28 @@ fn paused_past_read_only_and_lost() {
     insta::assert_snapshot!(shown.join("\n"));
 }
 
+#[test]
+fn a_frozen_daemon_is_not_well() {
+    let mut frozen = fed(samples::healthy);
+    frozen.clock_ms += 2_999;
+    frozen.check_contact();
+    assert!(first_rows(&frozen).contains("✓ WELL"), "a late snapshot is no loss");
+    frozen.clock_ms += 1;
+    frozen.check_contact();
+    for size in SIZES {
+        let shown = screen(&frozen, size);
+        assert!(shown.contains("NO CONTACT since 12:59:48Z"), "{shown}");
+        assert!(!shown.contains("WELL") && !shown.contains("nothing is wrong"), "{shown}");
+    }
+    let overview = screen(&frozen, SIZES[2]);
+    assert!(overview.contains("◌ UNKNOWN") && overview.contains("delivery ◌"), "{overview}");
+    assert!(overview.contains("NO SNAPSHOT COMES"), "{overview}");
+    let header = "▌edge-1▐  ◌ UNKNOWN  18k viewers  served 99.99 %      NO CONTACT since 12:59:48Z";
+    assert_eq!(screen(&frozen, SIZES[1]).lines().next(), Some(header));
+    frozen.add_snapshot(samples::healthy(65));
+    assert!(first_rows(&frozen).contains("✓ WELL"), "it continues by itself");
+}
+
 /// Returns the colours of the name of the cluster on the screen.
 fn colours_of_name(console: &Console) -> [Color; 2] {
     let area = Rect::new(0, 0, 120, 36);
