@@ -189,7 +189,7 @@ fn key_word(console: &Console, command: Command) -> String {
 }
 
 fn undo_cell(console: &Console) -> Option<Cell> {
-    let entry = console.undo.latest()?;
+    let entry = console.undo.latest_within_window(console.clock_ms)?;
     let left = entry.left_ms(console.clock_ms)?;
     let key = console.keymap.first(Command::Undo);
     Some(Cell::new(format!("{key} takes it back, {} s", left.div_ceil(1_000)), Tone::Key))
@@ -326,7 +326,7 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Events => &[Command::Open, Command::Read, Command::Filter],
     };
     commands.extend(own);
-    if console.undo.latest().is_some() {
+    if console.undo.latest_within_window(console.clock_ms).is_some() {
         commands.push(Command::Undo);
     }
     commands.extend([

@@ -504,6 +504,7 @@ fn notices_say_what_was_done_and_how_to_undo_it() {
     console.undo.push(crate::tui::act::UndoEntry {
         text: "ban troll42".into(),
         reversals: Vec::new(),
+        equivalents: Vec::new(),
         at_ms: 0,
         window_ms: 10_000,
     });
