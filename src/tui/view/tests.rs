@@ -252,6 +252,30 @@ fn who_says_how_much_on_a_stream() {
 }
 
 #[test]
+fn long_ids_and_names_can_be_told_apart() {
+    let mut console = opened();
+    let id = 9_665_865_681_234_562_943;
+    let talker = Talker {
+        user_id: UserId(id),
+        name: format!("load{id}"),
+        said: 9,
+        error: 0,
+        refused: 0,
+        removed: 0,
+        text: 1,
+    };
+    let talkers =
+        Talkers { window_ms: 60_000, talkers: vec![talker], ..Talkers::none_of(StreamId(7)) };
+    console.side.talkers = Some(talkers);
+    let narrow = screen(&console, SIZES[2]);
+    assert!(narrow.contains("96658…2943"), "{narrow}");
+    assert!(narrow.contains("…2943 ") && !narrow.contains("9665865…"), "{narrow}");
+    console.focus_on(Panel::Talkers);
+    let alone = screen(&console, SIZES[1]);
+    assert!(alone.contains(&format!(" {id} ")), "{alone}");
+}
+
+#[test]
 fn the_cluster() {
     insta::assert_snapshot!(screens(&at(fed(samples::healthy), Place::View(View::Cluster))));
 }
