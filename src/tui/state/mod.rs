@@ -391,6 +391,14 @@ impl Console {
         }
     }
 
+    /// Returns whether no key can act now, also after it was tried to unlock acts.
+    pub(crate) fn cannot_act(&self) -> bool {
+        !self.is_live()
+            || self.turned_away().is_some()
+            || self.lock.is_read_only()
+            || self.only_reads()
+    }
+
     /// Returns why acts are off, if they are.
     pub(crate) fn acts_off(&self) -> Option<String> {
         if self.replay.is_some() {

@@ -117,6 +117,9 @@ fn lock_cell(console: &Console) -> Cell {
     if console.only_reads() {
         return Cell::faint("read-only by role");
     }
+    if console.cannot_act() {
+        return Cell::faint("acts are off");
+    }
     if console.lock.is_open(console.clock_ms) {
         return Cell::new("UNLOCKED", Tone::Warn);
     }
@@ -257,7 +260,8 @@ pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     }
 }
 
-/// Returns the commands of the footer: what ends and helps, then what the panel takes.
+/// Returns the commands of the footer: what ends and helps, then what the panel takes. Acts are
+/// among them while they are locked, because a key unlocks them.
 fn footer(console: &Console) -> Vec<Command> {
     let mut commands = vec![Command::Quit, Command::Help];
     if !console.is_live() {
@@ -341,8 +345,12 @@ fn footer(console: &Console) -> Vec<Command> {
         Command::Ban,
         Command::Unban,
     ]);
+    let cannot_act = console.cannot_act();
     let mut seen = Vec::new();
     commands.retain(|command| {
+        if cannot_act && command.entry().acts {
+            return false;
+        }
         let new = !seen.contains(command);
         seen.push(*command);
         new

@@ -460,6 +460,31 @@ fn the_first_row_says_that_the_link_is_slow() {
 }
 
 #[test]
+fn a_look_back_offers_only_keys_that_work() {
+    let mut console = at(fed(samples::throttled), Place::View(View::Cluster));
+    press(&mut console, KeyCode::Char('!').into());
+    let rows = |console: &Console| {
+        let shown = screen(console, SIZES[3]);
+        let lines: Vec<_> = shown.lines().collect();
+        [lines[1], lines[lines.len() - 1]].map(str::to_owned)
+    };
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("UNLOCKED") && keys.contains("d drain"), "{tabs}\n{keys}");
+    press(&mut console, KeyCode::Left.into());
+    assert!(console.ago_ms().is_some());
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("acts are off") && !tabs.contains("UNLOCKED"), "{tabs}");
+    assert!(keys.contains("End live") && keys.contains("Enter open"), "{keys}");
+    assert!(
+        !["d drain", "b ban", "u unban", "U undo"].iter().any(|it| keys.contains(it)),
+        "{keys}"
+    );
+    press(&mut console, KeyCode::End.into());
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("UNLOCKED") && keys.contains("d drain"), "{tabs}\n{keys}");
+}
+
+#[test]
 fn overlays() {
     let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
         let mut console = fed(samples::throttled);
