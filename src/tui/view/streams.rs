@@ -28,7 +28,11 @@ pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         let viewers = listing.rows.iter().map(|row| row.status.viewers).sum();
         let rate = listing.rows.iter().map(|row| row.status.comments_per_second).sum();
         let shown = listing.rows.iter().map(|row| row.status.shown_per_second()).sum();
-        let mut cells = vec![Cell::new("  all ", Tone::Strong)];
+        let of = match listing.hidden {
+            0 => "  all ".to_owned(),
+            _ => format!("  {} of {} streams: ", listing.rows.len(), listing.total()),
+        };
+        let mut cells = vec![Cell::new(of, Tone::Strong)];
         cells.extend(facts(&[
             ("viewers", figures::count(viewers)),
             ("in", figures::per_second(Some(rate))),

@@ -206,6 +206,7 @@ fn streams_throttled_and_filtered() {
     }
     let wrong = screen(&console, SIZES[1]);
     assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
+    assert!(typing.contains("5 of 12 streams: viewers 19k"), "a sum of some says so: {typing}");
     assert!(wrong.contains("✗"), "{wrong}");
     insta::assert_snapshot!(format!("{typing}\n{wrong}"));
 }
