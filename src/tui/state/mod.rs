@@ -383,12 +383,20 @@ impl Console {
     pub(crate) fn needs(&self) -> Needs {
         Needs {
             reviews: self.view() == View::Moderation || self.has_rail(),
-            audit: matches!(self.view(), View::Events | View::Moderation),
+            audit: matches!(self.view(), View::Events | View::Moderation)
+                || self.shows_fixed_share(),
             tail: match self.place {
                 Place::Stream(stream_id) => Some(stream_id),
                 _ => None,
             },
         }
+    }
+
+    /// Returns whether a stream is opened whose share somebody fixed. The audit log tells who.
+    fn shows_fixed_share(&self) -> bool {
+        let Place::Stream(stream_id) = self.place else { return false };
+        let stream = self.moment().and_then(|moment| moment.stream(stream_id));
+        stream.is_some_and(|stream| stream.throttle_override.is_some())
     }
 
     /// Returns whether no key can act now, also after it was tried to unlock acts.

@@ -7,8 +7,8 @@ use ratatui::style::{Color, Style};
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem, SameText,
-    Session, TailItem, Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, AuditEntry, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem,
+    SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -214,6 +214,31 @@ fn streams_throttled_and_filtered() {
 #[test]
 fn a_stream_opened() {
     insta::assert_snapshot!(screens(&opened()));
+}
+
+#[test]
+fn a_share_fixed_by_hand_has_a_name_and_a_time() {
+    let mut console = fed(samples::throttled);
+    let mut streams = console.moment().unwrap().snapshot.streams.iter();
+    let stream_id = streams.find(|it| it.throttle_override.is_some()).unwrap().stream_id;
+    console.go(Place::Stream(stream_id));
+    assert!(console.needs().audit, "the audit log knows it");
+    let entry = |actor: &str, target: String| AuditEntry {
+        audit_id: 26,
+        at: 1_795_254_408_000,
+        actor: actor.to_owned(),
+        action: "throttle".to_owned(),
+        target,
+        detail: serde_json::Value::Null,
+        undoes: None,
+        undone_by: None,
+    };
+    let fixed = entry("ann (uid 1000)", format!("stream {stream_id}"));
+    console.side.audit = vec![entry("bob", "stream 1234".to_owned()), fixed];
+    let shown = screen(&console, SIZES[2]);
+    let why =
+        "Fixed at 2.5% by hand. ann set it at 2026-11-21 09:46:48. It stays until t sets auto.";
+    assert!(shown.contains(why), "{shown}");
 }
 
 #[test]
