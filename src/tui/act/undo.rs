@@ -119,8 +119,8 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
     }
 }
 
-/// Returns what taking an action back amounts to; nothing if that is small. `moment` is one before
-/// the action, if there is one.
+/// Returns the acts that taking an action back amounts to; none if that is small. The share that a
+/// stream had is taken from `moment`, which is as old as the latest snapshot.
 pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> Vec<Action> {
     let unban = |user: &UserRef| Action::Unban(UserRequest { user: user.clone(), note: None });
     let restore = |comment_id| Action::Restore(RestoreRequest { comment_id, note: None });
