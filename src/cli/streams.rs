@@ -13,7 +13,7 @@ use super::output::{show_time, warn_unreachable};
 use super::table::facts;
 use crate::client::admin::AdminError;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus, audit_action};
+use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_duration, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
@@ -145,12 +145,7 @@ async fn last_throttle(
     context: &Context,
 ) -> Result<Option<AuditEntry>, AdminError> {
     let log: Cluster<AuditEntry> = context.admin().get("/v1/audit?limit=1000").await?;
-    let target = format!("stream {stream_id}");
-    let is_it = |entry: &AuditEntry| {
-        let undoes_one = entry.undoes.is_some() && entry.detail["action"] == audit_action::THROTTLE;
-        entry.target == target && (entry.action == audit_action::THROTTLE || undoes_one)
-    };
-    Ok(log.items.into_iter().find(is_it))
+    Ok(log.items.into_iter().find(|entry| entry.sets_share_of(stream_id)))
 }
 
 async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {

@@ -118,6 +118,18 @@ impl ConsoleScreen {
             u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     }
 
+    /// Notes that contact is lost, if no snapshot has come for too long.
+    pub(super) fn check_contact(&mut self) {
+        self.set_clock();
+        self.console.check_contact();
+    }
+
+    /// Returns the time at which contact is lost unless a snapshot comes before.
+    pub(super) fn contact_ends(&self) -> Option<Instant> {
+        let ends_ms = self.console.contact_ends_ms()?;
+        self.started.checked_add(Duration::from_millis(ends_ms))
+    }
+
     /// Draws a frame. Returns the time for which the terminal was written to; `None` for a frame
     /// that was drawn whole, or nearly so: the first one, and one of another size, view or theme.
     pub(super) fn draw(&mut self) -> io::Result<Option<Duration>> {

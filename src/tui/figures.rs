@@ -52,6 +52,17 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{percent:.digits$} %")
 }
 
+/// Writes a share of one in at most five characters: `0 %`, `<1 %`, `13 %`, `99 %`, `100 %`.
+pub(crate) fn whole_percent(share: f64) -> String {
+    match share * 100.0 {
+        zero if zero <= 0.0 => "0 %".to_owned(),
+        low if low < 1.0 => "<1 %".to_owned(),
+        // Never 100 for less than all.
+        high if (99.0..100.0).contains(&high) => "99 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
 /// Writes an age: `0:41`, `2:14:09`, `12d 4h`.
 pub(crate) fn age(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -129,6 +140,8 @@ mod tests {
         assert_eq!([60.0, -288.0, 0.01].map(change), ["+60/s", "−288/s", "±0/s"]);
         let shares = [0.0, 0.0031, 0.042, 0.13, 0.9991, 0.999_999, 1.0].map(percent);
         assert_eq!(shares, ["0 %", "0.31 %", "4.2 %", "13 %", "99.91 %", "99.99 %", "100 %"]);
+        let shares = [0.0, 0.0001, 0.042, 0.63, 0.9991, 1.0].map(whole_percent);
+        assert_eq!(shares, ["0 %", "<1 %", "4 %", "63 %", "99 %", "100 %"]);
         assert_eq!([41_000, 8_049_000].map(age), ["0:41", "2:14:09"]);
         assert_eq!(spark(&[Some(0.0), None, Some(4.0), Some(8.0)]), "▁·▄█");
         let latencies = [Some(0.42), Some(84.2), Some(12_000.0), None].map(latency);

@@ -95,6 +95,7 @@ impl ConsoleOptions {
         let keymap = Keymap::with(&self.keys)?;
         let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
         let mut console = Console::new(keymap, theme, self.read_only);
+        console.set_interval(self.interval);
         if let Some(context) = &self.context {
             console.set_context(context.clone());
         }

@@ -81,6 +81,20 @@ pub(crate) fn cut(text: &str, room: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Returns the start and the end of a text that fits, with a mark between them if it was cut. It is
+/// for names, which often differ at their ends.
+pub(crate) fn cut_middle(text: &str, room: usize) -> Cow<'_, str> {
+    let shown = clean(text);
+    if width(&shown) <= room {
+        return shown;
+    }
+    let kept = room.saturating_sub(width(CUT));
+    let end = cut_start(&shown, kept / 2);
+    // With its own mark, which is the one between both parts.
+    let start = cut(&shown, room.saturating_sub(width(&end))).into_owned();
+    Cow::Owned(start + &end)
+}
+
 /// Returns the end of a text that fits, for a line that is being typed.
 pub(crate) fn cut_start(text: &str, room: usize) -> String {
     let shown = clean(text);
@@ -181,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_is_cut_in_its_middle() {
+        assert_eq!(cut_middle("966586568162943", 9), "9665…2943");
+        assert_eq!(cut_middle("load9665865682943", 10), "load9…2943");
+        assert_eq!(cut_middle("edge-12", 7), "edge-12");
+        assert_eq!(cut_middle("决赛直播间", 6), "决…间");
+        assert_eq!(cut_middle("abc", 1), "…");
+        assert_eq!(cut_middle("abc", 0), "");
+    }
+
+    #[test]
     fn texts_wrap_between_words() {
         assert_eq!(wrap("one two three", 7, 9), ["one two", "three"]);
         assert_eq!(wrap("one two three", 7, 1), ["one tw…"]);
@@ -192,6 +216,7 @@ mod tests {
         #[test]
         fn no_text_is_wider_than_its_room(text in any::<String>(), room in 0_usize..40) {
             prop_assert!(width(&cut(&text, room)) <= room);
+            prop_assert!(width(&cut_middle(&text, room)) <= room);
             prop_assert!(width(&cut_start(&text, room)) <= room);
             for line in wrap(&text, room.max(2), 5) {
                 prop_assert!(width(&line) <= room.max(2), "{line:?}");

@@ -181,6 +181,11 @@ impl Theme {
         self.pair(|palette| palette.selected, Modifier::REVERSED)
     }
 
+    /// A view that shows the last known state instead of the present one.
+    pub(crate) fn stale(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
     /// A banner that must be noticed.
     pub(crate) fn alarm(self) -> Style {
         self.pair(|palette| palette.alarm, Modifier::REVERSED | Modifier::BOLD)

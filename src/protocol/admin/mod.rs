@@ -253,3 +253,12 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone_by: Option<u64>,
 }
+
+impl AuditEntry {
+    /// Returns whether it set the share of a stream, or took such a change back.
+    pub fn sets_share_of(&self, stream_id: StreamId) -> bool {
+        let undoes_one = self.undoes.is_some() && self.detail["action"] == audit_action::THROTTLE;
+        let sets_one = self.action == audit_action::THROTTLE || undoes_one;
+        sets_one && self.target == format!("stream {stream_id}")
+    }
+}

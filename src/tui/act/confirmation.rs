@@ -6,6 +6,7 @@
 use super::action::{Action, describe};
 use super::batch::MANY_USERS;
 use super::preview::preview_of;
+use super::undo::UndoEntry;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{DrainRequest, Preview, PreviewRequest};
 use crate::tui::feed::Moment;
@@ -40,6 +41,8 @@ pub(crate) enum ActEffect {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Confirmation {
     pub(crate) actions: Vec<Action>,
+    /// The act that is taken back instead of doing the actions, which that amounts to.
+    pub(crate) takes_back: Option<UndoEntry>,
     pub(crate) title: String,
     pub(crate) effect: ActEffect,
     /// Sentences that hold whatever the effect is.
@@ -65,7 +68,20 @@ impl Confirmation {
         }
         let effect = preview_of(&actions).map_or(ActEffect::Plain, ActEffect::Computing);
         let consent = consent(&actions, moment);
-        Self { actions, title, effect, notes, consent, typed: String::new() }
+        Self { actions, takes_back: None, title, effect, notes, consent, typed: String::new() }
+    }
+
+    /// Returns the question about taking an act back: the one about what that amounts to. `None`
+    /// if that needs nothing typed, for then nothing is asked.
+    pub(crate) fn of_undo(entry: &UndoEntry, moment: Option<&Moment>) -> Option<Self> {
+        let question = Self::new(entry.equivalents.clone(), 0, moment);
+        if !matches!(question.consent, Consent::Typed(_)) {
+            return None;
+        }
+        let title = format!("take back: {}", entry.text);
+        let amounts_to = format!("That is: {}. U does not take it back.", question.title);
+        let notes = vec![amounts_to];
+        Some(Self { title, notes, takes_back: Some(entry.clone()), ..question })
     }
 
     /// Returns what the daemon must be asked, if it is not answered yet.

@@ -17,4 +17,4 @@ pub(crate) use form::{Edit, Form, FormKind};
 pub(crate) use preview::acted_against;
 pub(crate) use rights::role_for;
 pub(crate) use several::{ActionsOutcome, run_all};
-pub(crate) use undo::{UndoEntry, UndoList, undo_of};
+pub(crate) use undo::{UndoEntry, UndoList, equivalents_of_undo, undo_of};

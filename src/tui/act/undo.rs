@@ -2,7 +2,11 @@
 
 use super::action::Action;
 use super::batch_text;
-use crate::protocol::admin::UndoRequest;
+use crate::protocol::admin::{
+    BatchChange, DrainRequest, RestoreRequest, SanctionRequest, ThrottleRequest, UndoRequest,
+    UserRef, UserRequest,
+};
+use crate::tui::feed::Moment;
 
 /// Acts that are remembered.
 const MAX_ENTRIES: usize = 20;
@@ -12,6 +16,8 @@ const MAX_ENTRIES: usize = 20;
 pub(crate) struct UndoEntry {
     pub(crate) text: String,
     pub(crate) reversals: Vec<Action>,
+    /// The acts that taking it back amounts to, as far as their size must be judged.
+    pub(crate) equivalents: Vec<Action>,
     /// When it was done, by the console's clock.
     pub(crate) at_ms: u64,
     /// The time for which the undo is shown.
@@ -23,6 +29,14 @@ impl UndoEntry {
     pub(crate) fn left_ms(&self, now_ms: u64) -> Option<u64> {
         let past = now_ms.saturating_sub(self.at_ms);
         self.window_ms.checked_sub(past).filter(|left| *left > 0)
+    }
+
+    /// Returns the audit entry of its latest part.
+    pub(crate) fn audit_id(&self) -> Option<u64> {
+        self.reversals.iter().find_map(|reversal| match reversal {
+            Action::Undo(request) => Some(request.audit_id),
+            _ => None,
+        })
     }
 }
 
@@ -50,8 +64,15 @@ impl UndoList {
         }
     }
 
+    /// Returns the latest act, however old it is.
     pub(crate) fn latest(&self) -> Option<&UndoEntry> {
         self.entries.last()
+    }
+
+    /// Returns the latest act whose undo is still shown. Older ones are not taken back by a key
+    /// that is pressed once too often.
+    pub(crate) fn latest_within_window(&self, now_ms: u64) -> Option<&UndoEntry> {
+        self.entries.iter().rev().find(|entry| entry.left_ms(now_ms).is_some())
     }
 
     /// Returns the act whose undo is shown for longest from now on, with the milliseconds left.
@@ -60,8 +81,9 @@ impl UndoList {
         open.max_by_key(|(_, left_ms)| *left_ms)
     }
 
-    pub(crate) fn take(&mut self) -> Option<UndoEntry> {
-        self.entries.pop()
+    /// Removes an act that is being taken back.
+    pub(crate) fn remove(&mut self, entry: &UndoEntry) {
+        self.entries.retain(|other| other != entry);
     }
 }
 
@@ -97,6 +119,45 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
     }
 }
 
+/// Returns the acts that taking an action back amounts to; none if that is small. The share that a
+/// stream had is taken from `moment`, which is as old as the latest snapshot.
+pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> Vec<Action> {
+    let unban = |user: &UserRef| Action::Unban(UserRequest { user: user.clone(), note: None });
+    let restore = |comment_id| Action::Restore(RestoreRequest { comment_id, note: None });
+    let ban = |user: &UserRef| {
+        let user = user.clone();
+        Action::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+    };
+    match action {
+        Action::Drain(DrainRequest { node, undo }) => {
+            vec![Action::Drain(DrainRequest { node: node.clone(), undo: !undo })]
+        }
+        Action::Throttle(request) => {
+            let stream = moment.and_then(|moment| moment.stream(request.stream_id));
+            vec![Action::Throttle(ThrottleRequest {
+                stream_id: request.stream_id,
+                sample_rate: stream.and_then(|stream| stream.throttle_override),
+                for_ms: None,
+            })]
+        }
+        Action::Ban(request) | Action::Timeout(request) => vec![unban(&request.user)],
+        Action::Unban(request) => vec![ban(&request.user)],
+        Action::Delete(request) => vec![restore(request.comment_id)],
+        Action::Reject(request) => vec![restore(request.comment_id)],
+        Action::Batch(request) => {
+            let of_change = |change: &BatchChange| match change {
+                BatchChange::Ban(part) | BatchChange::Timeout(part) => Some(unban(&part.user)),
+                BatchChange::Unban(part) => Some(ban(&part.user)),
+                BatchChange::Delete(part) => Some(restore(part.comment_id)),
+                BatchChange::Reject(part) => Some(restore(part.comment_id)),
+                BatchChange::Kick(_) | BatchChange::Approve(_) => None,
+            };
+            request.changes.iter().filter_map(of_change).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,18 +167,42 @@ mod tests {
         let act = |at_ms| UndoEntry {
             text: format!("act at {at_ms}"),
             reversals: Vec::new(),
+            equivalents: Vec::new(),
             at_ms,
             window_ms: 10_000,
         };
         let mut acts = UndoList::default();
         (1..=MAX_ENTRIES as u64).for_each(|at_ms| acts.push(act(at_ms)));
-        let failed = acts.take().unwrap();
+        let take = |acts: &mut UndoList| {
+            let latest = acts.latest().cloned().unwrap();
+            acts.remove(&latest);
+            latest
+        };
+        let failed = take(&mut acts);
         acts.put_back(failed.clone());
         assert_eq!(acts.latest(), Some(&failed));
-        let failed = acts.take().unwrap();
+        let failed = take(&mut acts);
         acts.push(act(100));
         acts.put_back(failed.clone());
-        assert_eq!(acts.take(), Some(act(100)), "acts made meanwhile come first");
-        assert_eq!(acts.take(), Some(failed));
+        assert_eq!(take(&mut acts), act(100), "acts made meanwhile come first");
+        assert_eq!(take(&mut acts), failed);
+    }
+
+    #[test]
+    fn an_old_act_is_not_the_next_undo() {
+        let act = |at_ms, window_ms| UndoEntry {
+            text: "ban zed".to_owned(),
+            reversals: Vec::new(),
+            equivalents: Vec::new(),
+            at_ms,
+            window_ms,
+        };
+        let mut acts = UndoList::default();
+        acts.push(act(0, 30_000));
+        acts.push(act(5_000, 10_000));
+        let next = |now_ms| acts.latest_within_window(now_ms).map(|entry| entry.at_ms);
+        assert_eq!(next(14_999), Some(5_000));
+        assert_eq!(next(15_000), Some(0), "of many users, for 30 s");
+        assert_eq!(next(30_000), None);
     }
 }

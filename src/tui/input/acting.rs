@@ -5,8 +5,8 @@ use crate::protocol::admin::{
     RestoreRequest, ReviewItem, ReviewRequest, UserRef, needed_role, short_actor,
 };
 use crate::tui::act::{
-    Action, Confirmation, Consent, Form, FormKind, UndoEntry, acted_against, role_for, undo_of,
-    undo_window_ms,
+    Action, Confirmation, Consent, Form, FormKind, UndoEntry, acted_against, equivalents_of_undo,
+    role_for, undo_of, undo_window_ms,
 };
 use crate::tui::commands::Command;
 use crate::tui::figures;
@@ -197,14 +197,30 @@ fn drain(console: &mut Console) -> Option<Effect> {
 }
 
 fn undo(console: &mut Console) -> Option<Effect> {
-    let Some(entry) = console.undo.take() else {
-        let text = "nothing of this console to take back; lc undo N takes back other acts, lc \
-                    audit lists them";
-        console.notice = Some(Notice::Failed(text.to_owned()));
+    let Some(entry) = console.undo.latest_within_window(console.clock_ms).cloned() else {
+        let text = match console.undo.latest().and_then(UndoEntry::audit_id) {
+            Some(id) => format!("nothing to take back; lc undo {id} takes back older acts"),
+            None => "nothing of this console to take back; lc undo N takes back other acts, lc \
+                     audit lists them"
+                .to_owned(),
+        };
+        console.notice = Some(Notice::Failed(text));
         return None;
     };
+    let moment = console.moment().cloned();
+    let Some(question) = Confirmation::of_undo(&entry, moment.as_deref()) else {
+        return Some(take_back(console, entry));
+    };
+    let asked = question.asked().cloned();
+    console.mode = Mode::Confirm(question);
+    asked.map(Effect::Preview)
+}
+
+/// Takes an act back that the operator was asked about, if that was needed.
+pub(super) fn take_back(console: &mut Console, entry: UndoEntry) -> Effect {
+    console.undo.remove(&entry);
     console.notice = Some(Notice::Running(format!("taking back: {} …", entry.text)));
-    Some(Effect::TakeBack(entry))
+    Effect::TakeBack(entry)
 }
 
 /// Asks the operator whether to do actions, and the daemon for their effect. What is small is done
@@ -269,7 +285,12 @@ pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: Str
     if !reversals.is_empty() {
         let users: usize = done.iter().map(|(action, _)| action.parts()).sum();
         let window_ms = undo_window_ms(users);
-        console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms, window_ms });
+        let moment = console.moment().cloned();
+        let equivalent =
+            |(action, _): &(Action, u64)| equivalents_of_undo(action, moment.as_deref());
+        let equivalents = done.iter().rev().flat_map(equivalent).collect();
+        let at_ms = console.clock_ms;
+        console.undo.push(UndoEntry { text, reversals, equivalents, at_ms, window_ms });
     }
     let is_view =
         |(action, _): &(Action, u64)| matches!(action, Action::SaveView(_) | Action::ForgetView(_));

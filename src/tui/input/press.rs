@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::acting::request;
+use super::acting::{request, take_back};
 use super::palette;
 use super::run::run_command;
 use super::typing::edit_of_key;
@@ -101,13 +101,17 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
         KeyCode::Enter => match question.missing() {
             None => {
                 let actions = std::mem::take(&mut question.actions);
+                let takes_back = question.takes_back.take();
                 console.mode = Mode::Watching;
                 // A question may be left open for longer than acts stay unlocked.
                 if let Some(why) = console.acts_off() {
                     console.notice = Some(Notice::Failed(format!("nothing was done: {why}")));
                     return None;
                 }
-                return Some(Effect::Run(actions));
+                return Some(match takes_back {
+                    Some(entry) => take_back(console, entry),
+                    None => Effect::Run(actions),
+                });
             }
             Some(missing) => {
                 console.notice = Some(Notice::Failed(format!("nothing was done: {missing}")));

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 
 use super::*;
 use crate::protocol::admin::{
-    AdminRole, ClaimRequest, ModerationDecision, Offender, Preview, PreviewRequest, ReviewItem,
-    SameText, SaveViewRequest, SavedView, Session, TableSettings, TailItem, Talker, Talkers,
-    UserRef,
+    AdminRole, ClaimRequest, DrainRequest, ModerationDecision, Offender, Preview, PreviewRequest,
+    ReviewItem, SameText, SaveViewRequest, SavedView, Session, TableSettings, TailItem, Talker,
+    Talkers, UserRef,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -387,6 +387,39 @@ fn marked_comments_act_on_all_their_users() {
     assert!(text.contains("lc undo N"), "{text}");
     console.undo.put_back(entry.clone());
     assert_eq!(type_text(&mut console, "U"), Some(Effect::TakeBack(entry)), "it did not succeed");
+}
+
+#[test]
+fn an_undo_that_drains_asks_as_a_drain_does() {
+    let mut console = unlocked();
+    let node = NodeId::new("edge-1");
+    let drain = |undo| Action::Drain(DrainRequest { node: Some(node.clone()), undo });
+    undo_done(&mut console, &[(drain(true), 26)], "accept viewers on edge-1 again".into());
+    let asked = PreviewRequest::Drain { node: Some(node.clone()) };
+    assert_eq!(type_text(&mut console, "U"), Some(Effect::Preview(asked)));
+    escape(&mut console);
+    assert_eq!(console.mode, Mode::Watching);
+    type_text(&mut console, "U");
+    answer(&mut console, Ok("9k connections are closed."));
+    assert_eq!(enter(&mut console), None, "the node is not typed yet");
+    type_text(&mut console, "edge-1");
+    let Some(Effect::TakeBack(entry)) = enter(&mut console) else { panic!("{console:?}") };
+    assert_eq!(entry.audit_id(), Some(26));
+    assert_eq!(type_text(&mut console, "U"), None, "an undo is not undone");
+    undo_done(&mut console, &[(drain(false), 27)], "drain edge-1".into());
+    let back = type_text(&mut console, "U");
+    assert!(matches!(back, Some(Effect::TakeBack(_))), "it only lets viewers in: {back:?}");
+}
+
+#[test]
+fn an_act_after_its_time_is_left_to_lc_undo() {
+    let mut console = unlocked();
+    let drain = DrainRequest { node: Some(NodeId::new("edge-1")), undo: false };
+    undo_done(&mut console, &[(Action::Drain(drain), 26)], "drain edge-1".into());
+    console.clock_ms += 10_000;
+    assert_eq!(type_text(&mut console, "U"), None);
+    let why = "nothing to take back; lc undo 26 takes back older acts";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
 }
 
 fn flagged(number: u64) -> ReviewItem {

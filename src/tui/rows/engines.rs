@@ -472,7 +472,7 @@ impl Record for WorkerRow<'_> {
             "" => Cell::mark(self.health()),
             "worker" => Cell::text(status.worker.to_string()),
             "busy" => match self.busy {
-                Some(busy) => Cell::new(figures::percent(busy), self.health().tone()),
+                Some(busy) => Cell::new(figures::whole_percent(busy), self.health().tone()),
                 None => Cell::unknown(),
             },
             "connections" => Cell::text(figures::count(status.connections)),

@@ -212,9 +212,9 @@ impl Record for NodeRow<'_> {
                 Cell::faint(format!("+{opened} −{closed}"))
             }
             "busy" => match self.busy {
-                Some(busy) if busy >= 0.9 => Cell::new(figures::percent(busy), Tone::Bad),
-                Some(busy) if busy >= 0.7 => Cell::new(figures::percent(busy), Tone::Warn),
-                Some(busy) => Cell::text(figures::percent(busy)),
+                Some(busy) if busy >= 0.9 => Cell::new(figures::whole_percent(busy), Tone::Bad),
+                Some(busy) if busy >= 0.7 => Cell::new(figures::whole_percent(busy), Tone::Warn),
+                Some(busy) => Cell::text(figures::whole_percent(busy)),
                 None => Cell::unknown(),
             },
             "CPU" => known(process.cpu.map(|cpu| {

@@ -146,6 +146,7 @@ impl EventLoop {
             self.fetcher.set(self.screen.console.needs());
             let next_frame = self.pace.next_frame(Instant::now());
             let wake_at = draw_at.unwrap_or(next_frame);
+            let contact_ends = self.screen.contact_ends();
             let mut at_once = false;
             let effect = tokio::select! {
                 event = input.next() => {
@@ -179,6 +180,13 @@ impl EventLoop {
                     None
                 }
                 () = tokio::time::sleep_until(wake_at), if draw_at.is_some() => continue,
+                // A daemon that is frozen sends nothing that would make a frame.
+                () = tokio::time::sleep_until(contact_ends.unwrap_or(wake_at)),
+                    if contact_ends.is_some() =>
+                {
+                    self.screen.check_contact();
+                    None
+                }
                 () = self.stop.cancelled() => Some(Effect::Quit),
             };
             let wanted = if at_once { Instant::now() } else { next_frame };
@@ -211,6 +219,7 @@ impl EventLoop {
             Some(Followed::Item(snapshot)) => {
                 let first = self.screen.console.moment().is_none();
                 let again = self.screen.console.connection != Connection::Live;
+                self.screen.set_clock();
                 self.screen.console.add_snapshot(snapshot);
                 let recorder = self.recorder.as_mut();
                 if let Some(trouble) = recorder.and_then(|it| it.add(self.screen.console.feed())) {

@@ -140,6 +140,7 @@ impl Console {
         new.window = self.window;
         new.slow_link = self.slow_link;
         new.clock_ms = self.clock_ms;
+        new.contact_timeout_ms = self.contact_timeout_ms;
         let text = format!("attached to {}, {}; acts are locked", context.name, context.place);
         new.notice = Some(Notice::Done(text));
         new.set_context(context);

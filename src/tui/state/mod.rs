@@ -1,6 +1,7 @@
 //! The state of the console. Nothing here waits, reads a clock or draws, so the same events always
 //! give the same screen.
 
+mod contact;
 mod contexts;
 mod listing;
 mod lock;
@@ -48,7 +49,12 @@ pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that tim
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Connection {
     Live,
-    Lost { why: String, retry_in: Duration },
+    Lost {
+        why: String,
+        retry_in: Duration,
+    },
+    /// The connection is open, but no snapshot has come for several intervals.
+    Silent,
 }
 
 /// The moment that the views show.
@@ -85,6 +91,10 @@ pub(crate) struct Console {
     viewpoint: Viewpoint,
     replay: Option<Replay>,
     pub(crate) connection: Connection,
+    /// When the latest snapshot came, by `clock_ms`; `None` before the first.
+    snapshot_came_ms: Option<u64>,
+    /// The time without a snapshot after which contact is lost, in milliseconds.
+    contact_timeout_ms: u64,
     pub(crate) keymap: Keymap,
     pub(crate) theme: ThemeName,
     place: Place,
@@ -127,6 +137,8 @@ impl Console {
             viewpoint: Viewpoint::Live,
             replay: None,
             connection: Connection::Live,
+            snapshot_came_ms: None,
+            contact_timeout_ms: contact::MIN_TIMEOUT_MS,
             keymap,
             theme,
             place: Place::View(View::Overview),
@@ -156,6 +168,7 @@ impl Console {
     pub(crate) fn add_snapshot(&mut self, snapshot: TopSnapshot) {
         self.feed.add(snapshot);
         self.connection = Connection::Live;
+        self.snapshot_came_ms = Some(self.clock_ms);
         let Some(latest) = self.feed.latest() else { return };
         let told = self.own_alerts.observe(latest);
         if !told.is_empty() {
@@ -192,12 +205,6 @@ impl Console {
     /// Takes the alerts of the daemon; `None` if it does not tell them.
     pub(crate) fn set_alerts(&mut self, alerts: Option<Vec<Alert>>) {
         self.feed.set_alerts(alerts);
-    }
-
-    pub(crate) fn connection_lost(&mut self, why: String, retry_in: Duration) {
-        self.feed.interrupt();
-        self.own_alerts.interrupt();
-        self.connection = Connection::Lost { why, retry_in };
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -376,12 +383,28 @@ impl Console {
     pub(crate) fn needs(&self) -> Needs {
         Needs {
             reviews: self.view() == View::Moderation || self.has_rail(),
-            audit: matches!(self.view(), View::Events | View::Moderation),
+            audit: matches!(self.view(), View::Events | View::Moderation)
+                || self.shows_fixed_share(),
             tail: match self.place {
                 Place::Stream(stream_id) => Some(stream_id),
                 _ => None,
             },
         }
+    }
+
+    /// Returns whether a stream is opened whose share somebody fixed. The audit log tells who.
+    fn shows_fixed_share(&self) -> bool {
+        let Place::Stream(stream_id) = self.place else { return false };
+        let stream = self.moment().and_then(|moment| moment.stream(stream_id));
+        stream.is_some_and(|stream| stream.throttle_override.is_some())
+    }
+
+    /// Returns whether no key can act now, also after it was tried to unlock acts.
+    pub(crate) fn cannot_act(&self) -> bool {
+        !self.is_live()
+            || self.turned_away().is_some()
+            || self.lock.is_read_only()
+            || self.only_reads()
     }
 
     /// Returns why acts are off, if they are.

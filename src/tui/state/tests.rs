@@ -203,8 +203,9 @@ fn another_daemon_is_a_new_console() {
     table.marked.insert(RowKey::Stream(StreamId(7)));
     table.selected = Some(RowKey::Stream(StreamId(7)));
     let reversals = Vec::new();
+    let equivalents = Vec::new();
     let text = "ban zed".to_owned();
-    console.undo.push(UndoEntry { text, reversals, at_ms: 0, window_ms: 10_000 });
+    console.undo.push(UndoEntry { text, reversals, equivalents, at_ms: 0, window_ms: 10_000 });
     let staging = ContextEntry {
         name: "staging".to_owned(),
         place: "/run/staging.sock".to_owned(),

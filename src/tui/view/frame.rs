@@ -117,6 +117,9 @@ fn lock_cell(console: &Console) -> Cell {
     if console.only_reads() {
         return Cell::faint("read-only by role");
     }
+    if console.cannot_act() {
+        return Cell::faint("acts are off");
+    }
     if console.lock.is_open(console.clock_ms) {
         return Cell::new("UNLOCKED", Tone::Warn);
     }
@@ -134,6 +137,15 @@ pub(super) fn notice(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
             let wait = retry_in.as_secs_f64();
             let text = format!(" RECONNECTING in {wait:.1} s: {why} ");
             canvas.text(area, &text, Tone::Strong);
+            let style = canvas.theme.alarm();
+            canvas.style(area, style);
+        }
+        (_, Connection::Silent, _) if console.turned_away().is_none() => {
+            canvas.text(
+                area,
+                " NO SNAPSHOT COMES: the daemon is frozen or its link is cut ",
+                Tone::Strong,
+            );
             let style = canvas.theme.alarm();
             canvas.style(area, style);
         }
@@ -180,7 +192,7 @@ fn key_word(console: &Console, command: Command) -> String {
 }
 
 fn undo_cell(console: &Console) -> Option<Cell> {
-    let entry = console.undo.latest()?;
+    let entry = console.undo.latest_within_window(console.clock_ms)?;
     let left = entry.left_ms(console.clock_ms)?;
     let key = console.keymap.first(Command::Undo);
     Some(Cell::new(format!("{key} takes it back, {} s", left.div_ceil(1_000)), Tone::Key))
@@ -248,7 +260,8 @@ pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     }
 }
 
-/// Returns the commands of the footer: what ends and helps, then what the panel takes.
+/// Returns the commands of the footer: what ends and helps, then what the panel takes. Acts are
+/// among them while they are locked, because a key unlocks them.
 fn footer(console: &Console) -> Vec<Command> {
     let mut commands = vec![Command::Quit, Command::Help];
     if !console.is_live() {
@@ -317,7 +330,7 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Events => &[Command::Open, Command::Read, Command::Filter],
     };
     commands.extend(own);
-    if console.undo.latest().is_some() {
+    if console.undo.latest_within_window(console.clock_ms).is_some() {
         commands.push(Command::Undo);
     }
     commands.extend([
@@ -332,8 +345,12 @@ fn footer(console: &Console) -> Vec<Command> {
         Command::Ban,
         Command::Unban,
     ]);
+    let cannot_act = console.cannot_act();
     let mut seen = Vec::new();
     commands.retain(|command| {
+        if cannot_act && command.entry().acts {
+            return false;
+        }
         let new = !seen.contains(command);
         seen.push(*command);
         new

@@ -24,7 +24,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         return;
     };
     let snapshot = &moment.snapshot;
-    let (health, word) = state(moment);
+    let (health, word) =
+        if console.is_out_of_date() { (Health::Unknown, "UNKNOWN") } else { state(moment) };
     let mut parts = vec![
         vec![badge.clone()],
         vec![Cell::new(format!("{} {word}", health.mark()), health.tone())],
@@ -53,14 +54,22 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     }
     let mut clock = vec![Cell::faint(format!("{}Z", figures::clock(moment.at_ms)))];
     let away = !console.is_live() || console.connection != Connection::Live;
-    match (&console.connection, console.ago_ms()) {
+    match console.ago_ms() {
         _ if console.replay().is_some() => replay_clock(&mut clock, console),
-        (Connection::Lost { .. }, _) => clock.insert(0, Cell::new("NO CONTACT ", Tone::Bad)),
-        (_, Some(ago)) => {
+        Some(ago) => {
             clock.push(Cell::new(format!(", {} ago", figures::age(ago)), Tone::Strong));
         }
-        _ if console.is_paused() => clock.insert(0, Cell::new("‖ PAUSED ", Tone::Warn)),
-        _ => {}
+        None if console.is_paused() => clock.insert(0, Cell::new("‖ PAUSED ", Tone::Warn)),
+        None => {}
+    }
+    if let Some(since_ms) = console.no_contact_since_ms() {
+        let since = figures::clock(since_ms);
+        if console.is_live() {
+            // The moment on the screen is the last one that came.
+            clock = vec![Cell::new(format!("NO CONTACT since {since}Z"), Tone::Bad)];
+        } else {
+            clock.insert(0, Cell::new(format!("NO CONTACT since {since}Z   "), Tone::Bad));
+        }
     }
     if let Some(pause) = console.slow_link {
         clock.insert(0, slow_link(pause, area.width));

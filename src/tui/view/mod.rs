@@ -50,6 +50,10 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, ascii: bo
         _ if console.moment().is_some() => view(&mut canvas, body, console, area),
         _ => {}
     }
+    if console.is_out_of_date() {
+        let style = canvas.theme.stale();
+        canvas.style(parts.body, style);
+    }
     frame::notice(&mut canvas, parts.notice, console);
     frame::keys(&mut canvas, parts.keys, console);
     overlay::draw(&mut canvas, parts.body, console);

@@ -42,10 +42,14 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     alarms(canvas, top, console);
     let (middle, rest) = split_top(rest, pipeline_rows);
     let inner = canvas.open(middle, &[Cell::new("pipeline", Tone::Title)], &[]);
+    let mut stages = pipeline::stages(moment);
+    if console.is_out_of_date() {
+        stages.iter_mut().for_each(|stage| stage.health = Health::Unknown);
+    }
     if wide {
-        pipeline::boxes(canvas, inner, moment);
+        pipeline::boxes(canvas, inner, &stages);
     } else {
-        pipeline::one_line_each(canvas, inner, moment);
+        pipeline::one_line_each(canvas, inner, &stages);
     }
     let (rates, rest) = split_top(rest, rates_rows);
     charts(canvas, rates, console, moment, wide);
@@ -84,8 +88,12 @@ pub(super) fn alarms(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let area = canvas.open(area, &[Cell::new(title, Tone::Title)], &[]);
     canvas.hits.add(area, Target::Table(Panel::Alarms));
     if listing.rows.is_empty() {
-        let line =
-            [Cell::mark(Health::Good), Cell::text(" nothing is wrong that this console sees")];
+        let line = if console.is_out_of_date() {
+            let text = " unknown: no contact to the daemon; nothing was wrong before";
+            [Cell::mark(Health::Unknown), Cell::faint(text)]
+        } else {
+            [Cell::mark(Health::Good), Cell::text(" nothing is wrong that this console sees")]
+        };
         canvas.line(area, &line);
         return;
     }

@@ -256,8 +256,7 @@ fn head(stage: &StageView) -> Vec<Cell> {
 }
 
 /// Draws the first six stages as boxes, and the two that read the log beside as branches.
-pub(super) fn boxes(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
-    let stages = stages(moment);
+pub(super) fn boxes(canvas: &mut Canvas<'_>, area: Rect, stages: &[StageView]) {
     let (path, branches) = stages.split_at(6);
     let width = (area.width - ARROW * 5) / 6;
     let mut log_x = area.x;
@@ -324,7 +323,7 @@ fn one_line(stage: &StageView, fact_width: usize) -> Vec<Cell> {
 }
 
 /// Draws each stage in one line.
-pub(super) fn one_line_each(canvas: &mut Canvas<'_>, area: Rect, moment: &Moment) {
-    let all: Vec<_> = stages(moment).iter().map(|stage| one_line(stage, FACT_WIDTH)).collect();
+pub(super) fn one_line_each(canvas: &mut Canvas<'_>, area: Rect, stages: &[StageView]) {
+    let all: Vec<_> = stages.iter().map(|stage| one_line(stage, FACT_WIDTH)).collect();
     lines(canvas, area, &all);
 }

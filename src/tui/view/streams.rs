@@ -6,8 +6,8 @@ use super::canvas::{Canvas, percent_of, row, split_left, split_top};
 use super::table;
 use super::table::{facts, wrapped};
 use crate::protocol::StreamId;
-use crate::protocol::admin::StreamStatus;
-use crate::protocol::quantity::{show_rate, show_share};
+use crate::protocol::admin::{AuditEntry, StreamStatus, short_actor};
+use crate::protocol::quantity::{show_rate, show_share, show_time};
 use crate::protocol::stream::ModerationMode;
 use crate::tui::feed::throttle_reason;
 use crate::tui::figures;
@@ -28,7 +28,11 @@ pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         let viewers = listing.rows.iter().map(|row| row.status.viewers).sum();
         let rate = listing.rows.iter().map(|row| row.status.comments_per_second).sum();
         let shown = listing.rows.iter().map(|row| row.status.shown_per_second()).sum();
-        let mut cells = vec![Cell::new("  all ", Tone::Strong)];
+        let of = match listing.hidden {
+            0 => "  all ".to_owned(),
+            _ => format!("  {} of {} streams: ", listing.rows.len(), listing.total()),
+        };
+        let mut cells = vec![Cell::new(of, Tone::Strong)];
         cells.extend(facts(&[
             ("viewers", figures::count(viewers)),
             ("in", figures::per_second(Some(rate))),
@@ -59,7 +63,9 @@ fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: Stream
     let (path, rest) = split_top(area, 1);
     breadcrumb(canvas, path, stream, console.veiled);
     let is_short = area.height < SHORT;
-    let reason = reason(stream, area.width, is_short);
+    // The audit log is that of now.
+    let log = if console.is_live() { &console.side.audit[..] } else { &[] };
+    let reason = reason(stream, log, area.width, is_short);
     let (why, rest) = split_top(rest, 1 + reason.len() as u16);
     let seen = stream.shown_per_second();
     let title = format!(
@@ -96,13 +102,21 @@ fn breadcrumb(canvas: &mut Canvas<'_>, area: Rect, stream: &StreamStatus, veiled
 }
 
 /// Says what sets the share of the stream, in words; in one row if it must be short.
-fn reason(stream: &StreamStatus, width: u16, is_short: bool) -> Vec<Vec<Cell>> {
+fn reason(stream: &StreamStatus, log: &[AuditEntry], width: u16, is_short: bool) -> Vec<Vec<Cell>> {
     let mut text = format!("{}.", sentence(&throttle_reason(stream)));
     if is_short {
         return wrapped(&[Cell::text(" ")], &text, Tone::Text, width, 1);
     }
     if !stream.egress_share.is_all() {
         text.push_str(" A node lets more through when its egress stays under its limit.");
+    }
+    let fixed = stream.throttle_override.and_then(|_| {
+        // The latest comes first.
+        log.iter().find(|entry| entry.sets_share_of(stream.stream_id))
+    });
+    if let Some(entry) = fixed {
+        let by = short_actor(&entry.actor);
+        text.push_str(&format!(" {by} set it at {}.", show_time(entry.at)));
     }
     text.push_str(match (stream.throttle_override, stream.throttle_until_ms) {
         (None, _) => " No share is fixed by hand; t fixes one.",

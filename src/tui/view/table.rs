@@ -7,7 +7,7 @@ use super::canvas::{Canvas, cell_width, row, split_top};
 use crate::tui::figures;
 use crate::tui::hits::Target;
 use crate::tui::state::{Console, Panel};
-use crate::tui::table::{Column, Listing, Record};
+use crate::tui::table::{Column, Listing, Record, RowKey};
 use crate::tui::text;
 use crate::tui::tone::{Cell, Tone};
 
@@ -24,8 +24,14 @@ struct Placed {
     width: u16,
 }
 
-/// Chooses the columns that fit, leaving out those of the highest rank.
-fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
+/// Returns whether a column names its rows. Names often differ at their ends only.
+fn is_name(column: &Column) -> bool {
+    matches!(column.name, "user" | "name" | "node")
+}
+
+/// Chooses the columns that fit, leaving out those of the highest rank. A column takes the width
+/// that is wanted for it if at least as much is left for the one that takes the rest.
+fn place(columns: &[Column], area: Rect, wanted: impl Fn(&Column) -> u16) -> Vec<Placed> {
     let needed = |kept: &[Column]| {
         let widths = kept.iter().map(|c| if c.width == 0 { MIN_FILL } else { c.width });
         widths.sum::<u16>() + kept.len().saturating_sub(1) as u16
@@ -36,7 +42,14 @@ fn place(columns: &[Column], area: Rect) -> Vec<Placed> {
         let last = (0..kept.len()).max_by_key(|at| kept[*at].rank).unwrap_or(0);
         kept.remove(last);
     }
-    let spare = room.saturating_sub(needed(&kept));
+    let mut spare = room.saturating_sub(needed(&kept));
+    for column in kept.iter_mut().filter(|column| column.width > 0) {
+        let missing = wanted(column).saturating_sub(column.width);
+        if missing <= spare / 2 {
+            column.width += missing;
+            spare -= missing;
+        }
+    }
     let mut x = area.x + GUTTER;
     let mut placed = Vec::with_capacity(kept.len());
     for column in kept {
@@ -136,8 +149,21 @@ pub(super) fn body<R: Record>(
     }
     canvas.hits.add(area, Target::Table(panel));
     let state = console.table(panel);
-    let columns = place(&state.shown(panel.columns()), area);
+    let whole = area;
     let (head, area) = split_top(area, 1);
+    let room = usize::from(area.height);
+    let visible = visible_rows(listing.rows.len(), room);
+    let first = listing.first_shown(visible.max(1));
+    // Numbers of users are shown in full where there is room. Their length is nearly the same, so
+    // the columns do not move as rows come.
+    let wanted = |column: &Column| {
+        if !is_name(column) || !column.right {
+            return 0;
+        }
+        let rows = listing.rows.iter().skip(first).take(visible);
+        rows.map(|record| cell_width(&record.cell(column.name)) as u16).max().unwrap_or(0)
+    };
+    let columns = place(&state.shown(panel.columns()), whole, wanted);
     for placed in &columns {
         let name = placed.column.name;
         let sorted = state.sort == Some(name);
@@ -146,9 +172,6 @@ pub(super) fn body<R: Record>(
         write(canvas, cell, &Cell::new(name, tone), placed.column.right);
         canvas.hits.add(cell, Target::Header(panel, name));
     }
-    let room = usize::from(area.height);
-    let visible = visible_rows(listing.rows.len(), room);
-    let first = listing.first_shown(visible.max(1));
     let focused = console.panel() == panel;
     for (offset, record) in listing.rows.iter().skip(first).take(visible).enumerate() {
         let line = row(area, offset as u16);
@@ -156,7 +179,12 @@ pub(super) fn body<R: Record>(
         let selected = focused && first + offset == listing.selected;
         for placed in &columns {
             let cell = Rect { x: placed.x, width: placed.width, ..line };
-            write(canvas, cell, &record.cell(placed.column.name), placed.column.right);
+            let mut shown = record.cell(placed.column.name);
+            // A row of a text has the text where others have a name.
+            if is_name(&placed.column) && !matches!(key, RowKey::Text(_)) {
+                shown.text = text::cut_middle(&shown.text, cell.width.into()).into_owned();
+            }
+            write(canvas, cell, &shown, placed.column.right);
         }
         let sign = match (state.marked.contains(&key), selected) {
             (true, _) => "◆",

@@ -7,8 +7,8 @@ use ratatui::style::{Color, Style};
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem, SameText,
-    Session, TailItem, Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, AuditEntry, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem,
+    SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -206,6 +206,7 @@ fn streams_throttled_and_filtered() {
     }
     let wrong = screen(&console, SIZES[1]);
     assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
+    assert!(typing.contains("5 of 12 streams: viewers 19k"), "a sum of some says so: {typing}");
     assert!(wrong.contains("✗"), "{wrong}");
     insta::assert_snapshot!(format!("{typing}\n{wrong}"));
 }
@@ -213,6 +214,31 @@ fn streams_throttled_and_filtered() {
 #[test]
 fn a_stream_opened() {
     insta::assert_snapshot!(screens(&opened()));
+}
+
+#[test]
+fn a_share_fixed_by_hand_has_a_name_and_a_time() {
+    let mut console = fed(samples::throttled);
+    let mut streams = console.moment().unwrap().snapshot.streams.iter();
+    let stream_id = streams.find(|it| it.throttle_override.is_some()).unwrap().stream_id;
+    console.go(Place::Stream(stream_id));
+    assert!(console.needs().audit, "the audit log knows it");
+    let entry = |actor: &str, target: String| AuditEntry {
+        audit_id: 26,
+        at: 1_795_254_408_000,
+        actor: actor.to_owned(),
+        action: "throttle".to_owned(),
+        target,
+        detail: serde_json::Value::Null,
+        undoes: None,
+        undone_by: None,
+    };
+    let fixed = entry("ann (uid 1000)", format!("stream {stream_id}"));
+    console.side.audit = vec![entry("bob", "stream 1234".to_owned()), fixed];
+    let shown = screen(&console, SIZES[2]);
+    let why =
+        "Fixed at 2.5% by hand. ann set it at 2026-11-21 09:46:48. It stays until t sets auto.";
+    assert!(shown.contains(why), "{shown}");
 }
 
 #[test]
@@ -249,6 +275,30 @@ fn who_says_how_much_on_a_stream() {
     let narrow = screen(&console, SIZES[1]);
     assert!(narrow.contains("same text: cheap followers at …"), "{narrow}");
     insta::assert_snapshot!(format!("{narrow}\n{wide}"));
+}
+
+#[test]
+fn long_ids_and_names_can_be_told_apart() {
+    let mut console = opened();
+    let id = 9_665_865_681_234_562_943;
+    let talker = Talker {
+        user_id: UserId(id),
+        name: format!("load{id}"),
+        said: 9,
+        error: 0,
+        refused: 0,
+        removed: 0,
+        text: 1,
+    };
+    let talkers =
+        Talkers { window_ms: 60_000, talkers: vec![talker], ..Talkers::none_of(StreamId(7)) };
+    console.side.talkers = Some(talkers);
+    let narrow = screen(&console, SIZES[2]);
+    assert!(narrow.contains("96658…2943"), "{narrow}");
+    assert!(narrow.contains("…2943 ") && !narrow.contains("9665865…"), "{narrow}");
+    console.focus_on(Panel::Talkers);
+    let alone = screen(&console, SIZES[1]);
+    assert!(alone.contains(&format!(" {id} ")), "{alone}");
 }
 
 #[test]
@@ -360,6 +410,28 @@ fn paused_past_read_only_and_lost() {
     insta::assert_snapshot!(shown.join("\n"));
 }
 
+#[test]
+fn a_frozen_daemon_is_not_well() {
+    let mut frozen = fed(samples::healthy);
+    frozen.clock_ms += 2_999;
+    frozen.check_contact();
+    assert!(first_rows(&frozen).contains("✓ WELL"), "a late snapshot is no loss");
+    frozen.clock_ms += 1;
+    frozen.check_contact();
+    for size in SIZES {
+        let shown = screen(&frozen, size);
+        assert!(shown.contains("NO CONTACT since 12:59:48Z"), "{shown}");
+        assert!(!shown.contains("WELL") && !shown.contains("nothing is wrong"), "{shown}");
+    }
+    let overview = screen(&frozen, SIZES[2]);
+    assert!(overview.contains("◌ UNKNOWN") && overview.contains("delivery ◌"), "{overview}");
+    assert!(overview.contains("NO SNAPSHOT COMES"), "{overview}");
+    let header = "▌edge-1▐  ◌ UNKNOWN  18k viewers  served 99.99 %      NO CONTACT since 12:59:48Z";
+    assert_eq!(screen(&frozen, SIZES[1]).lines().next(), Some(header));
+    frozen.add_snapshot(samples::healthy(65));
+    assert!(first_rows(&frozen).contains("✓ WELL"), "it continues by itself");
+}
+
 /// Returns the colours of the name of the cluster on the screen.
 fn colours_of_name(console: &Console) -> [Color; 2] {
     let area = Rect::new(0, 0, 120, 36);
@@ -411,6 +483,31 @@ fn the_first_row_says_that_the_link_is_slow() {
     let full = first_rows(&console);
     console.slow_link = Some(Duration::from_secs(2));
     insta::assert_snapshot!(format!("{}\n\n{full}", first_rows(&console)));
+}
+
+#[test]
+fn a_look_back_offers_only_keys_that_work() {
+    let mut console = at(fed(samples::throttled), Place::View(View::Cluster));
+    press(&mut console, KeyCode::Char('!').into());
+    let rows = |console: &Console| {
+        let shown = screen(console, SIZES[3]);
+        let lines: Vec<_> = shown.lines().collect();
+        [lines[1], lines[lines.len() - 1]].map(str::to_owned)
+    };
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("UNLOCKED") && keys.contains("d drain"), "{tabs}\n{keys}");
+    press(&mut console, KeyCode::Left.into());
+    assert!(console.ago_ms().is_some());
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("acts are off") && !tabs.contains("UNLOCKED"), "{tabs}");
+    assert!(keys.contains("End live") && keys.contains("Enter open"), "{keys}");
+    assert!(
+        !["d drain", "b ban", "u unban", "U undo"].iter().any(|it| keys.contains(it)),
+        "{keys}"
+    );
+    press(&mut console, KeyCode::End.into());
+    let [tabs, keys] = rows(&console);
+    assert!(tabs.contains("UNLOCKED") && keys.contains("d drain"), "{tabs}\n{keys}");
 }
 
 #[test]
@@ -482,6 +579,7 @@ fn notices_say_what_was_done_and_how_to_undo_it() {
     console.undo.push(crate::tui::act::UndoEntry {
         text: "ban troll42".into(),
         reversals: Vec::new(),
+        equivalents: Vec::new(),
         at_ms: 0,
         window_ms: 10_000,
     });
