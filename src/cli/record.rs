@@ -61,7 +61,8 @@ pub struct RecordArgs {
     pub url: Option<Endpoint>,
 
     /// How long to record [default: until Ctrl-C]
-    #[arg(long, value_name = "T", value_parser = crate::protocol::quantity::parse_duration)]
+    #[arg(long, value_name = "T", allow_hyphen_values = true,
+        value_parser = crate::protocol::quantity::parse_duration)]
     pub duration: Option<Duration>,
 
     /// Accept any certificate, as of lcd --dev-tls
