@@ -33,7 +33,7 @@ pub(super) struct ThrottleArgs {
     /// Let the throttle decide again after this time, from 1s to 30d; not with auto
     #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
         value_parser = duration_up_to(LONGEST_THROTTLE),
-          requires = "rate")]
+        requires = "rate")]
     duration: Option<Duration>,
     #[command(flatten)]
     list: ListArgs,

@@ -22,7 +22,7 @@ pub(super) struct TimeoutArgs {
     /// Duration, from 1s to 30d
     #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
         value_parser = duration_up_to(LONGEST_TIMEOUT),
-          default_value = "10m")]
+        default_value = "10m")]
     duration: Duration,
     #[command(flatten)]
     dry: DryRun,
