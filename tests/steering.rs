@@ -568,7 +568,7 @@ async fn a_reader_that_follows_sees_each_event_once() {
     let path = "/v1/events?where=kind%3Daudit&follow=true";
     let mut events = daemon.admin().lines::<EventItem>(path).await.unwrap();
     let first = events.next().await.unwrap().unwrap();
-    assert!(first.text.ends_with(": throttle"), "{first:?}");
+    assert!(first.text.ends_with(": stream 1 fixed at 50%"), "{first:?}");
     let banned = post(&daemon, "/v1/timeout", json!({"user": "id:42", "duration_ms": 60000})).await;
     let second = events.next().await.unwrap().unwrap();
     assert_eq!(second.audit_id, Some(banned.audit_id));

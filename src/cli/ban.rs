@@ -23,7 +23,8 @@ pub(super) struct BanArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Duration, from 1s to 3650d, such as 10m or 7d [default: permanent]
-    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_BAN))]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
+        value_parser = duration_up_to(LONGEST_BAN))]
     duration: Option<Duration>,
     #[command(flatten)]
     dry: DryRun,

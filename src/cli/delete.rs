@@ -33,7 +33,8 @@ pub(super) struct DeleteArgs {
     #[arg(long, value_name = "USER", requires = "last")]
     user: Option<String>,
     /// In this time up to now, from 1s to 1d
-    #[arg(long, value_name = "TIME", value_parser = duration_up_to(LONGEST_LAST),
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true,
+        value_parser = duration_up_to(LONGEST_LAST),
           requires = "user")]
     last: Option<Duration>,
     /// On this stream only

@@ -84,11 +84,13 @@ pub(super) struct PlanArgs {
     spare: u64,
 
     /// Time between two pings of a viewer, gateway.ping_interval
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = non_zero_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", allow_hyphen_values = true,
+        value_parser = non_zero_duration)]
     ping_interval: Duration,
 
     /// Time between two messages with the number of viewers, delivery.presence_interval; 0s: none
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", allow_hyphen_values = true,
+        value_parser = parse_duration)]
     presence_interval: Duration,
 
     /// Costs measured on your machines, which replace the built-in ones; `scripts/bench --costs

@@ -5,7 +5,7 @@
 //! order of the stream, and their times are relative to the first. When full: at most
 //! [`MAX_QUEUED_EVENTS`] events wait for the file, and then the stream is not read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,7 +61,8 @@ pub struct RecordArgs {
     pub url: Option<Endpoint>,
 
     /// How long to record [default: until Ctrl-C]
-    #[arg(long, value_name = "T", value_parser = crate::protocol::quantity::parse_duration)]
+    #[arg(long, value_name = "T", allow_hyphen_values = true,
+        value_parser = crate::protocol::quantity::parse_duration)]
     pub duration: Option<Duration>,
 
     /// Accept any certificate, as of lcd --dev-tls
@@ -126,12 +127,27 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
         () = stop.cancelled() => Ok(()),
         () = end => Ok(()),
     };
+    let result = end_recording(recorder, ended, args.output.as_deref());
+    result.map_err(|error| if args.output.is_none() { on_stdout(error) } else { error })
+}
+
+/// Ends the recording and tells the number of its comments. A file of a stream that could not be
+/// read at all is removed, because the next attempt could not create it.
+fn end_recording(
+    recorder: Recorder,
+    ended: anyhow::Result<()>,
+    path: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let is_empty = recorder.started_ms.is_none();
     let finished = recorder.finish();
-    if let Ok(comments) = &finished {
+    if is_empty && ended.is_err() {
+        if let Some(Err(error)) = path.map(std::fs::remove_file) {
+            note(&format!("warning: the empty file cannot be removed: {error}"));
+        }
+    } else if let Ok(comments) = &finished {
         note(&format!("recorded {}", counted(*comments, "comment")));
     }
-    let result = ended.and(finished.map(|_| ExitCode::SUCCESS));
-    result.map_err(|error| if args.output.is_none() { on_stdout(error) } else { error })
+    ended.and(finished.map(|_| ExitCode::SUCCESS))
 }
 
 /// Returns the error of a recording on standard output. A reader that has enough, as in
@@ -437,7 +453,6 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use std::sync::Arc;
 
     use parking_lot::Mutex;
@@ -536,6 +551,26 @@ mod tests {
             }
             let expected = [None, Some(0), Some(100), Some(150), Some(300), Some(400), Some(400)];
             assert_eq!(times, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_cannot_be_read_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.lcr");
+        for sent in [0, 1] {
+            let writer = RecordingWriter::create(&path).unwrap();
+            let mut recorder = Recorder::new(writer, "stream 7".to_owned(), false);
+            let (events, received) = mpsc::channel(16);
+            for seq in 0..sent {
+                events.send(StreamEvent::Comment(comment(seq))).await.unwrap();
+            }
+            drop(events);
+            recorder.write(received).await.unwrap();
+            let refused = Err(anyhow::anyhow!("stream 7 does not exist"));
+            let error = end_recording(recorder, refused, Some(&path)).unwrap_err();
+            assert_eq!(error.to_string(), "stream 7 does not exist");
+            assert_eq!(path.exists(), sent > 0, "what was recorded is kept");
         }
     }
 

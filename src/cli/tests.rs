@@ -58,6 +58,26 @@ fn invalid_values_are_rejected_while_parsing() {
 }
 
 #[test]
+fn a_negative_duration_is_told_what_is_right() {
+    for line in [
+        "lc ban 42 --for -3m",
+        "lc timeout 42 --for -3m",
+        "lc throttle 1 50% --for -3m",
+        "lc token --user 1 --name a --for -3m",
+        "lc wait health=well --timeout -3m",
+        "lc record 1 --duration -3m",
+        "lc replay chat.lcr --from -3m",
+        "lc loadgen --duration -3m",
+        "lc plan --ping-interval -3m",
+        "lc top --interval -3m",
+    ] {
+        let text = Cli::try_parse_from(line.split(' ')).unwrap_err().to_string();
+        assert!(text.contains("`-3m` is not a duration"), "{line}: {text}");
+        assert!(!text.contains("-- -3"), "{line}: {text}");
+    }
+}
+
+#[test]
 fn frequent_mistakes_have_a_tip() {
     let tip = |line: &str| usage_tip(&Cli::try_parse_from(line.split(' ')).unwrap_err());
     assert_eq!(tip("lc undo"), Some("lc audit lists the entries."));

@@ -31,8 +31,9 @@ pub(super) struct ThrottleArgs {
     #[arg(value_parser = rate_setting, requires = "stream")]
     rate: Option<RateSetting>,
     /// Let the throttle decide again after this time, from 1s to 30d; not with auto
-    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_THROTTLE),
-          requires = "rate")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
+        value_parser = duration_up_to(LONGEST_THROTTLE),
+        requires = "rate")]
     duration: Option<Duration>,
     #[command(flatten)]
     list: ListArgs,

@@ -20,8 +20,9 @@ pub(super) struct TimeoutArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Duration, from 1s to 30d
-    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_TIMEOUT),
-          default_value = "10m")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
+        value_parser = duration_up_to(LONGEST_TIMEOUT),
+        default_value = "10m")]
     duration: Duration,
     #[command(flatten)]
     dry: DryRun,

@@ -48,7 +48,8 @@ pub(super) struct TokenArgs {
     #[arg(long, default_value = "viewer", value_parser = role())]
     role: Role,
     /// Lifetime of the token
-    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_BAN), default_value = "24h")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
+        value_parser = duration_up_to(LONGEST_BAN), default_value = "24h")]
     lifetime: Duration,
     /// Comments per minute, 0 for no limit [default: the limit of the role]
     #[arg(long, value_name = "N", value_parser = small_count_in(0..=u32::MAX))]

@@ -33,7 +33,8 @@ const FRAME_SIZE: (u16, u16) = (120, 40);
 #[derive(Debug, Args)]
 pub(super) struct TopArgs {
     /// Time between two snapshots, from 100ms to 1m
-    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1s")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true,
+        value_parser = interval, default_value = "1s")]
     interval: Duration,
     /// Print one frame as text and exit; its size is that of the terminal, or 120×40
     #[arg(long)]

@@ -41,7 +41,8 @@ pub(super) struct WaitArgs {
     #[arg(long, value_name = "NODE", add = complete::nodes())]
     on: Option<String>,
     /// The longest time to wait
-    #[arg(long, value_name = "TIME", value_parser = non_zero_duration, default_value = "1m")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true,
+        value_parser = non_zero_duration, default_value = "1m")]
     timeout: Duration,
 }
 

@@ -224,6 +224,7 @@ impl<R: Record> Listing<R> {
 #[derive(Debug, Clone, PartialEq)]
 enum SortKey {
     Number(f64),
+    Count(u64),
     Text(String),
 }
 
@@ -231,6 +232,7 @@ impl From<Value<'_>> for SortKey {
     fn from(value: Value<'_>) -> Self {
         match value {
             Value::Number(number) => Self::Number(number),
+            Value::Count(count) => Self::Count(count),
             Value::Text(text) => Self::Text(text.to_lowercase()),
             Value::Flag(flag) => Self::Number(f64::from(u8::from(flag))),
         }
@@ -245,8 +247,11 @@ fn order(a: Option<&SortKey>, b: Option<&SortKey>, inverted: bool) -> Ordering {
         (Some(_), None) => return Ordering::Less,
         (Some(SortKey::Number(a)), Some(SortKey::Number(b))) => b.total_cmp(a),
         (Some(SortKey::Text(a)), Some(SortKey::Text(b))) => a.cmp(b),
-        (Some(SortKey::Number(_)), Some(SortKey::Text(_))) => Ordering::Less,
-        (Some(SortKey::Text(_)), Some(SortKey::Number(_))) => Ordering::Greater,
+        (Some(SortKey::Count(a)), Some(SortKey::Count(b))) => b.cmp(a),
+        (Some(SortKey::Number(a)), Some(SortKey::Count(b))) => (*b as f64).total_cmp(a),
+        (Some(SortKey::Count(a)), Some(SortKey::Number(b))) => b.total_cmp(&(*a as f64)),
+        (Some(SortKey::Number(_) | SortKey::Count(_)), Some(SortKey::Text(_))) => Ordering::Less,
+        (Some(SortKey::Text(_)), Some(SortKey::Number(_) | SortKey::Count(_))) => Ordering::Greater,
     };
     if inverted { order.reverse() } else { order }
 }

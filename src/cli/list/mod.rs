@@ -283,6 +283,9 @@ fn table_of<T>(
 fn order(a: &Value<'_>, b: &Value<'_>) -> Ordering {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.total_cmp(b),
+        (Value::Count(a), Value::Count(b)) => a.cmp(b),
+        (Value::Number(a), Value::Count(b)) => a.total_cmp(&(*b as f64)),
+        (Value::Count(a), Value::Number(b)) => (*a as f64).total_cmp(b),
         (Value::Text(a), Value::Text(b)) => a.to_lowercase().cmp(&b.to_lowercase()).then(a.cmp(b)),
         (Value::Flag(a), Value::Flag(b)) => a.cmp(b),
         // A column has values of one kind.

@@ -51,7 +51,7 @@ pub struct LoadgenArgs {
     pub speed: f64,
 
     /// How long to send [default: 30s, or the length of the recording]
-    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = parse_duration)]
     pub duration: Option<Duration>,
 
     /// Connections opened per second
@@ -74,7 +74,8 @@ pub struct LoadgenArgs {
 
     /// Drop all viewers' connections at this time and reconnect them at once from their positions;
     /// may be given more than once
-    #[arg(long, value_name = "T", value_parser = parse_duration, conflicts_with = "no_viewers")]
+    #[arg(long, value_name = "T", allow_hyphen_values = true,
+        value_parser = parse_duration, conflicts_with = "no_viewers")]
     pub storm_at: Vec<Duration>,
 
     /// Processes that hold the viewers [default: as many as descriptors need and processors serve]
@@ -86,7 +87,8 @@ pub struct LoadgenArgs {
     pub source_addresses: Option<u32>,
 
     /// How long to wait for outstanding messages after the last comment
-    #[arg(long, value_name = "T", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, value_name = "T", default_value = "5s", allow_hyphen_values = true,
+        value_parser = parse_duration)]
     pub grace: Duration,
 
     /// Give each viewer its own token, for streams that are closed to anonymous viewers

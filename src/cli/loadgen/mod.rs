@@ -23,6 +23,8 @@ use super::stop::stop_on_signal;
 use crate::client::{TokenSource, Trust};
 use crate::loadgen::recording::{self, RecordedComment, Recording};
 use crate::loadgen::{LoadPlan, Workload};
+use crate::protocol::printable::describe;
+use crate::protocol::{ErrorCode, StreamId};
 
 pub(super) use args::parse_speed;
 pub use args::{EncodingArg, LoadgenArgs};
@@ -41,7 +43,8 @@ pub async fn run(args: LoadgenArgs, context: &Context) -> anyhow::Result<ExitCod
     let load = load_plan(&args, context).await?.prepare().await?;
     load.notes().iter().for_each(|note| progress.print(&format!("note: {note}")));
     let stop = stop_on_signal(args.grace + PATIENCE);
-    let report = load.run(&stop, &progress).await?;
+    let ran = load.run(&stop, &progress).await;
+    let report = ran.map_err(|error| with_next_step(error, args.stream))?;
     drop(progress);
 
     let value = serde_json::to_value(&report).context("the report cannot be written as JSON")?;
@@ -57,6 +60,16 @@ pub async fn run(args: LoadgenArgs, context: &Context) -> anyhow::Result<ExitCod
     }
     printed?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds to the error of a stream that does not exist how it is created. Processes that hold the
+/// viewers report their errors as texts, so the code is looked for in the text.
+fn with_next_step(error: anyhow::Error, stream: StreamId) -> anyhow::Error {
+    let text = describe(error.as_ref());
+    if text.contains(ErrorCode::UnknownStream.as_str()) {
+        return anyhow::anyhow!("{text}; create it: lc streams create --id {stream}");
+    }
+    error
 }
 
 async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<LoadPlan> {
@@ -117,4 +130,27 @@ fn workload(args: &LoadgenArgs) -> anyhow::Result<Workload> {
             duration: args.duration.unwrap_or(DEFAULT_DURATION),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::viewer::ConnectError;
+    use crate::protocol::error_code::ErrorBody;
+
+    #[test]
+    fn a_missing_stream_says_how_it_is_created() {
+        let refused = |code, text: &str| {
+            let url = "ws://127.0.0.1:8080/ws/2".to_owned();
+            let body = Some(ErrorBody::new(code, text));
+            let error = anyhow::Error::from(ConnectError::Refused { url, status: 404, body });
+            let error = error.context("a sender could not connect");
+            describe(with_next_step(error, StreamId(2)).as_ref())
+        };
+        let unknown = refused(ErrorCode::UnknownStream, "no stream 2");
+        assert!(unknown.starts_with("a sender could not connect: ws://"), "{unknown}");
+        assert!(unknown.ends_with("; create it: lc streams create --id 2"), "{unknown}");
+        let banned = refused(ErrorCode::Banned, "banned");
+        assert!(!banned.contains("create"), "{banned}");
+    }
 }

@@ -94,11 +94,12 @@ pub struct ReplayArgs {
     pub asap: bool,
 
     /// Begin at this time of the recording
-    #[arg(long, value_name = "T", default_value = "0s", value_parser = parse_duration)]
+    #[arg(long, value_name = "T", default_value = "0s", allow_hyphen_values = true,
+        value_parser = parse_duration)]
     pub from: Duration,
 
     /// End at this time of the recording [default: its end]
-    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    #[arg(long, value_name = "T", allow_hyphen_values = true, value_parser = parse_duration)]
     pub to: Option<Duration>,
 
     /// Delay each user by a time of its own up to this, so that files do not run in step

@@ -21,6 +21,7 @@ impl Expr {
             Self::Contains { column: Some(column), pattern } => match row.column(column) {
                 Some(Value::Text(text)) => pattern.is_match(&text),
                 Some(Value::Number(number)) => pattern.is_match(&number.to_string()),
+                Some(Value::Count(count)) => pattern.is_match(&count.to_string()),
                 Some(Value::Flag(_)) | None => false,
             },
             Self::Contains { column: None, pattern } => {
@@ -62,6 +63,15 @@ fn order(value: &Value<'_>, literal: &Literal) -> Option<Ordering> {
             let close = (number - wanted).abs() <= wanted.abs() * 1e-9;
             if close { Some(Ordering::Equal) } else { number.partial_cmp(&wanted) }
         }
+        Value::Count(count) => match whole_of(literal) {
+            Some(wanted) => Some(i128::from(*count).cmp(&wanted)),
+            // Of two numbers of which one has a fraction, or is too large for a count, none is
+            // equal to the other.
+            None => {
+                let is_less = (*count as f64) < number_of(literal)?;
+                Some(if is_less { Ordering::Less } else { Ordering::Greater })
+            }
+        },
         Value::Text(text) => {
             let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
             Some(lower(text).cmp(&lower(literal.text())))
@@ -76,6 +86,15 @@ pub(super) fn number_of(literal: &Literal) -> Option<f64> {
         "all" => Some(1.0),
         "none" => Some(0.0),
         _ => literal.quantity().map(|quantity| quantity.value),
+    }
+}
+
+/// Returns the whole number that a literal stands for, or `None` if it has a fraction.
+fn whole_of(literal: &Literal) -> Option<i128> {
+    match literal.text() {
+        "all" => Some(1),
+        "none" => Some(0),
+        _ => literal.quantity()?.whole,
     }
 }
 

@@ -71,16 +71,19 @@ impl Column {
 /// The value of a column in one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
-    /// A number in the base unit of its column: a count, a share of 1, milliseconds, bytes.
+    /// A measured number in the base unit of its column: a rate, a share of 1, milliseconds,
+    /// bytes. It is equal to a literal that differs by no more than rounding.
     Number(f64),
+    /// An id or another whole number in the base unit of its column. It compares exactly.
+    Count(u64),
     Text(Cow<'a, str>),
     Flag(bool),
 }
 
 impl Value<'_> {
-    /// Returns a count as a value; beyond 2^53 it is rounded.
+    /// Returns an id or a count as a value.
     pub fn count(count: u64) -> Self {
-        Self::Number(count as f64)
+        Self::Count(count)
     }
 }
 

@@ -15,7 +15,10 @@ pub enum Unit {
 /// A number in the base unit of its kind: a count, a share of 1, milliseconds, bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quantity {
+    /// Rounded to what an `f64` holds.
     pub value: f64,
+    /// The exact value, if it is a whole number of the base unit.
+    pub whole: Option<i128>,
     pub unit: Unit,
 }
 
@@ -25,11 +28,17 @@ impl Quantity {
         let text = text.strip_suffix("/s").unwrap_or(text);
         let (number, name) = split_number(text)?;
         if let Some((factor, unit)) = unit(name) {
-            let quantity = Self { value: number * factor, unit };
+            let digits = &text[..text.len() - name.len()];
+            let whole = match unit {
+                Unit::Percent => whole(digits, 1).filter(|it| it % 100 == 0).map(|it| it / 100),
+                Unit::Plain | Unit::Time | Unit::Bytes => whole(digits, factor as i128),
+            };
+            let quantity = Self { value: number * factor, whole, unit };
             return quantity.value.is_finite().then_some(quantity);
         }
-        let value = duration(text)?;
-        value.is_finite().then_some(Self { value, unit: Unit::Time })
+        let Time { ms: value, whole_us } = duration(text)?;
+        let whole = whole_us.filter(|us| us % 1_000 == 0).map(|us| us / 1_000);
+        value.is_finite().then_some(Self { value, whole, unit: Unit::Time })
     }
 
     /// Returns whether the number can be a value of a column of this kind.
@@ -59,6 +68,20 @@ fn split_number(text: &str) -> Option<(f64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
+/// Multiplies a number, as [`split_number`] splits it off, by a factor. Returns `None` if the
+/// product has a fraction or is too large.
+fn whole(number: &str, factor: i128) -> Option<i128> {
+    let (before, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits: i128 = format!("{before}{fraction}").parse().ok().or_else(|| {
+        // `.0` has no digits that count.
+        (before.is_empty() && fraction.is_empty()).then_some(0)
+    })?;
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let product = digits.checked_mul(factor)?;
+    (product % scale == 0).then(|| product / scale)
+}
+
 fn unit(name: &str) -> Option<(f64, Unit)> {
     let (factor, unit) = match name {
         "" => (1.0, Unit::Plain),
@@ -80,25 +103,35 @@ fn unit(name: &str) -> Option<(f64, Unit)> {
     Some((factor, unit))
 }
 
-/// Parses `84ms`, `1.5s`, `1h30m` to milliseconds.
-fn duration(mut text: &str) -> Option<f64> {
-    let mut total = 0.0;
+/// A duration as it is written.
+struct Time {
+    ms: f64,
+    /// Microseconds, if they are a whole number.
+    whole_us: Option<i128>,
+}
+
+/// Parses `84ms`, `1.5s`, `1h30m`.
+fn duration(mut text: &str) -> Option<Time> {
+    let mut total = Time { ms: 0.0, whole_us: Some(0) };
     while !text.is_empty() {
         let (number, rest) = split_number(text)?;
         if number < 0.0 {
             return None;
         }
         let length = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
-        let factor = match &rest[..length] {
-            "us" | "µs" => 0.001,
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" | "min" => 60e3,
-            "h" => 3_600e3,
-            "d" => 86_400e3,
+        let factor_us: u64 = match &rest[..length] {
+            "us" | "µs" => 1,
+            "ms" => 1_000,
+            "s" => 1_000_000,
+            "m" | "min" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => 86_400_000_000,
             _ => return None,
         };
-        total += number * factor;
+        total.ms += number * (factor_us as f64 / 1e3);
+        let part_us = whole(&text[..text.len() - rest.len()], i128::from(factor_us));
+        total.whole_us =
+            total.whole_us.zip(part_us).and_then(|(total, part)| total.checked_add(part));
         text = &rest[length..];
     }
     Some(total)

@@ -166,6 +166,51 @@ fn hostile_filters_are_refused_quickly() {
     assert!(parse("/(a{1,1000}){1,1000}/").unwrap_err().message.contains("size limit"));
 }
 
+/// A row with a whole number.
+struct Counted(u64);
+
+impl Row for Counted {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        (name == "id").then(|| Value::count(self.0))
+    }
+
+    fn texts(&self, _: &mut dyn FnMut(&str)) {}
+}
+
+fn holds(id: u64, condition: &str) -> bool {
+    condition.parse::<Filter>().unwrap().matches(&Counted(id))
+}
+
+#[test]
+fn whole_numbers_compare_exactly_at_any_size() {
+    assert!(!holds(966_586_568_402_952, "id=966586568402943"));
+    assert!(holds(966_586_568_402_952, "id>966586568402943"));
+    for id in [1 << 53, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+        let below = id - 1;
+        assert!(holds(id, &format!("id={id} id<={id} id>={id} id~{id} id in (3, {id})")));
+        assert!(!holds(id, &format!("id!={id} or id<{id} or id>{id}")), "{id}");
+        assert!(holds(id, &format!("id!={below} id>{below} id>={below}")), "{id}");
+        assert!(!holds(id, &format!("id={below} or id<{below} or id~{below}")), "{id}");
+        assert!(holds(below, &format!("id<{id} id!={id}")), "{id}");
+        assert!(holds(id, &format!("id>{below}.5")), "{id}");
+    }
+    assert!(holds(u64::MAX, "id<18446744073709551616 id>-1 id<99999T"));
+}
+
+#[test]
+fn whole_numbers_are_written_with_units_too() {
+    for (id, condition) in [
+        (1_500, "id=1.5k id=1500.0 id=1.50k id=1.5s id=1500ms id=1500000us id=1.5kB"),
+        (1_001, "id=1.001s id=1.001k id>1000.9 id<1001.1 id!=1001.5"),
+        (5_400_000, "id=1h30m id=1.5h id=90m id<1h31m"),
+        (1, "id=all id=100% id>99% id>none id=1."),
+        (0, "id=none id=.0 id=-0 id<.5"),
+        (1_048_576, "id=1MiB id=1024KiB"),
+    ] {
+        assert!(holds(id, condition), "{id}: {condition}");
+    }
+}
+
 fn bare() -> impl Strategy<Value = Literal> {
     prop_oneof![
         "[0-9]{1,4}(\\.[0-9])?(k|M|%|ms|s|h|MB|)".prop_map(Literal::bare),
@@ -206,6 +251,20 @@ fn expression() -> impl Strategy<Value = Expr> {
 }
 
 proptest! {
+    #[test]
+    fn distinct_ids_never_match_each_other(
+        a in any::<u64>(),
+        distance in 1_u64..1_000,
+        b in any::<u64>(),
+    ) {
+        for other in [a.wrapping_add(distance), b] {
+            prop_assert_eq!(holds(a, &format!("id={other}")), a == other);
+            prop_assert_eq!(holds(a, &format!("id!={other}")), a != other);
+            prop_assert_eq!(holds(a, &format!("id<{other}")), a < other);
+            prop_assert_eq!(holds(a, &format!("id>={other}")), a >= other);
+        }
+    }
+
     #[test]
     fn a_printed_filter_is_parsed_to_itself(expression in expression()) {
         let filter = Filter::new(expression);

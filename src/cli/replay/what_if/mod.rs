@@ -88,6 +88,8 @@ pub(super) struct Totals {
 pub(super) struct MinuteRow {
     /// Counted from the start of the recording.
     pub(super) minute: u64,
+    /// Seconds of the minute that are recorded, from 1 to 60. Rates of the minute are over them.
+    pub(super) seconds: f64,
     pub(super) in_per_second: f64,
     pub(super) now: MinuteSide,
     pub(super) would_be: MinuteSide,
@@ -143,6 +145,7 @@ pub(super) fn compute(
     let recorded = (times == 1.0 && selection.files.len() == 1 && has_throttle)
         .then(|| overview.throttle.iter().map(|change| (change.ts_ms, change.sample_rate)));
     let now_is_recorded = recorded.is_some();
+    let from_ms = to_load_ms(selection.from_ms, times);
     let mut overlay = Overlay::open(selection)?;
     let start_ms = to_load_ms(overlay.peek_ms()?.unwrap_or_default(), times);
     let mut settings = WhatIf::default().on(base);
@@ -164,19 +167,22 @@ pub(super) fn compute(
             end_minute(&mut minutes, &mut sides);
             minutes.push(MinuteRow {
                 minute,
+                seconds: 60.0,
                 in_per_second: 0.0,
                 now: MinuteSide::default(),
                 would_be: MinuteSide::default(),
             });
-        }
-        if let Some(row) = minutes.last_mut() {
-            row.in_per_second += 1e3 / MINUTE_MS as f64;
         }
         sides.iter_mut().for_each(|side| side.add(at_ms, &played));
     }
     sides.iter_mut().for_each(Side::finish);
     end_minute(&mut minutes, &mut sides);
     let [now, would_be] = sides;
+    let to_ms = to_load_ms(overview.last_ms, times).max(now.last_ms);
+    for row in &mut minutes {
+        row.seconds = recorded_seconds(row.minute, from_ms, to_ms);
+        row.in_per_second = (row.now.shown + row.now.left_out) as f64 / row.seconds;
+    }
     let flaps = would_be.flaps();
     Ok(WhatIfReport {
         comments,
@@ -195,6 +201,14 @@ pub(super) fn compute(
 /// Returns the time at which a comment comes at a speed.
 fn to_load_ms(at_ms: u64, times: f64) -> f64 {
     (at_ms as f64 / times).min(MAX_MS)
+}
+
+/// Returns how much of a minute lies between two times. Less than a second counts as one: a rate
+/// over less says nothing.
+fn recorded_seconds(minute: u64, from_ms: f64, to_ms: f64) -> f64 {
+    let begin_ms = (minute * MINUTE_MS) as f64;
+    let end_ms = to_ms.min(begin_ms + MINUTE_MS as f64);
+    ((end_ms - from_ms.max(begin_ms)) / 1e3).max(1.0)
 }
 
 /// Moves the sums of the minute that ends into its row.

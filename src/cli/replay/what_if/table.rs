@@ -21,12 +21,12 @@ pub(crate) fn format_report(report: &WhatIfReport) -> String {
         ">all viewers",
     ]);
     for row in &report.minutes {
-        let bytes = [&row.now, &row.would_be].map(|side| side.bytes / 60);
+        let bytes = [&row.now, &row.would_be].map(|side| (side.bytes as f64 / row.seconds) as u64);
         rows.add_row([
             show_minute(row.minute),
             show_rate(row.in_per_second),
-            shown(&row.now),
-            shown(&row.would_be),
+            shown(&row.now, row.seconds),
+            shown(&row.would_be, row.seconds),
             levels(row, &report.changes),
             format!("{}/s", arrow(bytes)),
             format!("{}/s", arrow(bytes.map(|bytes| bytes.saturating_mul(report.viewers)))),
@@ -40,14 +40,14 @@ fn show_minute(minute: u64) -> String {
 }
 
 /// Returns a rate and its share, as in `53 25%`.
-fn shown(side: &MinuteSide) -> String {
+fn shown(side: &MinuteSide, seconds: f64) -> String {
     let share = side.share();
     let part = match share {
         all if all > 1.0 - SAME_SHARE => "all".to_owned(),
         small if small < 0.0995 => format!("{:.1}%", small * 100.0),
         part => format!("{:.0}%", part * 100.0),
     };
-    format!("{} {part}", show_rate(side.shown as f64 / 60.0))
+    format!("{} {part}", show_rate(side.shown as f64 / seconds))
 }
 
 fn levels(row: &MinuteRow, changes: &[LevelChange]) -> String {

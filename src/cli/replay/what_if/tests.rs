@@ -85,6 +85,25 @@ fn levels_change_where_the_rate_does() {
 }
 
 #[test]
+fn a_short_minute_has_the_rates_of_its_seconds() {
+    let near = |value: f64, wanted: f64| assert!((value / wanted - 1.0).abs() < 0.01, "{value}");
+    let short = report(&[(20, 300)], &[], "throttle=50%");
+    near(short.minutes[0].seconds, 20.0);
+    near(short.minutes[0].in_per_second, 300.0);
+    assert!(format_report(&short).contains("150 50%"), "{}", format_report(&short));
+    let last = report(&[(90, 100)], &[], "throttle=50%");
+    let [first, second] = last.minutes.as_slice() else { panic!("{:?}", last.minutes) };
+    assert_eq!(first.seconds, 60.0);
+    near(first.in_per_second, 100.0);
+    near(second.seconds, 30.0);
+    near(second.in_per_second, 100.0);
+    let lone = report(&[(1, 1)], &[], "throttle=50%");
+    assert_eq!(lone.minutes[0].in_per_second, 1.0, "at least a second");
+    let twice = report_at(&[(20, 300)], &[], "throttle=50%", 2.0);
+    near(twice.minutes[0].in_per_second, 600.0);
+}
+
+#[test]
 fn the_daemons_defaults_are_what_now_means() {
     // The defaults begin at 5 000/s.
     let report = report_at(&[(60, 1_000)], &[], "throttle=all", 6.0);
@@ -222,6 +241,7 @@ fn the_table_reads_as_documented() {
     ];
     let row = |(minute, (in_per_second, now, would_be))| MinuteRow {
         minute,
+        seconds: 60.0,
         in_per_second,
         now,
         would_be,

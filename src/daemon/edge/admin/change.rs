@@ -4,6 +4,7 @@ use axum::extract::State;
 
 use super::AdminState;
 use super::access::Caller;
+use super::change_text;
 use super::error::Answer;
 use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJsonBody};
 use crate::daemon::edge::http::Json;
@@ -24,7 +25,8 @@ macro_rules! changes {
             $body(request): $body<$request>,
         ) -> Answer<Json<Outcome>> {
             let outcome = state.parts.control.$handler(&actor, &request).await?;
-            state.parts.record_outcome(actor.name(), stringify!($handler), &outcome);
+            let text = change_text::$handler(&request, &outcome);
+            state.parts.record_outcome(actor.name(), stringify!($handler), &text, &outcome);
             Ok(Json(outcome))
         })*
     };
@@ -62,7 +64,8 @@ pub(super) async fn undo(
         caller.require(role_to_undo(&entry.action))?;
     }
     let outcome = control.undo(&caller.actor, &request).await?;
-    state.parts.record_outcome(caller.actor.name(), audit_action::UNDO, &outcome);
+    let text = change_text::undo(&request, &outcome);
+    state.parts.record_outcome(caller.actor.name(), audit_action::UNDO, &text, &outcome);
     Ok(Json(outcome))
 }
 
@@ -73,7 +76,8 @@ pub(super) async fn update_stream(
     JsonBody(patch): JsonBody<StreamPatch>,
 ) -> Answer<Json<Outcome>> {
     let outcome = state.parts.control.update_stream(&actor, stream_id, &patch).await?;
-    state.parts.record_outcome(actor.name(), audit_action::UPDATE_STREAM, &outcome);
+    let text = change_text::update_stream(&patch, &outcome);
+    state.parts.record_outcome(actor.name(), audit_action::UPDATE_STREAM, &text, &outcome);
     Ok(Json(outcome))
 }
 

@@ -11,6 +11,7 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::{
     Cluster, DeadLetterItem, DeadLettersOutcome, DeadLettersRequest, EventKind,
 };
+use crate::protocol::quantity::counted;
 
 /// The most rows of one answer.
 const MAX_LIMIT: usize = 1_000;
@@ -43,7 +44,7 @@ pub(super) async fn requeue(
     JsonBody(request): JsonBody<DeadLettersRequest>,
 ) -> Answer<Json<DeadLettersOutcome>> {
     let outcome = state.parts.control.requeue_dead_letters(&actor, &request).await?;
-    record(&state, actor.name(), "requeue", &outcome);
+    record(&state, actor.name(), "requeued", &outcome);
     Ok(Json(outcome))
 }
 
@@ -53,12 +54,13 @@ pub(super) async fn ack(
     JsonBody(request): JsonBody<DeadLettersRequest>,
 ) -> Answer<Json<DeadLettersOutcome>> {
     let outcome = state.parts.control.acknowledge_dead_letters(&actor, &request).await?;
-    record(&state, actor.name(), "acknowledge", &outcome);
+    record(&state, actor.name(), "acknowledged", &outcome);
     Ok(Json(outcome))
 }
 
-fn record(state: &AdminState, actor: &str, action: &str, outcome: &DeadLettersOutcome) {
+fn record(state: &AdminState, actor: &str, done: &str, outcome: &DeadLettersOutcome) {
     let Some(last) = outcome.audit_ids.last() else { return };
-    let text = format!("{actor}: {action} {}", outcome.done.len());
+    let letters = counted(outcome.done.len() as u64, "dead letter");
+    let text = format!("{actor}: {done} {letters}");
     state.parts.record_event(EventKind::Audit, "dead letters", text, Some(*last));
 }

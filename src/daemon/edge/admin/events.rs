@@ -223,8 +223,8 @@ impl AdminParts {
         items
     }
 
-    /// Records a change that an operator made through this node.
-    pub(super) fn record_outcome(&self, actor: &str, action: &str, outcome: &Outcome) {
+    /// Records a change that an operator made through this node. `text` says what was done to what.
+    pub(super) fn record_outcome(&self, actor: &str, action: &str, text: &str, outcome: &Outcome) {
         let user = outcome.user_id.map(|id| match &outcome.user_name {
             Some(name) => format!("user {id} {name}"),
             None => format!("user {id}"),
@@ -232,7 +232,7 @@ impl AdminParts {
         let stream = outcome.stream.as_ref().map(|stream| format!("stream {}", stream.stream_id));
         let node = outcome.node.as_ref().map(|node| format!("node {node}"));
         let subject = user.or(stream).or(node).unwrap_or_else(|| action.to_owned());
-        let text = format!("{actor}: {action}");
+        let text = format!("{actor}: {text}");
         self.record_event(EventKind::Audit, &subject, text, Some(outcome.audit_id));
     }
 }

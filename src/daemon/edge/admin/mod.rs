@@ -60,6 +60,7 @@ mod about;
 mod access;
 mod alerts;
 mod change;
+mod change_text;
 mod cluster;
 mod compression;
 mod dead_letters;

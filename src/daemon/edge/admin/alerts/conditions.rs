@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::rule;
 use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
-use crate::protocol::NodeId;
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, LagState,
-    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName,
-    StageReport,
+    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, RefusedUser, ReviewItem, Severity,
+    StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::{show_counted, show_duration, show_rate};
+use crate::protocol::{NodeId, StreamId};
 
 /// Rates are measured over this time.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -41,6 +41,8 @@ pub(super) struct Condition {
     pub(super) viewers: u64,
     /// A sentence of its own; empty if the rule has one.
     pub(super) text: String,
+    /// The stream to look at next, if one is known.
+    pub(super) stream: Option<StreamId>,
 }
 
 impl Condition {
@@ -55,6 +57,7 @@ impl Condition {
             threshold: None,
             viewers: 0,
             text: String::new(),
+            stream: None,
         }
     }
 
@@ -390,6 +393,8 @@ impl Window {
         let refused = share(seen.refused, seen.received);
         if seen.received >= FEWEST && refused > settings.refused_high {
             let condition = Condition::warning(rule::REFUSED_HIGH, "", settings.refused_high_hold);
+            let stream = most_refusals(&report.refused_users);
+            let condition = Condition { stream, ..condition };
             found.push(condition.measured(refused, settings.refused_high));
         }
         if seen.viewers_refused > 0 {
@@ -420,4 +425,13 @@ impl Window {
 
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Returns the stream on which most comments of these users were refused, or `None` without users.
+fn most_refusals(users: &[RefusedUser]) -> Option<StreamId> {
+    let mut streams: BTreeMap<u64, u64> = BTreeMap::new();
+    for user in users {
+        *streams.entry(user.stream_id.0).or_default() += user.refused;
+    }
+    streams.into_iter().max_by_key(|(_, refused)| *refused).map(|(stream, _)| StreamId(stream))
 }

@@ -5,9 +5,10 @@ use crate::daemon::engines::registry::KnownNode;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::{
     BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
-    StageName, StageReport,
+    RefusedUser, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
+use crate::protocol::{StreamId, UserId};
 
 fn settings() -> AlertsConfig {
     AlertsConfig::default()
@@ -157,6 +158,35 @@ fn rules(grow: impl Fn(&mut NodeReport)) -> Vec<String> {
     window.add(start + Duration::from_secs(5), &report);
     let found = window.conditions(&report, &settings());
     found.into_iter().map(|condition| condition.rule).collect()
+}
+
+#[test]
+fn refused_comments_lead_to_the_stream_with_most() {
+    let start = Instant::now();
+    let alert = |refused: &[(u64, u64)], share: u64| {
+        let mut window = Window::default();
+        let mut report = named("a");
+        window.add(start, &report);
+        report.counters.received += 1_000;
+        *report.counters.refused.entry("rate_limited".to_owned()).or_default() += share;
+        let user = |(number, &(stream, refused)): (usize, &(u64, u64))| RefusedUser {
+            stream_id: StreamId(stream),
+            user_id: UserId(number as u64),
+            name: "ann".to_owned(),
+            refused,
+        };
+        report.refused_users = refused.iter().enumerate().map(user).collect();
+        window.add(start + Duration::from_secs(5), &report);
+        let found = window.conditions(&report, &settings());
+        let refuses = found.iter().find(|condition| condition.rule == rule::REFUSED_HIGH).unwrap();
+        texts::alert(refuses, Duration::ZERO, Some(&report.node))
+    };
+    let none = alert(&[], 20);
+    assert_eq!(none.next, "lc talkers STREAM --sort -refused");
+    let mut known = alert(&[(1, 5), (7, 4), (7, 3)], 30);
+    assert_eq!(known.next, "lc talkers 7 --sort -refused");
+    texts::join(&mut known, &none);
+    assert_eq!(known.next, "lc talkers 7 --sort -refused", "the other node refuses less");
 }
 
 #[test]

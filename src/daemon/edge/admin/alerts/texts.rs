@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::conditions::Condition;
 use super::{nodes_text, rule};
+use crate::protocol::StreamId;
 use crate::protocol::admin::dependency::{
     COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
     RECENT_CACHE,
@@ -48,6 +49,7 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
             Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
             None => match node {
                 Some(node) if rule == rule::DRAINING => undrain(node.node.as_str()),
+                _ if rule == rule::REFUSED_HIGH => talkers(condition.stream),
                 _ => next(rule, subject).to_owned(),
             },
         },
@@ -84,6 +86,10 @@ pub(super) fn join(known: &mut Alert, other: &Alert) {
     if !is_sum && is_worse(&known.rule, other.value, known.value) {
         known.value = other.value;
         known.threshold = other.threshold;
+        if known.rule == rule::REFUSED_HIGH {
+            // The stream to look at is that of the worst node.
+            known.next = other.next.clone();
+        }
     }
     if let Some(effect) = effect(known) {
         known.effect = effect;
@@ -275,6 +281,12 @@ fn undrain(node: &str) -> String {
     format!("lc drain {node} --undo, or stop the node")
 }
 
+/// The next step if comments are refused: the users with most refusals.
+fn talkers(stream: Option<StreamId>) -> String {
+    let stream = stream.map_or_else(|| "STREAM".to_owned(), |stream| stream.to_string());
+    format!("lc talkers {stream} --sort -refused")
+}
+
 fn next(rule: &str, subject: &str) -> &'static str {
     match rule {
         rule::BREAKER_OPEN => match subject {
@@ -294,7 +306,6 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::SERVED_LOW | rule::SLOW_VIEWERS => "lc workers; lc streams --sort -in",
         rule::EGRESS_CAPPED => "lc nodes; lc throttle STREAM SHARE, or more edges",
         rule::PLACES_LOW => "more edges, or gateway.max_connections",
-        rule::REFUSED_HIGH => "lc top; who sends: lc tail STREAM",
         rule::VIEWERS_REFUSED => "nothing after a restart; otherwise more edges",
         rule::LAG_HIGH | rule::LAG_GROWING => "lc lag; lc stores: is its store slow?",
         rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",

@@ -186,6 +186,8 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
         audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
         audit_action::UNDO => "make the change again",
+        audit_action::SAVE_VIEW => "`:forget NAME` in lc top removes the view",
+        audit_action::FORGET_VIEW => "`:save NAME` in lc top saves a view again",
         _ => "it changed nothing that lasts",
     };
     Err(format!("{action} cannot be taken back: {why}"))

@@ -1,0 +1,287 @@
+//! The sentences of the events that tell of operators' changes: `stream 1 fixed at 25%`.
+//!
+//! In: the request, which the audit entry has as its detail, and the outcome. Out: a clause without
+//! the actor. Always holds: no text of a viewer, and no message, is in it.
+
+use crate::protocol::admin::{
+    AcknowledgeRequest, AnnounceRequest, BatchChange, BatchRequest, DeleteOfUserRequest,
+    DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome, RestoreRequest,
+    ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest, UserRef,
+    UserRequest,
+};
+use crate::protocol::quantity::{counted, show_duration, show_share};
+use crate::protocol::stream::{NewStream, StreamPatch};
+
+/// Writes `ann (user 42)`, or `user 42` without a known name.
+fn user(user: &UserRef, outcome: &Outcome) -> String {
+    user_of(outcome).unwrap_or_else(|| format!("user {}", user.0))
+}
+
+fn user_of(outcome: &Outcome) -> Option<String> {
+    let id = outcome.user_id?;
+    Some(match &outcome.user_name {
+        Some(name) => format!("{name} (user {id})"),
+        None => format!("user {id}"),
+    })
+}
+
+/// Writes ` of ann (user 42)`, or nothing if the user is not known.
+fn of_user(outcome: &Outcome) -> String {
+    user_of(outcome).map(|user| format!(" of {user}")).unwrap_or_default()
+}
+
+fn lasting(request: &SanctionRequest) -> String {
+    let for_time = |ms| format!("for {}", show_duration(ms));
+    request.duration_ms.map_or_else(|| "permanently".to_owned(), for_time)
+}
+
+pub(super) fn ban(request: &SanctionRequest, outcome: &Outcome) -> String {
+    format!("banned {} {}", user(&request.user, outcome), lasting(request))
+}
+
+pub(super) fn timeout(request: &SanctionRequest, outcome: &Outcome) -> String {
+    format!("timed out {} {}", user(&request.user, outcome), lasting(request))
+}
+
+pub(super) fn unban(request: &UserRequest, outcome: &Outcome) -> String {
+    format!("unbanned {}", user(&request.user, outcome))
+}
+
+pub(super) fn kick(request: &UserRequest, outcome: &Outcome) -> String {
+    format!("kicked {}", user(&request.user, outcome))
+}
+
+pub(super) fn direct(request: &DirectRequest, outcome: &Outcome) -> String {
+    let user = user(&request.user, outcome);
+    match outcome.connections {
+        Some(0) => format!("sent a message to {user}, who is not connected"),
+        _ => format!("sent a message to {user}"),
+    }
+}
+
+pub(super) fn announce(request: &AnnounceRequest, _: &Outcome) -> String {
+    format!("announced to all viewers of stream {}", request.stream_id)
+}
+
+pub(super) fn delete(request: &DeleteRequest, outcome: &Outcome) -> String {
+    format!("deleted comment {}{}", request.comment_id, of_user(outcome))
+}
+
+pub(super) fn delete_of_user(request: &DeleteOfUserRequest, outcome: &Outcome) -> String {
+    let comments = counted(outcome.changes.unwrap_or(0), "comment");
+    format!("deleted {comments} of {}", user(&request.user, outcome))
+}
+
+pub(super) fn batch(request: &BatchRequest, outcome: &Outcome) -> String {
+    let named = |change: &BatchChange| match change {
+        BatchChange::Ban(_) => ("banned", "user"),
+        BatchChange::Timeout(_) => ("timed out", "user"),
+        BatchChange::Unban(_) => ("unbanned", "user"),
+        BatchChange::Kick(_) => ("kicked", "user"),
+        BatchChange::Delete(_) => ("deleted", "comment"),
+        BatchChange::Approve(_) => ("approved", "comment"),
+        BatchChange::Reject(_) => ("rejected", "comment"),
+    };
+    let made = outcome.changes.unwrap_or(request.changes.len() as u64);
+    let mut kinds = request.changes.iter().map(named);
+    match kinds.next() {
+        Some((done, noun)) if kinds.all(|kind| kind == (done, noun)) => {
+            format!("{done} {}", counted(made, noun))
+        }
+        _ => format!("made {} of users and comments as one", counted(made, "change")),
+    }
+}
+
+pub(super) fn throttle(request: &ThrottleRequest, _: &Outcome) -> String {
+    let ThrottleRequest { stream_id, sample_rate, for_ms } = request;
+    let Some(rate) = sample_rate else {
+        return format!("the throttle decides about stream {stream_id} again");
+    };
+    let end = for_ms.map(|ms| format!(" for {}", show_duration(ms))).unwrap_or_default();
+    format!("stream {stream_id} fixed at {}{end}", show_share(*rate))
+}
+
+pub(super) fn drain(request: &DrainRequest, outcome: &Outcome) -> String {
+    let node = outcome.node.as_ref().or(request.node.as_ref());
+    let node = node.map_or_else(|| "the node".to_owned(), ToString::to_string);
+    let change = if request.undo { "accepts viewers again" } else { "drains" };
+    format!("{node} {change}")
+}
+
+pub(super) fn acknowledge(request: &AcknowledgeRequest, _: &Outcome) -> String {
+    format!("acknowledged the loss {}", request.problem)
+}
+
+pub(super) fn approve(request: &ReviewRequest, outcome: &Outcome) -> String {
+    format!("approved comment {}{}", request.comment_id, of_user(outcome))
+}
+
+pub(super) fn reject(request: &ReviewRequest, outcome: &Outcome) -> String {
+    format!("rejected comment {}{}", request.comment_id, of_user(outcome))
+}
+
+pub(super) fn restore(request: &RestoreRequest, outcome: &Outcome) -> String {
+    format!("restored comment {}{}", request.comment_id, of_user(outcome))
+}
+
+pub(super) fn create_stream(request: &NewStream, outcome: &Outcome) -> String {
+    match outcome.stream.as_ref().map(|stream| stream.stream_id).or(request.stream_id) {
+        Some(stream_id) => format!("created stream {stream_id}"),
+        None => "created a stream".to_owned(),
+    }
+}
+
+/// Names the settings that were changed. Their values are in the audit entry.
+pub(super) fn update_stream(patch: &StreamPatch, outcome: &Outcome) -> String {
+    let StreamPatch { title, state, anonymous, moderation } = patch;
+    let changed = [
+        title.is_some().then_some("title"),
+        state.is_some().then_some("state"),
+        anonymous.is_some().then_some("anonymous"),
+        moderation.is_some().then_some("moderation"),
+    ];
+    let changed: Vec<_> = changed.into_iter().flatten().collect();
+    let stream = outcome.stream.as_ref().map(|stream| format!("stream {}", stream.stream_id));
+    let stream = stream.unwrap_or_else(|| "a stream".to_owned());
+    match changed.as_slice() {
+        [] => format!("changed nothing of {stream}"),
+        names => format!("changed {} of {stream}", names.join(", ")),
+    }
+}
+
+pub(super) fn save_view(request: &SaveViewRequest, _: &Outcome) -> String {
+    format!("saved the view @{}", request.name)
+}
+
+pub(super) fn forget_view(request: &ForgetViewRequest, _: &Outcome) -> String {
+    format!("forgot the view @{}", request.name)
+}
+
+pub(super) fn undo(request: &UndoRequest, outcome: &Outcome) -> String {
+    let now = outcome.now.as_ref().map(|now| format!(": {now}")).unwrap_or_default();
+    format!("took back entry {}{}{now}", request.audit_id, of_user(outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::throttle::SampleRate;
+    use crate::protocol::{CommentId, NodeId, StreamId, UserId};
+
+    fn of_42() -> Outcome {
+        Outcome { user_id: Some(UserId(42)), ..Outcome::default() }
+    }
+
+    fn sanction(duration_ms: Option<u64>) -> SanctionRequest {
+        let user = UserRef("42".to_owned());
+        SanctionRequest { user, reason: None, note: None, duration_ms }
+    }
+
+    #[test]
+    fn a_change_of_a_user_names_user_and_duration() {
+        let known = Outcome { user_name: Some("ann".to_owned()), ..of_42() };
+        let request = UserRequest { user: UserRef("ann".to_owned()), note: None };
+        let direct = |outcome: &Outcome| {
+            let user = UserRef("ann".to_owned());
+            super::direct(&DirectRequest { user, message: "secret".to_owned() }, outcome)
+        };
+        for (text, expected) in [
+            (ban(&sanction(Some(300_000)), &of_42()), "banned user 42 for 5m"),
+            (ban(&sanction(None), &known), "banned ann (user 42) permanently"),
+            (timeout(&sanction(Some(60_000)), &known), "timed out ann (user 42) for 1m"),
+            (unban(&request, &known), "unbanned ann (user 42)"),
+            (kick(&request, &Outcome::default()), "kicked user ann"),
+            (direct(&known), "sent a message to ann (user 42)"),
+        ] {
+            assert_eq!(text, expected);
+        }
+        let absent = Outcome { connections: Some(0), ..of_42() };
+        assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
+    }
+
+    #[test]
+    fn a_change_of_a_stream_says_what_it_is_now() {
+        let throttle = |sample_rate, for_ms| {
+            let request = ThrottleRequest { stream_id: StreamId(1), sample_rate, for_ms };
+            super::throttle(&request, &Outcome::default())
+        };
+        let quarter = SampleRate::from_share(0.25);
+        assert_eq!(throttle(quarter, None), "stream 1 fixed at 25%");
+        assert_eq!(throttle(quarter, Some(300_000)), "stream 1 fixed at 25% for 5m");
+        assert_eq!(throttle(None, None), "the throttle decides about stream 1 again");
+        let message = "secret".to_owned();
+        let request = AnnounceRequest { stream_id: StreamId(1), message };
+        let announced = announce(&request, &Outcome::default());
+        assert_eq!(announced, "announced to all viewers of stream 1");
+        let patch = StreamPatch {
+            title: Some("secret".to_owned()),
+            anonymous: Some(true),
+            ..StreamPatch::default()
+        };
+        let changed = update_stream(&patch, &Outcome::default());
+        assert_eq!(changed, "changed title, anonymous of a stream");
+    }
+
+    #[test]
+    fn the_end_of_a_drain_is_no_drain() {
+        let node = Some(NodeId::new("vm"));
+        let outcome = Outcome { node: node.clone(), ..Outcome::default() };
+        let drain = |undo| super::drain(&DrainRequest { node: node.clone(), undo }, &outcome);
+        assert_eq!(drain(false), "vm drains");
+        assert_eq!(drain(true), "vm accepts viewers again");
+        let local = DrainRequest::default();
+        assert_eq!(super::drain(&local, &Outcome::default()), "the node drains");
+    }
+
+    #[test]
+    fn a_change_of_comments_names_them_and_the_user() {
+        let comment_id = CommentId::from_unix_ticks(17_952_544_080_000_000, 7, [1; 6]);
+        let deletion = DeleteRequest { comment_id, reason: None, note: None };
+        let review = ReviewRequest { comment_id, reason: None, note: None };
+        let restoration = RestoreRequest { comment_id, note: None };
+        for (text, done) in [
+            (delete(&deletion, &of_42()), "deleted"),
+            (approve(&review, &of_42()), "approved"),
+            (reject(&review, &of_42()), "rejected"),
+            (restore(&restoration, &of_42()), "restored"),
+        ] {
+            assert_eq!(text, format!("{done} comment {comment_id} of user 42"));
+        }
+        let three = Outcome { changes: Some(3), ..of_42() };
+        let latest = DeleteOfUserRequest {
+            user: UserRef("42".to_owned()),
+            last_ms: 60_000,
+            stream_id: None,
+            reason: None,
+            note: None,
+        };
+        assert_eq!(delete_of_user(&latest, &three), "deleted 3 comments of user 42");
+    }
+
+    #[test]
+    fn changes_made_or_taken_back_as_one_are_counted() {
+        let two = Outcome { changes: Some(2), ..Outcome::default() };
+        let mut request = BatchRequest {
+            changes: vec![BatchChange::Ban(sanction(None)), BatchChange::Ban(sanction(None))],
+            disconnect_after_ms: None,
+            include_moderators: false,
+        };
+        assert_eq!(batch(&request, &two), "banned 2 users");
+        request.changes[1] = BatchChange::Timeout(sanction(None));
+        assert_eq!(batch(&request, &two), "made 2 changes of users and comments as one");
+        let request = UndoRequest { audit_id: 12, note: None };
+        let now = Some("stream 1 shows 25% again".to_owned());
+        let undone = undo(&request, &Outcome { now, ..Outcome::default() });
+        assert_eq!(undone, "took back entry 12: stream 1 shows 25% again");
+        assert_eq!(undo(&request, &of_42()), "took back entry 12 of user 42");
+    }
+
+    #[test]
+    fn losses_and_views_are_named() {
+        let problem = "store_missing".to_owned();
+        let acknowledged = acknowledge(&AcknowledgeRequest { problem }, &Outcome::default());
+        assert_eq!(acknowledged, "acknowledged the loss store_missing");
+        let request = ForgetViewRequest { name: "night".to_owned() };
+        assert_eq!(forget_view(&request, &Outcome::default()), "forgot the view @night");
+    }
+}
