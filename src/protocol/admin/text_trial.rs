@@ -6,7 +6,7 @@ use super::UserRef;
 use crate::protocol::events::Decision;
 use crate::protocol::{NodeId, StreamId, UserId};
 
-/// `POST /v1/mod/test`: asks what moderation would decide. Nothing is sent, stored or counted.
+/// Asks what moderation would decide about a text. Nothing is sent, stored or counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTrialRequest {
@@ -20,7 +20,7 @@ pub struct TextTrialRequest {
     pub user: Option<UserRef>,
 }
 
-/// The answer to [`TextTrialRequest`].
+/// `POST /v1/mod/test`: what moderation would decide about a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct TextTrial {
