@@ -143,7 +143,7 @@ proptest! {
         };
         let host = format!("{name}.{ending}");
         for text in [spelled(&host), format!("on {}", spelled(&host))] {
-            prop_assert_eq!(first_forbidden(&[], &text).as_ref(), Some(&host), "{}", text);
+            prop_assert_eq!(first_forbidden(&[], &text), Some(host.clone()), "{}", text);
         }
         let text = format!("{}.{ending}", spelled(name));
         prop_assert!(first_forbidden(&[], &text).is_some(), "{}", text);
