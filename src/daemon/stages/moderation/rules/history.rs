@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(judge(&history, 1, &format!("{pasta} 1234"), 0), []);
         assert_eq!(judge(&history, 2, &format!("{pasta} xd"), 1), []);
         assert_eq!(judge(&history, 2, &format!("{pasta} lol"), 1), []);
-        assert_eq!(judge(&history, 3, &format!("@ann {pasta}"), 2), [Excess::ChorusFlood]);
+        assert_eq!(judge(&history, 3, &format!("{pasta} kk!!"), 2), [Excess::ChorusFlood]);
         assert_eq!(judge(&history, 4, "a book about something else that nobody buys", 2), []);
         assert_eq!(judge(&history, 5, &format!("{pasta} !!!"), 40), []);
     }
