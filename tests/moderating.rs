@@ -704,9 +704,9 @@ async fn sighup_reads_the_blocked_words_again() {
         };
         tokio::time::timeout(support::PATIENCE, said).await.expect(says);
     };
-    reloads(b"newword\nsecretword\n", "2 words of").await;
+    reloads(&b"newword\nsecretword\n"[..], "2 words of").await;
     check_published(&daemon, 42, &["newword", "s3cretword"], &["oldword"]).await;
-    reloads(b"***\n\xFF\xFF\n", "nothing in").await;
+    reloads(&b"***\n\xFF\xFF\n"[..], "nothing in").await;
     check_published(&daemon, 42, &["newword"], &["oldword again"]).await;
     std::fs::remove_file(file.path()).unwrap();
     daemon.signal(Signal::SIGHUP);
