@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{
-    AuditEntry, Cluster, ModerationDecision, Offender, Outcome, ReviewItem,
+    AuditEntry, Cluster, ModerationDecision, Offender, Outcome, ReviewItem, TextTrial,
 };
 use live_comments::protocol::comment::Deletion;
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::{
     ClientMessage, CommentId, ErrorCode, Role, ServerMessage, StreamPosition,
 };
+use nix::sys::signal::Signal;
 use serde_json::json;
 use support::{Daemon, STREAM, StoppedDaemon, Viewer, comment, history, moderated, msgpack};
 
@@ -630,4 +631,91 @@ async fn what_a_moderator_claimed_no_other_decides() {
         let output = lc("ann", &daemon, &["mod", list, "--where", "user=42", "--json"]);
         assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1, "{list}");
     }
+}
+
+#[tokio::test]
+async fn sellers_and_threats_wait_for_a_person() {
+    let daemon = Daemon::start("");
+    let mut sender = daemon.join(42, "ann").await;
+    let (seller, _) = sender.comment("Best viewers on streamboo .com (remove the space)").await;
+    let (threat, _) = sender.comment("k.i.l.l y0urself").await;
+    for text in ["see streamboo .com", "Scunthorpe has the best viewers", "kys og kram"] {
+        sender.comment(text).await;
+    }
+    moderated(&daemon).await;
+    let items = queue_of(&daemon, 2).await;
+    let reasons: Vec<_> = items.iter().map(|item| (item.comment_id, &*item.reason)).collect();
+    assert_eq!(reasons, [(seller, "viewer_seller"), (threat, "starter_list")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lc_mod_test_explains_and_counts_nothing() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nblocked_words = [\"badword\"]\nlink_action = \"flag\"\n\
+         repeat_action = \"reject\"\nmax_repeats = 1\n",
+    );
+    let mut sender = daemon.join(42, "ann").await;
+    let tried = lc("mod", &daemon, &["mod", "test", "a b4dw0rd at evil . ru", "--json"]);
+    assert!(tried.status.success(), "{}", errors_of(&tried));
+    let tried: TextTrial = serde_json::from_slice(&tried.stdout).unwrap();
+    assert_eq!((tried.decision, tried.reason.as_deref()), (Decision::Reject, Some("blocked_word")));
+    let matched: Vec<_> =
+        tried.stages[0].rules.iter().map(|rule| rule.matched.as_deref().unwrap()).collect();
+    assert_eq!(matched, ["badword", "evil.ru"]);
+
+    let arguments = ["mod", "test", "said again", "--stream", "1", "--user", "42", "--json"];
+    let decision = || {
+        let tried = lc("mod", &daemon, &arguments);
+        assert!(tried.status.success(), "{}", errors_of(&tried));
+        serde_json::from_slice::<TextTrial>(&tried.stdout).unwrap().decision
+    };
+    for _ in 0..5 {
+        assert_eq!(decision(), Decision::Accept);
+    }
+    for _ in 0..2 {
+        sender.comment("said again").await;
+    }
+    assert_eq!(stored_texts(&daemon).await.len(), 2, "the trials were not counted");
+    assert_eq!(decision(), Decision::Reject, "a third time would be too often");
+    let refused = lc("mod", &daemon, &["mod", "test", "hi", "--stream", "9"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", errors_of(&refused));
+    let log = daemon.log();
+    assert!(!log.contains("b4dw0rd") && !log.contains("said again"), "{log}");
+    assert_eq!(audit_actions(&daemon).await, ["create_stream"], "a trial is no change");
+}
+
+#[tokio::test]
+async fn sighup_reads_the_blocked_words_again() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "oldword\n").unwrap();
+    let daemon = Daemon::start(&format!(
+        "[moderation.rules]\nblocked_words_file = {:?}\nflood_comments = 0\n",
+        file.path()
+    ));
+    check_before_showing(&daemon).await;
+    check_published(&daemon, 42, &["oldword"], &["newword"]).await;
+    let reloads = async |lines: &[u8], says: &str| {
+        std::fs::write(file.path(), lines).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        let said = async {
+            while !daemon.log().contains(says) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, said).await.expect(says);
+    };
+    reloads(&b"newword\nsecretword\n"[..], "2 words of").await;
+    check_published(&daemon, 42, &["newword", "s3cretword"], &["oldword"]).await;
+    reloads(&b"***\n\xFF\xFF\n"[..], "nothing in").await;
+    check_published(&daemon, 42, &["newword"], &["oldword again"]).await;
+    std::fs::remove_file(file.path()).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let said = async {
+        while !daemon.log().contains("cannot read") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, said).await.expect("it says what is wrong");
+    check_published(&daemon, 42, &["newword!"], &["oldword once more"]).await;
+    assert!(!daemon.log().contains("secretword"), "no word is in the log");
 }

@@ -351,6 +351,10 @@ fn answer(path: &str) -> Value {
             "decided_by": HOSTILE, "decided_at": 1})),
         "/v1/mod/offenders" => cluster(json!({"user_id": 42, "name": HOSTILE, "removed": 1,
             "reason": HOSTILE, "last_at": 1})),
+        "/v1/mod/test" => json!({"node": HOSTILE, "decision": "reject", "reason": HOSTILE,
+            "stages": [{"stage": HOSTILE, "decision": "reject", "reason": HOSTILE, "decides": true,
+                "note": HOSTILE, "rules": [{"rule": HOSTILE, "decision": "reject",
+                    "setting": HOSTILE, "matched": HOSTILE}]}]}),
         "/v1/audit" => cluster(json!({"audit_id": 1, "at": 1, "actor": HOSTILE, "action": HOSTILE,
             "target": HOSTILE, "detail": {HOSTILE: HOSTILE}})),
         "/v1/who/ann" => json!({"user_id": 42, "name": HOSTILE, "connections": [
@@ -567,6 +571,7 @@ const ENDING_COMMANDS: &[&str] = &[
     "mod claim 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod decisions",
     "mod offenders",
+    "mod test hello",
     "mod approve 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod reject 0f1cc3c2-0000-11f1-8007-010101010101 --reason spam",
     "mod restore 0f1cc3c2-0000-11f1-8007-010101010101",

@@ -54,6 +54,7 @@ mod streams;
 mod table;
 mod tail;
 mod talkers;
+mod text_trial;
 mod throttle;
 mod timeout;
 mod token;

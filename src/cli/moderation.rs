@@ -1,5 +1,5 @@
 //! `lc mod`: lists the comments that wait for review, claims them, decides on them, and tells what
-//! was decided.
+//! was decided. `lc mod test` is in [`super::text_trial`].
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use super::change::{submit, undo_hint};
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_ago, show_time};
+use super::text_trial::{self, TextTrialArgs};
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{
@@ -47,6 +48,11 @@ enum ModerationCommand {
     Decisions(ListArgs),
     /// List the users whose comments were removed in the last hour, most first
     Offenders(ListArgs),
+    /// Tell what moderation would decide about a text, and why
+    ///
+    /// Nothing is sent, stored or counted. Repeats and floods are those that the answering node has
+    /// counted, and are told with --stream and --user only.
+    Test(TextTrialArgs),
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +171,7 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
         ModerationCommand::Offenders(args) => {
             OFFENDERS.view(&args)?.run(OFFENDERS_PATH, context).await
         }
+        ModerationCommand::Test(args) => text_trial::run(args, context).await,
         ModerationCommand::Approve(ApproveArgs { comment_id, note }) => {
             let request = ReviewRequest { comment_id, reason: None, note };
             let describe = |outcome: &_| outcome_text::reviewed("Approved", comment_id, outcome);

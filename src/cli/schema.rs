@@ -12,8 +12,8 @@ use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, DoctorFinding, EventItem,
     GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText,
-    Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, UserDetail, Who,
-    WorkerStatus,
+    Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TextTrial, TopSnapshot,
+    UserDetail, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -32,7 +32,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 27] = [
+const SCHEMAS: [(&str, MakeSchema); 28] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -46,6 +46,7 @@ const SCHEMAS: [(&str, MakeSchema); 27] = [
     ("mod-decisions", schema::<ModerationDecision>),
     ("mod-offenders", schema::<Offender>),
     ("mod-queue", schema::<ReviewItem>),
+    ("mod-test", schema::<TextTrial>),
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),
     ("preview", schema::<Preview>),

@@ -238,7 +238,8 @@ async fn wait(
             Some(reason) = fatal.recv() => return End::Stop(Err(anyhow::anyhow!(reason))),
             () = &mut replaced => return End::LogReplaced,
             () = next_hangup(hangups), if reloading.is_none() => {
-                reloading = Some(Box::pin(reload(running.certificates.clone())));
+                let certificates = running.certificates.clone();
+                reloading = Some(Box::pin(reload(certificates, running.pipeline.clone())));
             }
             () = finished(&mut reloading) => reloading = None,
         }

@@ -2,6 +2,7 @@
 //! accepting → stop ingest → let the consumers catch up → stop them → dismiss viewers → close
 //! the log. All of it ends by the deadline of the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +17,7 @@ use crate::daemon::edge::gateway::CertificateRenewal;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::stages::delivery::DeliveryHandle;
+use crate::daemon::stages::moderation::Pipeline;
 use crate::protocol::CloseCode;
 
 /// The time between two checks of the consumers' lag.
@@ -55,6 +57,8 @@ pub(super) struct RunningNode {
     pub(super) owns_all_consumers: bool,
     /// Those that are read from files.
     pub(super) certificates: Vec<CertificateRenewal>,
+    /// The stages of moderation, some of which read files.
+    pub(super) pipeline: Arc<Pipeline>,
 }
 
 impl RunningNode {

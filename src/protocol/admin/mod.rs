@@ -27,6 +27,7 @@ mod stages;
 mod status;
 mod stores;
 mod talkers;
+mod text_trial;
 mod timeline;
 mod tokens;
 mod undo;
@@ -71,6 +72,7 @@ pub use self::status::{
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
+pub use self::text_trial::{BrokenRule, TextTrial, TextTrialRequest, TriedStage};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,

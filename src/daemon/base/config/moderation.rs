@@ -55,6 +55,11 @@ pub struct RulesConfig {
     /// words in any case, with the accents given here, and in no disguise.
     pub allowed_words: Vec<String>,
     pub blocked_word_action: RuleAction,
+    /// Looks for the terms of the list that comes with the daemon: slurs and threats.
+    pub starter_list: bool,
+    pub starter_list_action: RuleAction,
+    /// Applies to offers of viewers and followers.
+    pub viewer_seller_action: RuleAction,
     /// Applies to links to hosts that are not allowed.
     pub link_action: RuleAction,
     /// Hosts that may be linked, including their subdomains.
@@ -67,8 +72,8 @@ pub struct RulesConfig {
     pub flood_action: RuleAction,
     /// The most comments of one user within the window, equal or not. 0 means no limit.
     pub flood_comments: u32,
-    /// The most users with the same text within the window. 0 means no limit, as for cheering
-    /// crowds.
+    /// The number of users with the same text, or nearly the same one, within the window at which
+    /// it is a flood. 0 means no limit, as for cheering crowds.
     pub flood_users: u32,
     #[serde(with = "humantime_serde")]
     pub window: Duration,
@@ -84,6 +89,9 @@ impl Default for RulesConfig {
             blocked_words_file: None,
             allowed_words: Vec::new(),
             blocked_word_action: RuleAction::Reject,
+            starter_list: true,
+            starter_list_action: RuleAction::Flag,
+            viewer_seller_action: RuleAction::Flag,
             link_action: RuleAction::Accept,
             allowed_hosts: Vec::new(),
             repeat_action: RuleAction::Accept,

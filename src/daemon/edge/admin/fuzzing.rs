@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::access::Peer;
-use super::{AdminParts, AdminState, Live, NodeFacts, routes};
-use crate::daemon::base::config::Config;
+use super::{AdminParts, AdminState, Live, NodeFacts, TextTrials, routes};
+use crate::daemon::base::config::{Config, IngestConfig, ModerationConfig, RuleAction};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
+use crate::daemon::stages::moderation;
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
 use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
 use crate::protocol::{Identity, NodeId};
@@ -85,6 +86,16 @@ fn read_request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
+/// Returns stages that reject `badword` and flag other links than `example.com`.
+pub(super) fn trials() -> TextTrials {
+    let mut config = ModerationConfig::default();
+    config.rules.blocked_words = vec!["badword".to_owned()];
+    config.rules.link_action = RuleAction::Flag;
+    config.rules.allowed_hosts = vec!["example.com".to_owned()];
+    let pipeline = moderation::build_pipeline(&config).expect("the rules can be used");
+    TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
+}
+
 pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
     let mut config = Config::default();
     config.node.name = "a".to_owned();
@@ -108,6 +119,7 @@ pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
         announcements: None,
         timeline: None,
         servers: BackendServers::default(),
+        trials: trials(),
         live: Live::new(config.alerts.clone()),
     })
 }

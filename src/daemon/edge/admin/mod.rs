@@ -51,6 +51,7 @@
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/mod/restore` | `RestoreRequest` |
 //! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |
+//! | `/v1/mod/test` | `TextTrialRequest`, changes nothing, and answers `TextTrial` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
 //! | `/v1/tokens/admin` | `AdminTokenRequest`, and answers `Tokens` |
@@ -84,6 +85,7 @@ mod tail;
 mod talkers;
 #[cfg(test)]
 mod tests;
+mod text_trial;
 mod throttle;
 mod timeline;
 mod watch;
@@ -111,6 +113,7 @@ pub use about::NodeFacts;
 pub use remote::{RemoteAdmin, RemoteError, remote_faults};
 pub use report::Reporter;
 pub use socket::{AdminError, check_socket_path};
+pub use text_trial::TextTrials;
 pub use timeline::TimelineKeeper;
 pub use watch::difference;
 
@@ -141,6 +144,7 @@ pub struct AdminParts {
     pub timeline: Option<SharedTimelineBlocks>,
     /// The servers of the engines; none on embedded engines.
     pub servers: BackendServers,
+    pub trials: TextTrials,
     pub live: Live,
 }
 

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 
 use super::{
     AdminState, access, change, compression, dead_letters, doctor, lines, preview, read, talkers,
-    timeline,
+    text_trial, timeline,
 };
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
@@ -63,6 +63,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/mod/restore", post(change::restore))
+        .route("/v1/mod/test", post(text_trial::test))
         .route("/v1/tokens", post(change::tokens))
         .route("/v1/tokens/users", post(change::tokens_of_users))
         .route("/v1/tokens/admin", post(change::admin_token))

@@ -30,7 +30,9 @@ use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::edge::admin::{Admin, AdminParts, Certificate, Live, NodeFacts, RemoteAdmin};
+use crate::daemon::edge::admin::{
+    Admin, AdminParts, Certificate, Live, NodeFacts, RemoteAdmin, TextTrials,
+};
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
@@ -215,6 +217,10 @@ impl NodeBase {
             announcements: self.engines.announcements.clone(),
             timeline: self.engines.timeline.clone(),
             servers: self.engines.servers.clone(),
+            trials: TextTrials {
+                pipeline: self.pipeline.clone(),
+                limits: self.config.ingest.clone(),
+            },
             live: Live::new(self.config.alerts.clone()),
         })?)
     }
@@ -309,6 +315,7 @@ impl Node {
             board: base.board,
             owns_all_consumers: base.engines.embedded_log.is_some(),
             certificates,
+            pipeline: base.pipeline,
         }
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use tracing::error;
 
+use crate::protocol::admin::{BrokenRule, TriedStage};
 use crate::protocol::events::Decision;
 use crate::protocol::{Comment, Role};
 
@@ -38,6 +39,23 @@ impl Finding {
     }
 }
 
+/// The answer of a stage about a text that somebody tries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// What [`Stage::check`] would find.
+    pub finding: Finding,
+    /// The rules that the text breaks, those whose action is `accept` included.
+    pub rules: Vec<BrokenRule>,
+    /// What a moderator should know besides, in words.
+    pub note: Option<String>,
+}
+
+impl From<Finding> for Explanation {
+    fn from(finding: Finding) -> Self {
+        Self { finding, rules: Vec::new(), note: None }
+    }
+}
+
 /// One kind of check: rules, a model, a user's reputation.
 ///
 /// A stage whose dependency fails accepts comments meanwhile, so that they do not have to wait.
@@ -48,6 +66,28 @@ pub trait Stage: Send + Sync + std::fmt::Debug + 'static {
 
     /// Checks one comment. Called once per comment; may remember it to check later ones.
     async fn check(&self, subject: &Subject<'_>) -> Finding;
+
+    /// Explains what [`Self::check`] would find, and remembers nothing. A stage that remembers
+    /// comments, or knows more than its finding says, has to override this.
+    async fn explain(&self, subject: &Subject<'_>) -> Explanation {
+        self.check(subject).await.into()
+    }
+
+    /// Reads its files again, and says what is in force now; `None` if it has no files. Blocks.
+    ///
+    /// # Errors
+    /// The files cannot be used. What was in force before stays.
+    fn reload(&self) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+}
+
+/// The outcome of a reload of one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    pub stage: &'static str,
+    /// What is in force now, or why nothing changed.
+    pub result: Result<String, String>,
 }
 
 /// The decision of the pipeline, and the stage that made it.
@@ -84,6 +124,42 @@ impl Pipeline {
             }
         }
         Verdict { finding: Finding::accept(), decided_by: None }
+    }
+
+    /// Explains what each stage would find in a comment that nobody sends. Changes nothing, so that
+    /// what comes later is decided as if this had not been asked.
+    pub async fn explain(&self, subject: &Subject<'_>) -> Vec<TriedStage> {
+        let mut tried: Vec<TriedStage> = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let explain = AssertUnwindSafe(stage.explain(subject)).catch_unwind();
+            let explanation = explain.await.unwrap_or_else(|_| {
+                error!(stage = stage.name(), "a moderation stage panicked");
+                let note = Some("the stage failed, and is skipped".to_owned());
+                Explanation { note, ..Finding::accept().into() }
+            });
+            let Explanation { finding, rules, note } = explanation;
+            let is_first = tried.iter().all(|before| before.decision == Decision::Accept);
+            tried.push(TriedStage {
+                stage: stage.name().to_owned(),
+                decision: finding.decision,
+                reason: finding.reason.to_owned(),
+                score: finding.score,
+                decides: is_first && finding.decision != Decision::Accept,
+                rules,
+                note,
+            });
+        }
+        tried
+    }
+
+    /// Reads the files of all stages again. Blocks. A stage whose files cannot be used keeps what it
+    /// has.
+    pub fn reload(&self) -> Vec<Reloaded> {
+        let reload = |stage: &Arc<dyn Stage>| {
+            let result = stage.reload().transpose()?;
+            Some(Reloaded { stage: stage.name(), result })
+        };
+        self.stages.iter().filter_map(reload).collect()
     }
 }
 
@@ -139,6 +215,22 @@ mod tests {
         let comment = comment(1, 2, "first");
         let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
         assert_eq!(verdict.decided_by, Some("second"));
+    }
+
+    #[tokio::test]
+    async fn every_stage_is_explained() {
+        let first = fixed("first", Decision::Accept);
+        let second = fixed("second", Decision::Flag);
+        let third = fixed("third", Decision::Reject);
+        let pipeline = Pipeline::new(vec![first, second, third]);
+        let comment = comment(1, 2, "first");
+        let tried = pipeline.explain(&Subject { comment: &comment, role: None }).await;
+        let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
+        let expected =
+            [(Decision::Accept, false), (Decision::Flag, true), (Decision::Reject, false)];
+        assert_eq!(decisions, expected);
+        assert!(tried[0].note.as_ref().unwrap().contains("failed"));
+        assert_eq!(pipeline.reload(), [], "none has files");
     }
 
     #[tokio::test]

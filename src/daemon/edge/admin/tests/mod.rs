@@ -7,6 +7,7 @@ mod previews;
 mod roles;
 mod talkers;
 mod telemetry;
+mod text_trials;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -99,6 +100,7 @@ impl Served {
             announcements: None,
             timeline,
             servers: BackendServers::new(servers),
+            trials: fuzzing::trials(),
             live: Live::new(config.alerts.clone()),
         })
         .unwrap();

@@ -7,7 +7,7 @@
 
 use super::fold::{Accent, Element, Folded, Gap, Origin, Run, Symbols};
 use super::glyph::runs_without_spaces;
-use super::pattern::{BlockedWord, PatternRun, Variant};
+use super::pattern::{BlockedWord, Mask, PatternRun, Variant};
 
 /// A place in a comment where the letters of a variant are.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl Candidate<'_> {
         }
         let runs = &self.folded.runs[first_run..];
         let mut pieces = Pieces::starting_at(begin);
-        let mut masked = false;
+        let masks = &self.variant.masks;
+        let mut masked: u64 = 0;
         let mut index = 0;
         for place in begin + 1..=end {
             while place >= (runs[index].start + runs[index].len) as usize {
@@ -82,22 +83,25 @@ impl Candidate<'_> {
                 continue;
             }
             let inside = place != runs[index].start as usize;
-            if let Some(mask) = self.variant.mask {
-                let here = (mask.run, mask.inside) == (index, inside);
-                if !here || !gap.masks(mask.letters) || masked {
+            let is_here = |mask: &Mask| (mask.run, mask.inside) == (index, inside);
+            if let Some(place) = masks.iter().position(is_here) {
+                let bit = 1 << place;
+                if !gap.masks(masks[place].letters) || masked & bit != 0 {
                     return false;
                 }
-                masked = true;
+                masked |= bit;
             } else if self.variant.runs[index].parts_words(inside) {
                 if !self.is_one_word(&pieces, place - 1) {
                     return false;
                 }
                 pieces = Pieces::starting_at(place);
-            } else {
+            } else if masks.is_empty() {
                 pieces.add(gap, place);
+            } else {
+                return false;
             }
         }
-        masked == self.variant.mask.is_some() && self.is_one_word(&pieces, end)
+        masked.count_ones() as usize == masks.len() && self.is_one_word(&pieces, end)
     }
 
     /// Returns whether the letters `begin..=end` have the accents that the word has to have.

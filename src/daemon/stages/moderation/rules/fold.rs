@@ -1,6 +1,8 @@
 //! A comment as the word matcher reads it: plain letters, the gaps between them, and runs of the
 //! same letter.
 
+use std::cell::OnceCell;
+
 use super::glyph::{Glyph, glyph, letter_of_digit, natural_form, voiced};
 use crate::protocol::text;
 
@@ -130,6 +132,26 @@ pub(super) struct Run {
 pub(super) enum Symbols {
     AsLetters,
     AsGaps,
+}
+
+/// A text in both readings of its symbols. The rarer one is made when it is first asked for.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) text: &'a str,
+    pub(super) letters: Folded,
+    gaps: OnceCell<Folded>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, letters: Folded::new(text, Symbols::AsLetters), gaps: OnceCell::new() }
+    }
+
+    /// Returns the reading with symbols as gaps, if it may be another text.
+    pub(super) fn gaps(&self) -> Option<&Folded> {
+        let read = || Folded::new(self.text, Symbols::AsGaps);
+        self.letters.ambiguous.then(|| self.gaps.get_or_init(read))
+    }
 }
 
 /// A folded text.

@@ -1,7 +1,9 @@
 //! The fuzz targets of the rules: lists of blocked words, and links.
 
 use super::RulesStage;
+use super::fold::Reading;
 use super::links::AllowedHosts;
+use super::seller;
 use crate::daemon::base::config::RulesConfig;
 use crate::daemon::stages::moderation::pipeline::Subject;
 use crate::fuzzing::scratch::Scratch;
@@ -58,6 +60,8 @@ pub fn link_rule(data: &[u8]) {
     let text: String = String::from_utf8_lossy(data).chars().take(MAX_COMMENT_CHARS).collect();
     let none = AllowedHosts::new(&[]);
     let found = none.first_forbidden(&text);
+    let offer = seller::find_offer(&Reading::new(&text), &none);
+    assert_ne!(offer.as_deref(), Some(""));
     assert_ne!(found.as_deref(), Some(""));
     // An address that cannot be read is not allowed, whatever is listed.
     if let Some(host) = found.as_ref().filter(|host| url::Host::parse(host).is_ok()) {

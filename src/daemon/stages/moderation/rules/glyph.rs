@@ -83,6 +83,9 @@ fn beyond_ascii(character: char) -> Glyph {
         '¢' => return Glyph::Symbol('c'),
         '£' => return Glyph::Symbol('l'),
         '¡' => return Glyph::Symbol('i'),
+        '•' | '●' | '■' | '█' | '▓' | '▒' | '░' | '×' | '✱' | '∗' => {
+            return Glyph::Mask;
+        }
         // regional indicators, of which flags are made
         '\u{1f1e6}'..='\u{1f1ff}' => {
             return Glyph::Symbol((b'a' + (character as u32 - 0x1F1E6) as u8) as char);

@@ -3,7 +3,7 @@
 //! Time is the comments' own, so a replay decides as the first run did. Windows are per stream.
 //! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and per
 //! user or text only as many entries as the limits need. When full, the least recently seen are
-//! forgotten.
+//! forgotten. Texts that are nearly equal are counted in [`super::near`], within its own bound.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -12,6 +12,8 @@ use crate::daemon::base::config::RulesConfig;
 use crate::daemon::base::two_generations::TwoGenerations;
 use crate::protocol::{Comment, StreamId, UserId};
 use parking_lot::Mutex;
+
+use super::near::NearTexts;
 
 const MAX_TRACKED: usize = 65_536;
 /// The most comments remembered per user, and users per text, whatever the limits are.
@@ -24,8 +26,31 @@ pub(super) enum Excess {
     Repeat,
     /// Comments by one user, whatever their text.
     UserFlood,
-    /// The same text by many users.
+    /// The same text, or nearly the same one, by many users.
     ChorusFlood,
+}
+
+/// A comment as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted<'a> {
+    pub(super) comment: &'a Comment,
+    /// Texts are the same if this is.
+    pub(super) text: &'a str,
+    /// Texts are nearly the same if they share one of these.
+    pub(super) near: &'a [u64],
+}
+
+/// The comments of the window, this one included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Of the user, with this text.
+    pub(super) same: usize,
+    /// Of the user.
+    pub(super) comments: usize,
+    /// Users with this text, at most `flood_users`.
+    pub(super) users: usize,
+    /// Users with nearly this text.
+    pub(super) near_users: usize,
 }
 
 /// Recent comments. Judging a comment adds it.
@@ -50,6 +75,7 @@ struct Limits {
 struct Recent {
     users: TwoGenerations<(StreamId, UserId), VecDeque<SeenText>>,
     texts: TwoGenerations<(StreamId, u64), VecDeque<SeenUser>>,
+    near: NearTexts,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,21 +101,69 @@ impl History {
         let users = TwoGenerations::new(window_ms.max(1), MAX_TRACKED);
         let texts = TwoGenerations::new(window_ms.max(1), MAX_TRACKED);
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
-        Self { limits, hasher, recent: Mutex::new(Recent { users, texts }) }
+        let recent = Mutex::new(Recent { users, texts, near: NearTexts::default() });
+        Self { limits, hasher, recent }
     }
 
-    /// Adds a comment and returns the limits it exceeds. Texts are the same if their keys are.
-    pub(super) fn judge(&self, comment: &Comment, key: &str) -> Vec<Excess> {
-        let text = self.hash(key);
+    /// Returns whether users with the same text are counted.
+    pub(super) fn counts_users(&self) -> bool {
+        self.limits.flood_users > 0
+    }
+
+    /// Adds a comment and returns the limits it exceeds.
+    pub(super) fn judge(&self, counted: Counted<'_>) -> Vec<Excess> {
+        let Counted { comment, near, .. } = counted;
+        let text = self.hash(counted.text);
         let mut recent = self.recent.lock();
-        let mut excesses = self.judge_user(&mut recent, comment, text);
-        if self.limits.flood_users > 0 && self.joins_chorus(&mut recent, comment, text) {
+        let mut counts = self.add_to_user(&mut recent, comment, text);
+        if self.counts_users() {
+            counts.users = self.add_to_text(&mut recent, comment, text);
+            let at = comment.created_at;
+            counts.near_users = recent.near.add(near, comment.user_id, at, self.limits.window_ms);
+        }
+        self.excesses(counts)
+    }
+
+    /// Returns what [`Self::judge`] would count, and adds nothing.
+    pub(super) fn counts_with(&self, counted: Counted<'_>) -> Counts {
+        let Counted { comment, near, .. } = counted;
+        let text = self.hash(counted.text);
+        let is_recent = |at: u64| within(at, comment.created_at, self.limits.window_ms);
+        let recent = self.recent.lock();
+        let of_user = recent.users.get(&(comment.stream_id, comment.user_id)).into_iter().flatten();
+        let of_user: Vec<&SeenText> = of_user.filter(|one| is_recent(one.at)).collect();
+        let of_text = recent.texts.get(&(comment.stream_id, text)).into_iter().flatten();
+        let of_others = of_text.filter(|one| one.user_id != comment.user_id && is_recent(one.at));
+        Counts {
+            same: of_user.iter().filter(|one| one.text == text).count() + 1,
+            comments: of_user.len() + 1,
+            users: of_others.count() + 1,
+            near_users: recent.near.count_with(
+                near,
+                comment.user_id,
+                comment.created_at,
+                self.limits.window_ms,
+            ),
+        }
+    }
+
+    /// Returns the limits that these numbers exceed.
+    pub(super) fn excesses(&self, counts: Counts) -> Vec<Excess> {
+        let limits = self.limits;
+        let mut excesses = Vec::new();
+        if counts.same > limits.max_repeats.saturating_add(1) {
+            excesses.push(Excess::Repeat);
+        }
+        if limits.flood_comments > 0 && counts.comments > limits.flood_comments {
+            excesses.push(Excess::UserFlood);
+        }
+        if limits.flood_users > 0 && counts.users.max(counts.near_users) >= limits.flood_users {
             excesses.push(Excess::ChorusFlood);
         }
         excesses
     }
 
-    fn judge_user(&self, recent: &mut Recent, comment: &Comment, text: u64) -> Vec<Excess> {
+    fn add_to_user(&self, recent: &mut Recent, comment: &Comment, text: u64) -> Counts {
         let limits = self.limits;
         let at = comment.created_at;
         let seen = recent.users.touch((comment.stream_id, comment.user_id), at);
@@ -98,18 +172,11 @@ impl History {
             seen.pop_front();
         }
         seen.push_back(SeenText { text, at });
-        let mut excesses = Vec::new();
         let same = seen.iter().filter(|one| one.text == text).count();
-        if same > limits.max_repeats.saturating_add(1) {
-            excesses.push(Excess::Repeat);
-        }
-        if limits.flood_comments > 0 && seen.len() > limits.flood_comments {
-            excesses.push(Excess::UserFlood);
-        }
-        excesses
+        Counts { same, comments: seen.len(), ..Counts::default() }
     }
 
-    fn joins_chorus(&self, recent: &mut Recent, comment: &Comment, text: u64) -> bool {
+    fn add_to_text(&self, recent: &mut Recent, comment: &Comment, text: u64) -> usize {
         let at = comment.created_at;
         let users = recent.texts.touch((comment.stream_id, text), at);
         users.retain(|one| {
@@ -119,7 +186,7 @@ impl History {
             users.pop_front();
         }
         users.push_back(SeenUser { user_id: comment.user_id, at });
-        users.len() >= self.limits.flood_users
+        users.len()
     }
 
     fn hash(&self, text: &str) -> u64 {
@@ -137,6 +204,8 @@ fn within(at: u64, now: u64, window_ms: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::stages::moderation::rules::fold::{Folded, Symbols};
+    use crate::daemon::stages::moderation::rules::near::near_keys;
     use crate::daemon::stages::moderation::samples::comment;
     use std::time::Duration;
 
@@ -155,7 +224,13 @@ mod tests {
     fn judge(history: &History, user: u64, text: &str, at_s: u64) -> Vec<Excess> {
         let mut comment = comment(1, user, text);
         comment.created_at = 1_000_000 + at_s * 1000;
-        history.judge(&comment, &text.to_lowercase())
+        let near = near_keys(&Folded::new(text, Symbols::AsLetters), comment.stream_id);
+        let text = text.to_lowercase();
+        let counted = Counted { comment: &comment, text: &text, near: &near };
+        let foreseen = history.excesses(history.counts_with(counted));
+        let excesses = history.judge(counted);
+        assert_eq!(foreseen, excesses, "what is foreseen is what comes");
+        excesses
     }
 
     #[test]
@@ -191,14 +266,27 @@ mod tests {
     }
 
     #[test]
+    fn a_chorus_counts_nearly_equal_texts() {
+        let history = history(100, 0, 3);
+        let pasta = "buy my book about the streamer everybody";
+        assert_eq!(judge(&history, 1, &format!("{pasta} 1234"), 0), []);
+        assert_eq!(judge(&history, 2, &format!("{pasta} xd"), 1), []);
+        assert_eq!(judge(&history, 2, &format!("{pasta} lol"), 1), []);
+        assert_eq!(judge(&history, 3, &format!("{pasta} kk!!"), 2), [Excess::ChorusFlood]);
+        assert_eq!(judge(&history, 4, "a book about something else that nobody buys", 2), []);
+        assert_eq!(judge(&history, 5, &format!("{pasta} !!!"), 40), []);
+    }
+
+    #[test]
     fn streams_do_not_mix() {
         let history = history(0, 0, 0);
         let mut first = comment(1, 7, "hi");
         first.created_at = 5;
         let second = Comment { stream_id: StreamId(2), ..first.clone() };
-        assert_eq!(history.judge(&first, "hi"), []);
-        assert_eq!(history.judge(&second, "hi"), []);
-        assert_eq!(history.judge(&first, "hi"), [Excess::Repeat]);
+        let judge = |comment| history.judge(Counted { comment, text: "hi", near: &[] });
+        assert_eq!(judge(&first), []);
+        assert_eq!(judge(&second), []);
+        assert_eq!(judge(&first), [Excess::Repeat]);
     }
 
     #[test]

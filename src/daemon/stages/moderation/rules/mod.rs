@@ -1,11 +1,11 @@
-//! The rules stage: blocked words, links, repeats and floods.
+//! The rules stage: blocked words, links, sellers of viewers, repeats and floods.
 //!
 //! In: a comment. Out: accept, or the configured action of a broken rule; the most severe action
 //! wins.
 //!
 //! Always holds: the same comments in the same order get the same decisions, because time is the
 //! comments' own. Staff is exempt from all rules. A comment costs microseconds, linear in its
-//! length.
+//! length. A reload changes the words and nothing else; words that cannot be used change nothing.
 //!
 //! When full: the history of users and texts is bounded and forgets the least recently seen.
 
@@ -13,6 +13,9 @@ mod allowed_word;
 mod blocked_words;
 mod candidate;
 mod character_run;
+#[cfg(test)]
+mod evasion;
+mod explain;
 mod fold;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -21,72 +24,59 @@ mod history;
 mod identity;
 mod innocent;
 mod links;
+mod near;
 mod pattern;
+mod rule;
+mod seller;
+mod starter;
 mod word_file;
+mod word_lists;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tracing::warn;
 
 pub use self::blocked_words::WordListError;
 pub use self::pattern::BadWord;
+pub use self::rule::reason;
+pub use self::word_lists::RulesError;
 
 use self::blocked_words::BlockedWords;
 use self::character_run::longest_character_run;
-use self::fold::{Folded, Symbols};
-use self::history::{Excess, History};
+use self::fold::Reading;
+use self::history::{Counted, History};
 use self::identity::identity;
 use self::links::AllowedHosts;
-use super::pipeline::{Finding, Stage, Subject};
-use crate::daemon::base::config::{RuleAction, RulesConfig};
-use crate::protocol::events::Decision;
-
-/// The reasons this stage gives; part of the protocol.
-pub mod reason {
-    pub const BLOCKED_WORD: &str = "blocked_word";
-    pub const LINK: &str = "link";
-    pub const REPEAT: &str = "repeat";
-    pub const FLOOD: &str = "flood";
-    pub const CHARACTER_RUN: &str = "character_run";
-}
-
-/// A reason why the configured rules cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RulesError {
-    #[error("moderation.rules.blocked_words: {0}")]
-    Words(#[from] WordListError),
-    #[error("moderation.rules.blocked_words_file: cannot read {}: {error}", path.display())]
-    File { path: PathBuf, error: std::io::Error },
-}
+use self::near::{NearKeys, near_keys};
+use self::rule::Rule;
+use self::starter::starter_list;
+use self::word_lists::WordLists;
+use super::pipeline::{Explanation, Finding, Stage, Subject};
+use crate::daemon::base::config::RulesConfig;
+use crate::protocol::Comment;
 
 /// The stage.
 #[derive(Debug)]
 pub struct RulesStage {
     config: RulesConfig,
-    blocked_words: BlockedWords,
+    /// Replaced by a reload.
+    words: ArcSwap<WordLists>,
+    /// `None` if it is off.
+    starter: Option<Arc<BlockedWords>>,
     allowed_hosts: AllowedHosts,
     history: History,
 }
 
 impl RulesStage {
     /// Creates the stage; reads the file of blocked words if one is configured.
+    ///
+    /// # Errors
+    /// The configured words, or those of the file, cannot be used.
     pub fn new(config: &RulesConfig) -> Result<Self, RulesError> {
-        let mut words = config.blocked_words.clone();
-        if let Some(path) = &config.blocked_words_file {
-            let file = std::fs::read(path)
-                .map_err(|error| RulesError::File { path: path.clone(), error })?;
-            let file = word_file::read(&file);
-            if !file.bad_lines.is_empty() {
-                // The lines are named by number: their text has no place in a log.
-                warn!(path = %path.display(), lines = %file.shown_bad_lines(),
-                    "lines of the file of blocked words skipped: nothing in them can be matched");
-            }
-            words.extend(file.words);
-        }
-        let words = words.iter().map(String::as_str);
         Ok(Self {
-            blocked_words: BlockedWords::new(words, &config.allowed_words)?,
+            words: ArcSwap::from_pointee(WordLists::read(config)?),
+            starter: config.starter_list.then(|| starter_list(&config.allowed_words)),
             allowed_hosts: AllowedHosts::new(&config.allowed_hosts),
             history: History::new(config),
             config: config.clone(),
@@ -99,37 +89,48 @@ impl RulesStage {
         if subject.role.is_some_and(|role| role.is_staff()) {
             return Finding::accept();
         }
-        let folded = Folded::new(&comment.message, Symbols::AsLetters);
-        let mut finding = Finding::accept();
-        let mut broken = |action: RuleAction, reason| {
-            let decision = decision(action);
-            if severity(decision) > severity(finding.decision) {
-                finding = Finding::new(decision, reason);
-            }
-        };
-        let config = &self.config;
+        let reading = Reading::new(&comment.message);
         // The history must see every comment, whatever other rules it breaks.
-        for excess in self.history.judge(comment, &identity(&comment.message)) {
-            match excess {
-                Excess::Repeat => broken(config.repeat_action, reason::REPEAT),
-                Excess::UserFlood | Excess::ChorusFlood => {
-                    broken(config.flood_action, reason::FLOOD);
-                }
+        let near = self.near_keys(&reading, comment);
+        let text = identity(&comment.message);
+        let excesses = self.history.judge(Counted { comment, text: &text, near: &near });
+        let mut finding = Finding::accept();
+        let of_history = excesses.into_iter().map(Rule::of_excess);
+        for rule in of_history.chain(Rule::OF_TEXTS) {
+            let decision = rule.decision(&self.config);
+            // A rule that could not change the decision is not looked at.
+            let decides = rule::severity(decision) > rule::severity(finding.decision);
+            if decides && (rule.is_of_history() || self.matched(rule, &reading).is_some()) {
+                finding = Finding::new(decision, rule.reason());
             }
-        }
-        if self.blocked_words.find(&comment.message, &folded).is_some() {
-            broken(config.blocked_word_action, reason::BLOCKED_WORD);
-        }
-        if config.link_action != RuleAction::Accept
-            && self.allowed_hosts.first_forbidden(&comment.message).is_some()
-        {
-            broken(config.link_action, reason::LINK);
-        }
-        let max_run = config.max_character_run;
-        if max_run > 0 && longest_character_run(&comment.message) >= max_run {
-            broken(config.flood_action, reason::CHARACTER_RUN);
         }
         finding
+    }
+
+    /// Returns what in a text breaks a rule about texts: a word, a host, or the number of equal
+    /// characters.
+    fn matched(&self, rule: Rule, reading: &Reading<'_>) -> Option<String> {
+        let text = reading.text;
+        match rule {
+            Rule::BlockedWord => self.words.load().blocked.find(reading).map(str::to_owned),
+            Rule::StarterList => self.starter.as_ref()?.find(reading).map(str::to_owned),
+            Rule::Link => self.allowed_hosts.first_forbidden(text),
+            Rule::ViewerSeller => seller::find_offer(reading, &self.allowed_hosts),
+            Rule::CharacterRun => {
+                let max = self.config.max_character_run;
+                let run = if max > 0 { longest_character_run(text) } else { 0 };
+                (max > 0 && run >= max).then(|| run.to_string())
+            }
+            Rule::Repeat | Rule::UserFlood | Rule::ChorusFlood => None,
+        }
+    }
+
+    /// Returns the keys of a text for nearly equal ones, if these are counted.
+    fn near_keys(&self, reading: &Reading<'_>, comment: &Comment) -> NearKeys {
+        if !self.history.counts_users() {
+            return NearKeys::new();
+        }
+        near_keys(&reading.letters, comment.stream_id)
     }
 }
 
@@ -142,161 +143,20 @@ impl Stage for RulesStage {
     async fn check(&self, subject: &Subject<'_>) -> Finding {
         self.judge(subject)
     }
-}
 
-fn decision(action: RuleAction) -> Decision {
-    match action {
-        RuleAction::Accept => Decision::Accept,
-        RuleAction::Flag => Decision::Flag,
-        RuleAction::ShadowBan => Decision::ShadowBan,
-        RuleAction::Reject => Decision::Reject,
+    async fn explain(&self, subject: &Subject<'_>) -> Explanation {
+        self.explain_text(subject)
     }
-}
 
-/// Ranks decisions: of several broken rules, the most severe decides.
-fn severity(decision: Decision) -> u8 {
-    match decision {
-        Decision::Accept => 0,
-        Decision::Flag => 1,
-        Decision::ShadowBan => 2,
-        Decision::Reject => 3,
+    /// Reads the file of blocked words again.
+    fn reload(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.config.blocked_words_file else { return Ok(None) };
+        let words = WordLists::read(&self.config).map_err(|error| error.to_string())?;
+        let done = format!("{} words of {} are in force", words.of_file, path.display());
+        self.words.store(Arc::new(words));
+        Ok(Some(done))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::stages::moderation::samples::comment;
-    use crate::protocol::{Comment, Role};
-    use std::io::Write as _;
-
-    fn judge(stage: &RulesStage, comment: &Comment) -> (Decision, &'static str) {
-        let finding = stage.judge(&Subject { comment, role: Some(Role::Viewer) });
-        (finding.decision, finding.reason)
-    }
-
-    fn strict() -> RulesConfig {
-        RulesConfig {
-            blocked_words: vec!["badword".into()],
-            link_action: RuleAction::Flag,
-            allowed_hosts: vec!["example.com".into()],
-            repeat_action: RuleAction::ShadowBan,
-            max_repeats: 1,
-            flood_action: RuleAction::Reject,
-            flood_comments: 8,
-            max_character_run: 10,
-            ..RulesConfig::default()
-        }
-    }
-
-    #[test]
-    fn each_rule_has_its_reason_and_its_action() {
-        let stage = RulesStage::new(&strict()).unwrap();
-        let cases = [
-            ("hello", Decision::Accept, ""),
-            ("b.4.d.w.o.r.d", Decision::Reject, reason::BLOCKED_WORD),
-            ("see evil.net", Decision::Flag, reason::LINK),
-            ("see www.example.com", Decision::Accept, ""),
-            ("noooooooooooooo", Decision::Reject, reason::CHARACTER_RUN),
-            ("badword at evil.net", Decision::Reject, reason::BLOCKED_WORD),
-        ];
-        for (user, (text, decision, reason)) in cases.into_iter().enumerate() {
-            let comment = comment(1, user as u64 + 1, text);
-            assert_eq!(judge(&stage, &comment), (decision, reason), "{text}");
-        }
-        for n in 0..3 {
-            let again = judge(&stage, &comment(1, 50, ["Again", "AGAIN", "a g a i n"][n]));
-            let repeated = (Decision::ShadowBan, reason::REPEAT);
-            assert_eq!(again, if n == 2 { repeated } else { (Decision::Accept, "") });
-        }
-        for n in 0..9 {
-            let text = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"][n];
-            let flood = judge(&stage, &comment(1, 60, text));
-            assert_eq!(flood.0 == Decision::Reject, n == 8, "{text}");
-        }
-    }
-
-    #[test]
-    fn staff_is_exempt_from_all_rules() {
-        let stage = RulesStage::new(&strict()).unwrap();
-        let comment = comment(1, 2, "badword");
-        for role in [Role::Moderator, Role::Broadcaster, Role::Admin] {
-            let finding = stage.judge(&Subject { comment: &comment, role: Some(role) });
-            assert_eq!(finding.decision, Decision::Accept);
-        }
-        let unknown = stage.judge(&Subject { comment: &comment, role: None });
-        assert_eq!(unknown.decision, Decision::Reject);
-    }
-
-    #[test]
-    fn the_defaults_accept_ordinary_and_excited_chat() {
-        let stage = RulesStage::new(&RulesConfig::default()).unwrap();
-        for n in 0..100 {
-            let excited = comment(1, 2, if n % 2 == 0 { "GOAAAAAAAAL" } else { "https://x.com" });
-            assert_eq!(judge(&stage, &excited), (Decision::Accept, ""));
-        }
-    }
-
-    #[test]
-    fn words_are_also_read_from_a_file() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "# words\n\nbadword # the worst\n  *spam*  \n").unwrap();
-        let path = Some(file.path().to_owned());
-        let config = RulesConfig { blocked_words_file: path, ..RulesConfig::default() };
-        let stage = RulesStage::new(&config).unwrap();
-        for text in ["badword", "antispammer"] {
-            assert_eq!(judge(&stage, &comment(1, 2, text)).1, reason::BLOCKED_WORD);
-        }
-        assert_eq!(judge(&stage, &comment(1, 2, "the worst")).0, Decision::Accept);
-    }
-
-    #[test]
-    fn a_file_is_read_as_editors_write_it() {
-        let text = "*spam*\r\nf#ck\r\n***\r\n🖕\r\nbadword\r\n";
-        let wide: Vec<u8> = "\u{FEFF}"
-            .encode_utf16()
-            .chain(text.encode_utf16())
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        for bytes in [text.as_bytes().to_vec(), format!("\u{FEFF}{text}").into_bytes(), wide] {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(&bytes).unwrap();
-            let path = Some(file.path().to_owned());
-            let config = RulesConfig { blocked_words_file: path, ..RulesConfig::default() };
-            let stage = RulesStage::new(&config).unwrap();
-            for text in ["antispammer", "f#ck", "hi 🖕🏽", "badword"] {
-                assert_eq!(judge(&stage, &comment(1, 2, text)).1, reason::BLOCKED_WORD, "{text}");
-            }
-            for text in ["f", "fun", "***"] {
-                assert_eq!(judge(&stage, &comment(1, 2, text)).0, Decision::Accept, "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn different_numbers_are_no_repeats() {
-        let config = RulesConfig {
-            repeat_action: RuleAction::Reject,
-            max_repeats: 1,
-            ..RulesConfig::default()
-        };
-        let stage = RulesStage::new(&config).unwrap();
-        for text in ["10", "100", "1000", "I bid 500", "I bid 5000", "I bid 50000", "🎉", "😂"]
-        {
-            assert_eq!(judge(&stage, &comment(1, 2, text)).0, Decision::Accept, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_unusable_word_list_is_refused_with_a_reason() {
-        let missing = RulesConfig {
-            blocked_words_file: Some("/nowhere/words.txt".into()),
-            ..RulesConfig::default()
-        };
-        let error = RulesStage::new(&missing).unwrap_err().to_string();
-        assert!(error.contains("blocked_words_file") && error.contains("/nowhere"), "{error}");
-        let empty = RulesConfig { blocked_words: vec!["***".into()], ..RulesConfig::default() };
-        let error = RulesStage::new(&empty).unwrap_err().to_string();
-        assert!(error.contains("`***`"), "{error}");
-    }
-}
+mod tests;

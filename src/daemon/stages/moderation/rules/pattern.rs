@@ -11,6 +11,8 @@ use super::fold::{Accent, Element, Folded, Symbols};
 const MAX_AMBIGUOUS_LETTERS: usize = 4;
 /// Words of fewer letters are not looked for with masked letters: `b*d` may be anything.
 const MIN_MASKED_LETTERS: usize = 4;
+/// Letters that stay when all inner vowels of a word are masked.
+const MIN_VISIBLE_LETTERS: usize = 3;
 /// Words of more letters are not recognized by their first and last letter alone.
 const MAX_SHELL_LETTERS: usize = 6;
 /// Words of at most this many letters match only with the accents they are given with: a mark on
@@ -108,7 +110,8 @@ pub(super) struct Variant {
     /// The accents of each run, if they have to be these.
     pub(super) accents: Option<Vec<Vec<Accent>>>,
     pub(super) letters: u32,
-    pub(super) mask: Option<Mask>,
+    /// At most one per place, fewer than 64.
+    pub(super) masks: Vec<Mask>,
 }
 
 impl Variant {
@@ -119,7 +122,7 @@ impl Variant {
             runs: Vec::new(),
             accents: None,
             letters: 0,
-            mask: None,
+            masks: Vec::new(),
         };
         let mut after_break = false;
         for letter in spelling.chars() {
@@ -155,13 +158,13 @@ impl Variant {
         mut self,
         spelling: &str,
         accents: Option<&[Accent]>,
-        masked: &Range<usize>,
+        masked: &[Range<usize>],
     ) -> Self {
         let Some(accents) = accents else { return self };
         let mut runs: Vec<Vec<Accent>> = Vec::with_capacity(self.runs.len());
         let mut previous = None;
         for (at, (letter, accent)) in spelling.chars().zip(accents).enumerate() {
-            if letter == ' ' || masked.contains(&at) {
+            if letter == ' ' || masked.iter().any(|mask| mask.contains(&at)) {
                 continue;
             }
             match runs.last_mut() {
@@ -189,17 +192,27 @@ impl Variant {
         }
     }
 
-    /// The word with its letters `from..to` masked.
-    fn masked(word: usize, letters: &[char], from: usize, to: usize) -> Self {
-        let head: String = letters[..from].iter().collect();
-        let mut variant = Self::new(word, &head);
-        let runs_before = variant.runs.len();
-        for letter in &letters[to..] {
-            variant.push(*letter, false);
+    /// The word or phrase with some letters masked, none of which begins or ends a word.
+    fn masked(word: usize, letters: &[char], masked: &[Range<usize>]) -> Self {
+        let mut variant = Self::new(word, "");
+        let mut after_break = false;
+        let mut hidden = 0;
+        for (at, letter) in letters.iter().enumerate() {
+            if masked.iter().any(|mask| mask.contains(&at)) {
+                hidden += 1;
+                continue;
+            }
+            if *letter == ' ' {
+                after_break = true;
+                continue;
+            }
+            if hidden > 0 {
+                let inside = variant.compact.ends_with(*letter);
+                let run = variant.runs.len() - usize::from(inside);
+                variant.masks.push(Mask { run, inside, letters: std::mem::take(&mut hidden) });
+            }
+            variant.push(*letter, std::mem::take(&mut after_break));
         }
-        let inside = letters[from - 1] == letters[to];
-        let run = if inside { runs_before - 1 } else { runs_before };
-        variant.mask = Some(Mask { run, inside, letters: (to - from) as u32 });
         variant
     }
 }
@@ -214,7 +227,7 @@ pub(super) fn variants(index: usize, word: &BlockedWord) -> Vec<Variant> {
             Variant::with_swapped_strokes(index, &spelling, folded).with_accents(
                 &spelling,
                 accents,
-                &(0..0),
+                &[],
             )
         })
         .collect();
@@ -226,12 +239,41 @@ pub(super) fn variants(index: usize, word: &BlockedWord) -> Vec<Variant> {
             let is_plain = accents.is_none_or(|all| all.iter().all(|one| *one == Accent::None));
             if is_plain {
                 let accents = accents.map(|_| &*plain);
-                all.push(Variant::new(index, &spelling).with_accents(&spelling, accents, &(0..0)));
+                all.push(Variant::new(index, &spelling).with_accents(&spelling, accents, &[]));
             }
         }
     }
+    if let Some(spelling) = with_words_in_digits(folded).filter(|_| accents.is_none()) {
+        all.push(Variant::new(index, &spelling));
+    }
     all.extend(masked(index, folded, accents));
     all
+}
+
+/// Returns a phrase with the words that can be written in digits alone as such: `death 70 …`. In a
+/// comment these digits stay digits, because no letter is among them.
+fn with_words_in_digits(folded: &str) -> Option<String> {
+    let in_digits = |word: &str| word.chars().map(digit_of_letter).collect::<Option<String>>();
+    let words: Vec<&str> = folded.split(' ').collect();
+    let written: Vec<Option<String>> = words.iter().map(|word| in_digits(word)).collect();
+    let is_mixed = written.iter().any(Option::is_some) && written.iter().any(Option::is_none);
+    let chosen = words.iter().zip(&written);
+    let chosen: Vec<&str> =
+        chosen.map(|(word, digits)| digits.as_deref().unwrap_or(word)).collect();
+    is_mixed.then(|| chosen.join(" "))
+}
+
+/// Returns the digit that is written for a letter.
+fn digit_of_letter(letter: char) -> Option<char> {
+    Some(match letter {
+        'o' => '0',
+        'i' => '1',
+        'e' => '3',
+        'a' => '4',
+        's' => '5',
+        't' => '7',
+        _ => return None,
+    })
 }
 
 /// `i`, `l`, `1`, `|` and `I` are one stroke each, and written for one another.
@@ -255,23 +297,60 @@ fn upright_strokes(folded: &str) -> Vec<String> {
     vec![folded.to_owned(), folded.replace('l', "i"), folded.replace('i', "l")]
 }
 
+/// All ways of masking letters that are looked for: a vowel, all vowels of a word, the first vowel
+/// of each word of a phrase, and all letters of a short word but the first and the last.
 fn masked(index: usize, folded: &str, accents: Option<&[Accent]>) -> Vec<Variant> {
     let letters: Vec<char> = folded.chars().collect();
-    let count = letters.len();
-    if count < MIN_MASKED_LETTERS || !letters.iter().all(char::is_ascii_lowercase) {
+    if !letters.iter().all(|letter| letter.is_ascii_lowercase() || *letter == ' ') {
         return Vec::new();
     }
-    let is_vowel = |place: &usize| matches!(letters[*place], 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
-    let variant = |masked: Range<usize>| {
-        Variant::masked(index, &letters, masked.start, masked.end)
-            .with_accents(folded, accents, &masked)
+    let variant = |masked: &[Range<usize>]| {
+        Variant::masked(index, &letters, masked).with_accents(folded, accents, masked)
     };
-    let mut all: Vec<Variant> =
-        (1..count - 1).filter(is_vowel).map(|place| variant(place..place + 1)).collect();
-    if count <= MAX_SHELL_LETTERS {
-        all.push(variant(1..count - 1));
+    let words = words(&letters);
+    let mut all = Vec::new();
+    let mut first_of_each = Vec::new();
+    for word in words.iter().filter(|word| word.len() >= MIN_MASKED_LETTERS) {
+        let inner = word.start + 1..word.end - 1;
+        let is_vowel = |at: &usize| matches!(letters[*at], 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
+        let vowels: Vec<Range<usize>> =
+            inner.clone().filter(is_vowel).map(|at| at..at + 1).collect();
+        all.extend(vowels.iter().map(|vowel| variant(std::slice::from_ref(vowel))));
+        first_of_each.extend(vowels.first().cloned());
+        if vowels.len() > 1 && word.len() - vowels.len() >= MIN_VISIBLE_LETTERS {
+            all.push(variant(&joined(&vowels)));
+        }
+        if words.len() == 1 && word.len() <= MAX_SHELL_LETTERS {
+            all.push(variant(&[inner]));
+        }
+    }
+    if first_of_each.len() > 1 {
+        all.push(variant(&first_of_each));
     }
     all
+}
+
+/// Returns the places of the words of a phrase.
+fn words(letters: &[char]) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    for word in letters.split(|letter| *letter == ' ') {
+        words.push(start..start + word.len());
+        start += word.len() + 1;
+    }
+    words
+}
+
+/// Joins places that touch.
+fn joined(places: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for place in places {
+        match joined.last_mut() {
+            Some(last) if last.end == place.start => last.end = place.end,
+            _ => joined.push(place.clone()),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -288,10 +367,12 @@ mod tests {
         for written in ["fuck", "Kill Yourself", "sc4m", "b.a.d"] {
             let word = BlockedWord::parse(written).unwrap();
             let first = Variant::new(0, &word.folded);
-            let first = first.with_accents(&word.folded, word.accents.as_deref(), &(0..0));
+            let first = first.with_accents(&word.folded, word.accents.as_deref(), &[]);
             assert_eq!(variants(0, &word)[0], first, "{written}");
         }
         assert!(spellings("sluit").contains(&"siult".to_owned()));
+        assert!(spellings("death to it").contains(&"death7017".to_owned()));
+        assert!(!spellings("ass").contains(&"45".to_owned()));
         assert!(spellings("whore").contains(&"vhore".to_owned()), "two `v` are one run");
     }
 
@@ -305,6 +386,18 @@ mod tests {
             PatternRun { count: 2, break_inside: true, ..PatternRun::default() }
         );
         assert_eq!(variant.letters, 8);
+    }
+
+    #[test]
+    fn masked_letters_may_be_several() {
+        let word = BlockedWord::parse("kick kids").unwrap();
+        let all = variants(0, &word);
+        let both = all.iter().find(|variant| variant.masks.len() == 2).unwrap();
+        assert_eq!(both.compact, "kckds");
+        assert_eq!(both.masks.iter().map(|mask| mask.run).collect::<Vec<_>>(), [1, 3]);
+        let word = BlockedWord::parse("giggle").unwrap();
+        let inside = variants(0, &word).into_iter().find(|one| !one.masks.is_empty()).unwrap();
+        assert_eq!((&*inside.compact, inside.masks[0].inside), ("gle", true));
     }
 
     #[test]

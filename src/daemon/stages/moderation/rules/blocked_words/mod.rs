@@ -11,7 +11,7 @@ use icu_properties::props::GeneralCategory;
 
 use super::allowed_word::AllowedWord;
 use super::candidate::Candidate;
-use super::fold::{Folded, Symbols};
+use super::fold::{Folded, Reading, Symbols};
 use super::innocent::is_innocent;
 use super::pattern::{BadWord, BlockedWord, Variant, variants};
 use crate::protocol::text;
@@ -27,6 +27,16 @@ pub(super) struct BlockedWords {
     variants: Vec<Variant>,
     /// `None` if there are no words.
     automaton: Option<AhoCorasick>,
+}
+
+/// The place of a word in a folded text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hit {
+    /// Index of the word.
+    pub(super) word: usize,
+    /// Its first and last element.
+    pub(super) first: usize,
+    pub(super) last: usize,
 }
 
 /// A reason why a list of words cannot be used.
@@ -69,44 +79,50 @@ impl BlockedWords {
     }
 
     /// Returns the first blocked word found, as it was configured.
-    pub(super) fn find(&self, text: &str, folded: &Folded) -> Option<&str> {
-        if !self.signs.is_empty() && !text.is_ascii() {
-            let text = without_tones(text);
+    pub(super) fn find(&self, reading: &Reading<'_>) -> Option<&str> {
+        if !self.signs.is_empty() && !reading.text.is_ascii() {
+            let text = without_tones(reading.text);
             let sign = self.signs.iter().find(|sign| text.contains(sign.as_str()));
             if let Some(sign) = sign {
                 return Some(sign);
             }
         }
-        let automaton = self.automaton.as_ref()?;
-        let found = self.search(automaton, text, folded, Symbols::AsLetters);
-        if found.is_some() || !folded.ambiguous {
-            return found;
-        }
-        let gapped = Folded::new(text, Symbols::AsGaps);
-        self.search(automaton, text, &gapped, Symbols::AsGaps)
+        let first = |folded, symbols| {
+            let found = self.hits(reading.text, folded, symbols).next();
+            found.map(|hit| &*self.words[hit.word].written)
+        };
+        let found = first(&reading.letters, Symbols::AsLetters);
+        found.or_else(|| first(reading.gaps()?, Symbols::AsGaps))
     }
 
-    fn search(
-        &self,
-        automaton: &AhoCorasick,
-        text: &str,
-        folded: &Folded,
+    /// Returns where words are in one reading of a text, by the end of their letters. A word that
+    /// can be read in several ways is returned for each.
+    pub(super) fn hits<'a>(
+        &'a self,
+        text: &'a str,
+        folded: &'a Folded,
         symbols: Symbols,
-    ) -> Option<&str> {
-        for hit in automaton.find_overlapping_iter(&folded.compact) {
-            let variant = &self.variants[hit.pattern().as_usize()];
+    ) -> impl Iterator<Item = Hit> + 'a {
+        let automaton = self.automaton.iter();
+        let found =
+            automaton.flat_map(move |automaton| automaton.find_overlapping_iter(&folded.compact));
+        found.filter_map(move |found| {
+            let variant = &self.variants[found.pattern().as_usize()];
             let word = &self.words[variant.word];
             let candidate = Candidate { folded, word, variant, symbols };
-            let Some((first, last)) = candidate.confirm(hit.start() as u32) else { continue };
+            let (first, last) = candidate.confirm(found.start() as u32)?;
             if self.allowed.iter().any(|allowed| allowed.covers(folded, first, last)) {
-                continue;
+                return None;
             }
             let open = word.open_start || word.open_end;
-            if open || !Self::is_innocent(text, folded, (first, last), word) {
-                return Some(&word.written);
-            }
-        }
-        None
+            let is_meant = open || !Self::is_innocent(text, folded, (first, last), word);
+            is_meant.then_some(Hit { word: variant.word, first, last })
+        })
+    }
+
+    /// Returns the words that are looked for, as they are written, in the order of [`Hit::word`].
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(|word| &*word.written)
     }
 
     /// Returns whether the match lies in an innocent word that merely folds like a blocked one.

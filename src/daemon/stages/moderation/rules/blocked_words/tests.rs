@@ -18,7 +18,7 @@ fn usual() -> BlockedWords {
 }
 
 fn find<'a>(words: &'a BlockedWords, text: &str) -> Option<&'a str> {
-    words.find(text, &Folded::new(text, Symbols::AsLetters))
+    words.find(&Reading::new(text))
 }
 
 #[test]

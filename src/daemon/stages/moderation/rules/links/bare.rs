@@ -30,7 +30,7 @@ const FILE_NAMES: [&str; 14] = [
 ];
 
 /// Top-level domains that are never read as the word after a full stop, although some are words.
-const NEVER_WORDS: [&str; 13] =
+pub(super) const NEVER_WORDS: [&str; 13] =
     ["com", "net", "org", "info", "biz", "edu", "gov", "mil", "tv", "io", "co", "gg", "link"];
 /// Roots outside the DNS that browsers and wallets resolve.
 const OTHER_ROOTS: [&str; 4] = ["eth", "crypto", "nft", "i2p"];
@@ -63,7 +63,13 @@ pub(super) fn check(
             };
         }
     }
-    spoken(text).into_iter().find(|host| !allows(host)).map_or(Ok(()), Err)
+    Ok(())
+}
+
+/// Returns the first host of a text of joined letters that is a link.
+pub(super) fn first_host(text: &str) -> Option<String> {
+    let mut all = runs(text).flat_map(|(start, run)| candidates(text, start, run));
+    all.find(Candidate::is_link).map(|candidate| candidate.host)
 }
 
 /// Returns all sequences of characters that host names consist of.
@@ -73,7 +79,7 @@ fn runs(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(move |run| (run.as_ptr() as usize - text.as_ptr() as usize, run))
 }
 
-fn is_in_name(c: char) -> bool {
+pub(super) fn is_in_name(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
 
@@ -88,7 +94,7 @@ struct Candidate {
 
 /// The text directly after a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Follow {
+pub(super) enum Follow {
     /// A path or a port.
     Path,
     /// A query or a fragment, or a question and a hash tag.
@@ -97,7 +103,7 @@ enum Follow {
 }
 
 impl Follow {
-    fn of(rest: &str) -> Self {
+    pub(super) fn of(rest: &str) -> Self {
         let mut rest = rest.chars();
         let first = rest.next();
         let second = rest.next();
@@ -184,48 +190,27 @@ impl Candidate {
     }
 }
 
-fn is_word(label: &str) -> bool {
+pub(super) fn is_word(label: &str) -> bool {
     COMMON.contains(label) || label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns whether the last label of a host name is a top-level domain, also in look-alike letters.
-fn is_top_level(label: &str) -> bool {
+/// Returns whether the last label of a host name is a top-level domain as it is written.
+pub(super) fn is_known(label: &str) -> bool {
     // A name in front: some endings have only names of three labels below them.
-    let is_known = |label: &str| {
-        let name = format!("a.a.{label}");
-        psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
-    };
+    let name = format!("a.a.{label}");
+    psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
+/// Returns whether the last label of a host name is a top-level domain, also in look-alike letters.
+pub(super) fn is_top_level(label: &str) -> bool {
     OTHER_ROOTS.contains(&label) || is_known(label) || !label.is_ascii() && is_known(&latin(label))
 }
 
 /// Returns a label with letters of other alphabets replaced by the Latin ones they resemble.
-fn latin(label: &str) -> String {
+pub(super) fn latin(label: &str) -> String {
     let letter = |character| match glyph(character) {
         Glyph::Letter(letter) => letter,
         _ => character,
     };
     label.chars().map(letter).collect()
-}
-
-/// Returns hosts whose dot stands between spaces: `example dot com`, `example . com`.
-fn spoken(text: &str) -> Vec<String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let host = |three: &[&str]| {
-        let [name, dot, last] = three else { return None };
-        let last = last.split('/').next().unwrap_or(last);
-        let last = last.trim_end_matches(|character: char| !character.is_alphanumeric());
-        let is_spoken = matches!(*dot, "dot" | ".") && name.chars().all(is_in_name);
-        let is_name = is_spoken && name.chars().count() >= 3 && !is_function_word(name);
-        let known = || NEVER_WORDS.contains(&last) || !is_word(last) && is_top_level(last);
-        (is_name && known()).then(|| format!("{name}.{last}"))
-    };
-    words.windows(3).filter_map(host).collect()
-}
-
-/// Returns whether a word before `dot com` does not name a host.
-fn is_function_word(word: &str) -> bool {
-    matches!(
-        word,
-        "the" | "that" | "this" | "every" | "some" | "any" | "with" | "for" | "and" | "dot"
-    )
 }

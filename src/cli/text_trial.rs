@@ -1,0 +1,136 @@
+//! `lc mod test`: tells what moderation would decide about a text, and why.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::context::Context;
+use crate::client::admin::TEXT_TRIAL;
+use crate::protocol::StreamId;
+use crate::protocol::admin::{BrokenRule, TextTrial, TextTrialRequest, TriedStage, UserRef};
+use crate::protocol::events::Decision;
+use crate::protocol::printable::printable;
+
+#[derive(Debug, Args)]
+pub(super) struct TextTrialArgs {
+    /// Text as a viewer would send it
+    #[arg(allow_hyphen_values = true)]
+    text: String,
+    /// Count the recent comments of this stream
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<StreamId>,
+    /// Count the recent comments of this user, by id or latest name
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+pub(super) async fn run(args: TextTrialArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let TextTrialArgs { text, stream, user } = args;
+    let request = TextTrialRequest { text, stream_id: stream, user: user.map(UserRef) };
+    let trial: TextTrial = context.admin().post(TEXT_TRIAL, &request).await?;
+    context.output().item(&trial, || as_text(&trial))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the decision, and below it each stage with the rules that the text breaks.
+fn as_text(trial: &TextTrial) -> String {
+    let reason = printable(trial.reason.as_deref().unwrap_or_default());
+    let mut text = match trial.decision {
+        Decision::Accept => "The text is accepted.\n".to_owned(),
+        Decision::Reject => format!("The text is rejected: {reason}.\n"),
+        Decision::Flag => format!("The text is flagged for review: {reason}.\n"),
+        Decision::ShadowBan => format!("Only its sender sees the text: {reason}.\n"),
+    };
+    for stage in &trial.stages {
+        text.push_str(&stage_text(stage));
+        stage.rules.iter().for_each(|rule| text.push_str(&rule_text(rule)));
+    }
+    text
+}
+
+fn stage_text(stage: &TriedStage) -> String {
+    let mut text = format!("{}: {}", printable(&stage.stage), stage.decision.as_str());
+    if !stage.reason.is_empty() {
+        text.push_str(&format!(", {}", printable(&stage.reason)));
+    }
+    if let Some(score) = stage.score {
+        text.push_str(&format!(", score {score:.2}"));
+    }
+    if stage.decision != Decision::Accept && !stage.decides {
+        text.push_str(" (an earlier stage decides)");
+    }
+    if let Some(note) = &stage.note {
+        text.push_str(&format!("; {}", printable(note)));
+    }
+    text + "\n"
+}
+
+fn rule_text(rule: &BrokenRule) -> String {
+    let BrokenRule { rule: name, decision, setting, matched } = rule;
+    let matched = matched.as_deref().map(printable);
+    let matched = matched.map_or_else(String::new, |matched| format!(": {matched}"));
+    let name = printable(name);
+    let setting = printable(setting);
+    format!("  {name}{matched} ({setting} is {})\n", decision.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::NodeId;
+
+    fn stage(decision: Decision, decides: bool) -> TriedStage {
+        let reason = if decision == Decision::Accept { "" } else { "blocked_word" };
+        TriedStage {
+            stage: "rules".into(),
+            decision,
+            reason: reason.into(),
+            score: None,
+            decides,
+            rules: Vec::new(),
+            note: None,
+        }
+    }
+
+    fn rule(rule: &str, decision: Decision, matched: &str) -> BrokenRule {
+        let setting = format!("moderation.rules.{rule}_action");
+        BrokenRule { rule: rule.into(), decision, setting, matched: Some(matched.into()) }
+    }
+
+    #[test]
+    fn a_trial_names_what_decides() {
+        let rules = TriedStage {
+            rules: vec![
+                rule("blocked_word", Decision::Reject, "badword"),
+                rule("link", Decision::Accept, "evil.ru"),
+            ],
+            ..stage(Decision::Reject, true)
+        };
+        let model = TriedStage {
+            stage: "model".into(),
+            reason: "high_toxicity".into(),
+            score: Some(0.5678),
+            ..stage(Decision::Flag, false)
+        };
+        let trial = TextTrial {
+            node: NodeId::new("a"),
+            decision: Decision::Reject,
+            reason: Some("blocked_word".into()),
+            user_id: None,
+            stages: vec![rules, model],
+        };
+        assert_eq!(
+            as_text(&trial),
+            "The text is rejected: blocked_word.\n\
+             rules: reject, blocked_word\n  \
+             blocked_word: badword (moderation.rules.blocked_word_action is reject)\n  \
+             link: evil.ru (moderation.rules.link_action is accept)\n\
+             model: flag, high_toxicity, score 0.57 (an earlier stage decides)\n"
+        );
+        let note = Some("staff is exempt".to_owned());
+        let exempt = TriedStage { note, ..stage(Decision::Accept, false) };
+        let trial =
+            TextTrial { decision: Decision::Accept, reason: None, stages: vec![exempt], ..trial };
+        assert_eq!(as_text(&trial), "The text is accepted.\nrules: accept; staff is exempt\n");
+    }
+}

@@ -1,0 +1,74 @@
+//! What moderation would decide about a text, tried by a moderator.
+
+use serde::{Deserialize, Serialize};
+
+use super::UserRef;
+use crate::protocol::events::Decision;
+use crate::protocol::{NodeId, StreamId, UserId};
+
+/// Asks what moderation would decide about a text. Nothing is sent, stored or counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextTrialRequest {
+    /// The text as a viewer would send it.
+    pub text: String,
+    /// The stream whose recent comments count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<StreamId>,
+    /// The user whose recent comments and role count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserRef>,
+}
+
+/// `POST /v1/mod/test`: what moderation would decide about a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TextTrial {
+    /// The node that answers. Repeats and floods are those that it has counted.
+    pub node: NodeId,
+    pub decision: Decision,
+    /// The reason of the stage that decides; absent if the text is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Absent if no user was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// All stages in order, those after the one that decides included.
+    pub stages: Vec<TriedStage>,
+}
+
+/// The answer of one moderation stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TriedStage {
+    pub stage: String,
+    pub decision: Decision,
+    /// Empty if the stage accepts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The confidence of the stage, 0 to 1, if it measures one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+    /// True for the stage whose decision counts: the first that does not accept.
+    pub decides: bool,
+    /// The rules that the text breaks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<BrokenRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A rule that a text breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct BrokenRule {
+    /// The reason that a decision by this rule has: `blocked_word`.
+    pub rule: String,
+    /// The action of the setting; `accept` if the rule is not in use.
+    pub decision: Decision,
+    /// The setting with the action.
+    pub setting: String,
+    /// The term as it is listed, the host of a link, or a number in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<String>,
+}
