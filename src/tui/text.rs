@@ -92,7 +92,7 @@ pub(crate) fn cut_middle(text: &str, room: usize) -> Cow<'_, str> {
     let end = cut_start(&shown, kept / 2);
     // With its own mark, which is the one between both parts.
     let start = cut(&shown, room.saturating_sub(width(&end))).into_owned();
-    Cow::Owned(start + &end)
+    Cow::Owned(format!("{start}{end}"))
 }
 
 /// Returns the end of a text that fits, for a line that is being typed.

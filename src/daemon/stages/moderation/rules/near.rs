@@ -7,7 +7,7 @@
 //! higher, so with the keys of two steps each they share one.
 //!
 //! Always holds: a text is recognized however its copies are changed, as long as at most 15 % of its
-//! letters come to it at one end. Shorter texts than [`MIN_LETTERS`] have no keys: many people say
+//! letters come to it at one end. Shorter texts than the first of [`LADDER`] have no keys: many people say
 //! `good game` at once.
 //!
 //! When full: [`MAX_SIGHTINGS`] sightings of 24 bytes are kept, with their counts less than 24 MiB.
@@ -21,10 +21,8 @@ use ahash::{AHashMap, AHashSet};
 use super::fold::{Folded, Origin};
 use crate::protocol::{StreamId, UserId};
 
-/// The least letters of a text that is compared.
-const MIN_LETTERS: usize = LADDER[0];
-/// The lengths at which beginnings and ends are compared. Each is at least 15 % above the one
-/// before.
+/// The lengths at which beginnings and ends are compared. The first is the least of a text that is
+/// compared. Each is at least 15 % above the one before.
 const LADDER: [usize; 24] = [
     20, 23, 27, 32, 37, 43, 50, 58, 67, 78, 90, 104, 120, 138, 159, 183, 211, 243, 280, 322, 371,
     427, 492, 566,
@@ -39,7 +37,7 @@ const SEEDS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67
 /// The keys of a text: at most two for its beginning and two for its end.
 pub(super) type NearKeys = Vec<u64>;
 
-/// Returns the keys of a text in a stream; none if it has fewer letters than [`MIN_LETTERS`].
+/// Returns the keys of a text in a stream; none if it has fewer letters than the first of [`LADDER`].
 pub(super) fn near_keys(folded: &Folded, stream_id: StreamId) -> NearKeys {
     let mut letters: Vec<char> = Vec::with_capacity(folded.elements.len());
     for element in &folded.elements {
@@ -242,7 +240,7 @@ mod tests {
                 all.dedup();
                 all.len()
             };
-            prop_assume!(letters(&text) >= MIN_LETTERS);
+            prop_assume!(letters(&text) >= LADDER[0]);
             let noise: String = noise.chars().take(letters(&text) * 15 / 100).collect();
             let copy = if in_front { format!("{noise} {text}") } else { format!("{text} {noise}") };
             prop_assert!(are_near(&text, &copy), "{}", copy);
