@@ -7,8 +7,8 @@
 //! higher, so with the keys of two steps each they share one.
 //!
 //! Always holds: a text is recognized however its copies are changed, as long as at most 15 % of its
-//! letters come to it at one end. Shorter texts than the first of [`LADDER`] have no keys: many people say
-//! `good game` at once.
+//! letters come to it at one end. Shorter texts than the first of [`LADDER`] have no keys: many
+//! people say `good game` at once.
 //!
 //! When full: [`MAX_SIGHTINGS`] sightings of 24 bytes are kept, with their counts less than 24 MiB.
 //! The oldest are forgotten, so that in the densest chat the window is shorter. A comment costs one
@@ -37,7 +37,8 @@ const SEEDS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67
 /// The keys of a text: at most two for its beginning and two for its end.
 pub(super) type NearKeys = Vec<u64>;
 
-/// Returns the keys of a text in a stream; none if it has fewer letters than the first of [`LADDER`].
+/// Returns the keys of a text in a stream; none if it has fewer letters than the first of
+/// [`LADDER`].
 pub(super) fn near_keys(folded: &Folded, stream_id: StreamId) -> NearKeys {
     let mut letters: Vec<char> = Vec::with_capacity(folded.elements.len());
     for element in &folded.elements {
