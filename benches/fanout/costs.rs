@@ -43,8 +43,8 @@ fn solve(calm: LoadCost, busy: LoadCost) -> Option<(f64, f64)> {
     (determinant > 0.0 && write_us > 0.0 && comment_us > 0.0).then_some((write_us, comment_us))
 }
 
-/// Writes the costs of a write and of a comment in it. If the loads do not tell them apart, the cost
-/// of a comment stays what it is in the file or built in.
+/// Writes the costs of a write and of a comment in it. If the loads do not tell them apart, the
+/// cost of a comment stays what it is in the file or built in.
 pub(crate) fn write_loads(
     arguments: &Arguments,
     calm: LoadCost,

@@ -47,8 +47,8 @@ impl Report {
         let [_, packed, _] = row.spread(|sample| ratio(sample.comments, sample.frames));
         let viewer_us = per_comment_us * per_s;
         let frames_per_s = per_s / packed;
-        // Fan-outs to so many viewers take more than their share of a worker, so frames gather, and one
-        // write carries all that wait.
+        // Fan-outs to so many viewers take more than their share of a worker, so frames gather, and
+        // one write carries all that wait.
         let writes_per_s = frames_per_s.min(GATHERED_PER_SECOND);
         Some(LoadCost { comments_per_s: per_s, writes_per_s, viewer_us })
     }

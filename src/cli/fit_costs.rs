@@ -1,4 +1,5 @@
-//! `lc fit-costs RUNS FILE`: computes the costs of batches from the runs of `scripts/bench cluster`.
+//! `lc fit-costs RUNS FILE`: computes the costs of batches from the runs of
+//! `scripts/bench cluster`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The work that grows with batches: requests to the log, the bus and the stores.
 //!
-//! Daemons gather what comes while a request is on its way. With few comments, each is a batch of its
-//! own. From some hundred per second on, requests follow each other: more comments make larger
+//! Daemons gather what comes while a request is on its way. With few comments, each is a batch of
+//! its own. From some hundred per second on, requests follow each other: more comments make larger
 //! batches, not more of them. In between, a comment that comes at a random time joins a batch that
 //! gathers, or begins one. So the number of batches approaches the largest one exponentially.
 

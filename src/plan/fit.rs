@@ -1,8 +1,8 @@
 //! The costs of batches, from runs of a cluster on real servers.
 //!
 //! In: runs at several loads, and the costs of everything else. Out: the costs of
-//! [`super::batches`]. Always holds: the plan of the two runs that are used is within a hundredth of
-//! what they used. Loads that are too much alike for that are refused.
+//! [`super::batches`]. Always holds: the plan of the two runs that are used is within a hundredth
+//! of what they used. Loads that are too much alike for that are refused.
 
 use super::batches::BatchedWork;
 use super::check::{EdgesCores, MeasuredRun, READING_STAGES, RunPart, cores_of_edges};
@@ -74,8 +74,8 @@ pub fn costs_of_batches(
 }
 
 impl MeasuredWork<'_> {
-    /// Returns the curve through this work at a rate per process, and through that of a run with many
-    /// comments.
+    /// Returns the curve through this work at a rate per process, and through that of a run with
+    /// many comments.
     fn curve(
         &self,
         work: &'static str,

@@ -1,7 +1,7 @@
 //! Tries a text on moderation, without sending it.
 //!
-//! Always holds: nothing is stored, counted or logged. The text is checked as a comment of that user
-//! on that stream would be, and each stage tells its finding.
+//! Always holds: nothing is stored, counted or logged. The text is checked as a comment of that
+//! user on that stream would be, and each stage tells its finding.
 
 use std::sync::Arc;
 

@@ -152,8 +152,8 @@ impl Pipeline {
         tried
     }
 
-    /// Reads the files of all stages again. Blocks. A stage whose files cannot be used keeps what it
-    /// has.
+    /// Reads the files of all stages again. Blocks. A stage whose files cannot be used keeps what
+    /// it has.
     pub fn reload(&self) -> Vec<Reloaded> {
         let reload = |stage: &Arc<dyn Stage>| {
             let result = stage.reload().transpose()?;

@@ -158,7 +158,8 @@ proptest! {
         }
     }
 
-    /// Ids that no node of ours made, and ids that a previous one nearly gives, come through as well.
+    /// Ids that no node of ours made, and ids that a previous one nearly gives, come through as
+    /// well.
     #[test]
     fn any_ids_come_through(
         first: [u8; 16],

@@ -6,8 +6,8 @@
 //! 15 % apart. Of two texts that differ by an ending of up to 15 %, the longer is at most one step
 //! higher, so with the keys of two steps each they share one.
 //!
-//! Always holds: a text is recognized however its copies are changed, as long as at most 15 % of its
-//! letters come to it at one end. Shorter texts than the first of [`LADDER`] have no keys: many
+//! Always holds: a text is recognized however its copies are changed, as long as at most 15 % of
+//! its letters come to it at one end. Shorter texts than the first of [`LADDER`] have no keys: many
 //! people say `good game` at once.
 //!
 //! When full: [`MAX_SIGHTINGS`] sightings of 24 bytes are kept, with their counts less than 24 MiB.

@@ -8,11 +8,11 @@
 //!
 //! - An address with a scheme links to any host: `https://…`, `hxxp://…`, `tg://…`. Its host is
 //!   read as browsers read it.
-//! - A host name ends with a top-level domain of the public suffix list, or begins with `www.`.
-//!   Its dots may be written out: `example[.]com`, `example dot com`. With a path or a port it is a
+//! - A host name ends with a top-level domain of the public suffix list, or begins with `www.`. Its
+//!   dots may be written out: `example[.]com`, `example dot com`. With a path or a port it is a
 //!   link.
-//! - The parts of a host name may stand apart: `example . ru`, `example .com`, `e x a m p l e . c o m`
-//!   ([`split`]).
+//! - The parts of a host name may stand apart: `example . ru`, `example .com`,
+//!   `e x a m p l e . c o m` ([`split`]).
 //! - A host name by itself is a link, too, except where people leave out the space after a full
 //!   stop: `lol.love this`. There, all its labels are common words.
 //!

@@ -2,8 +2,8 @@
 //! `e x a m p l e . c o m`.
 //!
 //! In: a normal text. Out: the hosts. Each word of a sentence may be the name of a host, so the
-//! parts have to tell: the ending is no word of a chat, and where the place of the dot does not tell
-//! by itself, neither is the name.
+//! parts have to tell: the ending is no word of a chat, and where the place of the dot does not
+//! tell by itself, neither is the name.
 
 use super::bare::{self, Follow, NEVER_WORDS, is_in_name, is_known, is_top_level, is_word, latin};
 
