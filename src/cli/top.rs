@@ -65,7 +65,7 @@ pub(super) struct TopArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "once", "interval"])]
     replay: Option<PathBuf>,
     /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated, and counts
-    /// more than [keys] in $LC_CONFIG or ~/.config/lc/config.toml
+    /// more than the bindings in $LC_CONFIG or ~/.config/lc/config.toml
     #[arg(long = "key", value_name = "COMMAND=KEY", value_parser = key_binding)]
     keys: Vec<KeyBinding>,
 }
