@@ -1,12 +1,14 @@
 //! `lc mod`: lists the comments that wait for review, claims them, decides on them, and tells what
-//! was decided.
+//! was decided. Its commands for the model are in [`evaluate`] and [`calibrate`].
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::calibrate::{self, CalibrateArgs};
 use super::change::{submit, undo_hint};
 use super::context::Context;
+use super::evaluate::{self, EvaluateArgs};
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_ago, show_time};
 use crate::client::outcome_text;
@@ -47,6 +49,8 @@ enum ModerationCommand {
     Decisions(ListArgs),
     /// List the users whose comments were removed in the last hour, most first
     Offenders(ListArgs),
+    Eval(EvaluateArgs),
+    Calibrate(CalibrateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +157,13 @@ fn claim_cell(item: &ReviewItem, now_ms: u64) -> String {
     }
 }
 
+impl ModerationArgs {
+    /// Returns whether a daemon is asked.
+    pub(super) fn needs_daemon(&self) -> bool {
+        !matches!(self.command, ModerationCommand::Eval(_) | ModerationCommand::Calibrate(_))
+    }
+}
+
 pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
         ModerationCommand::Queue(args) => QUEUE.view(&args)?.run(QUEUE_PATH, context).await,
@@ -184,6 +195,8 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
             let describe = |outcome: &_| outcome_text::restored(comment_id, outcome);
             submit("/v1/mod/restore", &request, context, describe).await
         }
+        ModerationCommand::Eval(args) => evaluate::run(&args, context),
+        ModerationCommand::Calibrate(args) => calibrate::run(&args, context),
     }
 }
 
