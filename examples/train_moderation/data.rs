@@ -89,7 +89,7 @@ fn written(task: Task) -> anyhow::Result<Vec<Sample>> {
 
 fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    read_samples(file).with_context(|| path.display().to_string())
+    read_samples(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))
 }
 
 fn is_allowed(source: &str, with: &[String]) -> bool {

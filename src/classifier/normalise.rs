@@ -362,3 +362,68 @@ fn undo_digits(word: &str, out: &mut String) {
     }
     out.push_str(&word[body.len()..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(text: &str) -> String {
+        let mut out = String::new();
+        Normaliser::with_emotes(["roomHype"]).write(text, Form::Folded, &mut out);
+        out
+    }
+
+    fn plain(text: &str) -> String {
+        let mut out = String::new();
+        Normaliser::default().write(text, Form::Plain, &mut out);
+        out
+    }
+
+    #[test]
+    fn each_step_of_the_folded_form_holds() {
+        for (text, expected) in [
+            // Emotes, whole words in their case only.
+            ("EZ Clap ez roomHype", "ez"),
+            ("Kappa123", "kappa123"),
+            // Runs, widths, invisible characters, case.
+            ("NOOOO sooo good", "no so good"),
+            ("ＷＯＷ", "wow"),
+            ("st\u{200B}u\u{AD}pid", "stupid"),
+            // Addresses, names, numbers, runs of signs.
+            ("see https://a.example/b?c WWW.A.EXAMPLE", "see urltok urltok"),
+            ("hi @ann: ok", "hi usertok: ok"),
+            ("a@b 1234 12345 9999", "aab 1234 numtok 99"),
+            ("what????!!!!", "what??!!"),
+            // Parted, marked, borrowed and spelled letters.
+            ("i.d.i.o.t s-t-u-p-i-d e.g.", "idiot stupid e.g."),
+            ("z\u{351}a\u{300}lgo", "zalgo"),
+            ("іdіоt", "idiot"),
+            ("привет", "привет"),
+            ("y o u are a n 00 b", "you are a n 00 b"),
+            ("n 0 0 b", "noob"),
+            // Digits and signs for letters, in words with a Latin letter.
+            ("1d10t $tup1d! !diot w|n|", "idiot stupid! idiot win|"),
+            ("1337 4:30 $5", "1337 4:30 $5"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_plain_form_keeps_disguises() {
+        assert_eq!(plain("SUB   to  Meeee!!!"), "sub to mee!!");
+        assert_eq!(plain("fr33 i.p.h.o.n.e ＨＥＲＥ"), "fr33 i.p.h.o.n.e here");
+        assert_eq!(plain("@ann http://a.example 123456"), "usertok urltok numtok");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_are_parted_by_one_space(text in "\\PC{0,60}") {
+            for form in [folded(&text), plain(&text)] {
+                proptest::prop_assert!(!form.contains("  "), "{form:?}");
+                proptest::prop_assert_eq!(form.trim(), &form);
+            }
+        }
+    }
+}

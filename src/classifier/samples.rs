@@ -1,6 +1,7 @@
 //! Reads texts with or without labels: JSON lines, plain or gzip.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
@@ -35,29 +36,38 @@ struct Line {
     variants: usize,
 }
 
-/// A reason why a file of samples cannot be read.
+/// A reason why a file of samples cannot be read, without its place.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-    #[error(
-        "line {line}: {cause}, in `{shown}`; right would be {{\"text\":\"hello\",\"label\":0}}, or \
-         without a label"
-    )]
+    #[error("{cause}, in `{shown}`; right would be {{\"text\":\"hello\",\"label\":0}}")]
     NotALine { line: usize, cause: String, shown: String },
-    #[error("line {line}: the label is {found}; right would be 0 or 1")]
+    #[error("the label is {found}; right would be 0 or 1")]
     UnknownLabel { line: usize, found: String },
     #[error(
-        "line {line}: it has {}, unlike the lines before; right would be labels on all lines or on \
-         none", if *.labelled { "a label" } else { "no label" }
+        "the line has {}, unlike those before; right would be labels on all lines or on none",
+        if *.labelled { "a label" } else { "no label" }
     )]
     SomeLabels { line: usize, labelled: bool },
-    #[error("line {line} is longer than 1 MiB")]
+    #[error("the line is longer than 1 MiB")]
     LongLine { line: usize },
-    #[error(
-        "there is no line in it; right would be lines such as {{\"text\":\"hello\",\"label\":0}}"
-    )]
+    #[error("the file has no lines; right would be {{\"text\":\"hello\",\"label\":0}}")]
     Empty,
+}
+
+impl SampleError {
+    /// Returns what is wrong, behind the file and the line: `FILE:3: the label is 2; …`.
+    pub fn in_file(&self, file: &Path) -> String {
+        let file = file.display();
+        match self {
+            Self::NotALine { line, .. }
+            | Self::UnknownLabel { line, .. }
+            | Self::SomeLabels { line, .. }
+            | Self::LongLine { line } => format!("{file}:{line}: {self}"),
+            Self::Unreadable(_) | Self::Empty => format!("{file}: {self}"),
+        }
+    }
 }
 
 /// Reads all samples. Blank lines are passed over.
@@ -134,7 +144,7 @@ mod tests {
     use std::io::Write as _;
 
     fn error(text: &str) -> String {
-        read_samples(text.as_bytes()).unwrap_err().to_string()
+        read_samples(text.as_bytes()).unwrap_err().in_file(Path::new("a.jsonl"))
     }
 
     #[test]
@@ -157,16 +167,16 @@ mod tests {
     fn a_wrong_line_is_named_with_what_is_right() {
         let good = "{\"text\":\"a\",\"label\":1}\n";
         let found = error(&format!("{good}hello"));
-        assert!(found.starts_with("line 2: expected value, in `hello`"), "{found}");
+        assert!(found.starts_with("a.jsonl:2: expected value, in `hello`"), "{found}");
         assert!(found.contains("{\"text\":\"hello\",\"label\":0}"), "{found}");
         let found = error(&format!("{good}{{\"label\":1}}"));
-        assert!(found.starts_with("line 2: missing field `text`"), "{found}");
+        assert!(found.starts_with("a.jsonl:2: missing field `text`"), "{found}");
         let found = error("{\"text\":\"a\",\"label\":\"toxic\"}");
-        assert_eq!(found, "line 1: the label is \"toxic\"; right would be 0 or 1");
+        assert_eq!(found, "a.jsonl:1: the label is \"toxic\"; right would be 0 or 1");
         let found = error(&format!("{good}\n{{\"text\":\"b\"}}"));
-        assert!(found.starts_with("line 3: it has no label, unlike"), "{found}");
-        assert!(error("\n").starts_with("there is no line in it"));
+        assert!(found.starts_with("a.jsonl:3: the line has no label, unlike"), "{found}");
+        assert!(error("\n").starts_with("a.jsonl: the file has no lines"));
         let long = format!("{{\"text\":\"{}\"}}", "a".repeat(1 << 20));
-        assert_eq!(error(&long), "line 1 is longer than 1 MiB");
+        assert_eq!(error(&long), "a.jsonl:1: the line is longer than 1 MiB");
     }
 }

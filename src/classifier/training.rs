@@ -199,15 +199,14 @@ impl<'a> Trainer<'a> {
         let head = &mut self.head;
         let squares = &mut self.head_squares;
         descend(&mut head.bias, &mut squares.bias, gradient, linear_rate * decay);
-        for unit in 0..HIDDEN {
-            let activation = activations[unit];
-            if activation <= 0.0 {
+        for (unit, activation) in activations.iter().enumerate() {
+            if *activation <= 0.0 {
                 continue;
             }
             let output_gradient = gradient * activation + l2 * head.output[unit];
             let inner = gradient * head.output[unit];
-            for dimension in 0..DIMENSIONS {
-                sum_gradients[dimension] += inner * head.hidden[unit][dimension];
+            for (dimension, sum_gradient) in sum_gradients.iter_mut().enumerate() {
+                *sum_gradient += inner * head.hidden[unit][dimension];
                 let number = &mut head.hidden[unit][dimension];
                 let square = &mut squares.hidden[unit][dimension];
                 descend(number, square, inner * sums[1 + dimension], rate);
@@ -228,8 +227,8 @@ impl<'a> Trainer<'a> {
     ) {
         let rate = self.options.rate * decay;
         let linear_rate = self.options.linear_rate * decay;
-        let mean_square =
-            sum_gradients.iter().map(|gradient| gradient * gradient).sum::<f32>() / 8.0;
+        let squares = sum_gradients.iter().map(|gradient| gradient * gradient);
+        let mean_square = squares.sum::<f32>() / DIMENSIONS as f32;
         for (place, value) in places.iter().zip(&self.values) {
             let row = &mut self.rows[*place as usize];
             let squares = &mut self.row_squares[*place as usize];

@@ -109,11 +109,10 @@ impl ModelArgs {
 /// Reads a file of texts.
 ///
 /// # Errors
-/// The file cannot be read, or one of its lines is no text: `FILE: line 3: …`.
+/// The file cannot be read, or one of its lines is no text: `FILE:3: …`.
 pub(super) fn read_file(path: &Path) -> anyhow::Result<Vec<Sample>> {
-    let named = || path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    read_samples(file).with_context(named)
+    read_samples(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))
 }
 
 /// The answer of `lc mod eval`.
