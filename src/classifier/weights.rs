@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::calibration::{Platt, Thresholds};
 use super::network::{COLUMNS, Head, Network};
 use super::{Model, Task, TaskModel, TrainingRecord};
+use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::json;
 
 /// Largest weights file.
@@ -101,18 +102,24 @@ pub fn encode(model: &Model) -> Result<Vec<u8>, WeightsError> {
         }
         tables.extend(network.rows.iter().flatten().map(|number| number.cast_unsigned()));
     }
+    let file = seal(&header, &tables);
+    decode(&file)?;
+    Ok(file)
+}
+
+/// Puts a header and tables between the numbers before them and the checksum.
+pub(crate) fn seal(header: &[u8], tables: &[u8]) -> Vec<u8> {
     let length = PREFIX_BYTES + header.len() + tables.len() + CHECKSUM_BYTES;
     let mut file = Vec::with_capacity(length);
     file.extend_from_slice(&MAGIC);
     file.extend_from_slice(&FORMAT.to_le_bytes());
     file.extend_from_slice(&(length as u32).to_le_bytes());
     file.extend_from_slice(&(header.len() as u32).to_le_bytes());
-    file.extend_from_slice(&header);
-    file.extend_from_slice(&tables);
+    file.extend_from_slice(header);
+    file.extend_from_slice(tables);
     let checksum = Sha256::digest(&file);
     file.extend_from_slice(&checksum);
-    decode(&file)?;
-    Ok(file)
+    file
 }
 
 /// Reads the bytes of a weights file.
@@ -192,6 +199,10 @@ fn table_bytes(header: &TaskHeader) -> Result<usize, WeightsError> {
     within("the size of a table", header.bits, BITS)?;
     let networks = header.training.seeds.len();
     within("the number of networks", networks, 1..=MAX_NETWORKS)?;
+    for seed in &header.training.seeds {
+        within("a seed", *seed, 0..=MAX_SAFE_INTEGER)?;
+    }
+    within("the number of examples", header.training.examples as u64, 0..=MAX_SAFE_INTEGER)?;
     let Platt { slope, offset, prior } = header.platt;
     let thresholds = header.thresholds;
     within("a Platt slope", slope, f32::MIN_POSITIVE..=1e6)?;
