@@ -235,3 +235,43 @@ fn describe_word(word: &str, trimmed: &str, name: &mut impl FnMut(&str, &[u8])) 
         name("tag", b"");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(text: &str, name: &str, value: &[u8]) -> bool {
+        let sought = FeatureHash::new(FeatureKind::Shape);
+        let sought = sought.add(name.as_bytes()).add(b"=").add(value).place(32);
+        let mut found = false;
+        describe(text, |hash| found |= hash.place(32) == sought);
+        found
+    }
+
+    #[test]
+    fn domains_are_seen_through_their_disguise() {
+        assert!(has("look at Name.COM/path!", "host", b"name.com"));
+        assert!(has("best viewers on name .ru @x", "ending", b"ru"));
+        assert!(has("name . ru", "domain", b"spoken"));
+        assert!(has("name (dot) com", "domain", b"spoken"));
+        assert!(has("name(.)com", "domain", b"hidden"));
+        assert!(has("https://a.example/b?c", "host", b"a.example"));
+        assert!(has("https://a.example/b?c", "address", b"query"));
+        assert!(!has("https://a.example", "address", b"path"));
+        for text in ["that was close. come on", "e.g. this", "ok...lol", "3.5 points"] {
+            assert!(!has(text, "domain", b"bare"), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_features() {
+        assert!(has("WIN $500 NOW!!", "money", b""));
+        assert!(has("WIN $500 NOW!!", "!!", b""));
+        assert!(has("call +1(555)010-0200", "phone", b""));
+        assert!(has("mail me at ann@name.com", "mail", b""));
+        assert!(has("𝐆𝑨𝑪𝑯𝑨", "ornamental", b"any"));
+        assert!(has("sl\u{200B}ot", "invisible", b"any"));
+        assert!(has("сasino", "mixed", b"any"));
+        assert!(!has("gg", "emoji", b"any"));
+    }
+}
