@@ -35,6 +35,9 @@ pub struct TrainingOptions {
     pub dropout: f32,
     /// Penalty on the squares of w and o.
     pub l2: f32,
+    /// Sum of squared gradients that a row of the table starts with: the first steps of a rare
+    /// feature are shorter, the larger it is.
+    pub initial_square: f32,
 }
 
 impl TrainingOptions {
@@ -46,6 +49,7 @@ impl TrainingOptions {
         linear_rate: 0.2,
         dropout: 0.4,
         l2: 1e-5,
+        initial_square: 0.0,
     };
     pub const SPAM: Self =
         Self { form: Form::Plain, bits: 17, epochs: 5, dropout: 0.3, ..Self::TOXICITY };
@@ -147,7 +151,7 @@ impl<'a> Trainer<'a> {
             options,
             random,
             rows,
-            row_squares: vec![[0.0; 2]; size],
+            row_squares: vec![[options.initial_square; 2]; size],
             head,
             head_squares: Head::zero(),
             values: Vec::new(),
