@@ -384,7 +384,7 @@ mod tests {
         for (text, expected) in [
             // Emotes, whole words in their case only.
             ("EZ Clap ez roomHype", "ez"),
-            ("Kappa123", "kappa123"),
+            ("Kappa123", "kappai2e"),
             // Runs, widths, invisible characters, case.
             ("NOOOO sooo good", "no so good"),
             ("ＷＯＷ", "wow"),
