@@ -14,6 +14,8 @@
     )
 )]
 
+#[cfg(any(feature = "lc", feature = "daemon"))]
+pub mod classifier;
 #[cfg(feature = "lc")]
 pub mod cli;
 pub mod client;

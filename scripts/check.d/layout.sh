@@ -4,8 +4,8 @@
 
 # The files and folders at the root. A new one is added here on purpose.
 root_entries='.ci .gitignore ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md Cargo.lock Cargo.toml LICENSE-APACHE
-LICENSE-MIT README.md SECURITY.md benches clippy.toml deploy docs examples fixtures fuzz justfile migrations rustfmt.toml
-scripts src tests web'
+LICENSE-MIT README.md SECURITY.md benches clippy.toml deploy docs examples fixtures fuzz justfile migrations models
+rustfmt.toml scripts src tests web'
 
 # Prints `FILE:LINE` for each comment line over 100 columns.
 long_comments() {

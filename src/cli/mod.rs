@@ -3,7 +3,8 @@
 //! In: a command line. Out: data on stdout, diagnostics on stderr, an exit code from [`exit`].
 //! Data is a table on a terminal, and JSON with one object per line in a pipe or with `--json`.
 //! Always holds: stdout carries only data, and a closed stdout ends the command without an error.
-//! Each command has a file of its own name; only `lc mod` is in [`moderation`].
+//! Each command has a file of its own name; only `lc mod` is in [`moderation`], and its `eval` in
+//! [`evaluate`].
 
 mod acknowledge;
 mod alerts;
@@ -12,6 +13,7 @@ mod arguments;
 mod audit;
 mod ban;
 mod bans;
+mod calibrate;
 mod change;
 mod complete;
 mod completions;
@@ -22,6 +24,7 @@ mod delete;
 mod dm;
 mod doctor;
 mod drain;
+mod evaluate;
 mod events;
 pub mod exit;
 mod fit_costs;
@@ -219,6 +222,7 @@ impl Command {
         match self {
             Self::Top(args) => !args.shows_recording(),
             Self::Replay(args) => args.what_if.is_none(),
+            Self::Mod(args) => args.needs_daemon(),
             Self::Import(_)
             | Self::Plan(_)
             | Self::LoadgenWorker

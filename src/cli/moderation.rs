@@ -1,12 +1,15 @@
 //! `lc mod`: lists the comments that wait for review, claims them, decides on them, and tells what
-//! was decided. `lc mod test` is in [`super::text_trial`].
+//! was decided. `lc mod test` is in [`super::text_trial`], the commands for the model are in
+//! [`evaluate`] and [`calibrate`].
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::calibrate::{self, CalibrateArgs};
 use super::change::{submit, undo_hint};
 use super::context::Context;
+use super::evaluate::{self, EvaluateArgs};
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_ago, show_time};
 use super::text_trial::{self, TextTrialArgs};
@@ -53,6 +56,8 @@ enum ModerationCommand {
     /// Nothing is sent, stored or counted. Repeats and floods are those that the answering node has
     /// counted, and are told with --stream and --user only.
     Test(TextTrialArgs),
+    Eval(EvaluateArgs),
+    Calibrate(CalibrateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +164,13 @@ fn claim_cell(item: &ReviewItem, now_ms: u64) -> String {
     }
 }
 
+impl ModerationArgs {
+    /// Returns whether a daemon is asked.
+    pub(super) fn needs_daemon(&self) -> bool {
+        !matches!(self.command, ModerationCommand::Eval(_) | ModerationCommand::Calibrate(_))
+    }
+}
+
 pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
         ModerationCommand::Queue(args) => QUEUE.view(&args)?.run(QUEUE_PATH, context).await,
@@ -191,6 +203,8 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
             let describe = |outcome: &_| outcome_text::restored(comment_id, outcome);
             submit("/v1/mod/restore", &request, context, describe).await
         }
+        ModerationCommand::Eval(args) => evaluate::run(&args, context),
+        ModerationCommand::Calibrate(args) => calibrate::run(&args, context),
     }
 }
 

@@ -6,6 +6,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use schemars::{JsonSchema, Schema, schema_for};
 
+use super::calibrate::CalibrationReport;
+use super::evaluate::EvaluationReport;
 use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
@@ -32,7 +34,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 28] = [
+const SCHEMAS: [(&str, MakeSchema); 30] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -43,7 +45,9 @@ const SCHEMAS: [(&str, MakeSchema); 28] = [
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),
     ("lag-groups", schema::<GroupLag>),
+    ("mod-calibrate", schema::<CalibrationReport>),
     ("mod-decisions", schema::<ModerationDecision>),
+    ("mod-eval", schema::<EvaluationReport>),
     ("mod-offenders", schema::<Offender>),
     ("mod-queue", schema::<ReviewItem>),
     ("mod-test", schema::<TextTrial>),

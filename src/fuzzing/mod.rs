@@ -6,6 +6,8 @@
 //! mutations in [`tests`], and by the property tests beside the parser. Targets of private code are
 //! in a file `fuzzing.rs` beside it.
 
+#[cfg(any(feature = "lc", feature = "daemon"))]
+mod classifier;
 mod filter;
 mod messages;
 #[cfg(feature = "lc")]
@@ -29,6 +31,8 @@ pub use crate::daemon::stages::auth::fuzzing::token;
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
 #[cfg(feature = "lc")]
 pub use crate::tui::feed_recording;
+#[cfg(any(feature = "lc", feature = "daemon"))]
+pub use classifier::{model_weights, samples};
 pub use filter::filter;
 pub use messages::{json, msgpack};
 #[cfg(feature = "lc")]
@@ -40,7 +44,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -54,6 +58,8 @@ pub const TARGETS: [Target; 13] = [
     ("link_rule", link_rule),
     ("filter", filter),
     ("feed_recording", feed_recording),
+    ("model_weights", model_weights),
+    ("samples", samples),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -199,6 +199,16 @@ fn feed_recording_holds_on_mutated_seeds() {
 }
 
 #[test]
+fn model_weights_hold_on_mutated_seeds() {
+    short_run("model_weights", 1_000);
+}
+
+#[test]
+fn samples_hold_on_mutated_seeds() {
+    short_run("samples", 1_000);
+}
+
+#[test]
 fn each_target_can_be_run_by_cargo_fuzz() {
     let manifest = std::fs::read_to_string(fuzz_folder().join("Cargo.toml")).unwrap();
     let this_file = include_str!("tests.rs");

@@ -1,0 +1,429 @@
+//! The normal form in which the classifier reads a text.
+//!
+//! Disguises that readers see through are undone here, so that training and scoring see the same
+//! words. The text as it is stored and shown has another form (`protocol/text`).
+
+use std::collections::HashSet;
+
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Stands for an address in the normal form.
+const URL_TOKEN: &str = "urltok";
+/// Stands for the name behind an `@`.
+const USER_TOKEN: &str = "usertok";
+/// Stands for a number of five digits or more.
+const NUMBER_TOKEN: &str = "numtok";
+/// Digits from which a number is only a number.
+const LONG_NUMBER_DIGITS: usize = 5;
+/// A longer run of one character is shortened.
+const LONGEST_RUN: usize = 2;
+/// Single characters that stand apart and are joined from this many on.
+const MIN_SPELLED: usize = 3;
+
+/// Codes of emotes that stand for a picture on the large platforms. They are dropped where they
+/// are a whole word in exactly this case.
+const EMOTES: &str = "\
+    4Head AYAYA AngelThump ArgieB8 ArsonNoSexy AsianGlow BBoomer BOOBA BabyRage BatChest \
+    BegWan BibleThump BigBrother BigPhish BlargNaut BlessRNG BloodTrail BrainSlug BrokeBack \
+    BuddhaBar CatBag CheemJam Chatting Clap Clueless CoolCat CoolStoryBob CorgiDerp CrreamAwk \
+    CurseLit DAESuppy DBstyle DIESOFCRINGE DansGame DatSheffy DinoDance DogFace DonkWalk \
+    DoritosChip DxCat EZ EZClap EarthDay EleGiggle EntropyWins FBBlock FBCatch FBPass FBRun \
+    FailFish FeelsBadMan FeelsBirthdayMan FeelsDankMan FeelsGoodMan FeelsOkayMan FeelsRainMan \
+    FeelsStrongMan FeelsWeirdMan FootBall FootGoal FrankerZ FreakinStinkin FUNgineer FutureMan \
+    GIGACHAD GayPride GivePLZ GlitchCat GlitchLit GlitchNRG Gladge HYPERS HahaBall HahaCat \
+    HassanChop HeyGuys HolidayCookie HolidayTree HotPokket HypeLUL HypeLol ICANT ItsBoshyTime \
+    Jebaited Jebasted KEKL KEKLEO KEKW KKona KKool KKomrade KPOPTT Kapp Kappa KappaClaus \
+    KappaPride KappaRoss KappaWealth Keepo KevinTurtle Kippa KomodoHype KonCha Kreygasm LUL LULW \
+    LaundryBasket MadgeNow Madge MercyWing1 MercyWing2 MikeHogu MingLee ModLove Modge MonkaS \
+    MorphinTime MrDestructoid MVGame MyAvatar NODDERS NOOO NOPERS NODDING NaM NewRecord \
+    NiceTry NinjaGrumpy NomNom NotATK NotLikeThis OMEGALUL OMEGALULiguess OhMyDog OkayChamp \
+    Okayge OneHand OpieOP OptimizePrime PETTHEPEEPO PJSalt PJSugar PMSTwin POGGERS POGGIES POGPLANT \
+    PRChase PagMan PanicVis PartyTime PauseChamp PauseMan Pepega PepeHands PepeLaugh \
+    PepegaAim PermaSmug PicoMause PinkMercy PipeHype PixelBob PogBones PogChamp PogO PogTasty PogU \
+    Pog Poggers Pogey Pooound PopCorn PoroSad PotFriend PowerUpL PowerUpR PraiseIt \
+    PrimeMe PunOko PunchTrees RaccAttack RalpherZ RedCoat RedTeam ResidentSleeper RIPBOZO \
+    RitzMitz RlyTho RuleFive SMOrc SSSsss SabaPing Sadge SadgeCry SeemsGood SeriousSloth ShadyLulu \
+    ShazBotstix SingsMic SingsNote SmoocherZ SoBayed SoonerLater Squid1 Squid2 Squid3 Squid4 \
+    StinkyCheese StinkyGlitch StoneLightning StrawBeary SuperVinlin SwiftRage TF2John TPFufun \
+    TPcrunchyroll TTours TakeNRG TearGlove TehePelo ThankEgg TheIlluminati TheRinger TheTarFu \
+    TheThing ThunBeast TinyFace TombRaid TooSpicy TriHard TriKool TwitchLit TwitchRPG TwitchSings \
+    TwitchUnity TwitchVotes UWot UnSane UncleNox VirtualHug VoHiYo VoteNay VoteYea WICKED WTRuck \
+    WAYTOODANK WeirdChamp Weirdge WholeWheat WideHard WideHardo WutFace YEP YEPCOCK YouDontSay \
+    YouWHY bleedPurple catJAM cmonBruh copyThis duDudu forsenCD gachiBASS gachiGASM gachiHYPER \
+    imGlitch kekw mcaT monkaGIGA monkaHmm monkaS monkaTOS monkaW panicBasket pastaThat peepoClap \
+    peepoGiggles peepoHappy peepoLeave peepoSad pepeD pepeJAM pepeLaugh pogg ppHop ppOverheat \
+    riPepperonis roflanEbalo sadCat squadHey squadP twitchRaid widepeepoHappy xqcL";
+
+/// Letters of Cyrillic and Greek that look like a Latin one, each before it.
+const LOOK_ALIKES: &str = "\
+    аa вb сc еe ёe һh іi їi јj кk ԛq оo рp ѕs тt уy ԝw хx үy нh мm ԁd ɡg ӏl ոn զq гr пn яr иn \
+    αa βb γy δd εe ζz ηn ιi κk μm νv οo πn ρp σo ςc τt υu χx ωw";
+
+/// The kinds of normal form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Runs of a letter become one letter, and disguises are undone.
+    Folded,
+    /// Only characters that are not seen and differences of width and case are removed: spam is
+    /// recognized by how it is disguised.
+    Plain,
+}
+
+/// Writes texts in a normal form. Reuses its buffers.
+#[derive(Debug, Clone)]
+pub struct Normaliser {
+    emotes: HashSet<Box<str>, ahash::RandomState>,
+    chunk: String,
+    folded: String,
+    joined: String,
+    chars: Vec<char>,
+}
+
+impl Default for Normaliser {
+    fn default() -> Self {
+        Self::with_emotes([])
+    }
+}
+
+impl Normaliser {
+    /// Returns a normaliser that also drops the emote codes of a room.
+    pub fn with_emotes<'a>(emotes: impl IntoIterator<Item = &'a str>) -> Self {
+        let emotes = EMOTES.split_whitespace().chain(emotes).map(Box::from).collect();
+        Self {
+            emotes,
+            chunk: String::new(),
+            folded: String::new(),
+            joined: String::new(),
+            chars: Vec::new(),
+        }
+    }
+
+    /// Writes the normal form of `text` into `out`, which is cleared before. Words are separated
+    /// by one space.
+    pub fn write(&mut self, text: &str, form: Form, out: &mut String) {
+        out.clear();
+        self.joined.clear();
+        for word in text.split_whitespace() {
+            if self.emotes.contains(word) {
+                continue;
+            }
+            self.fold_word(word, form);
+            let target = if form == Form::Folded { &mut self.joined } else { &mut *out };
+            for part in self.folded.split_whitespace() {
+                if !target.is_empty() {
+                    target.push(' ');
+                }
+                target.push_str(part);
+            }
+        }
+        if form == Form::Folded {
+            join_spelled(&self.joined, &mut self.folded);
+            out.reserve(self.folded.len());
+            for word in self.folded.split(' ').filter(|word| !word.is_empty()) {
+                if !out.is_empty() {
+                    out.push(' ');
+                }
+                undo_digits(word, out);
+            }
+        }
+    }
+
+    /// Writes the normal form of one word, as far as it depends on that word only, to `folded`.
+    fn fold_word(&mut self, word: &str, form: Form) {
+        self.folded.clear();
+        if is_address(word) {
+            self.folded.push_str(URL_TOKEN);
+            return;
+        }
+        self.chunk.clear();
+        if word.is_ascii() {
+            let letters = word.chars().map(|c| c.to_ascii_lowercase());
+            push_letters(letters, form, &mut self.chunk);
+        } else {
+            self.chars.clear();
+            let visible = word.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase);
+            self.chars.extend(visible);
+            push_letters(self.chars.iter().copied(), form, &mut self.chunk);
+        }
+        // Full-width letters and invisible characters may have hidden it.
+        if is_address(&self.chunk) {
+            self.folded.push_str(URL_TOKEN);
+            return;
+        }
+        replace_names_and_numbers(&self.chunk, &mut self.folded);
+        if form == Form::Plain {
+            return;
+        }
+        join_parted(&self.folded, &mut self.chars, &mut self.chunk);
+        std::mem::swap(&mut self.folded, &mut self.chunk);
+        if !self.folded.is_ascii() {
+            self.chunk.clear();
+            self.chunk.extend(self.folded.nfkd().filter(|c| !is_mark(*c)).nfc());
+            std::mem::swap(&mut self.folded, &mut self.chunk);
+            if self.folded.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+                self.chunk.clear();
+                self.chunk.extend(self.folded.chars().map(latin_look_alike));
+                std::mem::swap(&mut self.folded, &mut self.chunk);
+            }
+        }
+    }
+}
+
+fn is_ignorable(c: char) -> bool {
+    !c.is_ascii()
+        && (CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+            || c.is_control()
+            || c == '\u{FFFC}')
+}
+
+fn is_mark(c: char) -> bool {
+    !c.is_ascii()
+        && GeneralCategoryGroup::Mark.contains(CodePointMapData::<GeneralCategory>::new().get(c))
+}
+
+/// Reports whether a word is an address: with a scheme, or beginning with `www.`.
+fn is_address(word: &str) -> bool {
+    let starts = |prefix: &str| {
+        word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let scheme = starts("http://") || starts("https://") || starts("hxxp://");
+    scheme || starts("www.") || word.eq_ignore_ascii_case("http")
+}
+
+/// Shortens runs: of three letters or more to one, or to two in the plain form; of anything else
+/// to two.
+fn push_letters(letters: impl Iterator<Item = char>, form: Form, out: &mut String) {
+    let mut last = None;
+    let mut run = 0;
+    let mut start = 0;
+    for c in letters {
+        run = if last == Some(c) { run + 1 } else { 1 };
+        if run == 1 {
+            start = out.len();
+        }
+        last = Some(c);
+        // Digits are counted later, when it is known how long their number is.
+        if c.is_ascii_digit() || run <= LONGEST_RUN {
+            out.push(c);
+        } else if form == Form::Folded && c.is_alphabetic() {
+            out.truncate(start + c.len_utf8());
+        }
+    }
+}
+
+/// Replaces `@name` and long numbers, and shortens runs of digits.
+fn replace_names_and_numbers(word: &str, out: &mut String) {
+    out.clear();
+    if !word.bytes().any(|byte| byte == b'@' || byte.is_ascii_digit()) {
+        out.push_str(word);
+        return;
+    }
+    let mut rest = word;
+    let mut before = None;
+    while let Some(c) = rest.chars().next() {
+        let name =
+            if c == '@' && !before.is_some_and(is_word) { word_length(&rest[1..]) } else { 0 };
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let taken = if name > 0 {
+            out.push_str(USER_TOKEN);
+            1 + name
+        } else if digits >= LONG_NUMBER_DIGITS {
+            out.push_str(NUMBER_TOKEN);
+            digits
+        } else if digits > 0 {
+            push_digits(&rest[..digits], out);
+            digits
+        } else {
+            out.push(c);
+            c.len_utf8()
+        };
+        before = rest[..taken].chars().next_back();
+        rest = &rest[taken..];
+    }
+}
+
+/// Shortens runs of one digit to two.
+fn push_digits(digits: &str, out: &mut String) {
+    let mut last = None;
+    let mut run = 0;
+    for digit in digits.chars() {
+        run = if last == Some(digit) { run + 1 } else { 1 };
+        last = Some(digit);
+        if run <= LONGEST_RUN {
+            out.push(digit);
+        }
+    }
+}
+
+/// Letters, digits and the underscore.
+pub(super) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn word_length(text: &str) -> usize {
+    text.find(|c| !is_word(c)).unwrap_or(text.len())
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '.' | '-' | '_' | '*' | '·' | ',')
+}
+
+/// Joins single characters inside a word that marks part: `f.u.n` becomes `fun`.
+fn join_parted(word: &str, chars: &mut Vec<char>, out: &mut String) {
+    out.clear();
+    if !word.chars().any(is_separator) {
+        out.push_str(word);
+        return;
+    }
+    chars.clear();
+    chars.extend(word.chars());
+    let is_letter = |at: usize| chars.get(at).is_some_and(|c| !is_separator(*c));
+    let mut at = 0;
+    while at < chars.len() {
+        let starts = is_letter(at) && (at == 0 || !is_letter(at - 1)) && !is_letter(at + 1);
+        let mut end = at;
+        while starts && end + 2 < chars.len() && is_letter(end + 2) && !is_letter(end + 3) {
+            end += 2;
+        }
+        if (end - at) / 2 + 1 >= MIN_SPELLED {
+            out.extend(chars[at..=end].iter().step_by(2));
+            at = end + 1;
+        } else {
+            out.push(chars[at]);
+            at += 1;
+        }
+    }
+}
+
+/// Joins single characters that spaces part: `f u n` becomes `fun`.
+fn join_spelled(text: &str, out: &mut String) {
+    out.clear();
+    let is_single = |word: &str| {
+        let mut chars = word.chars();
+        chars.next().is_some_and(char::is_alphanumeric) && chars.next().is_none()
+    };
+    let mut rest = text;
+    while !rest.is_empty() {
+        let singles = rest.split(' ').take_while(|word| is_single(word));
+        let mut count = 0;
+        let mut length = 0;
+        for single in singles {
+            count += 1;
+            length += single.len() + 1;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let taken = if count >= MIN_SPELLED {
+            length
+        } else {
+            rest.find(' ').map_or(rest.len(), |space| space + 1)
+        };
+        let (words, after) = rest.split_at(taken.min(rest.len()));
+        out.extend(words.chars().filter(|c| *c != ' '));
+        rest = after;
+    }
+}
+
+fn latin_look_alike(c: char) -> char {
+    if c.is_ascii() {
+        return c;
+    }
+    let pairs = LOOK_ALIKES.split(' ').map(str::chars);
+    for mut pair in pairs {
+        if pair.next() == Some(c) {
+            return pair.next().unwrap_or(c);
+        }
+    }
+    c
+}
+
+/// Writes the letter for digits and signs that stand for one, in words with a Latin letter. `!`
+/// and `|` at the end stay.
+fn undo_digits(word: &str, out: &mut String) {
+    let has_letter = word.bytes().any(|byte| byte.is_ascii_alphabetic());
+    if !has_letter {
+        out.push_str(word);
+        return;
+    }
+    let body = word.trim_end_matches(['!', '|']);
+    for c in body.chars() {
+        out.push(match c {
+            '0' => 'o',
+            '1' | '!' | '|' => 'i',
+            '3' => 'e',
+            '4' | '@' => 'a',
+            '5' | '$' => 's',
+            '7' => 't',
+            c => c,
+        });
+    }
+    out.push_str(&word[body.len()..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(text: &str) -> String {
+        let mut out = String::new();
+        Normaliser::with_emotes(["roomHype"]).write(text, Form::Folded, &mut out);
+        out
+    }
+
+    fn plain(text: &str) -> String {
+        let mut out = String::new();
+        Normaliser::default().write(text, Form::Plain, &mut out);
+        out
+    }
+
+    #[test]
+    fn each_step_of_the_folded_form_holds() {
+        for (text, expected) in [
+            // Emotes, whole words in their case only.
+            ("EZ Clap ez roomHype", "ez"),
+            ("Kappa123", "kappai2e"),
+            // Runs, widths, invisible characters, case.
+            ("NOOOO sooo good", "no so good"),
+            ("ＷＯＷ", "wow"),
+            ("st\u{200B}u\u{AD}pid", "stupid"),
+            // Addresses, names, numbers, runs of signs.
+            ("see https://a.example/b?c WWW.A.EXAMPLE", "see urltok urltok"),
+            ("hi @ann: ok", "hi usertok: ok"),
+            ("a@b 1234 12345 9999", "aab 1234 numtok 99"),
+            ("what????!!!!", "what??!!"),
+            // Parted, marked, borrowed and spelled letters.
+            ("i.d.i.o.t s-t-u-p-i-d e.g.", "idiot stupid e.g."),
+            ("z\u{351}a\u{300}lgo", "zalgo"),
+            ("іdіоt", "idiot"),
+            ("привет", "привет"),
+            ("y o u are a n 00 b", "you are a n 00 b"),
+            ("n 0 0 b", "noob"),
+            // Digits and signs for letters, in words with a Latin letter.
+            ("1d10t $tup1d! !diot w|n|", "idiot stupid! idiot win|"),
+            ("1337 4:30 $5", "1337 4:30 $5"),
+            ("", ""),
+        ] {
+            assert_eq!(folded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_plain_form_keeps_disguises() {
+        assert_eq!(plain("SUB   to  Meeee!!!"), "sub to mee!!");
+        assert_eq!(plain("fr33 i.p.h.o.n.e ＨＥＲＥ"), "fr33 i.p.h.o.n.e here");
+        assert_eq!(plain("@ann http://a.example 123456"), "usertok urltok numtok");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_are_parted_by_one_space(text in "\\PC{0,60}") {
+            for form in [folded(&text), plain(&text)] {
+                proptest::prop_assert!(!form.contains("  "), "{form:?}");
+                proptest::prop_assert_eq!(form.trim(), &form);
+            }
+        }
+    }
+}
