@@ -45,14 +45,14 @@ impl TrainingOptions {
         form: Form::Folded,
         bits: 18,
         epochs: 4,
-        rate: 0.05,
+        rate: 0.1,
         linear_rate: 0.2,
         dropout: 0.4,
         l2: 1e-5,
-        initial_square: 0.0,
+        initial_square: 0.1,
     };
     pub const SPAM: Self =
-        Self { form: Form::Plain, bits: 17, epochs: 5, dropout: 0.3, ..Self::TOXICITY };
+        Self { form: Form::Plain, bits: 17, epochs: 5, rate: 0.05, dropout: 0.3, ..Self::TOXICITY };
 }
 
 /// Share of the first step that the last one has.
