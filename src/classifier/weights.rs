@@ -182,7 +182,7 @@ fn within<T>(
     range: std::ops::RangeInclusive<T>,
 ) -> Result<(), WeightsError>
 where
-    T: PartialOrd + std::fmt::Display,
+    T: Copy + PartialOrd + std::fmt::Display,
 {
     if range.contains(&found) {
         return Ok(());
