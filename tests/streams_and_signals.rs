@@ -494,7 +494,7 @@ impl HostileDaemon {
         std::fs::write(directory.path().join("lc/contexts.json"), contexts).unwrap();
         let routes = Router::new().fallback(async move |request: Request| {
             let path = request.uri().path().to_owned();
-            let answered = ["/v1/preview", "/v1/mod/claim", "/v1/dead-letters/ack"];
+            let answered = ["/v1/preview", "/v1/mod/claim", "/v1/mod/test", "/v1/dead-letters/ack"];
             let is_answered = path.starts_with("/v1/tokens") || answered.contains(&&*path);
             let is_change = request.method() == "POST" && !is_answered;
             let is_followed =
