@@ -42,6 +42,7 @@ mod plan;
 mod progress;
 pub mod record;
 pub mod replay;
+mod room;
 mod schema;
 mod set_cost;
 mod shards;
@@ -176,6 +177,7 @@ enum Command {
     Dm(dm::DmArgs),
     Announce(announce::AnnounceArgs),
     Delete(delete::DeleteArgs),
+    Room(room::RoomArgs),
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
     Talkers(talkers::TalkersArgs),
@@ -261,6 +263,7 @@ impl Cli {
             Command::Dm(args) => dm::run(args, context).await,
             Command::Announce(args) => announce::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
+            Command::Room(args) => room::run(args, context).await,
             Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,
             Command::Talkers(args) => talkers::run(args, context).await,

@@ -11,9 +11,9 @@ use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, DoctorFinding, EventItem,
-    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText,
-    Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, UserDetail, Who,
-    WorkerStatus,
+    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, Room,
+    SameText, Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot,
+    UserDetail, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -32,7 +32,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 27] = [
+const SCHEMAS: [(&str, MakeSchema); 28] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -49,6 +49,7 @@ const SCHEMAS: [(&str, MakeSchema); 27] = [
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),
     ("preview", schema::<Preview>),
+    ("room", schema::<Room>),
     ("status", schema::<Status>),
     ("stores", schema::<StoreStatus>),
     ("streams", schema::<StreamStatus>),
