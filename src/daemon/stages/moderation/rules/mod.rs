@@ -22,6 +22,7 @@ mod identity;
 mod innocent;
 mod links;
 mod pattern;
+mod room_links;
 mod word_file;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use tracing::warn;
 
 pub use self::blocked_words::WordListError;
 pub use self::pattern::BadWord;
+pub use self::room_links::RoomLinks;
 
 use self::blocked_words::BlockedWords;
 use self::character_run::longest_character_run;
