@@ -12,9 +12,6 @@ use super::training::Example;
 /// Data sets whose toxicity lies in the context or in long texts; they count half.
 const CONTEXT_SOURCES: [&str; 3] = ["cad", "edos", "wiki_context_toxicity"];
 const CONTEXT_WEIGHT: f32 = 0.5;
-/// The only labelled game chat that may be used counts more: it is small.
-const GAME_CHAT: &str = "notoxic_dota2";
-const GAME_CHAT_WEIGHT: f32 = 1.0;
 const HAM_WEIGHT: f32 = 0.7;
 const WRITTEN_WEIGHT: f32 = 1.5;
 const STARRED_WEIGHT: f32 = 0.7;
@@ -51,11 +48,7 @@ pub fn toxicity_examples(material: &Material<'_>, seed: u64) -> Vec<Example> {
     let mut examples = Vec::new();
     for sample in material.labelled {
         let in_context = depends_on_context(&sample.source);
-        let weight = match sample.source.as_str() {
-            GAME_CHAT => GAME_CHAT_WEIGHT,
-            _ if in_context => CONTEXT_WEIGHT,
-            _ => 1.0,
-        };
+        let weight = if in_context { CONTEXT_WEIGHT } else { 1.0 };
         let example = example(sample, weight);
         if !in_context && random.share() < STARRED_TEXTS {
             examples.push(starred(&example, &mut random));
