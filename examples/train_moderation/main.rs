@@ -56,7 +56,7 @@ struct Args {
     model_version: String,
 }
 
-/// The weights that the daemon ships.
+/// The weights that `lc` contains.
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/moderation.lcm");
 /// The seed of choices among texts: chat lines, masked copies, variants of templates.
 const RECIPE_SEED: u64 = 42;

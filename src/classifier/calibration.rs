@@ -1,5 +1,5 @@
-//! What a network's output means: as a probability on labelled texts, and as a score against the
-//! ordinary chat of a site.
+//! The meaning of a network's output: as a probability on labelled texts, and as a score against
+//! the ordinary chat of a site.
 
 use serde::{Deserialize, Serialize};
 

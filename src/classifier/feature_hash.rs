@@ -9,7 +9,7 @@ pub enum FeatureKind {
     Word,
     /// Two to five neighbouring characters of a word and the spaces around it.
     Char,
-    /// What the text looks like, before it is normalised.
+    /// The shape of the text before it is normalised.
     Shape,
 }
 

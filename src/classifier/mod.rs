@@ -31,7 +31,7 @@ use weights::WeightsError;
 /// The weights that this version ships.
 const BUILT_IN: &[u8] = include_bytes!("../../models/moderation.lcm");
 
-/// What a text is judged for.
+/// The property that a text is judged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {

@@ -1,4 +1,4 @@
-//! What the shipped model learns from: which texts, how often, and with which weight.
+//! The material of the shipped model: which texts it learns from, how often, with which weight.
 //!
 //! In: labelled samples, lines of ordinary chat, and the lines written for this project
 //! (`models/lines`). Out: examples. Always holds: the same input and seed give the same examples.

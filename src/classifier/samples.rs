@@ -20,7 +20,7 @@ pub struct Sample {
     pub label: Option<bool>,
     /// Name of the data set; empty if the line has none.
     pub source: String,
-    /// How many texts are made of this one, if it is a template.
+    /// The number of texts that are made of this one, if it is a template.
     pub variants: usize,
 }
 

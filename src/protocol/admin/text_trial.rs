@@ -1,4 +1,4 @@
-//! What moderation would decide about a text, tried by a moderator.
+//! Trials of texts: what moderation would decide about one.
 
 use serde::{Deserialize, Serialize};
 

@@ -18,7 +18,7 @@ use crate::protocol::admin::{TextTrial, TextTrialRequest};
 use crate::protocol::events::Decision;
 use crate::protocol::{Comment, CommentId, StreamId, UserId};
 
-/// What a text is tried with.
+/// The parts of the node with which a text is tried.
 #[derive(Debug, Clone)]
 pub struct TextTrials {
     /// The stages that check this node's comments.

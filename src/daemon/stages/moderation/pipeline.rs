@@ -42,11 +42,11 @@ impl Finding {
 /// The answer of a stage about a text that somebody tries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// What [`Stage::check`] would find.
+    /// The result that [`Stage::check`] would return.
     pub finding: Finding,
     /// The rules that the text breaks, those whose action is `accept` included.
     pub rules: Vec<BrokenRule>,
-    /// What a moderator should know besides, in words.
+    /// A remark for the moderator, in words.
     pub note: Option<String>,
 }
 
@@ -86,7 +86,7 @@ pub trait Stage: Send + Sync + std::fmt::Debug + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     pub stage: &'static str,
-    /// What is in force now, or why nothing changed.
+    /// The state that is in force now, or the reason why nothing changed.
     pub result: Result<String, String>,
 }
 

@@ -21,7 +21,7 @@ const MAX_TO_HOST: usize = 2;
 /// The part of a word in an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// What is sold.
+    /// The audience that is for sale.
     Audience,
     /// Tells of a sale wherever it stands beside the audience.
     Sale,
