@@ -59,6 +59,10 @@ impl TrainingOptions {
         dropout: 0.3,
         ..Self::TOXICITY
     };
+}
+
+/// Share of the first step that the last one has.
+const LAST_RATE: f32 = 0.05;
 /// Keeps the first step of a parameter finite.
 const EPSILON: f32 = 1e-8;
 /// Share of numbers other than zero that the integers can represent; larger ones are clipped.
