@@ -268,6 +268,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
         sampled_out: 0,
         deletions: Vec::new(),
         staff: Vec::new(),
+        own: Vec::new(),
     }
 }
 

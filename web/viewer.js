@@ -306,11 +306,11 @@ function commentItem(comment) {
 async function loadHistory(limit) {
   try {
     const url = `${api}/comments?limit=${limit}`;
-    // Without the token first: a proxy may need the header for a password of its own.
-    let response = await fetch(url);
-    if (response.status === 401 && token) {
-      response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
-    }
+    // The token first: some comments are in the history of their author only. Then without it: a
+    // proxy may need the header for a password of its own.
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    let response = await fetch(url, { headers });
+    if (response.status === 401 && token) response = await fetch(url);
     if (!response.ok) return;
     const page = await response.json();
     // Comments that arrived during the request are newer, so they stay below the page of history.

@@ -49,6 +49,7 @@ pub mod replay;
 mod schema;
 mod set_cost;
 mod settings;
+mod shadow;
 mod shards;
 mod status;
 mod stop;
@@ -176,6 +177,10 @@ enum Command {
     Unban(unban::UnbanArgs),
     /// List the active bans and timeouts, newest first
     Bans(list::ListArgs),
+    Shadow(shadow::ShadowArgs),
+    Unshadow(shadow::UnshadowArgs),
+    /// List the users whose new comments only they see, newest first
+    Shadows(list::ListArgs),
     User(nouns::UserNoun),
     Comment(nouns::CommentNoun),
     Who(who::WhoArgs),
@@ -265,6 +270,9 @@ impl Cli {
             Command::Kick(args) => kick::run(args, context).await,
             Command::Unban(args) => unban::run(args, context).await,
             Command::Bans(args) => bans::run(args, context).await,
+            Command::Shadow(args) => shadow::run(args, context).await,
+            Command::Unshadow(args) => shadow::lift(args, context).await,
+            Command::Shadows(args) => shadow::list(args, context).await,
             Command::User(noun) => nouns::user(noun, context).await,
             Command::Comment(noun) => nouns::comment(noun, context).await,
             Command::Who(args) => who::run(args, context).await,

@@ -1,6 +1,8 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
-use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, ThrottleRequest, UserRef};
+use crate::protocol::admin::{
+    Alert, Outcome, ProblemCode, ReviewItem, ShadowRequest, ThrottleRequest, UserRef,
+};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
 use crate::protocol::{CommentId, NodeId, StreamId};
@@ -111,6 +113,22 @@ fn many_done(done: &str, things: &str, after_ms: u64, outcome: &Outcome) -> Stri
         (Some(_), after_ms) => format!(": {}", closing_text(after_ms, outcome)),
     };
     format!("{done} {things}{closed}.{} {}", left_out_text(outcome), done_text(outcome))
+}
+
+pub fn shadowed(request: &ShadowRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let duration = duration_text(request.duration_ms);
+    let place = match request.stream_id {
+        Some(stream_id) => format!(" on stream {stream_id}"),
+        None => String::new(),
+    };
+    let done = done_text(outcome);
+    format!("Shadowed {user}{place} {duration}: new comments are shown to the user only. {done}")
+}
+
+pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
+    let user = user_text(user, outcome);
+    format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
 }
 
 pub fn deleted_of_user(outcome: &Outcome) -> String {

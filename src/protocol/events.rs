@@ -103,9 +103,62 @@ impl Decision {
         }
     }
 
-    /// Returns whether a comment that was already shown must be deleted.
+    /// Returns the viewers that the comment must be hidden from, if it was already shown.
+    pub fn hides_from(self) -> Option<HiddenFrom> {
+        match self {
+            Self::Accept | Self::Flag => None,
+            Self::Reject => Some(HiddenFrom::Everybody),
+            Self::ShadowBan => Some(HiddenFrom::Others),
+        }
+    }
+
+    /// Returns whether a comment that was already shown must be deleted, at least for others than
+    /// its author.
     pub fn deletes(self) -> bool {
-        matches!(self, Self::Reject | Self::ShadowBan)
+        self.hides_from().is_some()
+    }
+}
+
+/// The viewers that a comment is hidden from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HiddenFrom {
+    /// All viewers. The author is told of the deletion too.
+    Everybody,
+    /// All viewers but the author, who goes on to see the comment and is told nothing.
+    Others,
+}
+
+/// A deletion as nodes pass it on. Viewers are sent the [`Deletion`] in it.
+///
+/// Encoded like a [`Deletion`] while it has no exception.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub comment_id: CommentId,
+    /// A stable code such as `blocked_word`.
+    pub reason: Arc<str>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// The author, who is not sent the deletion; `None` if everybody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<UserId>,
+}
+
+impl Removal {
+    /// Returns the deletion that viewers are sent.
+    pub fn deletion(&self) -> Deletion {
+        Deletion {
+            comment_id: self.comment_id,
+            reason: self.reason.clone(),
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+impl From<Deletion> for Removal {
+    /// Returns the removal that everybody is told of.
+    fn from(deletion: Deletion) -> Self {
+        let Deletion { comment_id, reason, timestamp } = deletion;
+        Self { comment_id, reason, timestamp, except: None }
     }
 }
 
@@ -115,13 +168,21 @@ impl CommentModerated {
         Self { text: None, ..self.clone() }
     }
 
-    /// Returns the deletion to send to viewers, if this decision deletes the comment.
-    pub fn deletion(&self) -> Option<Deletion> {
-        self.decision.deletes().then(|| Deletion {
+    /// Returns the deletion to send to viewers, if this decision deletes the comment, and the
+    /// author if only others are sent it.
+    pub fn removal(&self) -> Option<Removal> {
+        let hidden_from = self.decision.hides_from()?;
+        Some(Removal {
             comment_id: self.comment_id,
             reason: self.reason.clone(),
             timestamp: self.timestamp,
+            except: (hidden_from == HiddenFrom::Others).then_some(self.user_id),
         })
+    }
+
+    /// Returns the deletion that viewers are sent, if this decision deletes the comment.
+    pub fn deletion(&self) -> Option<Deletion> {
+        self.removal().map(|removal| removal.deletion())
     }
 }
 
@@ -146,5 +207,42 @@ impl Event {
             Self::CommentModerated(event) => event.stream_id,
             Self::CommentRestored(event) => event.stream_id,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moderated(decision: Decision, text: Option<ModeratedText>) -> CommentModerated {
+        CommentModerated {
+            stream_id: StreamId(1),
+            comment_id: CommentId::from_unix_ticks(17_500_000_000_000_000, 1, [3; 6]),
+            user_id: UserId(7),
+            decision,
+            reason: "high_toxicity".into(),
+            timestamp: 2,
+            decided_by: "models".into(),
+            text,
+        }
+    }
+
+    #[test]
+    fn only_a_shadow_ban_spares_its_author() {
+        let removal = |decision| moderated(decision, None).removal();
+        assert_eq!(removal(Decision::Reject).unwrap().except, None);
+        assert_eq!(removal(Decision::ShadowBan).unwrap().except, Some(UserId(7)));
+        assert!(removal(Decision::Accept).is_none() && removal(Decision::Flag).is_none());
+    }
+
+    #[test]
+    fn a_removal_for_all_is_encoded_like_a_deletion() {
+        let removal = moderated(Decision::Reject, None).removal().unwrap();
+        let encoded = rmp_serde::to_vec(&removal).unwrap();
+        assert_eq!(encoded, rmp_serde::to_vec(&removal.deletion()).unwrap());
+        assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), removal);
+        let spared = Removal { except: Some(UserId(7)), ..removal };
+        let encoded = rmp_serde::to_vec(&spared).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), spared);
     }
 }

@@ -52,8 +52,6 @@ pub struct Accepted {
     pub seq: Seq,
     /// Shown to the sender if the broadcast leaves it out. `None` for a repeated submission.
     pub comment: Option<Arc<Comment>>,
-    /// Never broadcast, and shown only to its sender.
-    pub shadow: bool,
 }
 
 /// The outcome of a submission for the connection that made it.

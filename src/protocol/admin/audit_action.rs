@@ -4,6 +4,9 @@
 pub const BAN: &str = "ban";
 pub const TIMEOUT: &str = "timeout";
 pub const UNBAN: &str = "unban";
+/// Shows a user's new comments to nobody but the user.
+pub const SHADOW: &str = "shadow";
+pub const UNSHADOW: &str = "unshadow";
 pub const KICK: &str = "kick";
 pub const DM: &str = "dm";
 pub const ANNOUNCE: &str = "announce";

@@ -23,6 +23,7 @@ mod requests;
 mod review;
 mod rules;
 mod session;
+mod shadows;
 mod stages;
 mod status;
 mod stores;
@@ -65,6 +66,7 @@ pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminClaims, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
+pub use self::shadows::{Shadow, ShadowRequest};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,
@@ -110,7 +112,7 @@ pub struct Cluster<T> {
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TailItem {
-    Comment(SequencedComment),
+    Comment(TailComment),
     Moderated {
         comment_id: CommentId,
         user_id: UserId,
@@ -139,6 +141,24 @@ pub enum TailItem {
     Missed {
         items: u64,
     },
+}
+
+/// A comment with what moderators are told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TailComment {
+    #[serde(flatten)]
+    pub comment: SequencedComment,
+    /// Only its author is shown it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
+}
+
+impl From<SequencedComment> for TailComment {
+    /// Returns a comment that everybody is shown.
+    fn from(comment: SequencedComment) -> Self {
+        Self { comment, shadow: false }
+    }
 }
 
 /// `GET /v1/history/{stream}?before=&limit=` and `GET /api/streams/{id}/comments`: newest first.

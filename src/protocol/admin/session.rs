@@ -25,9 +25,9 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, lifts both, kicks, deletes and restores comments, claims flagged ones
-    /// and decides about them, sends messages to users, saves views, and takes back what it may do,
-    /// where possible.
+    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, claims
+    /// flagged ones and decides about them, sends messages to users, saves views, and takes back
+    /// what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,
@@ -114,6 +114,8 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/ban", Moderator),
     ("/v1/timeout", Moderator),
     ("/v1/unban", Moderator),
+    ("/v1/shadow", Moderator),
+    ("/v1/unshadow", Moderator),
     ("/v1/kick", Moderator),
     ("/v1/dm", Moderator),
     ("/v1/delete", Moderator),
@@ -203,6 +205,8 @@ mod tests {
             "ban",
             "timeout",
             "unban",
+            "shadow",
+            "unshadow",
             "kick",
             "delete",
             "delete_of_user",

@@ -12,8 +12,9 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
-    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
+    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
+    ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest,
+    audit_action, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -36,6 +37,8 @@ changes! {
     ban(JsonBody<SanctionRequest>);
     timeout(JsonBody<SanctionRequest>);
     unban(JsonBody<UserRequest>);
+    shadow(JsonBody<ShadowRequest>);
+    unshadow(JsonBody<UserRequest>);
     kick(JsonBody<UserRequest>);
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);

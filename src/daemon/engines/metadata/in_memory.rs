@@ -14,7 +14,7 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView,
+    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
@@ -36,6 +36,7 @@ struct Tables {
     overrides: BTreeMap<StreamId, FixedRate>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
+    shadows: Vec<Shadow>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
     views: BTreeMap<String, SavedView>,
@@ -148,6 +149,11 @@ impl InMemoryMetadata {
     /// Puts a stream there, in place of the one of its id, without an audit entry.
     pub(crate) fn put_stream(&self, stream: Stream) {
         self.lock().streams.insert(stream.stream_id, stream);
+    }
+
+    /// Puts a shadow there without an audit entry.
+    pub(crate) fn put_shadow(&self, shadow: Shadow) {
+        self.lock().shadows.push(shadow);
     }
 
     /// Puts a sanction there without an audit entry.
@@ -339,6 +345,38 @@ impl MetadataStore for InMemoryMetadata {
         let in_force = tables.sanctions.iter().filter(|sanction| is_in_force(sanction, now_ms));
         let mut in_force: Vec<_> = in_force.cloned().collect();
         in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.kind.as_str()));
+        Ok(in_force)
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("shadow")?;
+        tables.shadows.retain(|s| (s.user_id, s.stream_id) != (shadow.user_id, shadow.stream_id));
+        tables.shadows.push(shadow);
+        Ok(tables.record(audit))
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("lift_shadows")?;
+        let before = tables.shadows.len();
+        tables.shadows.retain(|s| {
+            s.user_id != user_id || !streams.contains(&s.stream_id) || !s.is_in_force(audit.at)
+        });
+        if tables.shadows.len() == before {
+            return Err(StoreError::NotFound("shadow in force on this user"));
+        }
+        Ok(tables.record(audit))
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        let tables = self.call("shadows")?;
+        let mut in_force: Vec<_> =
+            tables.shadows.iter().filter(|shadow| shadow.is_in_force(now_ms)).cloned().collect();
+        in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.stream_id));
         Ok(in_force)
     }
 

@@ -1,4 +1,5 @@
-//! The metadata store: streams, users, sanctions, the review queue, saved views, the audit log.
+//! The metadata store: streams, users, sanctions, shadows, the review queue, saved views, the audit
+//! log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -138,6 +139,21 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the sanctions in force at `now_ms`, newest first.
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
+
+    // shadows
+    /// Puts a shadow in force, replacing that of the same user on the same stream, or on all, and
+    /// returns the audit entry's number.
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Lifts a user's shadows on these streams; `None` is the one on all streams.
+    /// [`StoreError::NotFound`] if none of them was in force at the audit entry's time.
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
+    /// Returns the shadows in force at `now_ms`, newest first.
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
 
     // moderation
     /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have

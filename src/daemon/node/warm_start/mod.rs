@@ -24,7 +24,7 @@ use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
 use crate::daemon::stages::ingest::Refs;
-use crate::protocol::events::Event;
+use crate::protocol::events::{CommentModerated, Event, HiddenFrom};
 use crate::protocol::{Seq, StreamId};
 
 /// Records read back of each partition, at least.
@@ -55,11 +55,15 @@ impl WarmStart<'_> {
     pub(super) async fn run(mut self) -> Result<(), WarmStartError> {
         let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
         let stored_to = self.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
-        for Tombstone { stream_id, comment_id, .. } in
+        for Tombstone { stream_id, comment_id, hidden_from, .. } in
             self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await?
         {
             let seq = last_stored(self.log, &stored_to, stream_id);
-            self.recent.add_tombstone(stream_id, comment_id, seq).await?;
+            let recent = &self.recent;
+            match hidden_from {
+                HiddenFrom::Everybody => recent.add_tombstone(stream_id, comment_id, seq).await?,
+                HiddenFrom::Others => recent.hide_from_others(stream_id, comment_id, seq).await?,
+            }
         }
         let mut records = 0;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
@@ -141,13 +145,18 @@ impl WarmStart<'_> {
                 Event::CommentSubmitted(_) if is_repeat => {}
                 Event::CommentSubmitted(event) => {
                     self.refs.remember_event(&event, seq);
-                    if !event.shadow {
-                        events.push(RecentEvent::Comment(event.comment.sequenced(seq)));
-                    }
+                    let of = if event.shadow { RecentEvent::Own } else { RecentEvent::Comment };
+                    events.push(of(event.comment.sequenced(seq)));
                 }
                 Event::CommentModerated(event) => {
-                    if let Some(deletion) = event.deletion() {
-                        self.recent.add_tombstone(event.stream_id, event.comment_id, seq).await?;
+                    if let Some(deletion) = event.removal() {
+                        let CommentModerated { stream_id, comment_id, .. } = event;
+                        match deletion.except {
+                            None => self.recent.add_tombstone(stream_id, comment_id, seq).await?,
+                            Some(_) => {
+                                self.recent.hide_from_others(stream_id, comment_id, seq).await?;
+                            }
+                        }
                         events.push(RecentEvent::Deleted { seq, deletion });
                     }
                 }

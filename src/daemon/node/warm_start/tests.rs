@@ -82,6 +82,7 @@ async fn restored_comments_are_loaded_at_their_place() {
         comment_id: comment_id(n),
         reason: "spam".into(),
         deleted_at: TOMBSTONE_AGE.as_millis() as u64 * 100,
+        hidden_from: HiddenFrom::Everybody,
     });
     store.write_rows(&[], &stored).await.unwrap();
     let log: SharedLog = Arc::new(in_memory);

@@ -74,6 +74,8 @@ pub enum ControlError {
     TooManyViews,
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
+    #[error("user {0} is not shadowed")]
+    NotShadowed(UserId),
     #[error(
         "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
     )]
@@ -135,7 +137,8 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
-            | Self::NotSanctioned(_) => ErrorCode::NotFound,
+            | Self::NotSanctioned(_)
+            | Self::NotShadowed(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
             Self::DeletionPending(_) => ErrorCode::LogUnavailable,

@@ -40,6 +40,7 @@ mod restore;
 mod review;
 mod sanctions;
 mod search;
+mod shadows;
 mod streams;
 mod talkers;
 #[cfg(test)]

@@ -14,8 +14,8 @@ use super::egress_meter::EgressMeter;
 use super::frame::{Frame, Lane};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::daemon::base::telemetry::QueueReading;
-use crate::protocol::comment::Deletion;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::Removal;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
@@ -100,7 +100,7 @@ pub(super) struct StreamStart {
     pub(super) epoch: Epoch,
     pub(super) covered_to: Seq,
     /// Deletions after `covered_to` that were sent already.
-    pub(super) deleted_ahead: BTreeMap<Seq, Deletion>,
+    pub(super) deleted_ahead: BTreeMap<Seq, Removal>,
     pub(super) sample_rate: SampleRate,
     /// Counts what the viewers of the stream are sent.
     pub(super) meter: Arc<EgressMeter>,

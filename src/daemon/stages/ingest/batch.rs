@@ -31,7 +31,7 @@ pub(super) struct PendingReply {
 #[derive(Debug)]
 pub(super) enum OutcomeSource {
     /// The append of the record at this index of the batch.
-    Appended { index: usize, comment: Arc<Comment>, shadow: bool },
+    Appended { index: usize, comment: Arc<Comment> },
     /// The original of this repeat, in this or an earlier batch.
     Repeated,
     /// It is known already, without the log.
@@ -66,7 +66,7 @@ impl Batch {
             reply_to: submission.reply_to,
             client_ref: submission.client_ref,
             key,
-            outcome: OutcomeSource::Appended { index, comment, shadow },
+            outcome: OutcomeSource::Appended { index, comment },
         });
     }
 

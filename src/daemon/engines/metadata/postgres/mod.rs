@@ -15,6 +15,7 @@ mod audit;
 mod events;
 mod review;
 mod sanctions;
+mod shadows;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -149,6 +150,33 @@ impl MetadataStore for PostgresMetadata {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| sanctions::in_force(connection, now_ms)))
+            .await
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| shadows::put(
+                connection, &shadow, &audit
+            )))
+            .await
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| shadows::lift(
+                connection, user_id, streams, &audit
+            )))
+            .await
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
             .await
     }
 

@@ -110,7 +110,7 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
         connection,
         "SELECT bool_and(has_table_privilege(name, 'INSERT')) AS may_write
          FROM unnest(ARRAY['streams', 'users', 'sanctions', 'reviews', 'audit',
-             'pending_events', 'saved_views']) AS name",
+             'pending_events', 'saved_views', 'shadows']) AS name",
     )
     .await
 }

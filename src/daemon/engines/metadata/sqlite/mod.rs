@@ -7,6 +7,7 @@ mod audit;
 mod events;
 mod review;
 mod sanctions;
+mod shadows;
 mod streams;
 mod users;
 mod views;
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -123,6 +124,23 @@ impl MetadataStore for SqliteMetadata {
 
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
         sanctions::in_force(&self.file, now_ms).await
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        shadows::put(&self.file, &shadow, &audit).await
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        shadows::lift(&self.file, user_id, streams, &audit).await
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        shadows::in_force(&self.file, now_ms).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {

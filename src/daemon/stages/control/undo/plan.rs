@@ -8,8 +8,9 @@ use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::comments::WAS_DELETED;
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
+use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
 use crate::protocol::admin::{
-    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
+    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, Shadow, ThrottleRequest,
     audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
@@ -21,6 +22,7 @@ use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
+    Shadows(ShadowPlan),
     Throttle {
         stream_id: StreamId,
         fixed: Option<FixedRate>,
@@ -53,6 +55,14 @@ impl Plan {
             }
             Self::Sanctions(SanctionPlan::Restore { sanctions, .. }) => {
                 let texts: Vec<_> = sanctions.iter().map(Sanction::text).collect();
+                let are = if texts.len() == 1 { "is" } else { "are" };
+                format!("{} {are} in force again", texts.join(" and "))
+            }
+            Self::Shadows(ShadowPlan::Lift { .. }) => {
+                "new comments of the user are shown to everybody".to_owned()
+            }
+            Self::Shadows(ShadowPlan::Restore { shadows, .. }) => {
+                let texts: Vec<_> = shadows.iter().map(Shadow::text).collect();
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
@@ -146,6 +156,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             let user_id = UserId(number_in(&entry.target, "user ")?);
             Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
+        audit_action::SHADOW => shadow(entry, now_ms),
+        audit_action::UNSHADOW => unshadow(entry, now_ms),
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
         audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
@@ -170,6 +182,9 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
     let why = match action {
         audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => {
             return Ok(&[audit_action::BAN, audit_action::TIMEOUT, audit_action::UNBAN]);
+        }
+        audit_action::SHADOW | audit_action::UNSHADOW => {
+            return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
         }
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
@@ -263,6 +278,25 @@ fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<S
         expires_at,
     };
     expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
+}
+
+fn shadow(entry: &AuditEntry, now_ms: u64) -> Result<Plan, String> {
+    let user_id = UserId(number_in(&entry.target, "user ")?);
+    let ShadowDetail { stream_id, replaces } = read(&entry.detail)?;
+    Ok(Plan::Shadows(match replaces.filter(|replaced| replaced.is_in_force(now_ms)) {
+        Some(replaced) => ShadowPlan::Restore { user_id, shadows: vec![replaced] },
+        None => ShadowPlan::Lift { user_id, stream_id },
+    }))
+}
+
+fn unshadow(entry: &AuditEntry, now_ms: u64) -> Result<Plan, String> {
+    let user_id = UserId(number_in(&entry.target, "user ")?);
+    let UnshadowDetail { lifted: mut shadows } = read(&entry.detail)?;
+    shadows.retain(|shadow| shadow.is_in_force(now_ms));
+    if shadows.is_empty() {
+        return Err("what it lifted has run out meanwhile".to_owned());
+    }
+    Ok(Plan::Shadows(ShadowPlan::Restore { user_id, shadows }))
 }
 
 fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<Plan, String> {

@@ -28,7 +28,8 @@ use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::policy::egress::{self, EgressPolicy};
-use crate::protocol::comment::Deletion;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Seq, StreamId};
@@ -118,7 +119,7 @@ struct Feed {
     sample_rate: SampleRate,
     sampling: StreamSampling,
     /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
-    deleted_ahead: BTreeMap<Seq, Deletion>,
+    deleted_ahead: BTreeMap<Seq, Removal>,
     /// The shared deflate window of its viewers.
     deflate: Arc<StreamWindow>,
 }
@@ -312,7 +313,7 @@ impl Hub {
         }
     }
 
-    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
+    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Removal) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq == UNNUMBERED {
             self.parts.history.record_change();
@@ -367,12 +368,15 @@ impl Hub {
         // Throttle messages may be lost, or may have come before this node listened.
         feed.sample_rate = batch.sample_rate;
         feed.deleted_ahead = feed.deleted_ahead.split_off(&(batch.to_seq + 1));
-        let comments = batch.comments.iter().filter(|comment| comment.seq > after);
+        let new = |comments: &[SequencedComment]| -> Vec<_> {
+            comments.iter().filter(|comment| comment.seq > after).cloned().collect()
+        };
         let incoming = IncomingComments {
             epoch: batch.epoch,
             to_seq: batch.to_seq,
             sample_rate: batch.sample_rate,
-            comments: comments.cloned().collect(),
+            comments: new(&batch.comments),
+            own: new(&batch.own),
             sampled: batch.sampled_out > 0,
         };
         self.send_comments(stream_id, incoming, &batch.staff);

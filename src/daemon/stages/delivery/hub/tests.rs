@@ -18,7 +18,7 @@ use crate::daemon::testing::comments::{
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
-use crate::protocol::{Comment, CommentId, Epoch, NodeId};
+use crate::protocol::{Comment, CommentId, Epoch, NodeId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
@@ -165,6 +165,7 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
         sampled_out: 0,
         deletions: deletions.iter().map(|seq| (*seq, sample_deletion(seq - 1))).collect(),
         staff: Vec::new(),
+        own: Vec::new(),
     }
 }
 
@@ -331,6 +332,30 @@ async fn empty_range_joins_the_next_frame() {
     rig.broadcast(Batch { comments: Vec::new(), ..batch(3, 9, &[]) }).await;
     rig.broadcast(batch(10, 10, &[])).await;
     assert_eq!(rig.frames(0).await, [range(1, 2), Shown::Range(3, 10, vec![10])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hidden_comment_alone_covers_no_range_for_others() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let own = vec![sample_comment(1).sequenced(1)];
+    rig.broadcast(Batch { comments: Vec::new(), own: own.clone(), ..batch(1, 1, &[]) }).await;
+    rig.broadcast(batch(2, 2, &[])).await;
+    let comments = vec![sample_comment(3).sequenced(3)];
+    let both = vec![sample_comment(4).sequenced(4)];
+    rig.broadcast(Batch { comments, own: both, ..batch(3, 4, &[]) }).await;
+    let frame_of = |command| match command {
+        Command::Frame { frame, .. } => Some(frame),
+        _ => None,
+    };
+    let frames: Vec<_> = rig.commands(0).await.into_iter().filter_map(frame_of).collect();
+    let ranges = |user: Option<UserId>| -> Vec<_> {
+        let sent = frames.iter().filter_map(|frame| frame.batch_for(user));
+        sent.map(|batch| (batch.from_seq, batch.to_seq, batch.comments.len())).collect()
+    };
+    let author = own[0].user_id;
+    assert_eq!(ranges(Some(author)), [(1, 1, 1), (1, 2, 1), (3, 4, 2)]);
+    assert_eq!(ranges(None), [(1, 2, 1), (3, 4, 1)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,7 +140,9 @@ impl Stream {
             is_contiguous: true,
             ordered_bytes: 0,
             control_bytes: 0,
+            personal_for: Vec::new(),
         });
+        run.personal_for.extend(frame.users());
         if let Some(batch) = frame.batch() {
             run.is_contiguous &= batch.from_seq == run.seq_after + 1;
             run.seq_after = batch.to_seq;

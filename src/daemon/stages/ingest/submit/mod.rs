@@ -187,7 +187,7 @@ impl Ingest {
         for key in uncertain {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 self.pending_refs.remove(key);
-                let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
+                let accepted = Accepted { comment_id, seq, comment: None };
                 known.insert(key.clone(), accepted);
             }
         }
@@ -200,7 +200,7 @@ impl Ingest {
         });
         if let Some(key) = &key {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-                let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
+                let repeated = Accepted { comment_id, seq, comment: None };
                 return batch.push_outcome(submission, Ok(repeated));
             }
             if self.pending_refs.contains_key(key) {
@@ -269,7 +269,9 @@ impl Ingest {
             created_at: comment_id.unix_ms(),
         });
         let screened = self.screen(&stream, &comment, identity.role.is_staff()).await?;
-        Ok(AdmittedComment { comment, shadow: screened.shadow, screened: screened.screened })
+        let is_shadowed = self.parts.sanctions.is_shadowed(identity.user_id, stream_id);
+        let shadow = screened.shadow || is_shadowed;
+        Ok(AdmittedComment { comment, shadow, screened: screened.screened })
     }
 
     /// Checks the comment with moderation first, if the stream is in synchronous mode.
@@ -332,14 +334,14 @@ impl Ingest {
                     }
                     Err(log_error(error))
                 }
-                (Ok(positions), OutcomeSource::Appended { index, comment, shadow }) => {
+                (Ok(positions), OutcomeSource::Appended { index, comment }) => {
                     let comment_id = comment.comment_id;
                     let seq = positions[index].offset;
                     if let Some(key) = waiting.key {
                         self.pending_refs.remove(&key);
                         self.parts.refs.remember(&key, comment_id, seq);
                     }
-                    Ok(Accepted { comment_id, seq, comment: Some(comment), shadow })
+                    Ok(Accepted { comment_id, seq, comment: Some(comment) })
                 }
                 (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
@@ -353,12 +355,12 @@ impl Ingest {
     /// Returns the outcome of the original, which was answered before its repeat.
     fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
-        known
-            .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, shadow: false })
-            .ok_or_else(|| {
+        known.map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None }).ok_or_else(
+            || {
                 let text = "the first submission with this ref failed; send it again";
                 ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
-            })
+            },
+        )
     }
 
     fn reply(

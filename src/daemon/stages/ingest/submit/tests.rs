@@ -16,13 +16,14 @@ use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::reservations::{Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::protocol::admin::{BreakerState, SanctionKind};
+use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
 use crate::protocol::{Identity, Role, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
 const CONNECTION: ConnectionId = ConnectionId { worker: 0, generation: 1, slot: 4 };
 const BANNED: UserId = UserId(66);
+const SHADOWED: UserId = UserId(67);
 
 #[derive(Debug)]
 struct Replies(UnboundedSender<Reply>);
@@ -78,6 +79,14 @@ impl Stage {
         store.put_stream(stream(LIVE.0, ModerationMode::Async));
         store.put_stream(stream(SCREENED.0, ModerationMode::Sync));
         store.put_sanction(sanction(BANNED.0, SanctionKind::Ban, None));
+        store.put_shadow(Shadow {
+            user_id: SHADOWED,
+            stream_id: Some(LIVE),
+            name: None,
+            created_by: "test".to_owned(),
+            created_at: 1,
+            expires_at: None,
+        });
         let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000)));
         let config = Arc::new(IngestConfig::default());
         let (sink, replies) = unbounded_channel();
@@ -374,6 +383,21 @@ async fn what_asks_nothing_of_the_log_does_not_vouch_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shadowed_user_is_answered_like_others() {
+    let mut stage = Stage::start().await;
+    let by = |user_id, stream_id| {
+        let identity = identity(user_id, Role::Viewer);
+        Submission { identity, ..submission(stream_id, "hi", None) }
+    };
+    let shadowed = stage.ask(by(SHADOWED, LIVE)).await.unwrap();
+    let other = stage.ask(by(UserId(7), LIVE)).await.unwrap();
+    assert!(shadowed.comment.is_some() && other.comment.is_some());
+    stage.ask(by(SHADOWED, SCREENED)).await.unwrap();
+    let shadows: Vec<_> = stage.stored().await.iter().map(|event| event.shadow).collect();
+    assert_eq!(shadows, [true, false, false], "on that stream only");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_screened_stream_stores_only_what_may_be_shown() {
     let mut stage = Stage::start().await;
     let refused = stage.ask(submission(SCREENED, "bad", None)).await;
@@ -381,8 +405,9 @@ async fn a_screened_stream_stores_only_what_may_be_shown() {
     let held = stage.ask(submission(SCREENED, "odd", None)).await;
     assert_eq!(held, Err(ErrorCode::HeldForReview));
     assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
-    assert!(stage.ask(submission(SCREENED, "troll", None)).await.unwrap().shadow);
-    assert!(!stage.ask(submission(SCREENED, "fine", None)).await.unwrap().shadow);
+    let troll = stage.ask(submission(SCREENED, "troll", None)).await.unwrap();
+    let fine = stage.ask(submission(SCREENED, "fine", None)).await.unwrap();
+    assert!(troll.comment.is_some() && fine.comment.is_some(), "the answers are alike");
     let stored = stage.stored().await;
     let seen: Vec<_> = stored.iter().map(|e| (&*e.comment.message, e.shadow, e.screened)).collect();
     assert_eq!(seen, [("troll", true, true), ("fine", false, true)]);
