@@ -63,6 +63,7 @@ mod throttle;
 mod timeout;
 mod token;
 mod top;
+mod training_data;
 mod unban;
 mod undo;
 mod user;

@@ -533,6 +533,10 @@ fn users_of_decisions_and_offenders_are_acted_on() {
         reason: "link".into(),
         decided_by: "rules".into(),
         decided_at: console.now_ms(),
+        stage: None,
+        score: None,
+        scores: Default::default(),
+        model: None,
     };
     // The same comment twice: it was removed after it had been approved.
     console.side.decisions = vec![decided(1), decided(1), decided(2)];

@@ -133,6 +133,10 @@ fn reviewing() -> Console {
         reason: "link".to_owned(),
         decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
         decided_at: now - number * 5_000,
+        stage: None,
+        score: None,
+        scores: Default::default(),
+        model: None,
     };
     console.side.decisions = (1..=12).map(decided).collect();
     let offender = |number: u64| Offender {
