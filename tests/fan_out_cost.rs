@@ -26,6 +26,7 @@ use live_comments::daemon::base::handoff::{
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
 use live_comments::daemon::engines::choose::Engines;
+use live_comments::daemon::engines::directory::Streams;
 use live_comments::daemon::engines::registry::NodeIdentity;
 use live_comments::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
@@ -113,6 +114,7 @@ async fn frame_costs_one_write_per_viewer() {
         requests: ViewerRequests { submissions, reactions, auth },
         board: StatusBoard::default(),
         clock: Arc::new(SystemClock),
+        streams: Streams::load(engines.metadata.clone()).await.unwrap(),
     })
     .await
     .unwrap();

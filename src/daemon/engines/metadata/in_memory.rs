@@ -17,6 +17,7 @@ use crate::protocol::admin::{
     AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -214,6 +215,7 @@ pub(crate) fn stream(stream_id: u64, moderation: ModerationMode) -> Stream {
         moderation,
         created_at: 0,
         ended_at: None,
+        room: RoomSettings::default(),
     }
 }
 
@@ -258,6 +260,20 @@ impl MetadataStore for InMemoryMetadata {
         let mut tables = self.call("update_stream")?;
         let stream = tables.known_stream(stream_id)?;
         stream.apply(patch, audit.at);
+        let stream = stream.clone();
+        Ok((tables.record(audit), stream))
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        let mut tables = self.call("update_room")?;
+        let stream = tables.known_stream(stream_id)?;
+        let audit = audit.with_before(&stream.room);
+        stream.room.apply(patch);
         let stream = stream.clone();
         Ok((tables.record(audit), stream))
     }

@@ -13,6 +13,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -47,6 +48,15 @@ impl MetadataStore for MeasuredMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         measured(&self.meter, self.store.update_stream(stream_id, patch, audit)).await
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.update_room(stream_id, patch, audit)).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -29,6 +29,7 @@ use async_trait::async_trait;
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -46,10 +47,23 @@ pub struct NewAudit {
     pub detail: serde_json::Value,
 }
 
+/// The field of an audit entry's detail that has what the change replaced.
+pub const BEFORE: &str = "before";
+
 impl NewAudit {
     /// Returns the same entry, about this stream.
     pub fn of_stream(mut self, stream_id: StreamId) -> Self {
         self.target = format!("stream {stream_id}");
+        self
+    }
+
+    /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
+    pub(crate) fn with_before(mut self, before: &RoomSettings) -> Self {
+        if let Some(fields) = self.detail.as_object_mut() {
+            // Serializing structs of numbers cannot fail.
+            let before = serde_json::to_value(before).unwrap_or_default();
+            fields.insert(BEFORE.to_owned(), before);
+        }
         self
     }
 }
@@ -101,6 +115,15 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         &self,
         stream_id: StreamId,
         patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError>;
+    /// Changes the settings of a room that the patch names, and returns the entry's number. The
+    /// entry is stored with the [settings before](BEFORE), which only the store knows for certain.
+    /// [`StoreError::NotFound`] for an unknown stream.
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;

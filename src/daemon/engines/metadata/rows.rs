@@ -11,6 +11,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
 use crate::protocol::json;
+use crate::protocol::room::RoomSettings;
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -24,7 +25,22 @@ pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
         moderation: enum_from_text(row.text("moderation")?)?,
         created_at: row.natural("created_at")?,
         ended_at: row.natural_or_null("ended_at")?,
+        room: row.text_or_null("room")?.map_or(Ok(RoomSettings::default()), room_from_text)?,
     })
+}
+
+fn room_from_text(text: &str) -> Result<RoomSettings, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("settings of a room: {error}")))
+}
+
+/// Returns the text of the settings; `None` if nothing is set.
+pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, StoreError> {
+    if settings.is_default() {
+        return Ok(None);
+    }
+    let text = json::to_string(settings);
+    text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Returns the id above the column `highest`.

@@ -70,6 +70,7 @@ impl Edge {
             requests,
             board: base.board.clone(),
             clock: base.clock.clone(),
+            streams: base.streams.clone(),
         })
         .await?;
         Ok(Self {

@@ -91,7 +91,7 @@ fn payload(frame: &[u8]) -> &[u8] {
 pub(crate) enum Lane {
     /// Comments and other messages that a slow viewer may skip.
     Ordered,
-    /// Deletions and announcements: never skipped, always written first.
+    /// Deletions, announcements and rules of the room: never skipped, always written first.
     Control,
 }
 

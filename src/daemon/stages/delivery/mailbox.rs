@@ -17,6 +17,7 @@ use crate::daemon::base::telemetry::QueueReading;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::Removal;
 use crate::protocol::message::ServerMessage;
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
 
@@ -105,6 +106,7 @@ pub(super) struct StreamStart {
     /// Counts what the viewers of the stream are sent.
     pub(super) meter: Arc<EgressMeter>,
     pub(super) viewers: u64,
+    pub(super) room: RoomRules,
     /// The reaction totals, if there are any.
     pub(super) reactions: Option<ServerMessage>,
 }

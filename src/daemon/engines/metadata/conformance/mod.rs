@@ -32,6 +32,7 @@ macro_rules! metadata_suite {
                 the_end_of_a_stream_is_dated_once,
                 every_stream_change_is_audited,
                 throttle_overrides_are_kept_and_audited,
+                room_settings_are_kept_and_audited,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
                 a_sanction_replaces_one_of_its_kind,

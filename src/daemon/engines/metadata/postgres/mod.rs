@@ -35,6 +35,7 @@ use crate::daemon::engines::backends::postgres::{
 };
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -74,6 +75,19 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(transaction!(self.pool, |connection| streams::update(
                 connection, stream_id, patch, &audit
+            )))
+            .await
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::update_room(
+                connection, stream_id, patch, audit
             )))
             .await
     }

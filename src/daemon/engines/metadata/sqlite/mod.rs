@@ -26,6 +26,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -74,6 +75,15 @@ impl MetadataStore for SqliteMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         streams::update(&self.file, stream_id, patch, &audit).await
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::update_room(&self.file, stream_id, patch, audit).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -10,6 +10,7 @@ use super::*;
 use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
 use crate::daemon::testing::bus::TestBus;
@@ -18,6 +19,7 @@ use crate::daemon::testing::comments::{
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
+use crate::protocol::stream::ModerationMode;
 use crate::protocol::{Comment, CommentId, Epoch, NodeId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
@@ -29,6 +31,8 @@ pub(super) struct Rig {
     recent: Arc<MemoryRecent>,
     history: History,
     log: InMemoryLog,
+    metadata: Arc<InMemoryMetadata>,
+    streams: Streams,
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     polls: Vec<mio::Poll>,
@@ -54,6 +58,9 @@ impl Rig {
         let mailboxes: Arc<[Arc<Mailbox>]> = polls.iter().map(mailbox).collect();
         let board = StatusBoard::default();
         let shared_log: SharedLog = Arc::new(log.clone());
+        let metadata = Arc::new(InMemoryMetadata::default());
+        metadata.put_stream(stream(STREAM.0, ModerationMode::Async));
+        let streams = Streams::load(metadata.clone()).await.unwrap();
         let history = History::new(recent.clone(), shared_log.clone());
         let hub = Hub::new(HubParts {
             listener,
@@ -67,9 +74,22 @@ impl Rig {
             compressors: Compressors::new(&DeliveryConfig::default()),
             egress: EgressPolicy::new(config.egress_rules()),
             board: board.clone(),
+            streams: streams.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { board, bus, recent, history, log, requests, mailboxes, polls, task }
+        Self {
+            board,
+            bus,
+            recent,
+            history,
+            log,
+            metadata,
+            streams,
+            requests,
+            mailboxes,
+            polls,
+            task,
+        }
     }
 
     /// Makes a worker watch the stream, and returns the start it is sent.
@@ -138,6 +158,7 @@ enum Shown {
     /// A range and the places of its comments.
     Range(Seq, Seq, Vec<Seq>),
     Deleted(CommentId),
+    Room(RoomRules),
 }
 
 impl Shown {
@@ -148,6 +169,7 @@ impl Shown {
                 Self::Range(batch.from_seq, batch.to_seq, seqs)
             }
             ServerMessage::CommentDeleted(deletion) => Self::Deleted(deletion.comment_id),
+            ServerMessage::Room(rules) => Self::Room(*rules),
             other => panic!("not expected: {other:?}"),
         }
     }
@@ -253,7 +275,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
     assert_eq!(frames.last(), Some(&range(end + 10, end + 11)), "and a gap before it");
     let shown = |frame: &Shown| match frame {
         Shown::Range(_, _, seqs) => seqs.len(),
-        Shown::Deleted(_) => 0,
+        Shown::Deleted(_) | Shown::Room(_) => 0,
     };
     assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_HOLE_EVENTS);
 }
@@ -368,6 +390,23 @@ async fn unwatched_stream_sends_no_frames() {
     rig.broadcast(batch(1, 1, &[])).await;
     assert_eq!(rig.frames(0).await, []);
     assert_eq!(rig.frames(1).await, [range(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn viewers_are_told_rules_that_changed() {
+    let rig = Rig::start().await;
+    assert_eq!(rig.watch(0).await.room, RoomRules::default());
+    rig.streams.reload().await.unwrap();
+    assert_eq!(rig.frames(0).await, [], "nothing has changed");
+    let slow = RoomRules { slow_ms: Some(5_000), ..RoomRules::default() };
+    let mut changed = stream(STREAM.0, ModerationMode::Async);
+    changed.room.rules = slow;
+    rig.metadata.put_stream(changed);
+    for told in [vec![Shown::Room(slow)], vec![]] {
+        rig.streams.reload().await.unwrap();
+        assert_eq!(rig.frames(0).await, told, "once");
+    }
+    assert_eq!(rig.watch(1).await.room, slow, "a worker that begins later knows them");
 }
 
 /// Says that the broadcast stage has shown everything below `next`.

@@ -17,7 +17,7 @@ use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, st
 use crate::daemon::engines::reservations::{Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
-use crate::protocol::{Identity, Role, StreamId, UserId};
+use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
@@ -142,7 +142,9 @@ impl Stage {
 }
 
 fn identity(user_id: UserId, role: Role) -> Arc<Identity> {
-    Arc::new(Identity { user_id, name: "ann".into(), role, comments_per_minute: Some(0) })
+    let name = "ann".into();
+    let standing = Standing::default();
+    Arc::new(Identity { user_id, name, role, comments_per_minute: Some(0), standing })
 }
 
 fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> Submission {

@@ -73,6 +73,7 @@ impl Rig {
             sample_rate: SampleRate::ALL,
             meter: Arc::default(),
             viewers: 0,
+            room: Default::default(),
             reactions: None,
         };
         rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });

@@ -180,6 +180,7 @@ impl Worker {
             seq: viewer.seq,
             sample_rate: stream.sample_rate,
             viewers: stream.viewer_count.max(stream.viewers.len() as u64),
+            room: stream.room,
         };
         let form = viewer.form;
         viewer.enqueue(form.encode_private(&welcome));
