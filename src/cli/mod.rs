@@ -46,6 +46,7 @@ mod plan;
 mod progress;
 pub mod record;
 pub mod replay;
+mod room;
 mod schema;
 mod set_cost;
 mod settings;
@@ -188,6 +189,7 @@ enum Command {
     Dm(dm::DmArgs),
     Announce(announce::AnnounceArgs),
     Delete(delete::DeleteArgs),
+    Room(room::RoomArgs),
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
     Talkers(talkers::TalkersArgs),
@@ -280,6 +282,7 @@ impl Cli {
             Command::Dm(args) => dm::run(args, context).await,
             Command::Announce(args) => announce::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
+            Command::Room(args) => room::run(args, context).await,
             Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,
             Command::Talkers(args) => talkers::run(args, context).await,

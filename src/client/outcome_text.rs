@@ -5,6 +5,7 @@ use crate::protocol::admin::{
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
+use crate::protocol::room::RoomPatch;
 use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// Writes `for 10m`, or `permanently`.
@@ -227,6 +228,17 @@ pub fn throttled(request: &ThrottleRequest, outcome: &Outcome) -> String {
         }
     };
     format!("{change} {}", done_text(outcome))
+}
+
+/// Writes `Stream 7: slow mode is 30s.`
+pub fn room_changed(stream_id: StreamId, patch: &RoomPatch, outcome: &Outcome) -> String {
+    format!("Stream {stream_id}: {}. {}", patch.texts().join(", "), done_text(outcome))
+}
+
+pub fn room_cleared(stream_id: StreamId, outcome: &Outcome) -> String {
+    let comments = counted(outcome.changes.unwrap_or(0), "comment");
+    let left_out = left_out_text(outcome);
+    format!("Deleted {comments} of stream {stream_id}.{left_out} {}", done_text(outcome))
 }
 
 /// Writes ` of ann (user 7)`, or nothing if the user is not known.

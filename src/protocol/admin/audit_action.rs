@@ -21,6 +21,10 @@ pub const THROTTLE: &str = "throttle";
 pub const DRAIN: &str = "drain";
 pub const CREATE_STREAM: &str = "create_stream";
 pub const UPDATE_STREAM: &str = "update_stream";
+/// The rules of a room.
+pub const ROOM: &str = "room";
+/// Stands for the deletions of the comments of a room.
+pub const CLEAR_ROOM: &str = "clear_room";
 /// Stands for the entries of several changes that were made as one.
 pub const BATCH: &str = "batch";
 /// Takes back what another entry records.

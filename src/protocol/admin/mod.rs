@@ -21,6 +21,7 @@ mod process;
 mod rates;
 mod requests;
 mod review;
+mod room;
 mod rules;
 mod session;
 mod shadows;
@@ -41,7 +42,8 @@ pub use self::alerts::{
     AckRequest, Alert, AlertAck, AlertThresholds, EventItem, EventKind, Health, Severity,
 };
 pub use self::batch::{
-    BatchChange, BatchRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS,
+    BatchChange, BatchRequest, ClearRoomRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_CLEARED,
+    MAX_DISCONNECT_AFTER_MS,
 };
 pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
@@ -62,6 +64,7 @@ pub use self::requests::{
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminClaims, AdminRole, Session, listed_role, needed_role, role_to_undo,

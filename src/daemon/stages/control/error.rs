@@ -45,6 +45,10 @@ pub enum ControlError {
     DeletionPending(CommentId),
     #[error("user {user_id} wrote nothing in the last {last} {within} that is not deleted already")]
     NoComments { user_id: UserId, within: String, last: String },
+    #[error(
+        "nothing was said in stream {stream_id} in the last {last} that is not deleted already"
+    )]
+    NothingToClear { stream_id: StreamId, last: String },
     #[error("comment {0} is not in the review queue; it never was")]
     NotQueued(CommentId),
     #[error(
@@ -132,6 +136,7 @@ impl ControlError {
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::NoComments { .. }
+            | Self::NothingToClear { .. }
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
             | Self::UnknownDeadLetter(_)

@@ -38,6 +38,7 @@ mod messages;
 mod moderators;
 mod restore;
 mod review;
+mod room;
 mod sanctions;
 mod search;
 mod shadows;

@@ -92,7 +92,8 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, shadow, unshadow, throttle, drain, change of a stream,
+    /// Takes back a ban, timeout, unban, shadow, unshadow, throttle, drain, change of a stream or of
+    /// its room,
     /// deletion or rejection of a comment, or several changes that were made as one.
     pub async fn undo(
         &self,
@@ -136,6 +137,9 @@ impl Control {
             // As with any other change, a stream that ends dismisses its viewers.
             Plan::Stream { stream_id, patch } => {
                 self.change_stream(stream_id, patch, audit, started).await
+            }
+            Plan::Room { stream_id, patch } => {
+                self.change_room(stream_id, patch, audit, started).await
             }
             Plan::Comment(plan) => {
                 let note = request.note.as_deref();

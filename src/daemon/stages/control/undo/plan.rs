@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{undone_action, undone_entry};
+use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::comments::WAS_DELETED;
 use crate::daemon::stages::control::drain::node_of;
@@ -14,6 +15,7 @@ use crate::protocol::admin::{
     audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
@@ -34,6 +36,10 @@ pub(super) enum Plan {
     Stream {
         stream_id: StreamId,
         patch: StreamPatch,
+    },
+    Room {
+        stream_id: StreamId,
+        patch: RoomPatch,
     },
     Comment(CommentPlan),
     /// Takes back each of these entries.
@@ -85,6 +91,9 @@ impl Plan {
             Self::Drain { node, undo: false } => format!("{node} drains again"),
             Self::Stream { stream_id, .. } => {
                 format!("stream {stream_id} has its settings from before")
+            }
+            Self::Room { stream_id, patch } => {
+                format!("in stream {stream_id}, {}", patch.texts().join(", "))
             }
             Self::Comment(_) | Self::Batch { .. } => return None,
         })
@@ -139,7 +148,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     let counts = |other: &AuditEntry| {
         !undone.contains(&other.audit_id) && undone_entry(other).is_none_or(|earlier| earlier < id)
     };
-    if let Some(other) = later.iter().find(|other| counts(other) && changes_again(other, related)) {
+    let touches = |other: &AuditEntry| changes_again(other, related) && overlap(entry, other);
+    if let Some(other) = later.iter().find(|other| counts(other) && touches(other)) {
         return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
     }
     let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
@@ -161,7 +171,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
         audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
-        audit_action::BATCH | audit_action::DELETE_OF_USER => {
+        audit_action::ROOM => room(entry),
+        audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
             Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? })
         }
         _ => stream(entry, &before),
@@ -189,11 +200,14 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
+        audit_action::ROOM => return Ok(&[audit_action::ROOM]),
         audit_action::DELETE | audit_action::REJECT => {
             return Ok(&[audit_action::DELETE, audit_action::REJECT]);
         }
         // The targets of its entries are looked at when each of them is taken back.
-        audit_action::BATCH | audit_action::DELETE_OF_USER => return Ok(&[]),
+        audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
+            return Ok(&[]);
+        }
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
@@ -348,6 +362,36 @@ fn stream(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
         Ok(Plan::Stream { stream_id, patch })
     } else {
         Err("the audit log does not tell what the stream was before".to_owned())
+    }
+}
+
+/// Each setting that the entry changed gets the value that it replaced.
+fn room(entry: &AuditEntry) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let before: RoomSettings = match entry.detail.get(BEFORE) {
+        Some(before) => read(before)?,
+        None => return Err("the audit log does not tell what the room was before".to_owned()),
+    };
+    Ok(Plan::Room { stream_id, patch: room_patch(entry)?.back_to(&before) })
+}
+
+fn room_patch(entry: &AuditEntry) -> Result<RoomPatch, String> {
+    let mut detail = entry.detail.clone();
+    if let Some(fields) = detail.as_object_mut() {
+        fields.remove(BEFORE);
+    }
+    read(&detail)
+}
+
+/// Returns whether two entries that change the same thing change the same part of it. Only of rooms
+/// it is known: each of their rules is one.
+fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
+    if entry.action != audit_action::ROOM || other.action != audit_action::ROOM {
+        return true;
+    }
+    match (room_patch(entry), room_patch(other)) {
+        (Ok(one), Ok(another)) => one.overlaps(&another),
+        _ => true,
     }
 }
 
