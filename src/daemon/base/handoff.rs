@@ -89,6 +89,12 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
 }
 
+/// Finds links, for rooms that refuse them. Implemented by moderation.
+pub trait LinkFinder: Send + Sync + std::fmt::Debug + 'static {
+    /// Returns whether a text has a link, other than to hosts that the site allows.
+    fn has_link(&self, text: &str) -> bool;
+}
+
 /// Reactions counted by a worker since its last report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReactionCounts {

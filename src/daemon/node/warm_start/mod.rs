@@ -1,6 +1,7 @@
 //! Reads the end of the log before a node with its own recent cache serves viewers: the comments
-//! that viewers may request again, those deleted and restored, and the `ref`s already accepted. In
-//! a cache that nodes share, [`tombstones`] restores the deletions only.
+//! that viewers may request again, those deleted and restored, the `ref`s already accepted, and
+//! who said what in rooms whose rules ask for that. In a cache that nodes share, [`tombstones`]
+//! restores the deletions only.
 //!
 //! Always holds: every record that the broadcast stage or the archiver has not finished with is
 //! read, and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.
@@ -19,11 +20,12 @@ use self::tombstones::last_stored;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{SharedCommentStore, Tombstone};
+use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
-use crate::daemon::stages::ingest::Refs;
+use crate::daemon::stages::ingest::{Refs, RoomMemory};
 use crate::protocol::events::{CommentModerated, Event, HiddenFrom};
 use crate::protocol::{Seq, StreamId};
 
@@ -48,6 +50,9 @@ pub(super) struct WarmStart<'a> {
     pub(super) recent: &'a SharedRecentCache,
     pub(super) comments: &'a SharedCommentStore,
     pub(super) refs: &'a mut Refs,
+    pub(super) said: &'a mut RoomMemory,
+    /// For the rules of their rooms.
+    pub(super) streams: &'a Streams,
     pub(super) clock: &'a SharedClock,
 }
 
@@ -145,6 +150,8 @@ impl WarmStart<'_> {
                 Event::CommentSubmitted(_) if is_repeat => {}
                 Event::CommentSubmitted(event) => {
                     self.refs.remember_event(&event, seq);
+                    let rules = self.streams.room_rules(event.comment.stream_id);
+                    self.said.remember_event(&rules, &event, self.clock.now_ms());
                     let of = if event.shadow { RecentEvent::Own } else { RecentEvent::Comment };
                     events.push(of(event.comment.sequenced(seq)));
                 }

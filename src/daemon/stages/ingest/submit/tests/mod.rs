@@ -1,5 +1,7 @@
 //! Ingest on a log in memory, on a paused clock.
 
+mod rooms;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
-use crate::daemon::engines::reservations::{Proposal, Reservations, Reserved};
+use crate::daemon::engines::reservations::{Claim, Claimed, Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
 use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
@@ -59,8 +61,19 @@ impl Screen for ByText {
     }
 }
 
+#[derive(Debug)]
+struct LinkIfHttp;
+
+impl LinkFinder for LinkIfHttp {
+    fn has_link(&self, text: &str) -> bool {
+        text.contains("http")
+    }
+}
+
 struct Stage {
     log: InMemoryLog,
+    store: Arc<InMemoryMetadata>,
+    streams: Streams,
     board: StatusBoard,
     screen: Arc<ByText>,
     queue: mpsc::Sender<Submission>,
@@ -92,13 +105,16 @@ impl Stage {
         let (sink, replies) = unbounded_channel();
         let board = StatusBoard::default();
         let screen = Arc::<ByText>::default();
+        let streams = Streams::load(store.clone()).await.unwrap();
         let ingest = Ingest::new(IngestParts {
             log: Arc::new(log.clone()),
             clock: clock.clone(),
             config: config.clone(),
-            streams: Streams::load(store.clone()).await.unwrap(),
-            sanctions: Sanctions::load(store, clock).await.unwrap(),
+            streams: streams.clone(),
+            sanctions: Sanctions::load(store.clone(), clock).await.unwrap(),
             refs: Refs::new(&config),
+            said: RoomMemory::default(),
+            links: Arc::new(LinkIfHttp),
             reservations,
             screen: screen.clone(),
             replies: Arc::new(Replies(sink)),
@@ -107,7 +123,7 @@ impl Stage {
         let (queue, receiver) = queue(&config);
         let stop = CancellationToken::new();
         let task = tokio::spawn(ingest.run(receiver, stop.clone()));
-        Self { log, board, screen, queue, replies, stop, task }
+        Self { log, store, streams, board, screen, queue, replies, stop, task }
     }
 
     async fn send(&self, submissions: Vec<Submission>) {
@@ -223,6 +239,12 @@ impl Reservations for FirstProposalWins {
         let reserved = |comment_id| Reserved { comment_id, certain: true };
         proposals.into_iter().map(name).map(reserved).collect()
     }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
+        vec![Claimed::Unknown; claims.len()]
+    }
+
+    async fn release(&self, _: Vec<Claim>) {}
 }
 
 /// Reservations that have forgotten everything; the field says whether they know that.
@@ -238,6 +260,12 @@ impl Reservations for Forgotten {
         let reserved = |proposal: Proposal| Reserved { comment_id: proposal.comment_id, certain };
         proposals.into_iter().map(reserved).collect()
     }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
+        vec![Claimed::Unknown; claims.len()]
+    }
+
+    async fn release(&self, _: Vec<Claim>) {}
 }
 
 /// Accepts a comment on one node, and the same one, between others, on a second node.
