@@ -200,7 +200,6 @@ fn answer(
         comment_id: CommentId::from_unix_ticks(seq, 0, [2; 6]),
         seq,
         comment: None,
-        shadow: false,
     };
     let reply = |seq| Reply { connection, client_ref: None, outcome: Ok(accepted(seq)) };
     handle.reply((1..=ANSWERS).map(reply).collect());

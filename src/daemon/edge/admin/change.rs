@@ -92,7 +92,8 @@ pub(super) async fn update_room(
     JsonBody(patch): JsonBody<RoomPatch>,
 ) -> Answer<Json<Outcome>> {
     let outcome = state.parts.control.update_room(&actor, stream_id, &patch).await?;
-    state.parts.record_outcome(actor.name(), audit_action::ROOM, &outcome);
+    let text = change_text::update_room(&patch, stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::ROOM, &text, &outcome);
     Ok(Json(outcome))
 }
 
@@ -103,7 +104,8 @@ pub(super) async fn clear_room(
     JsonBody(request): JsonBody<ClearRoomRequest>,
 ) -> Answer<Json<Outcome>> {
     let outcome = state.parts.control.clear_room(&actor, stream_id, &request).await?;
-    state.parts.record_outcome(actor.name(), audit_action::CLEAR_ROOM, &outcome);
+    let text = change_text::clear_room(&request, stream_id, &outcome);
+    state.parts.record_outcome(actor.name(), audit_action::CLEAR_ROOM, &text, &outcome);
     Ok(Json(outcome))
 }
 

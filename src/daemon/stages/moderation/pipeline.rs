@@ -18,6 +18,9 @@ pub struct Subject<'a> {
     pub comment: &'a Comment,
     /// The sender's role, if known.
     pub role: Option<Role>,
+    /// By how much scores reach the thresholds earlier for this user and at this moment; negative:
+    /// later. 0 for users and streams of which nothing is known.
+    pub lowered: f32,
 }
 
 /// The result of one stage for a comment.
@@ -227,7 +230,8 @@ mod tests {
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);
         let comment = comment(1, 2, "hi");
-        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         assert_eq!(verdict.decided_by, Some("second"));
         assert_eq!(verdict.finding.decision, Decision::Flag);
         assert_eq!(first.checks.load(Ordering::Relaxed), 1);
@@ -253,7 +257,8 @@ mod tests {
     async fn scores_of_stages_before_are_recorded() {
         let pipeline = Pipeline::new(vec![Arc::new(Measuring), fixed("second", Decision::Flag)]);
         let comment = comment(1, 2, "hi");
-        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         let evidence = verdict.evidence();
         assert_eq!((&*evidence.stage, evidence.score), ("second", None));
         assert_eq!(evidence.model.as_deref(), Some("3"));
@@ -268,7 +273,8 @@ mod tests {
         let second = fixed("second", Decision::Flag);
         let pipeline = Pipeline::new(vec![first, second]);
         let comment = comment(1, 2, "first");
-        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         assert_eq!(verdict.decided_by, Some("second"));
     }
 
@@ -279,7 +285,8 @@ mod tests {
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first, second, third]);
         let comment = comment(1, 2, "first");
-        let tried = pipeline.explain(&Subject { comment: &comment, role: None }).await;
+        let tried =
+            pipeline.explain(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
         let expected =
             [(Decision::Accept, false), (Decision::Flag, true), (Decision::Reject, false)];
@@ -291,7 +298,9 @@ mod tests {
     #[tokio::test]
     async fn without_stages_everything_passes() {
         let comment = comment(1, 2, "hi");
-        let verdict = Pipeline::new(vec![]).check(&Subject { comment: &comment, role: None }).await;
+        let verdict = Pipeline::new(vec![])
+            .check(&Subject { comment: &comment, role: None, lowered: 0.0 })
+            .await;
         assert_eq!((verdict.finding, verdict.decided_by), (Finding::accept(), None));
     }
 }

@@ -207,7 +207,8 @@ impl ModerationWorker {
             let is_repeat = repeats.is_repeated_event(record, &event).await?;
             match event {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
-                    let subject = Subject { comment: &event.comment, role: Some(event.role) };
+                    let subject =
+                        Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
                     let verdict = self.pipeline.check(&subject).await;
                     self.record_verdict(&event.comment, &verdict, &mut results);
                 }

@@ -16,7 +16,7 @@ use crate::net::websocket::FrameReader;
 use crate::protocol::events::Removal;
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, Identity, Role, Seq, SequencedComment, StreamId, UserId};
+use crate::protocol::{Epoch, Identity, Role, Seq, SequencedComment, Standing, StreamId, UserId};
 
 fn stream(ring_frames: usize) -> Stream {
     let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
@@ -220,8 +220,13 @@ fn partial_frame_is_finished_first() {
 const AUTHOR: UserId = UserId(42);
 
 fn log_in(viewer: &mut Viewer, user_id: UserId) {
-    let identity =
-        Identity { user_id, name: "ann".into(), role: Role::Viewer, comments_per_minute: None };
+    let identity = Identity {
+        user_id,
+        name: "ann".into(),
+        role: Role::Viewer,
+        comments_per_minute: None,
+        standing: Standing::default(),
+    };
     viewer.identity = Some(Arc::new(identity));
 }
 
