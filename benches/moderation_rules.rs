@@ -79,7 +79,7 @@ fn rules(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("blocked_words", words), |bencher| {
             bencher.iter(|| {
                 for comment in &comments {
-                    let subject = Subject { comment, role: None };
+                    let subject = Subject { comment, role: None, lowered: 0.0 };
                     let finding = stage.check(&subject).now_or_never();
                     black_box(finding.expect("rules decide without waiting"));
                 }
@@ -91,7 +91,7 @@ fn rules(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("hostile_420_characters", |bencher| {
         bencher.iter(|| {
-            let subject = Subject { comment: &hostile, role: None };
+            let subject = Subject { comment: &hostile, role: None, lowered: 0.0 };
             black_box(stage.check(&subject).now_or_never());
         });
     });

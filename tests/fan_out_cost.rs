@@ -26,6 +26,7 @@ use live_comments::daemon::base::handoff::{
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
 use live_comments::daemon::engines::choose::Engines;
+use live_comments::daemon::engines::directory::Streams;
 use live_comments::daemon::engines::registry::NodeIdentity;
 use live_comments::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
@@ -113,6 +114,7 @@ async fn frame_costs_one_write_per_viewer() {
         requests: ViewerRequests { submissions, reactions, auth },
         board: StatusBoard::default(),
         clock: Arc::new(SystemClock),
+        streams: Streams::load(engines.metadata.clone()).await.unwrap(),
     })
     .await
     .unwrap();
@@ -198,7 +200,6 @@ fn answer(
         comment_id: CommentId::from_unix_ticks(seq, 0, [2; 6]),
         seq,
         comment: None,
-        shadow: false,
     };
     let reply = |seq| Reply { connection, client_ref: None, outcome: Ok(accepted(seq)) };
     handle.reply((1..=ANSWERS).map(reply).collect());
@@ -268,6 +269,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
         sampled_out: 0,
         deletions: Vec::new(),
         staff: Vec::new(),
+        own: Vec::new(),
     }
 }
 

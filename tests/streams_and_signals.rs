@@ -415,8 +415,8 @@ fn tail_lines() -> String {
         timestamp: 1,
     };
     let items = [
-        TailItem::Comment(comment(1)),
-        TailItem::Comment(comment(2)),
+        TailItem::Comment(comment(1).into()),
+        TailItem::Comment(comment(2).into()),
         moderated,
         restored,
         TailItem::Missed { items: 3 },

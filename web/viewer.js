@@ -157,6 +157,7 @@ const handlers = {
     showViewers(message.viewers);
     showSampleRate(message.sample_rate);
     showUser(message.user ?? null);
+    showRules(message.room ?? {});
     $("pause").disabled = false;
     // It comes again after `auth`, and each one sets the position. One behind the page's own is that
     // of another log, or of one that was restored.
@@ -207,6 +208,9 @@ const handlers = {
   },
   presence(message) {
     showViewers(message.viewers);
+  },
+  room(rules) {
+    showRules(rules);
   },
   direct(message) {
     const item = document.createElement("li");
@@ -306,11 +310,11 @@ function commentItem(comment) {
 async function loadHistory(limit) {
   try {
     const url = `${api}/comments?limit=${limit}`;
-    // Without the token first: a proxy may need the header for a password of its own.
-    let response = await fetch(url);
-    if (response.status === 401 && token) {
-      response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
-    }
+    // The token first: some comments are in the history of their author only. Then without it: a
+    // proxy may need the header for a password of its own.
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    let response = await fetch(url, { headers });
+    if (response.status === 401 && token) response = await fetch(url);
     if (!response.ok) return;
     const page = await response.json();
     // Comments that arrived during the request are newer, so they stay below the page of history.
@@ -358,6 +362,26 @@ function showSampleRate(rate, notice) {
     (rate > 0
       ? `Chat moving fast! Showing ${shareInWords(rate)} comments. Pause to read all.`
       : "Chat is paused. Read all comments in the history.");
+}
+
+/** Shows the rules of the room, which the server enforces. Moderators are exempt. */
+function showRules(rules) {
+  const texts = [];
+  if (rules.slow_ms) texts.push(`slow mode: one comment in ${showTime(rules.slow_ms)}`);
+  if (rules.followers_ms) texts.push(`followers of ${showTime(rules.followers_ms)} only`);
+  if (rules.followers_ms === 0) texts.push("followers only");
+  if (rules.subscribers_only) texts.push("subscribers only");
+  if (rules.emotes_only) texts.push("emoji only");
+  if (rules.unique_ms) texts.push(`no text twice in ${showTime(rules.unique_ms)}`);
+  if (rules.no_links) texts.push("no links");
+  $("rules").hidden = texts.length === 0;
+  $("rules").textContent = `In this room: ${texts.join(", ")}.`;
+}
+
+function showTime(ms) {
+  if (ms < 60_000) return `${Math.round(ms / 1000)} s`;
+  if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;
+  return ms < 86_400_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.round(ms / 86_400_000)} d`;
 }
 
 // As the server words it in `throttle_notification`.

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::contexts::Contexts;
 use crate::client::admin::NodeAddress;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, NodeStatus, Sanction, SavedView, StreamStatus,
+    Alert, AuditEntry, Cluster, NodeStatus, Sanction, SavedView, Shadow, StreamStatus,
 };
 use crate::protocol::printable::printable;
 
@@ -35,6 +35,12 @@ pub(super) fn nodes() -> ArgValueCompleter {
 pub(super) fn sanctioned_users() -> ArgValueCompleter {
     completer("/v1/bans", |ban: &Sanction| {
         (format!("id:{}", ban.user_id), ban.name.clone().unwrap_or_default())
+    })
+}
+
+pub(super) fn shadowed_users() -> ArgValueCompleter {
+    completer("/v1/shadows", |shadow: &Shadow| {
+        (format!("id:{}", shadow.user_id), shadow.name.clone().unwrap_or_default())
     })
 }
 

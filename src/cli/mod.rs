@@ -46,9 +46,11 @@ mod plan;
 mod progress;
 pub mod record;
 pub mod replay;
+mod room;
 mod schema;
 mod set_cost;
 mod settings;
+mod shadow;
 mod shards;
 mod status;
 mod stop;
@@ -62,6 +64,7 @@ mod throttle;
 mod timeout;
 mod token;
 mod top;
+mod training_data;
 mod unban;
 mod undo;
 mod user;
@@ -176,12 +179,17 @@ enum Command {
     Unban(unban::UnbanArgs),
     /// List the active bans and timeouts, newest first
     Bans(list::ListArgs),
+    Shadow(shadow::ShadowArgs),
+    Unshadow(shadow::UnshadowArgs),
+    /// List the users whose new comments only they see, newest first
+    Shadows(list::ListArgs),
     User(nouns::UserNoun),
     Comment(nouns::CommentNoun),
     Who(who::WhoArgs),
     Dm(dm::DmArgs),
     Announce(announce::AnnounceArgs),
     Delete(delete::DeleteArgs),
+    Room(room::RoomArgs),
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
     Talkers(talkers::TalkersArgs),
@@ -265,12 +273,16 @@ impl Cli {
             Command::Kick(args) => kick::run(args, context).await,
             Command::Unban(args) => unban::run(args, context).await,
             Command::Bans(args) => bans::run(args, context).await,
+            Command::Shadow(args) => shadow::run(args, context).await,
+            Command::Unshadow(args) => shadow::lift(args, context).await,
+            Command::Shadows(args) => shadow::list(args, context).await,
             Command::User(noun) => nouns::user(noun, context).await,
             Command::Comment(noun) => nouns::comment(noun, context).await,
             Command::Who(args) => who::run(args, context).await,
             Command::Dm(args) => dm::run(args, context).await,
             Command::Announce(args) => announce::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
+            Command::Room(args) => room::run(args, context).await,
             Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,
             Command::Talkers(args) => talkers::run(args, context).await,

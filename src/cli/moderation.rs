@@ -2,10 +2,12 @@
 //! was decided. `lc mod test` is in [`super::text_trial`], the commands for the model are in
 //! [`evaluate`] and [`calibrate`].
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::arguments::path;
 use super::calibrate::{self, CalibrateArgs};
 use super::change::{submit, undo_hint};
 use super::context::Context;
@@ -13,6 +15,7 @@ use super::evaluate::{self, EvaluateArgs};
 use super::list::{List, ListArgs, left, right, text};
 use super::output::{show_ago, show_time};
 use super::text_trial::{self, TextTrialArgs};
+use super::training_data;
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{
@@ -48,7 +51,7 @@ enum ModerationCommand {
     /// List what moderation and moderators decided, latest first
     ///
     /// Without --limit, the latest 50; at most 1000.
-    Decisions(ListArgs),
+    Decisions(DecisionsArgs),
     /// List the users whose comments were removed in the last hour, most first
     Offenders(ListArgs),
     /// Tell what moderation would decide about a text, and why
@@ -58,6 +61,19 @@ enum ModerationCommand {
     Test(TextTrialArgs),
     Eval(EvaluateArgs),
     Calibrate(CalibrateArgs),
+}
+
+#[derive(Debug, Args)]
+struct DecisionsArgs {
+    /// Write the texts with their decisions to a new file, as labelled JSON lines to train on
+    ///
+    /// Each line has the text, the label (1 if it was removed or hidden, 0 if it was approved), the
+    /// decision, the stage that decided or flagged it, its score, and whether a person decided.
+    #[arg(long, value_name = "FILE", value_parser = path, conflicts_with_all = ["filter", "sort",
+        "columns", "limit", "watch"])]
+    export: Option<PathBuf>,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +147,9 @@ static DECISIONS: List<ModerationDecision> = List {
         right("stream", |made, _| made.stream_id.to_string()),
         left("verdict", |made: &ModerationDecision, _| made.decision.as_str().to_owned()),
         left("reason", |made, _| made.reason.clone()),
+        right("score", |made: &ModerationDecision, _| {
+            made.score.map(|score| format!("{score:.2}")).unwrap_or_default()
+        }),
         text("by", |made, _| made.decided_by.clone()),
         text("name", |made: &ModerationDecision, _| match &made.name {
             Some(name) => format!("{name} ({})", made.user_id),
@@ -175,7 +194,10 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
     match args.command {
         ModerationCommand::Queue(args) => QUEUE.view(&args)?.run(QUEUE_PATH, context).await,
         ModerationCommand::Claim(args) => claim(args, context).await,
-        ModerationCommand::Decisions(args) => {
+        ModerationCommand::Decisions(DecisionsArgs { export: Some(file), .. }) => {
+            training_data::export(&file, context).await
+        }
+        ModerationCommand::Decisions(DecisionsArgs { list: args, .. }) => {
             let view = DECISIONS.view(&args)?;
             let limit = args.asked_of_daemon(DEFAULT_DECISIONS, MAX_DECISIONS)?;
             view.run(&format!("/v1/mod/decisions?limit={limit}"), context).await
@@ -285,7 +307,7 @@ mod tests {
     fn decisions_and_offenders_are_tables() {
         assert_columns_are_known(&DECISIONS);
         assert_columns_are_known(&OFFENDERS);
-        let by_rules = ModerationDecision {
+        let by_models = ModerationDecision {
             comment_id: comment_id(7),
             stream_id: StreamId(7),
             user_id: UserId(42),
@@ -293,17 +315,23 @@ mod tests {
             message: Some("cheap followers".into()),
             decision: Decision::Reject,
             reason: "link".into(),
-            decided_by: "rules".into(),
+            decided_by: "models".into(),
             decided_at: NOW_MS,
+            stage: Some("models".into()),
+            score: Some(0.87),
+            scores: Default::default(),
+            model: Some("3".into()),
         };
         let by_bob = ModerationDecision {
             name: None,
             message: None,
             decision: Decision::Accept,
             decided_by: "bob (uid 1001)".into(),
-            ..by_rules.clone()
+            stage: None,
+            score: None,
+            ..by_models.clone()
         };
-        let decisions = DECISIONS.as_text(&[by_bob, by_rules], NOW_MS);
+        let decisions = DECISIONS.as_text(&[by_bob, by_models], NOW_MS);
         let offender = Offender {
             user_id: UserId(42),
             name: Some("ann".into()),

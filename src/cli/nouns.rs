@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::exit::UsageError;
-use super::{ban, delete, dm, history, kick, tail, timeout, unban, user};
+use super::{ban, delete, dm, history, kick, shadow, tail, timeout, unban, user};
 
 /// Show a user, or change what the user may do
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ enum UserVerb {
     Timeout(timeout::TimeoutArgs),
     Kick(kick::KickArgs),
     Unban(unban::UnbanArgs),
+    Shadow(shadow::ShadowArgs),
+    Unshadow(shadow::UnshadowArgs),
     Dm(dm::DmArgs),
 }
 
@@ -47,6 +49,8 @@ pub(super) async fn user(noun: UserNoun, context: &Context) -> anyhow::Result<Ex
         (Some(UserVerb::Timeout(args)), _) => timeout::run(args, context).await,
         (Some(UserVerb::Kick(args)), _) => kick::run(args, context).await,
         (Some(UserVerb::Unban(args)), _) => unban::run(args, context).await,
+        (Some(UserVerb::Shadow(args)), _) => shadow::run(args, context).await,
+        (Some(UserVerb::Unshadow(args)), _) => shadow::lift(args, context).await,
         (Some(UserVerb::Dm(args)), _) => dm::run(args, context).await,
         (None, Some(user)) => user::run(&user, context).await,
         (None, None) => Err(UsageError("name a user".to_owned()).into()),

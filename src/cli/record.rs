@@ -209,7 +209,9 @@ impl StreamEvent {
 
     fn from_tail(item: TailItem) -> Option<Self> {
         match item {
-            TailItem::Comment(comment) => Some(Self::Comment(comment)),
+            // Viewers are not shown it, except one.
+            TailItem::Comment(item) if item.shadow => None,
+            TailItem::Comment(item) => Some(Self::Comment(item.comment)),
             TailItem::Moderated {
                 comment_id: id,
                 decision: Decision::Reject,

@@ -13,9 +13,9 @@ use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, DoctorFinding, EventItem,
-    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText,
-    Sanction, Status, StoreStatus, StreamStatus, TailItem, Talker, TextTrial, TopSnapshot,
-    UserDetail, Who, WorkerStatus,
+    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, Room,
+    SameText, Sanction, Shadow, Status, StoreStatus, StreamStatus, TailItem, Talker, TextTrial,
+    TopSnapshot, UserDetail, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -34,7 +34,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 30] = [
+const SCHEMAS: [(&str, MakeSchema); 32] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -54,6 +54,8 @@ const SCHEMAS: [(&str, MakeSchema); 30] = [
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),
     ("preview", schema::<Preview>),
+    ("room", schema::<Room>),
+    ("shadows", schema::<Shadow>),
     ("status", schema::<Status>),
     ("stores", schema::<StoreStatus>),
     ("streams", schema::<StreamStatus>),

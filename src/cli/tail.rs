@@ -53,7 +53,10 @@ pub(super) async fn run(args: TailArgs, context: &Context) -> anyhow::Result<Exi
 
 fn to_text(item: &TailItem, show_ids: bool) -> String {
     match item {
-        TailItem::Comment(comment) => comment_line(comment, show_ids),
+        TailItem::Comment(item) if item.shadow => {
+            format!("{} [shadowed]", comment_line(&item.comment, show_ids))
+        }
+        TailItem::Comment(item) => comment_line(&item.comment, show_ids),
         TailItem::Moderated { comment_id, user_id, decision, reason, decided_by, timestamp } => {
             let decision = decision.as_str();
             let reason = printable(reason);
@@ -92,6 +95,7 @@ pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::protocol::admin::TailComment;
     use crate::protocol::events::Decision;
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, UserId};
@@ -131,7 +135,15 @@ pub(super) mod tests {
             timestamp: 1_795_254_430_000,
         };
         let missed = TailItem::Missed { items: 3 };
-        let lines = [TailItem::Comment(comment), moderated, restored, throttle, missed];
+        let shadowed = TailComment { shadow: true, ..comment.clone().into() };
+        let lines = [
+            TailItem::Comment(comment.into()),
+            TailItem::Comment(shadowed),
+            moderated,
+            restored,
+            throttle,
+            missed,
+        ];
         let text = |ids| lines.iter().map(|item| to_text(item, ids)).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{}\n\n{}", text(false), text(true)));
     }

@@ -83,6 +83,7 @@ mod tests {
             name: Some("ann".into()),
             connections: vec![],
             sanctions: vec![],
+            shadows: vec![],
             unreachable: vec![],
         };
         let detail = UserDetail {

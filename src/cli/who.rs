@@ -1,19 +1,19 @@
-//! `lc who`: shows a user's connections, bans and timeouts.
+//! `lc who`: shows a user's connections, bans, timeouts and shadows.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::bans;
 use super::change::UserArg;
 use super::context::Context;
 use super::output::{now_ms, show_ago, warn_unreachable};
 use super::table::{show, table};
+use super::{bans, shadow};
 use crate::client::admin::path_segment;
 use crate::protocol::admin::Who;
 use crate::protocol::printable::printable;
 
-/// Show a user's connections, bans and timeouts
+/// Show a user's connections, bans, timeouts and shadows
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
     #[command(flatten)]
@@ -43,18 +43,31 @@ pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
         [] => "Neither banned nor timed out.".to_owned(),
         some => bans::to_table(some, now_ms),
     };
-    format!("{name}, user {}\n\n{}\n\n{sanctions}", who.user_id, show(&rows, "Not connected."))
+    let shadows = match who.shadows.as_slice() {
+        [] => String::new(),
+        some => format!("\n\nShadowed\n\n{}", shadow::to_table(some, now_ms)),
+    };
+    let connections = show(&rows, "Not connected.");
+    format!("{name}, user {}\n\n{connections}\n\n{sanctions}{shadows}", who.user_id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::admin::ConnectionInfo;
+    use crate::protocol::admin::{ConnectionInfo, Shadow};
     use crate::protocol::{NodeId, Role, StreamId, UserId};
 
     #[test]
     fn every_connection_is_listed() {
         let now_ms = 1_795_254_408_000;
+        let shadow = Shadow {
+            user_id: UserId(42),
+            stream_id: Some(StreamId(7)),
+            name: Some("ann".into()),
+            created_by: "bob".into(),
+            created_at: now_ms - 60_000,
+            expires_at: None,
+        };
         let who = Who {
             user_id: UserId(42),
             name: Some("ann".into()),
@@ -73,6 +86,7 @@ mod tests {
                 },
             ],
             sanctions: vec![],
+            shadows: vec![shadow],
             unreachable: vec![],
         };
         insta::assert_snapshot!(to_text(&who, now_ms));

@@ -1,8 +1,11 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
-use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, ThrottleRequest, UserRef};
+use crate::protocol::admin::{
+    Alert, Outcome, ProblemCode, ReviewItem, ShadowRequest, ThrottleRequest, UserRef,
+};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
+use crate::protocol::room::RoomPatch;
 use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// Writes `for 10m`, or `permanently`.
@@ -113,6 +116,22 @@ fn many_done(done: &str, things: &str, after_ms: u64, outcome: &Outcome) -> Stri
     format!("{done} {things}{closed}.{} {}", left_out_text(outcome), done_text(outcome))
 }
 
+pub fn shadowed(request: &ShadowRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let duration = duration_text(request.duration_ms);
+    let place = match request.stream_id {
+        Some(stream_id) => format!(" on stream {stream_id}"),
+        None => String::new(),
+    };
+    let done = done_text(outcome);
+    format!("Shadowed {user}{place} {duration}: new comments are shown to the user only. {done}")
+}
+
+pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
+    let user = user_text(user, outcome);
+    format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
+}
+
 pub fn deleted_of_user(outcome: &Outcome) -> String {
     let comments = counted(outcome.changes.unwrap_or(0), "comment");
     let left_out = left_out_text(outcome);
@@ -209,6 +228,17 @@ pub fn throttled(request: &ThrottleRequest, outcome: &Outcome) -> String {
         }
     };
     format!("{change} {}", done_text(outcome))
+}
+
+/// Writes `Stream 7: slow mode is 30s.`
+pub fn room_changed(stream_id: StreamId, patch: &RoomPatch, outcome: &Outcome) -> String {
+    format!("Stream {stream_id}: {}. {}", patch.texts().join(", "), done_text(outcome))
+}
+
+pub fn room_cleared(stream_id: StreamId, outcome: &Outcome) -> String {
+    let comments = counted(outcome.changes.unwrap_or(0), "comment");
+    let left_out = left_out_text(outcome);
+    format!("Deleted {comments} of stream {stream_id}.{left_out} {}", done_text(outcome))
 }
 
 /// Writes ` of ann (user 7)`, or nothing if the user is not known.

@@ -21,6 +21,10 @@ pub struct Claims {
     /// 0 means no limit; absent means the role's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subscriber: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follower_since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +41,8 @@ impl Claims {
             iat: issued_at.as_secs(),
             exp: (issued_at + lifetime).as_secs(),
             comments_per_minute: None,
+            subscriber: false,
+            follower_since: None,
             iss: None,
             aud: None,
         }

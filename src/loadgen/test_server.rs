@@ -217,6 +217,7 @@ impl State {
             seq,
             sample_rate: SampleRate::ALL,
             viewers: 1,
+            room: Default::default(),
         });
         for batch in self.history.iter().filter(|batch| batch.from_seq > seq) {
             send(ServerMessage::Comments(batch.clone()));

@@ -117,7 +117,13 @@ mod tests {
     use super::*;
 
     fn identity(comments_per_minute: Option<u32>) -> Identity {
-        Identity { user_id: UserId(7), name: "ann".into(), role: Role::Viewer, comments_per_minute }
+        Identity {
+            user_id: UserId(7),
+            name: "ann".into(),
+            role: Role::Viewer,
+            comments_per_minute,
+            standing: Default::default(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

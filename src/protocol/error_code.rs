@@ -152,6 +152,22 @@ error_codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, Never, None;
     /// The request is not a WebSocket handshake of RFC 6455, version 13, over HTTP/1.1 GET.
     BadHandshake = "bad_handshake", 426, Never, None;
+    // Rules of rooms.
+    /// The room is in slow mode, and the user has commented a moment ago. Retry after
+    /// `retry_after_ms`.
+    SlowMode = "slow_mode", 429, After(RETRY_AFTER_MS), None;
+    /// Only subscribers may comment in the room.
+    SubscribersOnly = "subscribers_only", 403, Never, None;
+    /// Only followers may comment in the room. For a user who follows too recently,
+    /// `retry_after_ms` is the time that is missing.
+    FollowersOnly = "followers_only", 403, IfTimed, None;
+    /// Only emoji and emotes are allowed in the room.
+    EmotesOnly = "emotes_only", 422, Never, None;
+    /// Links are not allowed in the room.
+    LinksRefused = "links_refused", 422, Never, None;
+    /// The text was said in the room lately. By `retry_after_ms` it may be said again, if nobody
+    /// says it meanwhile.
+    SaidBefore = "said_before", 422, IfTimed, None;
     // Moderation.
     /// The stream moderates comments before publication, and this one was rejected.
     ModerationRejected = "moderation_rejected", 422, Never, None;

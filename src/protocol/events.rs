@@ -1,6 +1,7 @@
 //! The events of the event log and their encoding as MessagePack arrays. New fields are added at
 //! the end and have a default, so that logs of earlier versions stay readable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,8 @@ pub struct CommentModerated {
     pub timestamp: u64,
     /// The moderation stage or the operator.
     pub decided_by: Arc<str>,
-    /// The name and the text that moderators are shown; only in `moderation_events`.
+    /// The name and the text that moderators are shown, and what was measured of the comment; only
+    /// in `moderation_events`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<ModeratedText>,
 }
@@ -70,11 +72,57 @@ pub struct CommentRestored {
 pub struct ModeratedText {
     pub name: Arc<str>,
     pub message: Arc<str>,
+    /// What a moderation stage decided by; `None` if a person decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+impl ModeratedText {
+    /// Returns the text that a person decided about.
+    pub fn new(name: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), message: message.into(), evidence: None }
+    }
 }
 
 impl From<&Comment> for ModeratedText {
     fn from(comment: &Comment) -> Self {
-        Self { name: comment.name.clone(), message: comment.message.clone() }
+        Self::new(comment.name.clone(), comment.message.clone())
+    }
+}
+
+/// What a moderation stage decided by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The stage that decided.
+    pub stage: Arc<str>,
+    /// The confidence of that stage, if it measures one.
+    #[serde(default)]
+    pub score: Option<Score>,
+    /// All that the stages up to that one measured, by name, such as `toxicity`.
+    #[serde(default)]
+    pub scores: BTreeMap<Arc<str>, Score>,
+    /// The version of the model that measured it.
+    #[serde(default)]
+    pub model: Option<Arc<str>>,
+}
+
+/// A share of 0 to 1 in ten-thousandths, as a moderation stage measures it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Score(u16);
+
+impl Score {
+    const ONE: f32 = 10_000.0;
+
+    /// Returns the nearest score. A share outside of 0 to 1 becomes the nearer end, and one that is
+    /// no number 0.
+    pub fn new(share: f32) -> Self {
+        Self((share.clamp(0.0, 1.0) * Self::ONE).round() as u16)
+    }
+
+    /// Returns it as a share of 0 to 1, exact to four decimals.
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::ONE)
     }
 }
 
@@ -103,9 +151,62 @@ impl Decision {
         }
     }
 
-    /// Returns whether a comment that was already shown must be deleted.
+    /// Returns the viewers that the comment must be hidden from, if it was already shown.
+    pub fn hides_from(self) -> Option<HiddenFrom> {
+        match self {
+            Self::Accept | Self::Flag => None,
+            Self::Reject => Some(HiddenFrom::Everybody),
+            Self::ShadowBan => Some(HiddenFrom::Others),
+        }
+    }
+
+    /// Returns whether a comment that was already shown must be deleted, at least for others than
+    /// its author.
     pub fn deletes(self) -> bool {
-        matches!(self, Self::Reject | Self::ShadowBan)
+        self.hides_from().is_some()
+    }
+}
+
+/// The viewers that a comment is hidden from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HiddenFrom {
+    /// All viewers. The author is told of the deletion too.
+    Everybody,
+    /// All viewers but the author, who goes on to see the comment and is told nothing.
+    Others,
+}
+
+/// A deletion as nodes pass it on. Viewers are sent the [`Deletion`] in it.
+///
+/// Encoded like a [`Deletion`] while it has no exception.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub comment_id: CommentId,
+    /// A stable code such as `blocked_word`.
+    pub reason: Arc<str>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// The author, who is not sent the deletion; `None` if everybody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub except: Option<UserId>,
+}
+
+impl Removal {
+    /// Returns the deletion that viewers are sent.
+    pub fn deletion(&self) -> Deletion {
+        Deletion {
+            comment_id: self.comment_id,
+            reason: self.reason.clone(),
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+impl From<Deletion> for Removal {
+    /// Returns the removal that everybody is told of.
+    fn from(deletion: Deletion) -> Self {
+        let Deletion { comment_id, reason, timestamp } = deletion;
+        Self { comment_id, reason, timestamp, except: None }
     }
 }
 
@@ -115,13 +216,21 @@ impl CommentModerated {
         Self { text: None, ..self.clone() }
     }
 
-    /// Returns the deletion to send to viewers, if this decision deletes the comment.
-    pub fn deletion(&self) -> Option<Deletion> {
-        self.decision.deletes().then(|| Deletion {
+    /// Returns the deletion to send to viewers, if this decision deletes the comment, and the
+    /// author if only others are sent it.
+    pub fn removal(&self) -> Option<Removal> {
+        let hidden_from = self.decision.hides_from()?;
+        Some(Removal {
             comment_id: self.comment_id,
             reason: self.reason.clone(),
             timestamp: self.timestamp,
+            except: (hidden_from == HiddenFrom::Others).then_some(self.user_id),
         })
+    }
+
+    /// Returns the deletion that viewers are sent, if this decision deletes the comment.
+    pub fn deletion(&self) -> Option<Deletion> {
+        self.removal().map(|removal| removal.deletion())
     }
 }
 
@@ -146,5 +255,69 @@ impl Event {
             Self::CommentModerated(event) => event.stream_id,
             Self::CommentRestored(event) => event.stream_id,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moderated(decision: Decision, text: Option<ModeratedText>) -> CommentModerated {
+        CommentModerated {
+            stream_id: StreamId(1),
+            comment_id: CommentId::from_unix_ticks(17_500_000_000_000_000, 1, [3; 6]),
+            user_id: UserId(7),
+            decision,
+            reason: "high_toxicity".into(),
+            timestamp: 2,
+            decided_by: "models".into(),
+            text,
+        }
+    }
+
+    #[test]
+    fn only_a_shadow_ban_spares_its_author() {
+        let removal = |decision| moderated(decision, None).removal();
+        assert_eq!(removal(Decision::Reject).unwrap().except, None);
+        assert_eq!(removal(Decision::ShadowBan).unwrap().except, Some(UserId(7)));
+        assert!(removal(Decision::Accept).is_none() && removal(Decision::Flag).is_none());
+    }
+
+    #[test]
+    fn a_removal_for_all_is_encoded_like_a_deletion() {
+        let removal = moderated(Decision::Reject, None).removal().unwrap();
+        let encoded = rmp_serde::to_vec(&removal).unwrap();
+        assert_eq!(encoded, rmp_serde::to_vec(&removal.deletion()).unwrap());
+        assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), removal);
+        let spared = Removal { except: Some(UserId(7)), ..removal };
+        let encoded = rmp_serde::to_vec(&spared).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), spared);
+    }
+
+    /// As versions without evidence wrote it.
+    #[test]
+    fn decisions_without_evidence_stay_readable() {
+        let old_text = rmp_serde::to_vec(&("ann", "hi")).unwrap();
+        let text = ModeratedText::new("ann", "hi");
+        assert_eq!(rmp_serde::from_slice::<ModeratedText>(&old_text).unwrap(), text);
+        assert_eq!(rmp_serde::to_vec(&text).unwrap(), old_text);
+        let scores = BTreeMap::from([("toxicity".into(), Score::new(0.87))]);
+        let evidence = Evidence {
+            stage: "models".into(),
+            score: Some(Score::new(0.87)),
+            scores,
+            model: Some("3".into()),
+        };
+        let text = ModeratedText { evidence: Some(evidence), ..text };
+        for text in [None, Some(text)] {
+            let event = Event::CommentModerated(moderated(Decision::Reject, text));
+            assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn scores_are_shares_of_four_decimals() {
+        let shares = [0.0, 0.87, 1.0, 1.5, -1.0, f32::NAN].map(|share| Score::new(share).share());
+        assert_eq!(shares, [0.0, 0.87, 1.0, 1.0, 0.0, 0.0]);
     }
 }

@@ -17,6 +17,7 @@ pub mod message;
 pub mod paths;
 pub mod printable;
 pub mod quantity;
+pub mod room;
 #[cfg(feature = "lc")]
 mod schema;
 pub mod stream;
@@ -29,4 +30,4 @@ pub use comment::{Comment, SequencedComment};
 pub use error_code::ErrorCode;
 pub use ids::{CommentId, Epoch, NodeId, Seq, StreamId, StreamPosition, UserId};
 pub use message::{ClientMessage, ServerMessage};
-pub use user::{Identity, Role};
+pub use user::{Identity, Role, Standing};

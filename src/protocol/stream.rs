@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::StreamId;
+use super::room::RoomSettings;
 
 /// The state of an event. Comments are accepted only while it is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -55,6 +56,9 @@ pub struct Stream {
     /// When the stream entered the state `ended`; absent in any other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
+    /// Absent if nothing is set.
+    #[serde(default, skip_serializing_if = "RoomSettings::is_default")]
+    pub room: RoomSettings,
 }
 
 /// The body of `POST /api/streams`. Absent fields get their defaults.
@@ -89,6 +93,7 @@ impl NewStream {
             moderation: self.moderation,
             created_at: now_ms,
             ended_at: (self.state == StreamState::Ended).then_some(now_ms),
+            room: RoomSettings::default(),
         }
     }
 }

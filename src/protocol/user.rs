@@ -59,6 +59,25 @@ impl std::str::FromStr for Role {
     }
 }
 
+/// The claims of a token that rooms for subscribers and followers ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub subscriber: bool,
+    /// When the user began to follow, in milliseconds since the Unix epoch; `None` for a user that
+    /// does not follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follower_since: Option<u64>,
+}
+
+impl Standing {
+    /// Returns whether the token says nothing of it.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The identity that a valid token proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -69,4 +88,6 @@ pub struct Identity {
     /// Comments per minute granted by the token. `None` means the default of the role, 0 no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "Standing::is_none")]
+    pub standing: Standing,
 }

@@ -33,6 +33,7 @@ fn welcome() -> ServerMessage {
         seq: 41,
         sample_rate: SampleRate::ALL,
         viewers: 3,
+        room: Default::default(),
     }
 }
 

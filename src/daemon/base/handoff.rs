@@ -52,8 +52,6 @@ pub struct Accepted {
     pub seq: Seq,
     /// Shown to the sender if the broadcast leaves it out. `None` for a repeated submission.
     pub comment: Option<Arc<Comment>>,
-    /// Never broadcast, and shown only to its sender.
-    pub shadow: bool,
 }
 
 /// The outcome of a submission for the connection that made it.
@@ -89,6 +87,12 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
 
     /// Stores a held comment for review.
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
+}
+
+/// Finds links, for rooms that refuse them. Implemented by moderation.
+pub trait LinkFinder: Send + Sync + std::fmt::Debug + 'static {
+    /// Returns whether a text has a link, other than to hosts that the site allows.
+    fn has_link(&self, text: &str) -> bool;
 }
 
 /// Reactions counted by a worker since its last report.

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use crate::daemon::engines::eventlog::NewRecord;
-use crate::protocol::comment::Deletion;
-use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::events::{CommentSubmitted, Event, Removal};
 use crate::protocol::{Comment, CommentId, Role, StreamId, UserId};
 
 /// The stream of all sample comments.
@@ -28,10 +27,10 @@ pub(crate) fn sample_comment(number: u64) -> Comment {
     }
 }
 
-/// Returns the deletion of [`sample_comment`] `number`.
-pub(crate) fn sample_deletion(number: u64) -> Deletion {
+/// Returns the deletion of [`sample_comment`] `number`, which everybody is sent.
+pub(crate) fn sample_deletion(number: u64) -> Removal {
     let comment_id = sample_comment_id(number);
-    Deletion { comment_id, reason: "moderator".into(), timestamp: 1 }
+    Removal { comment_id, reason: "moderator".into(), timestamp: 1, except: None }
 }
 
 /// Returns a comment as ingest appends it to the log when its sender is an ordinary viewer.

@@ -166,6 +166,18 @@ impl RecentCache for TestRecent {
         self.cache.add_tombstone(stream_id, comment_id, seq).await
     }
 
+    async fn hide_from_others(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        tokio::task::yield_now().await;
+        self.check(Some(stream_id))?;
+        self.tombstones.lock().push(comment_id);
+        self.cache.hide_from_others(stream_id, comment_id, seq).await
+    }
+
     async fn restore_comment(
         &self,
         stream_id: StreamId,

@@ -4,6 +4,9 @@
 pub const BAN: &str = "ban";
 pub const TIMEOUT: &str = "timeout";
 pub const UNBAN: &str = "unban";
+/// Shows a user's new comments to nobody but the user.
+pub const SHADOW: &str = "shadow";
+pub const UNSHADOW: &str = "unshadow";
 pub const KICK: &str = "kick";
 pub const DM: &str = "dm";
 pub const ANNOUNCE: &str = "announce";
@@ -18,6 +21,10 @@ pub const THROTTLE: &str = "throttle";
 pub const DRAIN: &str = "drain";
 pub const CREATE_STREAM: &str = "create_stream";
 pub const UPDATE_STREAM: &str = "update_stream";
+/// The rules of a room.
+pub const ROOM: &str = "room";
+/// Stands for the deletions of the comments of a room.
+pub const CLEAR_ROOM: &str = "clear_room";
 /// Stands for the entries of several changes that were made as one.
 pub const BATCH: &str = "batch";
 /// Takes back what another entry records.

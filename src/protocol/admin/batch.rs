@@ -59,3 +59,20 @@ pub struct DeleteOfUserRequest {
     #[serde(default)]
     pub note: Option<String>,
 }
+
+/// `POST /v1/streams/{id}/room/clear`: deletes the latest comments of a room, whoever wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearRoomRequest {
+    /// The comments of this time up to now, from 1 s to 1 d.
+    pub last_ms: u64,
+    /// Shown to viewers: one word, as for a single deletion.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// The most comments that one request to clear a room deletes.
+pub const MAX_CLEARED: usize = 1_000;

@@ -21,8 +21,10 @@ mod process;
 mod rates;
 mod requests;
 mod review;
+mod room;
 mod rules;
 mod session;
+mod shadows;
 mod stages;
 mod status;
 mod stores;
@@ -40,7 +42,8 @@ pub use self::alerts::{
     AckRequest, Alert, AlertAck, AlertThresholds, EventItem, EventKind, Health, Severity,
 };
 pub use self::batch::{
-    BatchChange, BatchRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS,
+    BatchChange, BatchRequest, ClearRoomRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_CLEARED,
+    MAX_DISCONNECT_AFTER_MS,
 };
 pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
@@ -61,10 +64,12 @@ pub use self::requests::{
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminClaims, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
+pub use self::shadows::{Shadow, ShadowRequest};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,
@@ -110,7 +115,7 @@ pub struct Cluster<T> {
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TailItem {
-    Comment(SequencedComment),
+    Comment(TailComment),
     Moderated {
         comment_id: CommentId,
         user_id: UserId,
@@ -139,6 +144,24 @@ pub enum TailItem {
     Missed {
         items: u64,
     },
+}
+
+/// A comment with what moderators are told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TailComment {
+    #[serde(flatten)]
+    pub comment: SequencedComment,
+    /// Only its author is shown it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
+}
+
+impl From<SequencedComment> for TailComment {
+    /// Returns a comment that everybody is shown.
+    fn from(comment: SequencedComment) -> Self {
+        Self { comment, shadow: false }
+    }
 }
 
 /// `GET /v1/history/{stream}?before=&limit=` and `GET /api/streams/{id}/comments`: newest first.

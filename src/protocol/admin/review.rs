@@ -1,6 +1,8 @@
 //! The review queue as several moderators share it: claims, what was decided, and who is removed
 //! most.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ReviewItem;
@@ -48,6 +50,19 @@ pub struct ModerationDecision {
     pub decided_by: String,
     /// Milliseconds since the Unix epoch.
     pub decided_at: u64,
+    /// The moderation stage that decided, or that flagged the comment for a person; absent if a
+    /// person decided about a comment that no stage flagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The confidence of that stage, 0 to 1, if it measures one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// All that the stages measured, by name, such as `toxicity`, each 0 to 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
+    /// The version of the model that measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// `GET /v1/mod/offenders?limit=`: a user with the comments that were removed in the last hour,

@@ -25,9 +25,9 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, lifts both, kicks, deletes and restores comments, claims flagged ones
-    /// and decides about them, sends messages to users, saves views, and takes back what it may do,
-    /// where possible.
+    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, sets the
+    /// rules of rooms, claims flagged comments and decides about them, sends messages to users,
+    /// saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,
@@ -114,6 +114,8 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/ban", Moderator),
     ("/v1/timeout", Moderator),
     ("/v1/unban", Moderator),
+    ("/v1/shadow", Moderator),
+    ("/v1/unshadow", Moderator),
     ("/v1/kick", Moderator),
     ("/v1/dm", Moderator),
     ("/v1/delete", Moderator),
@@ -138,6 +140,8 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/dead-letters/ack", Operator),
     ("/v1/streams", Operator),
     ("/v1/streams/{id}", Operator),
+    ("/v1/streams/{id}/room", Moderator),
+    ("/v1/streams/{id}/room/clear", Moderator),
     ("/v1/tokens", Operator),
     ("/v1/tokens/users", Operator),
     ("/v1/tokens/admin", Operator),
@@ -161,6 +165,8 @@ pub fn role_to_undo(action: &str) -> AdminRole {
         audit_action::APPROVE | audit_action::REJECT | audit_action::RESTORE => {
             needed_role(&format!("/v1/mod/{action}"))
         }
+        audit_action::ROOM => needed_role("/v1/streams/{id}/room"),
+        audit_action::CLEAR_ROOM => needed_role("/v1/streams/{id}/room/clear"),
         _ => needed_role(&format!("/v1/{action}")),
     }
 }
@@ -203,6 +209,8 @@ mod tests {
             "ban",
             "timeout",
             "unban",
+            "shadow",
+            "unshadow",
             "kick",
             "delete",
             "delete_of_user",
@@ -210,6 +218,8 @@ mod tests {
             "approve",
             "reject",
             "restore",
+            "room",
+            "clear_room",
             "dm",
             "undo",
         ] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, audit_action};
+use super::{AuditEntry, Shadow, audit_action};
 use crate::protocol::quantity::show_time;
 use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
 
@@ -63,6 +63,9 @@ pub struct Who {
     pub name: Option<String>,
     pub connections: Vec<ConnectionInfo>,
     pub sanctions: Vec<Sanction>,
+    /// Streams on which only the user sees the user's new comments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<Shadow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
 }

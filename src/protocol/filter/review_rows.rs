@@ -58,6 +58,7 @@ impl Row for At<'_, ModerationDecision> {
             "age" => self.age(made.decided_at),
             "verdict" => made.decision.as_str().into(),
             "reason" => made.reason.as_str().into(),
+            "score" => Value::Number(made.score?),
             "by" => made.decided_by.as_str().into(),
             "text" => made.message.as_deref()?.into(),
             _ => return None,
@@ -80,6 +81,7 @@ impl Columns for At<'_, ModerationDecision> {
         Column::new("age", Duration),
         Column::new("verdict", Text),
         Column::new("reason", Text),
+        Column::new("score", Number),
         Column::new("by", Text),
         Column::new("text", Text),
     ];

@@ -4,7 +4,7 @@ use super::Kind::{Bytes, Duration, Flag, Number, Share, Text};
 use super::{Column, Columns, Row, Value};
 use crate::protocol::admin::{
     Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem,
-    NodeStatus, Sanction, Status, StreamStatus, WorkerStatus,
+    NodeStatus, Sanction, Shadow, Status, StreamStatus, WorkerStatus,
 };
 use crate::protocol::stream::ModerationMode;
 
@@ -304,6 +304,38 @@ impl Columns for At<'_, Sanction> {
         Column::new("age", Duration),
         Column::new("by", Text),
         Column::new("reason", Text),
+    ];
+}
+
+impl Row for At<'_, Shadow> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        let shadow = self.item;
+        Some(match name {
+            "user" => Value::count(shadow.user_id.0),
+            "stream" => Value::count(shadow.stream_id?.0),
+            "name" => shadow.name.as_deref()?.into(),
+            "left" => Value::count(shadow.expires_at?.saturating_sub(self.now_ms)),
+            "age" => self.age(shadow.created_at),
+            "by" => shadow.created_by.as_str().into(),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.item.user_id.to_string());
+        visit(&self.item.created_by);
+        self.item.name.iter().for_each(|text| visit(text));
+    }
+}
+
+impl Columns for At<'_, Shadow> {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("user", Number),
+        Column::new("stream", Number),
+        Column::new("name", Text),
+        Column::new("left", Duration),
+        Column::new("age", Duration),
+        Column::new("by", Text),
     ];
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, ErrorCode, Identity, Seq, StreamId};
 
@@ -24,6 +25,9 @@ pub enum ServerMessage {
         seq: Seq,
         sample_rate: SampleRate,
         viewers: u64,
+        /// Absent if there is no rule.
+        #[serde(default, skip_serializing_if = "RoomRules::is_open")]
+        room: RoomRules,
     },
     /// A batch of comments, in order.
     Comments(CommentsBatch),
@@ -56,6 +60,8 @@ pub enum ServerMessage {
     Presence {
         viewers: u64,
     },
+    /// The rules of the room have changed. These are all of them.
+    Room(RoomRules),
     /// A message from the operators to this user.
     Direct {
         from: Arc<str>,

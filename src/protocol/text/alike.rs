@@ -11,14 +11,21 @@ const PRIME: u64 = 0x0000_0100_0000_01b3;
 /// The number is the same on all nodes and in all versions. Two other texts have the same number
 /// by chance about once in four thousand million pairs. Allocates nothing.
 pub fn alike_key(text: &str) -> u32 {
+    let hash = alike_hash(text);
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// Returns a number as [`alike_key`], with 64 bits, so that in millions of texts no two have the
+/// same one by chance.
+pub fn alike_hash(text: &str) -> u64 {
     let letters = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase);
-    key_of(letters)
-        .or_else(|| key_of(text.chars().filter(|c| !c.is_whitespace())))
+    hash_of(letters)
+        .or_else(|| hash_of(text.chars().filter(|c| !c.is_whitespace())))
         .unwrap_or_default()
 }
 
 /// Returns `None` if there is no character.
-fn key_of(chars: impl Iterator<Item = char>) -> Option<u32> {
+fn hash_of(chars: impl Iterator<Item = char>) -> Option<u64> {
     let mut hash = BASIS;
     let mut last = None;
     for c in chars {
@@ -27,7 +34,7 @@ fn key_of(chars: impl Iterator<Item = char>) -> Option<u32> {
         }
         last = Some(c);
     }
-    last.map(|_| (hash ^ (hash >> 32)) as u32)
+    last.map(|_| hash)
 }
 
 #[cfg(test)]

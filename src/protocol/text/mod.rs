@@ -13,12 +13,14 @@
 
 mod alike;
 mod class;
+mod emotes;
 mod normal;
 
 use std::borrow::Cow;
 
-pub use alike::alike_key;
+pub use alike::{alike_hash, alike_key};
 pub use class::{changes_direction, is_visible};
+pub use emotes::is_emotes_only;
 
 use class::Class;
 

@@ -75,7 +75,7 @@ fn on_stream() -> Console {
     let tail = console.side.tail.as_mut().unwrap();
     for number in 0..6 {
         let text = if number % 2 == 0 { "cheap followers" } else { "GOOOL" };
-        tail.add(TailItem::Comment(comment(number, 40 + number, text)));
+        tail.add(TailItem::Comment(comment(number, 40 + number, text).into()));
     }
     console
 }
@@ -256,7 +256,7 @@ fn a_question_left_open_is_not_given_once_locked() {
 fn an_act_on_too_many_users_is_refused() {
     let mut console = on_stream();
     let mut tail = Tail::new(StreamId(7));
-    (1..=101).for_each(|user| tail.add(TailItem::Comment(comment(user, user, "spam"))));
+    (1..=101).for_each(|user| tail.add(TailItem::Comment(comment(user, user, "spam").into())));
     console.side.tail = Some(tail);
     console.focus_on(Panel::Comments);
     type_text(&mut console, "Vm");
@@ -533,6 +533,10 @@ fn users_of_decisions_and_offenders_are_acted_on() {
         reason: "link".into(),
         decided_by: "rules".into(),
         decided_at: console.now_ms(),
+        stage: None,
+        score: None,
+        scores: Default::default(),
+        model: None,
     };
     // The same comment twice: it was removed after it had been approved.
     console.side.decisions = vec![decided(1), decided(1), decided(2)];

@@ -49,6 +49,7 @@ impl filter::Row for DecisionRow<'_> {
             "age" => Value::count(self.now_ms.saturating_sub(made.decided_at)),
             "verdict" => made.decision.as_str().into(),
             "reason" => made.reason.as_str().into(),
+            "score" => Value::Number(made.score?),
             "by" => made.decided_by.as_str().into(),
             "text" => made.message.as_deref()?.into(),
             _ => return None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::protocol::admin::{
-    AuditEntry, ModerationDecision, Offender, ReviewItem, SavedView, TailItem, Talkers,
+    AuditEntry, ModerationDecision, Offender, ReviewItem, SavedView, TailComment, TailItem, Talkers,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -85,11 +85,16 @@ impl Tail {
 
     pub(crate) fn add(&mut self, item: TailItem) {
         match item {
-            TailItem::Comment(comment) => {
+            TailItem::Comment(TailComment { comment, shadow }) => {
                 if self.comments.len() == MAX_COMMENTS {
                     self.comments.pop_front();
                 }
-                self.comments.push_back((comment, CommentState::Passed));
+                let state = if shadow {
+                    CommentState::Decided("hidden", String::new())
+                } else {
+                    CommentState::Passed
+                };
+                self.comments.push_back((comment, state));
             }
             TailItem::Moderated { comment_id, decision, reason, decided_by, .. } => {
                 let known = self.comments.iter_mut().rev();
@@ -101,7 +106,8 @@ impl Tail {
                         return;
                     }
                     Decision::Flag => "held",
-                    Decision::Reject | Decision::ShadowBan => "removed",
+                    Decision::Reject => "removed",
+                    Decision::ShadowBan => "hidden",
                 };
                 *state = CommentState::Decided(word, format!("{reason} {decided_by}"));
             }

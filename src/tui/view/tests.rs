@@ -84,7 +84,7 @@ fn opened() -> Console {
     let tail = console.side.tail.as_mut().unwrap();
     for number in 0..40 {
         let text = if number % 3 == 0 { "cheap followers at …" } else { "GOOOOL 🥅" };
-        tail.add(TailItem::Comment(comment(number, &format!("user_{number}"), text)));
+        tail.add(TailItem::Comment(comment(number, &format!("user_{number}"), text).into()));
     }
     tail.add(TailItem::Moderated {
         comment_id: comment(38, "", "").comment_id,
@@ -133,6 +133,10 @@ fn reviewing() -> Console {
         reason: "link".to_owned(),
         decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
         decided_at: now - number * 5_000,
+        stage: None,
+        score: None,
+        scores: Default::default(),
+        model: None,
     };
     console.side.decisions = (1..=12).map(decided).collect();
     let offender = |number: u64| Offender {
@@ -865,7 +869,7 @@ proptest! {
             view => Place::View(View::ALL[view]),
         });
         if let Some(tail) = &mut console.side.tail {
-            tail.add(TailItem::Comment(comment(1, &texts[1], &texts[2])));
+            tail.add(TailItem::Comment(comment(1, &texts[1], &texts[2]).into()));
         }
         // The screen is a part of a larger buffer, whose other cells must stay as they are.
         let whole = Rect::new(0, 0, width + 6, height + 4);

@@ -355,6 +355,7 @@ impl Side {
             name: played.comment.user.clone(),
             role: Role::Viewer,
             comments_per_minute: None,
+            standing: Default::default(),
         };
         if self.limits.check(&identity, now).is_err() {
             self.totals.refused += 1;

@@ -11,10 +11,12 @@ use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
-    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
-    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
+    ClearRoomRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest,
+    ForgetViewRequest, Outcome, RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest,
+    SaveViewRequest, ShadowRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
+    UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, StreamPatch};
 
 macro_rules! changes {
@@ -36,6 +38,8 @@ changes! {
     ban(JsonBody<SanctionRequest>);
     timeout(JsonBody<SanctionRequest>);
     unban(JsonBody<UserRequest>);
+    shadow(JsonBody<ShadowRequest>);
+    unshadow(JsonBody<UserRequest>);
     kick(JsonBody<UserRequest>);
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);
@@ -78,6 +82,30 @@ pub(super) async fn update_stream(
     let outcome = state.parts.control.update_stream(&actor, stream_id, &patch).await?;
     let text = change_text::update_stream(&patch, &outcome);
     state.parts.record_outcome(actor.name(), audit_action::UPDATE_STREAM, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn update_room(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(patch): JsonBody<RoomPatch>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.update_room(&actor, stream_id, &patch).await?;
+    let text = change_text::update_room(&patch, stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::ROOM, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn clear_room(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(request): JsonBody<ClearRoomRequest>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.clear_room(&actor, stream_id, &request).await?;
+    let text = change_text::clear_room(&request, stream_id, &outcome);
+    state.parts.record_outcome(actor.name(), audit_action::CLEAR_ROOM, &text, &outcome);
     Ok(Json(outcome))
 }
 

@@ -3,13 +3,15 @@
 //! In: the request, which the audit entry has as its detail, and the outcome. Out: a clause without
 //! the actor. Always holds: no text of a viewer, and no message, is in it.
 
+use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AcknowledgeRequest, AnnounceRequest, BatchChange, BatchRequest, DeleteOfUserRequest,
-    DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome, RestoreRequest,
-    ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest, UndoRequest, UserRef,
-    UserRequest,
+    AcknowledgeRequest, AnnounceRequest, BatchChange, BatchRequest, ClearRoomRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
+    RestoreRequest, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
+    ThrottleRequest, UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, StreamPatch};
 
 /// Writes `ann (user 42)`, or `user 42` without a known name.
@@ -30,21 +32,31 @@ fn of_user(outcome: &Outcome) -> String {
     user_of(outcome).map(|user| format!(" of {user}")).unwrap_or_default()
 }
 
-fn lasting(request: &SanctionRequest) -> String {
+fn lasting(duration_ms: Option<u64>) -> String {
     let for_time = |ms| format!("for {}", show_duration(ms));
-    request.duration_ms.map_or_else(|| "permanently".to_owned(), for_time)
+    duration_ms.map_or_else(|| "permanently".to_owned(), for_time)
 }
 
 pub(super) fn ban(request: &SanctionRequest, outcome: &Outcome) -> String {
-    format!("banned {} {}", user(&request.user, outcome), lasting(request))
+    format!("banned {} {}", user(&request.user, outcome), lasting(request.duration_ms))
 }
 
 pub(super) fn timeout(request: &SanctionRequest, outcome: &Outcome) -> String {
-    format!("timed out {} {}", user(&request.user, outcome), lasting(request))
+    format!("timed out {} {}", user(&request.user, outcome), lasting(request.duration_ms))
 }
 
 pub(super) fn unban(request: &UserRequest, outcome: &Outcome) -> String {
     format!("unbanned {}", user(&request.user, outcome))
+}
+
+pub(super) fn shadow(request: &ShadowRequest, outcome: &Outcome) -> String {
+    let stream = request.stream_id.map(|id| format!(" on stream {id}")).unwrap_or_default();
+    let lasting = lasting(request.duration_ms);
+    format!("shadow-banned {}{stream} {lasting}", user(&request.user, outcome))
+}
+
+pub(super) fn unshadow(request: &UserRequest, outcome: &Outcome) -> String {
+    format!("ended the shadow bans of {}", user(&request.user, outcome))
 }
 
 pub(super) fn kick(request: &UserRequest, outcome: &Outcome) -> String {
@@ -140,13 +152,51 @@ pub(super) fn update_stream(patch: &StreamPatch, outcome: &Outcome) -> String {
         anonymous.is_some().then_some("anonymous"),
         moderation.is_some().then_some("moderation"),
     ];
-    let changed: Vec<_> = changed.into_iter().flatten().collect();
     let stream = outcome.stream.as_ref().map(|stream| format!("stream {}", stream.stream_id));
-    let stream = stream.unwrap_or_else(|| "a stream".to_owned());
-    match changed.as_slice() {
-        [] => format!("changed nothing of {stream}"),
-        names => format!("changed {} of {stream}", names.join(", ")),
+    changed_text(&changed, &stream.unwrap_or_else(|| "a stream".to_owned()))
+}
+
+fn changed_text(names: &[Option<&str>], of: &str) -> String {
+    let names: Vec<_> = names.iter().copied().flatten().collect();
+    match names.as_slice() {
+        [] => format!("changed nothing of {of}"),
+        names => format!("changed {} of {of}", names.join(", ")),
     }
+}
+
+/// Names the rules that were changed. Their values are in the audit entry.
+pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
+    let RoomPatch {
+        slow_ms,
+        followers_ms,
+        subscribers_only,
+        emotes_only,
+        unique_ms,
+        no_links,
+        shield,
+        timeouts_ms,
+    } = patch;
+    let changed = [
+        slow_ms.is_some().then_some("slow mode"),
+        followers_ms.is_some().then_some("followers only"),
+        subscribers_only.is_some().then_some("subscribers only"),
+        emotes_only.is_some().then_some("emotes only"),
+        unique_ms.is_some().then_some("unique texts"),
+        no_links.is_some().then_some("links"),
+        shield.is_some().then_some("shield mode"),
+        timeouts_ms.is_some().then_some("presets of timeouts"),
+    ];
+    changed_text(&changed, &format!("the room of stream {stream_id}"))
+}
+
+pub(super) fn clear_room(
+    request: &ClearRoomRequest,
+    stream_id: StreamId,
+    outcome: &Outcome,
+) -> String {
+    let comments = counted(outcome.changes.unwrap_or(0), "comment");
+    let time = show_duration(request.last_ms);
+    format!("deleted {comments} of stream {stream_id} from the last {time}")
 }
 
 pub(super) fn save_view(request: &SaveViewRequest, _: &Outcome) -> String {
@@ -166,7 +216,7 @@ pub(super) fn undo(request: &UndoRequest, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::protocol::throttle::SampleRate;
-    use crate::protocol::{CommentId, NodeId, StreamId, UserId};
+    use crate::protocol::{CommentId, NodeId, UserId};
 
     fn of_42() -> Outcome {
         Outcome { user_id: Some(UserId(42)), ..Outcome::default() }
@@ -195,6 +245,14 @@ mod tests {
         ] {
             assert_eq!(text, expected);
         }
+        let shadow = |stream_id, duration_ms| {
+            let user = UserRef("42".to_owned());
+            super::shadow(&ShadowRequest { user, stream_id, note: None, duration_ms }, &of_42())
+        };
+        assert_eq!(shadow(None, None), "shadow-banned user 42 permanently");
+        let on_one = shadow(Some(StreamId(7)), Some(60_000));
+        assert_eq!(on_one, "shadow-banned user 42 on stream 7 for 1m");
+        assert_eq!(unshadow(&request, &known), "ended the shadow bans of ann (user 42)");
         let absent = Outcome { connections: Some(0), ..of_42() };
         assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
     }
@@ -220,6 +278,17 @@ mod tests {
         };
         let changed = update_stream(&patch, &Outcome::default());
         assert_eq!(changed, "changed title, anonymous of a stream");
+    }
+
+    #[test]
+    fn a_change_of_a_room_names_its_rules() {
+        let patch = RoomPatch { slow_ms: Some(None), shield: Some(true), ..RoomPatch::default() };
+        let text = update_room(&patch, StreamId(7));
+        assert_eq!(text, "changed slow mode, shield mode of the room of stream 7");
+        let request = ClearRoomRequest { last_ms: 300_000, reason: None, note: None };
+        let outcome = Outcome { changes: Some(12), ..Outcome::default() };
+        let text = clear_room(&request, StreamId(7), &outcome);
+        assert_eq!(text, "deleted 12 comments of stream 7 from the last 5m");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
-    Offender, ReviewItem, RulesInForce, Sanction, SavedView, Status, StoreStatus, StreamStatus,
-    UserDetail, UserRef, Who, WorkerStatus,
+    Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status, StoreStatus,
+    StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -93,8 +93,19 @@ pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster
     Ok(listed(state.parts.control.bans().await?))
 }
 
+pub(super) async fn shadows(State(state): State<AdminState>) -> Answer<Json<Cluster<Shadow>>> {
+    Ok(listed(state.parts.control.shadows().await?))
+}
+
 pub(super) async fn views(State(state): State<AdminState>) -> Answer<Json<Cluster<SavedView>>> {
     Ok(listed(state.parts.control.views().await?))
+}
+
+pub(super) async fn room(
+    State(state): State<AdminState>,
+    PathParam(stream_id): PathParam<StreamId>,
+) -> Answer<Json<Room>> {
+    Ok(Json(state.parts.control.room(stream_id).await?))
 }
 
 pub(super) async fn who(

@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, Page, Record, SharedLog, Topic};
 use crate::protocol::StreamId;
-use crate::protocol::admin::TailItem;
+use crate::protocol::admin::{TailComment, TailItem};
 use crate::protocol::events::Event;
 
 /// The time between two reads at the end of the log.
@@ -115,7 +115,8 @@ impl Tail {
 fn item(record: &Record) -> Option<TailItem> {
     match Event::decode(&record.payload) {
         Ok(Event::CommentSubmitted(event)) => {
-            Some(TailItem::Comment(event.comment.sequenced(record.position.offset)))
+            let comment = event.comment.sequenced(record.position.offset);
+            Some(TailItem::Comment(TailComment { comment, shadow: event.shadow }))
         }
         Ok(Event::CommentModerated(event)) => Some(TailItem::Moderated {
             comment_id: event.comment_id,
@@ -145,7 +146,7 @@ mod tests {
 
     fn seqs(items: &[TailItem]) -> Vec<u64> {
         let seq = |item: &TailItem| match item {
-            TailItem::Comment(comment) => comment.seq,
+            TailItem::Comment(item) => item.comment.seq,
             other => panic!("no comment: {other:?}"),
         };
         items.iter().map(seq).collect()

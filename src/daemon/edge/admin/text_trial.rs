@@ -54,7 +54,8 @@ pub(super) async fn test(
         message,
         created_at: now_ms,
     };
-    let subject = Subject { comment: &comment, role: user.as_ref().map(|user| user.role()) };
+    let subject =
+        Subject { comment: &comment, role: user.as_ref().map(|user| user.role()), lowered: 0.0 };
     let stages = parts.trials.pipeline.explain(&subject).await;
     let deciding = stages.iter().find(|stage| stage.decides);
     Ok(Json(TextTrial {

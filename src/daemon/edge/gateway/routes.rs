@@ -27,6 +27,8 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
             "/api/streams/{stream_id}/comments",
             post(api::comments::submit).get(api::comments::history),
         )
+        .route("/api/streams/{stream_id}/room", get(api::room::show).patch(api::room::change))
+        .route("/api/streams/{stream_id}/room/clear", post(api::room::clear))
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()
         .route("/", get(page::index))

@@ -27,7 +27,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::admin::BusNode;
-use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, NodeId, Seq, StreamId};
 
@@ -43,7 +44,7 @@ pub enum BusMessage {
     /// that is [`UNNUMBERED`].
     Deleted {
         seq: Seq,
-        deletion: Deletion,
+        deletion: Removal,
     },
     /// The deletions of a comment were taken back. Viewers are not sent it: the listener only drops
     /// what it keeps without the comment. Nothing repairs a loss, so nothing is kept for long.
@@ -77,10 +78,13 @@ pub struct Batch {
     /// Number of comments of the range that were sampled out.
     pub sampled_out: u32,
     /// Deletions whose own records lie in the range.
-    pub deletions: Vec<(Seq, Deletion)>,
+    pub deletions: Vec<(Seq, Removal)>,
     /// Sequence numbers of the comments of staff, in order. They are never sampled out.
     #[serde(default)]
     pub staff: Vec<Seq>,
+    /// Comments of the range that only their authors are shown, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<SequencedComment>,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Comments in memory, for tests of what writes and reads them: everything the contract promises
 //! but durability, and failures on demand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId};
+use crate::protocol::events::HiddenFrom;
+use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
 /// The store. While it is down, every call fails and changes nothing.
 #[derive(Debug, Default)]
@@ -41,22 +42,33 @@ type Place = (usize, Seq);
 struct Mark {
     tombstone: Option<Tombstone>,
     deleted: Option<Place>,
+    /// The last deletion for others than the author.
+    hidden: Option<Place>,
     restored: Option<Place>,
 }
 
 impl Mark {
-    fn hides(&self) -> bool {
-        self.deleted > self.restored
+    fn hides_from(&self) -> Option<HiddenFrom> {
+        if self.deleted > self.restored {
+            return Some(HiddenFrom::Everybody);
+        }
+        (self.hidden > self.restored).then_some(HiddenFrom::Others)
+    }
+
+    fn tombstone(&self) -> Option<Tombstone> {
+        let hidden_from = self.hides_from()?;
+        Some(Tombstone { hidden_from, ..self.tombstone.clone()? })
     }
 
     fn add(&mut self, log: usize, new: &CommentMark<'_>) {
         let in_log = |seq| (log, seq);
         self.restored = self.restored.max(new.restored.map(in_log));
         // A deletion that still counts keeps its reason and its time.
-        if !self.hides() && new.tombstone.is_some() {
+        if self.hides_from().is_none() && new.tombstone.is_some() {
             self.tombstone = new.tombstone.cloned();
         }
         self.deleted = self.deleted.max(new.deleted.map(in_log));
+        self.hidden = self.hidden.max(new.hidden.map(in_log));
     }
 }
 
@@ -67,6 +79,7 @@ struct Tables {
     comments: BTreeMap<Key, (Place, ArchivedComment)>,
     marks: BTreeMap<Key, Mark>,
     positions: BTreeMap<(usize, u32), (u64, Option<CommentKey>)>,
+    hidden_authors: BTreeSet<(StreamId, UserId)>,
     batches: Vec<Vec<ArchivedComment>>,
 }
 
@@ -78,14 +91,13 @@ impl Tables {
         })
     }
 
-    fn is_deleted(&self, key: &Key) -> bool {
-        self.marks.get(key).is_some_and(Mark::hides)
+    fn hidden_from(&self, key: &Key) -> Option<HiddenFrom> {
+        self.marks.get(key).and_then(Mark::hides_from)
     }
 
     /// The tombstones of deleted comments, by stream, then by age of the comment.
-    fn tombstones(&self) -> impl Iterator<Item = &Tombstone> {
-        let hiding = self.marks.values().filter(|mark| mark.hides());
-        hiding.filter_map(|mark| mark.tombstone.as_ref())
+    fn tombstones(&self) -> impl Iterator<Item = Tombstone> {
+        self.marks.values().filter_map(Mark::tombstone)
     }
 
     /// Returns the place that a page before this comment ends at.
@@ -130,7 +142,7 @@ impl InMemoryComments {
 
     /// Those of deleted comments, by stream, then by age of the comment.
     pub(crate) fn tombstones(&self) -> Vec<Tombstone> {
-        self.lock().tombstones().cloned().collect()
+        self.lock().tombstones().collect()
     }
 
     /// Loses everything, as when its files are deleted.
@@ -145,6 +157,38 @@ impl InMemoryComments {
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock()
+    }
+
+    fn read_page(
+        &self,
+        reader: Option<UserId>,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        assert!((1..=1000).contains(&limit), "outside of the contract: {limit}");
+        let tables = self.call()?;
+        let end = match before {
+            None => (usize::MAX, Seq::MAX),
+            Some(before) => match tables.place_of(stream_id, before) {
+                None => return Ok(Vec::new()),
+                Some(end) => end,
+            },
+        };
+        let of_stream = tables.comments.range((stream_id, [0; 16])..=(stream_id, [u8::MAX; 16]));
+        let is_shown = |key: &Key, row: &ArchivedComment| {
+            let is_own = reader == Some(row.comment.user_id);
+            match tables.hidden_from(key) {
+                Some(HiddenFrom::Everybody) => false,
+                Some(HiddenFrom::Others) => is_own,
+                None => is_own || !row.shadow,
+            }
+        };
+        let shown = of_stream.filter(|(key, (place, row))| *place < end && is_shown(key, row));
+        let mut shown: Vec<_> = shown.map(|(_, placed)| placed).collect();
+        shown.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        shown.truncate(limit);
+        Ok(shown.into_iter().map(|(_, row)| row.comment.sequenced(row.seq)).collect())
     }
 
     fn call(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
@@ -177,6 +221,7 @@ impl CommentStore for InMemoryComments {
             let key = key(new.stream_id, new.comment_id);
             tables.marks.entry(key).or_default().add(log, new);
         }
+        tables.hidden_authors.extend(batch.hidden_authors());
         for archived in &batch.archived {
             let Position { partition, offset } = archived.next;
             let (next, newest) = tables.positions.entry((log, partition)).or_default();
@@ -228,22 +273,23 @@ impl CommentStore for InMemoryComments {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
-        assert!((1..=1000).contains(&limit), "outside of the contract: {limit}");
+        self.read_page(None, stream_id, before, limit)
+    }
+
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.read_page(Some(reader), stream_id, before, limit)
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
         let tables = self.call()?;
-        let end = match before {
-            None => (usize::MAX, Seq::MAX),
-            Some(before) => match tables.place_of(stream_id, before) {
-                None => return Ok(Vec::new()),
-                Some(end) => end,
-            },
-        };
-        let of_stream = tables.comments.range((stream_id, [0; 16])..=(stream_id, [u8::MAX; 16]));
-        let shown = of_stream
-            .filter(|(key, (place, row))| *place < end && !row.shadow && !tables.is_deleted(key));
-        let mut shown: Vec<_> = shown.map(|(_, placed)| placed).collect();
-        shown.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
-        shown.truncate(limit);
-        Ok(shown.into_iter().map(|(_, row)| row.comment.sequenced(row.seq)).collect())
+        let of_stream = (stream_id, UserId(0))..=(stream_id, UserId(u64::MAX));
+        Ok(tables.hidden_authors.range(of_stream).map(|(_, user_id)| *user_id).collect())
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
@@ -253,7 +299,7 @@ impl CommentStore for InMemoryComments {
         Ok(found.map(|(key, (_, row))| StoredComment {
             comment: row.comment.sequenced(row.seq),
             stream_id: row.comment.stream_id,
-            deleted: tables.is_deleted(key),
+            deleted: tables.hidden_from(key).is_some(),
             shadow: row.shadow,
         }))
     }
@@ -265,7 +311,7 @@ impl CommentStore for InMemoryComments {
     ) -> Result<Vec<Tombstone>, StoreError> {
         let tables = self.call()?;
         let since = tables.tombstones().filter(|t| t.deleted_at >= since_ms);
-        let mut since: Vec<_> = since.cloned().collect();
+        let mut since: Vec<_> = since.collect();
         since.sort_by_key(|tombstone| tombstone.deleted_at);
         since.truncate(limit);
         Ok(since)

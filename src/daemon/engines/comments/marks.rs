@@ -1,12 +1,14 @@
 //! The deletions and restorations of a batch, folded into one mark per comment.
 //!
-//! A store keeps the place of the last deletion of a comment and that of its last restoration. The
-//! comment is hidden while the first is greater. Both only grow, so writing a batch again, late or
-//! in another order, results in the same rows.
+//! A store keeps the places of the last deletion of a comment, of the last decision to hide it from
+//! others than its author, and of its last restoration. The comment is deleted while the first is
+//! greater than the third, and hidden from others while the second is. All only grow, so writing a
+//! batch again, late or in another order, results in the same rows.
 
 use std::collections::BTreeMap;
 
 use super::{ArchivedDeletion, ArchivedRestoration, Tombstone};
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Bytes of a place that compare as places do. Earlier versions stored no places: `0000`, which the
@@ -21,13 +23,15 @@ const NO_PLACE: [u8; 1] = [0];
 pub(super) struct CommentMark<'a> {
     pub(super) stream_id: StreamId,
     pub(super) comment_id: CommentId,
-    /// The deletion that counts: the first that no restoration of the batch follows, or any if
-    /// there is none.
+    /// The deletion, for everybody or for others, that counts: the first that no restoration of
+    /// the batch follows, or any if there is none.
     pub(super) tombstone: Option<&'a Tombstone>,
     /// The place of that one.
     counted: Option<Seq>,
-    /// The place of the last deletion.
+    /// The place of the last deletion for everybody.
     pub(super) deleted: Option<Seq>,
+    /// The place of the last deletion for others than the author.
+    pub(super) hidden: Option<Seq>,
     /// The place of the last restoration.
     pub(super) restored: Option<Seq>,
 }
@@ -40,6 +44,7 @@ impl<'a> CommentMark<'a> {
             tombstone: None,
             counted: None,
             deleted: None,
+            hidden: None,
             restored: None,
         }
     }
@@ -52,7 +57,11 @@ impl<'a> CommentMark<'a> {
             self.tombstone = Some(tombstone);
             self.counted = Some(seq);
         }
-        self.deleted = self.deleted.max(Some(seq));
+        let last = match tombstone.hidden_from {
+            HiddenFrom::Everybody => &mut self.deleted,
+            HiddenFrom::Others => &mut self.hidden,
+        };
+        *last = (*last).max(Some(seq));
     }
 
     /// Returns the reason to store: none with a restoration alone.
@@ -68,6 +77,10 @@ impl<'a> CommentMark<'a> {
     /// Returns the place of the last deletion, in the log with this number.
     pub(super) fn deleted_place(&self, log: i64) -> PlaceKey {
         place_key(log, self.deleted)
+    }
+
+    pub(super) fn hidden_place(&self, log: i64) -> PlaceKey {
+        place_key(log, self.hidden)
     }
 
     pub(super) fn restored_place(&self, log: i64) -> PlaceKey {
@@ -92,7 +105,7 @@ pub(super) fn fold<'a>(
         let mark = marks.entry(key).or_insert_with(|| CommentMark::of(*stream_id, *comment_id));
         mark.restored = mark.restored.max(Some(*seq));
     }
-    for ArchivedDeletion { tombstone, seq } in deletions {
+    for ArchivedDeletion { tombstone, seq, .. } in deletions {
         let Tombstone { stream_id, comment_id, .. } = tombstone;
         let key = (*stream_id, comment_id.sort_key());
         let mark = marks.entry(key).or_insert_with(|| CommentMark::of(*stream_id, *comment_id));
@@ -105,6 +118,7 @@ pub(super) fn fold<'a>(
 mod tests {
     use super::*;
     use crate::daemon::engines::comments::conformance::{comment_id, tombstone};
+    use crate::protocol::UserId;
 
     const STREAM: StreamId = StreamId(7);
 
@@ -112,6 +126,7 @@ mod tests {
         ArchivedDeletion {
             tombstone: Tombstone { deleted_at: seq, ..tombstone(STREAM, number) },
             seq,
+            author: UserId(1),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
 use crate::daemon::engines::measured::measured;
-use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId, UserId};
 
 /// Measures the calls to a store.
 #[derive(Debug)]
@@ -53,6 +53,20 @@ impl CommentStore for MeasuredComments {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
         measured(&self.meter, self.store.page(stream_id, before, limit)).await
+    }
+
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        measured(&self.meter, self.store.page_for(reader, stream_id, before, limit)).await
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
+        measured(&self.meter, self.store.hidden_authors(stream_id)).await
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {

@@ -7,12 +7,12 @@
 //! restored works before and after it is inserted, and again. Of all these marks, the one that
 //! comes last in the log counts, in whatever order they are written. A deleted comment keeps its
 //! text, which [`CommentStore::get`] returns to moderators. Pages are ordered by the log's
-//! sequence, newest first, and never show a deleted or a shadow-banned comment; comments of an
-//! older log, one of another epoch, come after all of a newer one. Times are only shown, so a wrong
-//! clock changes no order. The store knows how far it has stored each partition of the log,
-//! whatever a consumer group says: see [`CommentStore::positions`]. Comments older than
-//! [`retention`] are removed in the background, never after their tombstones; one that is written
-//! again may be ignored.
+//! sequence, newest first. They never show a deleted comment, and one that is hidden from others only
+//! to its author. Comments of an older log, one of another epoch, come after all of a newer one.
+//! Times are only shown, so a wrong clock changes no order. The store knows how far it has stored
+//! each partition of the log, whatever a consumer group says: see [`CommentStore::positions`].
+//! Comments older than [`retention`] are removed in the background, never after their tombstones;
+//! one that is written again may be ignored.
 //!
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
 //! stored.
@@ -31,7 +31,7 @@ pub mod retention;
 mod rows;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -39,14 +39,15 @@ use async_trait::async_trait;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
 use crate::protocol::comment::Comment;
-use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId};
+use crate::protocol::events::HiddenFrom;
+use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
 /// A comment to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedComment {
     pub comment: Arc<Comment>,
     pub seq: Seq,
-    /// Kept, but shown on no page.
+    /// Shown to its author only.
     pub shadow: bool,
 }
 
@@ -58,6 +59,7 @@ pub struct Tombstone {
     pub reason: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub deleted_at: u64,
+    pub hidden_from: HiddenFrom,
 }
 
 /// A deletion to be stored.
@@ -66,6 +68,8 @@ pub struct ArchivedDeletion {
     pub tombstone: Tombstone,
     /// The place of the deletion in the log, not of the comment.
     pub seq: Seq,
+    /// The author of the comment.
+    pub author: UserId,
 }
 
 /// Marks a comment as restored: deletions before this place in the log count no longer.
@@ -98,6 +102,16 @@ impl ArchiveBatch {
             restorations: Vec::new(),
             archived: Vec::new(),
         }
+    }
+
+    /// Returns the authors of comments that the batch hides from others, each once per stream, in
+    /// the order of their keys.
+    fn hidden_authors(&self) -> BTreeSet<(StreamId, UserId)> {
+        let shadowed = self.comments.iter().filter(|row| row.shadow);
+        let shadowed = shadowed.map(|row| (row.comment.stream_id, row.comment.user_id));
+        let is_hidden = |row: &&ArchivedDeletion| row.tombstone.hidden_from == HiddenFrom::Others;
+        let hidden = self.deletions.iter().filter(is_hidden);
+        shadowed.chain(hidden.map(|row| (row.tombstone.stream_id, row.author))).collect()
     }
 }
 
@@ -134,7 +148,9 @@ pub struct StorePositions {
 pub struct StoredComment {
     pub comment: SequencedComment,
     pub stream_id: StreamId,
+    /// Deleted, or hidden from others after it was shown.
     pub deleted: bool,
+    /// Hidden from others from the beginning.
     pub shadow: bool,
 }
 
@@ -166,6 +182,20 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
+
+    /// Returns a page like [`Self::page`] for a reader, who is also shown the reader's own comments
+    /// that are hidden from others.
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError>;
+
+    /// Returns the authors of comments of a stream that are, or once were, hidden from others. For
+    /// all other readers, [`Self::page`] returns what [`Self::page_for`] does.
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError>;
 
     /// Returns one comment by id, deleted ones included. Meant for a person's single request: an
     /// engine may look in every stream.

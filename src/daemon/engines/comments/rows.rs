@@ -6,6 +6,7 @@ use super::{StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::daemon::engines::eventlog::Position;
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{Epoch, SequencedComment, StreamId, UserId};
 
 const LONGEST_PAGE: usize = 1000;
@@ -70,6 +71,10 @@ pub(super) fn comment(row: &impl Columns) -> Result<SequencedComment, StoreError
     })
 }
 
+pub(super) fn author(row: &impl Columns) -> Result<UserId, StoreError> {
+    Ok(UserId(row.natural("user_id")?))
+}
+
 pub(super) fn stored_comment(row: &impl Columns) -> Result<StoredComment, StoreError> {
     Ok(StoredComment {
         comment: comment(row)?,
@@ -85,5 +90,10 @@ pub(super) fn tombstone(row: &impl Columns) -> Result<Tombstone, StoreError> {
         comment_id: row.comment_id()?,
         reason: Arc::from(row.text("reason")?),
         deleted_at: row.natural("deleted_at")?,
+        hidden_from: if row.flag("only_hidden")? {
+            HiddenFrom::Others
+        } else {
+            HiddenFrom::Everybody
+        },
     })
 }

@@ -1,4 +1,4 @@
-//! The bans and timeouts in force.
+//! The bans, timeouts and shadows in force.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use super::snapshot::Snapshot;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
-use crate::protocol::admin::{Sanction, SanctionKind};
+use crate::protocol::admin::{Sanction, SanctionKind, Shadow};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, UserId};
+use crate::protocol::{ErrorCode, StreamId, UserId};
 
 /// Banned users whose connections may stay open for a while. Further ones are not spared.
 const MAX_SPARED: usize = 10_000;
@@ -39,12 +39,13 @@ impl Verdict {
     }
 }
 
-/// The sanctions in force. Cheap to clone.
+/// The sanctions and shadows in force. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sanctions {
     store: SharedMetadataStore,
     clock: SharedClock,
     by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
+    shadows: Arc<Snapshot<AHashMap<UserId, Vec<Shadow>>>>,
     /// Users whose ban [`Self::newly_banned`] has returned, with the time of the ban.
     reported: Arc<Mutex<AHashMap<UserId, u64>>>,
     /// Users whose connections stay open until a time although they are banned.
@@ -57,6 +58,7 @@ impl Sanctions {
             store,
             clock,
             by_user: Arc::default(),
+            shadows: Arc::default(),
             reported: Arc::default(),
             spared: Arc::default(),
         };
@@ -64,8 +66,22 @@ impl Sanctions {
         Ok(sanctions)
     }
 
-    /// Reads all sanctions again.
+    /// Reads all sanctions and shadows again.
     pub async fn reload(&self) -> Result<(), StoreError> {
+        self.reload_sanctions().await.and(self.reload_shadows().await)
+    }
+
+    async fn reload_shadows(&self) -> Result<(), StoreError> {
+        let reload = self.shadows.begin();
+        let mut by_user: AHashMap<UserId, Vec<Shadow>> = AHashMap::new();
+        for shadow in self.store.shadows(self.clock.now_ms()).await? {
+            by_user.entry(shadow.user_id).or_default().push(shadow);
+        }
+        self.shadows.finish(&reload, by_user);
+        Ok(())
+    }
+
+    async fn reload_sanctions(&self) -> Result<(), StoreError> {
         let reload = self.by_user.begin();
         let mut by_user: AHashMap<UserId, Vec<Sanction>> = AHashMap::new();
         for sanction in self.store.sanctions(self.clock.now_ms()).await? {
@@ -89,6 +105,16 @@ impl Sanctions {
             kind: worst.kind,
             remaining_ms: worst.expires_at.map(|end| end - now),
             reason: worst.reason.clone(),
+        })
+    }
+
+    /// Returns whether new comments of a user on a stream are shown to nobody but the user.
+    pub fn is_shadowed(&self, user_id: UserId, stream_id: StreamId) -> bool {
+        let by_user = self.shadows.get();
+        let Some(shadows) = by_user.get(&user_id) else { return false };
+        let now = self.clock.now_ms();
+        shadows.iter().any(|shadow| {
+            shadow.is_in_force(now) && shadow.stream_id.is_none_or(|only| only == stream_id)
         })
     }
 
@@ -229,6 +255,28 @@ mod tests {
         store.put_sanction(ban);
         sanctions.reload().await.unwrap();
         assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shadow_is_for_its_streams_until_it_ends() {
+        let (store, sanctions) = loaded(&[]).await;
+        let shadow = |user, stream_id, expires_at| Shadow {
+            user_id: UserId(user),
+            stream_id,
+            name: None,
+            created_by: "test".to_owned(),
+            created_at: 1,
+            expires_at,
+        };
+        store.put_shadow(shadow(7, Some(StreamId(1)), None));
+        store.put_shadow(shadow(8, None, Some(START_MS + 1000)));
+        assert!(!sanctions.is_shadowed(UserId(8), StreamId(1)), "not read yet");
+        sanctions.reload().await.unwrap();
+        let shadowed = |user, stream| sanctions.is_shadowed(UserId(user), StreamId(stream));
+        assert!(shadowed(7, 1) && !shadowed(7, 2) && shadowed(8, 2) && !shadowed(9, 1));
+        assert_eq!(sanctions.check(UserId(7)), None, "the user is told nothing");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!shadowed(8, 2) && shadowed(7, 1));
     }
 
     #[tokio::test(start_paused = true)]

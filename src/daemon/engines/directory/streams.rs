@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use ahash::AHashMap;
+use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::StreamId;
+use crate::protocol::room::RoomRules;
 use crate::protocol::stream::Stream;
 
 /// All streams by id. Cheap to clone.
@@ -15,11 +17,12 @@ use crate::protocol::stream::Stream;
 pub struct Streams {
     store: SharedMetadataStore,
     by_id: Arc<Snapshot<AHashMap<StreamId, Arc<Stream>>>>,
+    reloaded: Arc<watch::Sender<()>>,
 }
 
 impl Streams {
     pub async fn load(store: SharedMetadataStore) -> Result<Self, StoreError> {
-        let streams = Self { store, by_id: Arc::default() };
+        let streams = Self { store, by_id: Arc::default(), reloaded: Arc::default() };
         streams.reload().await?;
         Ok(streams)
     }
@@ -30,7 +33,19 @@ impl Streams {
         let all = self.store.streams().await?;
         let by_id = all.into_iter().map(|stream| (stream.stream_id, Arc::new(stream))).collect();
         self.by_id.finish(&reload, by_id);
+        self.reloaded.send_replace(());
         Ok(())
+    }
+
+    /// Returns a receiver that is told of each reload from now on, whether or not a stream has
+    /// changed.
+    pub fn reloads(&self) -> watch::Receiver<()> {
+        self.reloaded.subscribe()
+    }
+
+    /// Returns the rules of a stream's room; none for an unknown stream.
+    pub fn room_rules(&self, stream_id: StreamId) -> RoomRules {
+        self.get(stream_id).map(|stream| stream.room.in_force()).unwrap_or_default()
     }
 
     pub fn get(&self, stream_id: StreamId) -> Option<Arc<Stream>> {

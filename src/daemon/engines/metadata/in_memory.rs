@@ -14,9 +14,10 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView,
+    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -36,6 +37,7 @@ struct Tables {
     overrides: BTreeMap<StreamId, FixedRate>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
+    shadows: Vec<Shadow>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
     views: BTreeMap<String, SavedView>,
@@ -150,6 +152,11 @@ impl InMemoryMetadata {
         self.lock().streams.insert(stream.stream_id, stream);
     }
 
+    /// Puts a shadow there without an audit entry.
+    pub(crate) fn put_shadow(&self, shadow: Shadow) {
+        self.lock().shadows.push(shadow);
+    }
+
     /// Puts a sanction there without an audit entry.
     pub(crate) fn put_sanction(&self, sanction: Sanction) {
         self.lock().sanctions.push(sanction);
@@ -208,6 +215,7 @@ pub(crate) fn stream(stream_id: u64, moderation: ModerationMode) -> Stream {
         moderation,
         created_at: 0,
         ended_at: None,
+        room: RoomSettings::default(),
     }
 }
 
@@ -252,6 +260,20 @@ impl MetadataStore for InMemoryMetadata {
         let mut tables = self.call("update_stream")?;
         let stream = tables.known_stream(stream_id)?;
         stream.apply(patch, audit.at);
+        let stream = stream.clone();
+        Ok((tables.record(audit), stream))
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        let mut tables = self.call("update_room")?;
+        let stream = tables.known_stream(stream_id)?;
+        let audit = audit.with_before(&stream.room);
+        stream.room.apply(patch);
         let stream = stream.clone();
         Ok((tables.record(audit), stream))
     }
@@ -339,6 +361,38 @@ impl MetadataStore for InMemoryMetadata {
         let in_force = tables.sanctions.iter().filter(|sanction| is_in_force(sanction, now_ms));
         let mut in_force: Vec<_> = in_force.cloned().collect();
         in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.kind.as_str()));
+        Ok(in_force)
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("shadow")?;
+        tables.shadows.retain(|s| (s.user_id, s.stream_id) != (shadow.user_id, shadow.stream_id));
+        tables.shadows.push(shadow);
+        Ok(tables.record(audit))
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("lift_shadows")?;
+        let before = tables.shadows.len();
+        tables.shadows.retain(|s| {
+            s.user_id != user_id || !streams.contains(&s.stream_id) || !s.is_in_force(audit.at)
+        });
+        if tables.shadows.len() == before {
+            return Err(StoreError::NotFound("shadow in force on this user"));
+        }
+        Ok(tables.record(audit))
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        let tables = self.call("shadows")?;
+        let mut in_force: Vec<_> =
+            tables.shadows.iter().filter(|shadow| shadow.is_in_force(now_ms)).cloned().collect();
+        in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.stream_id));
         Ok(in_force)
     }
 

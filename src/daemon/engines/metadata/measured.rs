@@ -11,8 +11,9 @@ use super::{
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -47,6 +48,15 @@ impl MetadataStore for MeasuredMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         measured(&self.meter, self.store.update_stream(stream_id, patch, audit)).await
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.update_room(stream_id, patch, audit)).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
@@ -97,6 +107,23 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
         measured(&self.meter, self.store.sanctions(now_ms)).await
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.shadow(shadow, audit)).await
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.lift_shadows(user_id, streams, audit)).await
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        measured(&self.meter, self.store.shadows(now_ms)).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {

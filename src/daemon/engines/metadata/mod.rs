@@ -1,4 +1,5 @@
-//! The metadata store: streams, users, sanctions, the review queue, saved views, the audit log.
+//! The metadata store: streams, users, sanctions, shadows, the review queue, saved views, the audit
+//! log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -26,8 +27,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -45,10 +47,23 @@ pub struct NewAudit {
     pub detail: serde_json::Value,
 }
 
+/// The field of an audit entry's detail that has what the change replaced.
+pub const BEFORE: &str = "before";
+
 impl NewAudit {
     /// Returns the same entry, about this stream.
     pub fn of_stream(mut self, stream_id: StreamId) -> Self {
         self.target = format!("stream {stream_id}");
+        self
+    }
+
+    /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
+    pub(crate) fn with_before(mut self, before: &RoomSettings) -> Self {
+        if let Some(fields) = self.detail.as_object_mut() {
+            // Serializing structs of numbers cannot fail.
+            let before = serde_json::to_value(before).unwrap_or_default();
+            fields.insert(BEFORE.to_owned(), before);
+        }
         self
     }
 }
@@ -102,6 +117,15 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         patch: StreamPatch,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
+    /// Changes the settings of a room that the patch names, and returns the entry's number. The
+    /// entry is stored with the [settings before](BEFORE), which only the store knows for certain.
+    /// [`StoreError::NotFound`] for an unknown stream.
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
@@ -138,6 +162,21 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the sanctions in force at `now_ms`, newest first.
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
+
+    // shadows
+    /// Puts a shadow in force, replacing that of the same user on the same stream, or on all, and
+    /// returns the audit entry's number.
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Lifts a user's shadows on these streams; `None` is the one on all streams.
+    /// [`StoreError::NotFound`] if none of them was in force at the audit entry's time.
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
+    /// Returns the shadows in force at `now_ms`, newest first.
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
 
     // moderation
     /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have

@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 use super::review::{DecidedReview, ReviewVerdict, StoredReview};
 use super::{PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sql::Columns;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, ViewSettings};
+use crate::daemon::engines::backends::sql::{Columns, integer};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
 use crate::protocol::json;
+use crate::protocol::room::RoomSettings;
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -24,7 +25,22 @@ pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
         moderation: enum_from_text(row.text("moderation")?)?,
         created_at: row.natural("created_at")?,
         ended_at: row.natural_or_null("ended_at")?,
+        room: row.text_or_null("room")?.map_or(Ok(RoomSettings::default()), room_from_text)?,
     })
+}
+
+fn room_from_text(text: &str) -> Result<RoomSettings, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("settings of a room: {error}")))
+}
+
+/// Returns the text of the settings; `None` if nothing is set.
+pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, StoreError> {
+    if settings.is_default() {
+        return Ok(None);
+    }
+    let text = json::to_string(settings);
+    text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Returns the id above the column `highest`.
@@ -57,6 +73,29 @@ pub(super) fn sanction(row: &impl Columns) -> Result<Sanction, StoreError> {
         kind: enum_from_text(row.text("kind")?)?,
         name: row.text_or_null("name")?.map(str::to_owned),
         reason: row.text_or_null("reason")?.map(str::to_owned),
+        created_by: row.text("created_by")?.to_owned(),
+        created_at: row.natural("created_at")?,
+        expires_at: row.natural_or_null("expires_at")?,
+    })
+}
+
+/// Stands for all streams in the column of a shadow's stream.
+const ALL_STREAMS: i64 = -1;
+
+/// Returns the value of the column of a shadow's stream.
+pub(super) fn shadow_scope(stream_id: Option<StreamId>) -> i64 {
+    stream_id.map_or(ALL_STREAMS, |stream_id| integer(stream_id.0))
+}
+
+pub(super) fn shadow(row: &impl Columns) -> Result<Shadow, StoreError> {
+    let stream_id = match row.integer("stream_id")? {
+        ALL_STREAMS => None,
+        _ => Some(StreamId(row.natural("stream_id")?)),
+    };
+    Ok(Shadow {
+        user_id: UserId(row.natural("user_id")?),
+        stream_id,
+        name: row.text_or_null("name")?.map(str::to_owned),
         created_by: row.text("created_by")?.to_owned(),
         created_at: row.natural("created_at")?,
         expires_at: row.natural_or_null("expires_at")?,

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
-use super::DeletionState::{Deleted, NotDeleted, Restored};
+use super::DeletionState::{Deleted, HiddenFromOthers, NotDeleted, Restored};
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::testing::engine_suite::check_property;
-use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
@@ -31,6 +32,7 @@ macro_rules! recent_suite {
                 an_empty_range_moves_the_head,
                 deleted_comments_are_never_handed_out,
                 restored_comments_are_handed_out_at_their_place,
+                hidden_comments_are_handed_out_as_their_authors,
                 the_last_mark_of_a_comment_counts,
                 streams_do_not_mix,
                 it_is_complete_once_marked,
@@ -61,7 +63,8 @@ pub(crate) fn comments(range: RangeInclusive<Seq>) -> Vec<RecentEvent> {
 
 fn deleted(seq: Seq, which: Seq) -> RecentEvent {
     let comment_id = comment_id(which);
-    let deletion = Deletion { comment_id, reason: "blocked_word".into(), timestamp: 1 };
+    let deletion =
+        Removal { comment_id, reason: "blocked_word".into(), timestamp: 1, except: None };
     RecentEvent::Deleted { seq, deletion }
 }
 
@@ -188,6 +191,41 @@ pub(crate) async fn restored_comments_are_handed_out_at_their_place(cache: &impl
     cache.append(STREAM, 13, 13, vec![deleted(13, 2)]).await.unwrap();
     assert_eq!(after(cache, 0, 3).await.0, [1, 3, 5], "deleted once more");
     assert_eq!(after(cache, 11, 100).await, (vec![12, 13], 13));
+}
+
+/// Returns the sequence numbers of the comments that only their authors are shown.
+fn own(page: &RecentPage) -> Vec<Seq> {
+    let own = page.events.iter().filter(|event| matches!(event, RecentEvent::Own(_)));
+    own.map(RecentEvent::seq).collect()
+}
+
+pub(crate) async fn hidden_comments_are_handed_out_as_their_authors(cache: &impl RecentCache) {
+    let RecentEvent::Comment(shadowed) = comment(2) else { unreachable!("it is one") };
+    let events = vec![comment(1), RecentEvent::Own(shadowed), comment(3), comment(4)];
+    cache.append(STREAM, 1, 4, events).await.unwrap();
+    cache.hide_from_others(STREAM, comment_id(3), 5).await.unwrap();
+    let RecentEvent::Deleted { seq, deletion } = deleted(5, 3) else { unreachable!("it is one") };
+    let except =
+        RecentEvent::Deleted { seq, deletion: Removal { except: Some(UserId(1)), ..deletion } };
+    cache.append(STREAM, 5, 5, vec![except.clone()]).await.unwrap();
+    let page = cache.after(STREAM, 0, 100).await.unwrap().unwrap();
+    assert_eq!((seqs(&page), own(&page)), (vec![1, 2, 3, 4, 5], vec![2, 3]));
+    assert_eq!(page.events[4], except, "the author is remembered");
+    let ids = [1, 3].map(comment_id);
+    let states = cache.deletion_states(STREAM, &ids).await.unwrap();
+    assert_eq!(states, [NotDeleted, HiddenFromOthers]);
+    // Deleted for everybody, whatever hides them from others later.
+    for (number, seq) in [(2, 6), (3, 7)] {
+        cache.add_tombstone(STREAM, comment_id(number), seq).await.unwrap();
+        cache.hide_from_others(STREAM, comment_id(number), seq + 2).await.unwrap();
+    }
+    let page = cache.after(STREAM, 0, 100).await.unwrap().unwrap();
+    assert_eq!((seqs(&page), own(&page)), (vec![1, 4, 5], vec![]));
+    cache.restore_comment(STREAM, comment_id(3), 10).await.unwrap();
+    let page = cache.after(STREAM, 0, 4).await.unwrap().unwrap();
+    assert_eq!((seqs(&page), own(&page)), (vec![1, 3, 4], vec![]));
+    cache.hide_from_others(STREAM, comment_id(3), 8).await.unwrap();
+    assert_eq!(cache.deletion_states(STREAM, &[comment_id(3)]).await.unwrap(), [Restored]);
 }
 
 pub(crate) async fn the_last_mark_of_a_comment_counts(cache: &impl RecentCache) {

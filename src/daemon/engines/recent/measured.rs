@@ -57,6 +57,15 @@ impl RecentCache for MeasuredRecent {
         measured(&self.meter, self.store.add_tombstone(stream_id, comment_id, seq)).await
     }
 
+    async fn hide_from_others(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.hide_from_others(stream_id, comment_id, seq)).await
+    }
+
     async fn restore_comment(
         &self,
         stream_id: StreamId,

@@ -6,8 +6,9 @@
 //! Always holds: the events kept of a stream are contiguous, so an answer of
 //! [`RecentCache::after`] leaves nothing out. A deleted comment is never handed out, whether it
 //! was deleted before or after the first request for it. A comment that was restored is handed out
-//! at its place, and the deletions before are not. A cache that may have lost tombstones
-//! refuses every request that depends on them until they are restored: see
+//! at its place, and the deletions before are not. A comment that is hidden from all but its author
+//! is handed out as [`RecentEvent::Own`]; the caller shows it to nobody else. A cache that may have
+//! lost tombstones refuses every request that depends on them until they are restored: see
 //! [`RecentCache::is_complete`].
 //!
 //! When full: whole streams or their oldest events are dropped. The answer is then `None`, and the
@@ -28,20 +29,26 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// An event of a stream, with its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecentEvent {
     Comment(SequencedComment),
-    Deleted { seq: Seq, deletion: Deletion },
+    Deleted {
+        seq: Seq,
+        deletion: Removal,
+    },
+    /// A comment that only its author is shown.
+    Own(SequencedComment),
 }
 
 impl RecentEvent {
     pub fn seq(&self) -> Seq {
         match self {
-            Self::Comment(comment) => comment.seq,
+            Self::Comment(comment) | Self::Own(comment) => comment.seq,
             Self::Deleted { seq, .. } => *seq,
         }
     }
@@ -50,7 +57,8 @@ impl RecentEvent {
 /// The events of a stream in a range of its sequence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentPage {
-    /// In order, without comments deleted since.
+    /// In order, without comments deleted since. Those hidden since from others than their authors
+    /// are [`RecentEvent::Own`].
     pub events: Vec<RecentEvent>,
     /// Every event up to and including this sequence number is in `events`.
     pub covered_to: Seq,
@@ -62,6 +70,8 @@ pub enum DeletionState {
     /// No tombstone of it is known.
     NotDeleted,
     Deleted,
+    /// It is hidden from all but its author.
+    HiddenFromOthers,
     /// It was deleted, and restored since.
     Restored,
 }
@@ -98,6 +108,15 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
     /// the place of the deletion in the log, or any place at which the comment was known to be
     /// deleted; 0 comes before all places. Ignored if the comment was restored at a later place.
     async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError>;
+
+    /// Like [`Self::add_tombstone`], for a comment that its author goes on to see. Changes nothing
+    /// while the comment is deleted for everybody.
+    async fn hide_from_others(
         &self,
         stream_id: StreamId,
         comment_id: CommentId,

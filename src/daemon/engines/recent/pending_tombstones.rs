@@ -18,13 +18,24 @@ const MAX_PENDING: usize = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingMark {
     Deleted(Seq),
+    /// Hidden from all but its author.
+    Hidden(Seq),
     Restored(Seq),
 }
 
 impl PendingMark {
     fn seq(self) -> Seq {
         match self {
-            Self::Deleted(seq) | Self::Restored(seq) => seq,
+            Self::Deleted(seq) | Self::Hidden(seq) | Self::Restored(seq) => seq,
+        }
+    }
+
+    /// Returns what the cache must be told after this mark and a later one.
+    fn then(self, later: Self) -> Self {
+        match (self, later) {
+            // It stays deleted for everybody.
+            (Self::Deleted(_), Self::Hidden(seq)) => Self::Deleted(seq),
+            _ => later,
         }
     }
 }
@@ -57,7 +68,7 @@ impl PendingTombstones {
         let marks = state.by_stream.entry(stream_id).or_default();
         match marks.get_mut(&comment_id) {
             Some(known) if known.seq() > mark.seq() => {}
-            Some(known) => *known = mark,
+            Some(known) => *known = known.then(mark),
             None => {
                 marks.insert(comment_id, mark);
                 state.count += 1;

@@ -14,8 +14,8 @@ use crate::daemon::stages::control::Control;
 use crate::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };
-use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs};
-use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts};
+use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs, RoomMemory};
+use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts, RoomLinks};
 use crate::daemon::stages::reactions::ReactionWindow;
 use crate::protocol::admin::StageName;
 use crate::protocol::admin::dependency::REACTION_TOTALS;
@@ -24,6 +24,13 @@ use crate::protocol::admin::dependency::REACTION_TOTALS;
 const MAX_AUTH_REQUESTS: usize = 4096;
 /// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;
+
+/// Comments of earlier runs, as far as ingest asks for them.
+#[derive(Debug)]
+pub(super) struct KnownComments {
+    pub(super) refs: Refs,
+    pub(super) said: RoomMemory,
+}
 
 /// Delivery and the stages behind viewers' requests, before the gateway is bound.
 #[derive(Debug)]
@@ -49,7 +56,7 @@ pub(super) struct EdgeTasks {
 }
 
 impl Edge {
-    pub(super) async fn build(base: &NodeBase, refs: Refs) -> anyhow::Result<Self> {
+    pub(super) async fn build(base: &NodeBase, known: KnownComments) -> anyhow::Result<Self> {
         let (submit, submissions) = ingest::queue(&base.config.ingest);
         measure_queues(base, &submit);
         let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
@@ -70,10 +77,11 @@ impl Edge {
             requests,
             board: base.board.clone(),
             clock: base.clock.clone(),
+            streams: base.streams.clone(),
         })
         .await?;
         Ok(Self {
-            ingest: build_ingest(base, refs, delivery.handle()),
+            ingest: build_ingest(base, known, delivery.handle()),
             window: build_window(base),
             delivery,
             submit,
@@ -125,7 +133,7 @@ fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
     telemetry.stage(StageName::Gateway).set_queue_max(places);
 }
 
-fn build_ingest(base: &NodeBase, refs: Refs, replies: DeliveryHandle) -> Ingest {
+fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) -> Ingest {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
         log: base.engines.log.clone(),
@@ -140,7 +148,9 @@ fn build_ingest(base: &NodeBase, refs: Refs, replies: DeliveryHandle) -> Ingest 
         config: Arc::new(base.config.ingest.clone()),
         streams: base.streams.clone(),
         sanctions: base.sanctions.clone(),
-        refs,
+        refs: known.refs,
+        said: known.said,
+        links: Arc::new(RoomLinks::new(&base.config.moderation.rules)),
         reservations: base.engines.reservations.clone(),
         screen: Arc::new(screen),
         replies: Arc::new(replies),

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::consumers::Consumers;
-use self::edge::{Edge, EdgeTasks};
+use self::edge::{Edge, EdgeTasks, KnownComments};
 use super::first_start;
 use super::shutdown::{RunningNode, TaskGroups};
 use super::warm_start::WarmStart;
@@ -41,7 +41,7 @@ use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
-use crate::daemon::stages::ingest::Refs;
+use crate::daemon::stages::ingest::{Refs, RoomMemory};
 use crate::daemon::stages::moderation::{self, Pipeline};
 use crate::protocol::NodeId;
 
@@ -118,23 +118,26 @@ impl NodeBase {
         self.config.engines.recent != RecentEngine::Memory
     }
 
-    /// Reads the end of the log into the recent cache, if that is this node's own. Returns the
-    /// `ref`s of the comments that were accepted.
-    async fn warm_start(&self) -> anyhow::Result<Refs> {
-        let mut refs = Refs::new(&self.config.ingest);
+    /// Reads the end of the log into the recent cache, if that is this node's own. Returns what
+    /// ingest knows of the comments that were accepted.
+    async fn warm_start(&self) -> anyhow::Result<KnownComments> {
+        let refs = Refs::new(&self.config.ingest);
+        let mut known = KnownComments { refs, said: RoomMemory::default() };
         if self.shares_recent() {
             // Coordinators fill a shared cache, and restore deletions that it has lost.
-            return Ok(refs);
+            return Ok(known);
         }
         let warm_start = WarmStart {
             log: &self.engines.log,
             recent: &self.engines.recent,
             comments: &self.engines.comments,
-            refs: &mut refs,
+            refs: &mut known.refs,
+            said: &mut known.said,
+            streams: &self.streams,
             clock: &self.clock,
         };
         warm_start.run().await.context("cannot read back the event log")?;
-        Ok(refs)
+        Ok(known)
     }
 
     fn node(&self) -> NodeId {
@@ -262,10 +265,10 @@ impl Node {
         let base = NodeBase::open(config.clone(), clock, board, identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
         let verifier = Arc::new(verifier);
-        let refs = base.warm_start().await?;
+        let known = base.warm_start().await?;
         let consumers = Consumers::build(&base);
         let edge = if base.has_role(NodeRole::Edge) {
-            Some(Edge::build(&base, refs).await?)
+            Some(Edge::build(&base, known).await?)
         } else {
             None
         };

@@ -1,6 +1,7 @@
 //! Reads the end of the log before a node with its own recent cache serves viewers: the comments
-//! that viewers may request again, those deleted and restored, and the `ref`s already accepted. In
-//! a cache that nodes share, [`tombstones`] restores the deletions only.
+//! that viewers may request again, those deleted and restored, the `ref`s already accepted, and
+//! who said what in rooms whose rules ask for that. In a cache that nodes share, [`tombstones`]
+//! restores the deletions only.
 //!
 //! Always holds: every record that the broadcast stage or the archiver has not finished with is
 //! read, and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.
@@ -19,12 +20,13 @@ use self::tombstones::last_stored;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{SharedCommentStore, Tombstone};
+use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
-use crate::daemon::stages::ingest::Refs;
-use crate::protocol::events::Event;
+use crate::daemon::stages::ingest::{Refs, RoomMemory};
+use crate::protocol::events::{CommentModerated, Event, HiddenFrom};
 use crate::protocol::{Seq, StreamId};
 
 /// Records read back of each partition, at least.
@@ -48,6 +50,9 @@ pub(super) struct WarmStart<'a> {
     pub(super) recent: &'a SharedRecentCache,
     pub(super) comments: &'a SharedCommentStore,
     pub(super) refs: &'a mut Refs,
+    pub(super) said: &'a mut RoomMemory,
+    /// For the rules of their rooms.
+    pub(super) streams: &'a Streams,
     pub(super) clock: &'a SharedClock,
 }
 
@@ -55,11 +60,15 @@ impl WarmStart<'_> {
     pub(super) async fn run(mut self) -> Result<(), WarmStartError> {
         let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
         let stored_to = self.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
-        for Tombstone { stream_id, comment_id, .. } in
+        for Tombstone { stream_id, comment_id, hidden_from, .. } in
             self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await?
         {
             let seq = last_stored(self.log, &stored_to, stream_id);
-            self.recent.add_tombstone(stream_id, comment_id, seq).await?;
+            let recent = &self.recent;
+            match hidden_from {
+                HiddenFrom::Everybody => recent.add_tombstone(stream_id, comment_id, seq).await?,
+                HiddenFrom::Others => recent.hide_from_others(stream_id, comment_id, seq).await?,
+            }
         }
         let mut records = 0;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
@@ -141,13 +150,20 @@ impl WarmStart<'_> {
                 Event::CommentSubmitted(_) if is_repeat => {}
                 Event::CommentSubmitted(event) => {
                     self.refs.remember_event(&event, seq);
-                    if !event.shadow {
-                        events.push(RecentEvent::Comment(event.comment.sequenced(seq)));
-                    }
+                    let rules = self.streams.room_rules(event.comment.stream_id);
+                    self.said.remember_event(&rules, &event, self.clock.now_ms());
+                    let of = if event.shadow { RecentEvent::Own } else { RecentEvent::Comment };
+                    events.push(of(event.comment.sequenced(seq)));
                 }
                 Event::CommentModerated(event) => {
-                    if let Some(deletion) = event.deletion() {
-                        self.recent.add_tombstone(event.stream_id, event.comment_id, seq).await?;
+                    if let Some(deletion) = event.removal() {
+                        let CommentModerated { stream_id, comment_id, .. } = event;
+                        match deletion.except {
+                            None => self.recent.add_tombstone(stream_id, comment_id, seq).await?,
+                            Some(_) => {
+                                self.recent.hide_from_others(stream_id, comment_id, seq).await?;
+                            }
+                        }
                         events.push(RecentEvent::Deleted { seq, deletion });
                     }
                 }

@@ -7,12 +7,17 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{IngestConfig, StoreConfig};
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Decision};
 use crate::protocol::{Comment, CommentId, Role, UserId};
 
 const STREAM: StreamId = StreamId(5);
+
+async fn no_streams() -> Streams {
+    Streams::load(Arc::new(InMemoryMetadata::default())).await.unwrap()
+}
 
 fn comment_id(n: u64) -> CommentId {
     CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
@@ -82,6 +87,7 @@ async fn restored_comments_are_loaded_at_their_place() {
         comment_id: comment_id(n),
         reason: "spam".into(),
         deleted_at: TOMBSTONE_AGE.as_millis() as u64 * 100,
+        hidden_from: HiddenFrom::Everybody,
     });
     store.write_rows(&[], &stored).await.unwrap();
     let log: SharedLog = Arc::new(in_memory);
@@ -94,6 +100,8 @@ async fn restored_comments_are_loaded_at_their_place() {
         recent: &recent,
         comments: &comments,
         refs: &mut refs,
+        said: &mut RoomMemory::default(),
+        streams: &no_streams().await,
         clock: &clock,
     };
     warm_start.run().await.unwrap();
@@ -118,6 +126,8 @@ async fn records_removed_meanwhile_are_not_claimed() {
         recent: &recent,
         comments: &comments,
         refs: &mut refs,
+        said: &mut RoomMemory::default(),
+        streams: &no_streams().await,
         clock: &clock,
     };
     // The log still began at 1 when its bounds were read.

@@ -134,14 +134,16 @@ impl Batch {
     }
 
     fn add_decision(&mut self, event: &CommentModerated, seq: Seq) {
-        let Some(deletion) = event.deletion() else { return };
+        let Some(hidden_from) = event.decision.hides_from() else { return };
         let tombstone = Tombstone {
             stream_id: event.stream_id,
-            comment_id: deletion.comment_id,
-            reason: deletion.reason,
-            deleted_at: deletion.timestamp,
+            comment_id: event.comment_id,
+            reason: event.reason.clone(),
+            deleted_at: event.timestamp,
+            hidden_from,
         };
-        self.rows.deletions.push(ArchivedDeletion { tombstone, seq });
+        let author = event.user_id;
+        self.rows.deletions.push(ArchivedDeletion { tombstone, seq, author });
     }
 
     fn add_restoration(&mut self, event: &CommentRestored, seq: Seq) {

@@ -171,7 +171,8 @@ async fn a_restoration_takes_back_what_was_before_it() {
     let deleted: Vec<_> = test.store.tombstones().iter().map(|it| it.comment_id).collect();
     assert_eq!(deleted, [comment_id(1), comment_id(2)]);
     // A node that lost its place in the consumer group writes the first of these records late.
-    let deletions = vec![ArchivedDeletion { tombstone: tombstone(STREAM, 0), seq: 3 }];
+    let deletions =
+        vec![ArchivedDeletion { tombstone: tombstone(STREAM, 0), seq: 3, author: UserId(1) }];
     let late = ArchiveBatch { deletions, ..ArchiveBatch::new(test.log.epoch()) };
     test.store.write(&late).await.unwrap();
     assert_eq!(test.store.tombstones().len(), 2, "the restoration comes later in the log");

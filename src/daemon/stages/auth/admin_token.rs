@@ -74,6 +74,7 @@ mod tests {
             name: "ann".into(),
             role: Role::Admin,
             comments_per_minute: None,
+            standing: Default::default(),
         };
         let token = mint(&secret, &user, Duration::from_secs(60), NOW_MS);
         let error = verifier.verify_admin(&token).unwrap_err();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::AuthError;
 use super::admin_token::AdminIdentity;
 use crate::protocol::admin::{ADMIN_AUDIENCE, AdminRole};
-use crate::protocol::{Identity, Role, UserId, text};
+use crate::protocol::{Identity, Role, Standing, UserId, text};
 
 /// The issuer, audience and clock tolerance that claims are checked against.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(super) struct Claims {
     name: Option<String>,
     role: Option<String>,
     comments_per_minute: Option<u32>,
+    subscriber: Option<bool>,
+    follower_since: Option<f64>,
     exp: Option<f64>,
     nbf: Option<f64>,
     iss: Option<String>,
@@ -110,6 +112,17 @@ impl Claims {
             name: self.checked_name()?,
             role,
             comments_per_minute: self.comments_per_minute,
+            standing: self.standing()?,
+        })
+    }
+
+    fn standing(&self) -> Result<Standing, AuthError> {
+        let since = self.follower_since.map(|seconds| {
+            unix_ms(seconds).ok_or_else(|| claims("`follower_since` is not a time"))
+        });
+        Ok(Standing {
+            subscriber: self.subscriber.unwrap_or(false),
+            follower_since: since.transpose()?,
         })
     }
 

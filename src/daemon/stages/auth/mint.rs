@@ -19,6 +19,11 @@ struct MintedClaims<'a> {
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     comments_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    subscriber: bool,
+    /// Seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follower_since: Option<u64>,
 }
 
 /// Returns a token (HS256) for `identity` that is valid from `now_ms` (milliseconds since the Unix
@@ -33,6 +38,8 @@ pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: 
         iat: now_ms / 1000,
         exp: now_ms.saturating_add(ttl_ms).div_ceil(1000),
         comments_per_minute: identity.comments_per_minute,
+        subscriber: identity.standing.subscriber,
+        follower_since: identity.standing.follower_since.map(|since_ms| since_ms / 1000),
     };
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key)
@@ -47,7 +54,7 @@ mod tests {
     use crate::daemon::base::config::AuthConfig;
     use crate::daemon::stages::auth::fixtures::{NOW_MS, StoppedClock};
     use crate::daemon::stages::auth::{AuthError, Verifier};
-    use crate::protocol::{Role, UserId};
+    use crate::protocol::{Role, Standing, UserId};
 
     #[test]
     fn a_minted_token_is_valid_until_it_expires() {
@@ -61,6 +68,7 @@ mod tests {
             name: "Ann \"the voice\" Ω".into(),
             role: Role::Moderator,
             comments_per_minute: Some(600),
+            standing: Standing { subscriber: true, follower_since: Some(1_700_000_000_000) },
         };
         let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);
         let verified = verifier.verify(&token).unwrap();

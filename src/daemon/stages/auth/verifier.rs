@@ -127,7 +127,7 @@ mod tests {
     use crate::daemon::stages::auth::fixtures::{
         self, NOW_MS, NOW_S, SECRET, sign, sign_with_header,
     };
-    use crate::protocol::{ErrorCode, Role, UserId};
+    use crate::protocol::{ErrorCode, Role, Standing, UserId};
 
     fn claims() -> Value {
         json!({"sub": "42", "name": "ann", "exp": NOW_S + 60})
@@ -190,13 +190,20 @@ mod tests {
 
     #[test]
     fn all_claims_reach_the_identity() {
-        let all = with(&json!({"sub": 7, "role": "broadcaster", "comments_per_minute": 0}));
+        let all = with(&json!({
+            "sub": 7,
+            "role": "broadcaster",
+            "comments_per_minute": 0,
+            "subscriber": true,
+            "follower_since": 1_700_000_000.5,
+        }));
         let identity = verifier().verify(&sign("HS256", None, &all)).unwrap().identity;
         let expected = Identity {
             user_id: UserId(7),
             name: "ann".into(),
             role: Role::Broadcaster,
             comments_per_minute: Some(0),
+            standing: Standing { subscriber: true, follower_since: Some(1_700_000_000_500) },
         };
         assert_eq!(identity, expected);
     }
@@ -313,6 +320,9 @@ mod tests {
             json!({"role": 1}),
             json!({"comments_per_minute": -1}),
             json!({"comments_per_minute": "many"}),
+            json!({"subscriber": "yes"}),
+            json!({"follower_since": -1}),
+            json!({"follower_since": "2020"}),
             json!({"aud": 7}),
         ] {
             let token = sign("HS256", None, &with(&changes));

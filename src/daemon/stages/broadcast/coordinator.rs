@@ -26,8 +26,9 @@ use crate::daemon::engines::recent::SharedRecentCache;
 use crate::policy::THROTTLE_TICK;
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
-use crate::protocol::comment::Deletion;
-use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Event};
+use crate::protocol::events::{
+    CommentModerated, CommentRestored, CommentSubmitted, Event, Removal,
+};
 use crate::protocol::{Seq, StreamId};
 
 const MAX_POLL_RECORDS: usize = 4096;
@@ -202,7 +203,7 @@ impl Coordinator {
     ) -> Result<(), BroadcastError> {
         self.moved.add(position);
         match event {
-            Event::CommentModerated(event) => match event.deletion() {
+            Event::CommentModerated(event) => match event.removal() {
                 Some(deletion) => {
                     self.publish_deletion(event.stream_id, UNNUMBERED, &deletion).await
                 }
@@ -240,14 +241,19 @@ impl Coordinator {
         self.publish_if_full(stream_id).await
     }
 
-    /// Deletes a comment from the recent cache and from the viewers' lists.
+    /// Deletes a comment from the recent cache and from the lists of the viewers that are told.
     async fn publish_deletion(
         &self,
         stream_id: StreamId,
         seq: Seq,
-        deletion: &Deletion,
+        deletion: &Removal,
     ) -> Result<(), BroadcastError> {
-        let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id, seq).await;
+        let recent = &self.parts.recent;
+        let comment_id = deletion.comment_id;
+        let added = match deletion.except {
+            None => recent.add_tombstone(stream_id, comment_id, seq).await,
+            Some(_) => recent.hide_from_others(stream_id, comment_id, seq).await,
+        };
         if let Err(error) = added {
             warn!(%stream_id, %error, "deletion not written to the recent cache");
         }
@@ -295,7 +301,7 @@ impl Coordinator {
     ) -> Result<(), BroadcastError> {
         let seq = record.position.offset;
         let stream_id = event.stream_id;
-        let deletion = event.deletion();
+        let deletion = event.removal();
         if let Some(deletion) = &deletion {
             self.publish_deletion(stream_id, seq, deletion).await?;
             self.parts.board.telemetry().talkers().record_removal(stream_id, event.user_id);

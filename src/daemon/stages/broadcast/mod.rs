@@ -11,7 +11,7 @@
 //!   `seq`.
 //! - Ranges of one stream join, and a range is in the cache before it is on the bus.
 //! - A deletion is published at once and is never sampled out. Its comment, if still pending, is
-//!   shown to nobody.
+//!   shown to nobody, or to its author alone if the deletion is kept from that user.
 //! - A comment whose deletion was taken back is at its place again in the recent cache, for viewers
 //!   that come later. Nobody is sent it again.
 //! - A comment that is in the log twice is shown only at its first place

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::daemon::engines::bus::Batch;
 use crate::daemon::engines::recent::RecentEvent;
-use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::events::CommentSubmitted;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::{CommentSubmitted, Removal};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
@@ -21,6 +21,8 @@ pub(super) struct PendingBatch {
     to_seq: Seq,
     events: Vec<RecentEvent>,
     shown: Vec<SequencedComment>,
+    /// Comments that only their authors are shown. Sampled like the others.
+    own: Vec<SequencedComment>,
     /// The `seq` of the shown comments by staff.
     staff: Vec<Seq>,
     sampled_out: u32,
@@ -46,6 +48,7 @@ impl PendingBatch {
             to_seq: covered_to,
             events: Vec::new(),
             shown: Vec::new(),
+            own: Vec::new(),
             staff: Vec::new(),
             sampled_out: 0,
             read_at: Vec::new(),
@@ -65,8 +68,8 @@ impl PendingBatch {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Adds a comment that was read `now`. It is not shown if `rate` samples it out or only its
-    /// sender may see it.
+    /// Adds a comment that was read `now`. It is not shown if `rate` samples it out, and only to
+    /// its author if others may not see it.
     pub(super) fn add_comment(
         &mut self,
         seq: Seq,
@@ -79,25 +82,32 @@ impl PendingBatch {
             Some((at, count)) if *at == now => *count += 1,
             _ => self.read_at.push((now, 1)),
         }
-        if event.shadow {
-            return;
-        }
         let comment = event.comment.sequenced(seq);
         let is_staff = event.role.is_staff();
         if is_staff || rate.keeps(comment.comment_id) {
-            self.shown.push(comment.clone());
+            let shown = if event.shadow { &mut self.own } else { &mut self.shown };
+            shown.push(comment.clone());
             self.staff.extend(is_staff.then_some(seq));
         } else {
             self.sampled_out += 1;
         }
-        self.events.push(RecentEvent::Comment(comment));
+        let of = if event.shadow { RecentEvent::Own } else { RecentEvent::Comment };
+        self.events.push(of(comment));
     }
 
-    /// Adds a deletion. If its comment is in this batch, it is never shown: the recent cache gets
-    /// it, behind its tombstone, in case that is taken back.
-    pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Deletion) {
+    /// Adds a deletion. If its comment is in this batch, it is never shown, except to an author
+    /// that the deletion is kept from. The recent cache gets it, behind its tombstone, in case that
+    /// is taken back.
+    pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Removal) {
         self.to_seq = seq;
-        self.shown.retain(|comment| comment.comment_id != deletion.comment_id);
+        let is_deleted = |comment: &SequencedComment| comment.comment_id == deletion.comment_id;
+        if deletion.except.is_none() {
+            self.own.retain(|comment| !is_deleted(comment));
+        }
+        if let Some(at) = self.shown.iter().position(is_deleted) {
+            let comment = self.shown.remove(at);
+            self.own.extend(deletion.except.map(|_| comment));
+        }
         self.events.push(RecentEvent::Deleted { seq, deletion });
     }
 
@@ -119,17 +129,21 @@ impl PendingBatch {
         let taken = std::mem::replace(self, Self::after(self.to_seq));
         let deletions = taken.events.iter().filter_map(|event| match event {
             RecentEvent::Deleted { seq, deletion } => Some((*seq, deletion.clone())),
-            RecentEvent::Comment(_) => None,
+            RecentEvent::Comment(_) | RecentEvent::Own(_) => None,
         });
+        let deletions = deletions.collect();
+        let mut own = taken.own;
+        own.sort_by_key(|comment| comment.seq);
         let batch = Batch {
             epoch,
             from_seq: taken.from_seq,
             to_seq: taken.to_seq,
             sample_rate: rate,
             sampled_out: taken.sampled_out,
-            deletions: deletions.collect(),
+            deletions,
             comments: taken.shown,
             staff: taken.staff,
+            own,
         };
         TakenBatch { batch: Arc::new(batch), events: taken.events, read_at: taken.read_at }
     }

@@ -112,8 +112,7 @@ impl Control {
         let stored = self.parts.comments.get(comment_id).await;
         if let Ok(Some(found)) = &stored {
             let comment = &found.comment;
-            let text =
-                ModeratedText { name: comment.name.clone(), message: comment.message.clone() };
+            let text = ModeratedText::new(comment.name.clone(), comment.message.clone());
             let stream_id = found.stream_id;
             let user_id = comment.user_id;
             let mut is_deleted = found.deleted;

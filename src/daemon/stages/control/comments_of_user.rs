@@ -1,4 +1,4 @@
-//! Deletes the latest comments of a user, found in the log.
+//! Deletes the latest comments of a user or of a room, found in the log.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,6 +13,7 @@ use super::search::SearchRange;
 use super::users::ResolvedUser;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::Record;
+use crate::daemon::engines::metadata::NewAudit;
 use crate::protocol::admin::{
     DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome, audit_action,
 };
@@ -21,17 +22,25 @@ use crate::protocol::quantity::{show_counted, show_duration, show_time};
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The longest time back: one day.
-const LONGEST_LAST_MS: u64 = 86_400_000;
+pub(super) const LONGEST_LAST_MS: u64 = 86_400_000;
 /// Deletions that wait for the log at one time.
 const AT_ONCE: usize = 10;
 
-/// Comments of a user that are not deleted yet, the newest first.
+/// Comments of a user that are not deleted yet.
 #[derive(Debug)]
 pub struct CommentsOfUser {
     pub(super) user: ResolvedUser,
+    found: SearchedComments,
+}
+
+/// Comments that are not deleted yet, the newest first.
+#[derive(Debug)]
+pub(super) struct SearchedComments {
     comments: Vec<FoundComment>,
     /// The log was searched back to this time only, in milliseconds since the Unix epoch.
     searched_to_ms: Option<u64>,
+    /// The most that are deleted at one time.
+    max: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -40,9 +49,18 @@ struct FoundComment {
     owner: CommentOwner,
 }
 
+/// Deletions that were made as one.
+#[derive(Debug)]
+pub(super) struct Deletions {
+    /// The numbers of their audit entries.
+    entries: Vec<u64>,
+    left_out: Vec<String>,
+}
+
 /// A search backwards through the log.
 struct Search {
-    user_id: UserId,
+    /// Only what this user wrote.
+    user_id: Option<UserId>,
     stream_id: Option<StreamId>,
     since_ms: u64,
     /// Whether each comment is gone. What comes last in the log is seen first, and counts.
@@ -60,14 +78,14 @@ enum SeenComment {
 impl CommentsOfUser {
     /// Says how many comments would be deleted, and what is left.
     pub fn effect(&self) -> String {
-        let streams: BTreeSet<_> = self.taken().iter().map(|it| it.owner.stream_id).collect();
+        let streams: BTreeSet<_> = self.found.taken().iter().map(|it| it.owner.stream_id).collect();
         let mut text = format!(
             "Delete {} of {} on {}.",
-            show_counted(self.taken().len() as u64, "comment"),
+            show_counted(self.count(), "comment"),
             self.user.shown(),
             show_counted(streams.len() as u64, "stream"),
         );
-        for rest in self.left_out() {
+        for rest in self.found.left_out() {
             text.push_str(&format!(" Not deleted: {rest}."));
         }
         text
@@ -75,11 +93,17 @@ impl CommentsOfUser {
 
     /// Returns the number of comments that would be deleted.
     pub fn count(&self) -> u64 {
-        self.taken().len() as u64
+        self.found.taken().len() as u64
+    }
+}
+
+impl SearchedComments {
+    pub(super) fn is_empty(&self) -> bool {
+        self.comments.is_empty()
     }
 
     fn taken(&self) -> &[FoundComment] {
-        &self.comments[..self.comments.len().min(MAX_CHANGES)]
+        &self.comments[..self.comments.len().min(self.max)]
     }
 
     fn left_out(&self) -> Vec<String> {
@@ -87,7 +111,7 @@ impl CommentsOfUser {
         let rest = self.comments.len() - self.taken().len();
         if rest > 0 {
             let rest = show_counted(rest as u64, "older comment");
-            left_out.push(format!("{rest}; the same command deletes the next {MAX_CHANGES}"));
+            left_out.push(format!("{rest}; the same command deletes the next {}", self.max));
         }
         if let Some(at) = self.searched_to_ms {
             let at = show_time(at);
@@ -109,13 +133,34 @@ impl Control {
         request: &DeleteOfUserRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let found = self.comments_of_user(request).await?;
+        let CommentsOfUser { user, found } = self.comments_of_user(request).await?;
+        let DeleteOfUserRequest { reason, note, .. } = request.clone();
+        let deleted = self.delete_comments(actor, &found, reason, note).await?;
+        let target = format!("user {}", user.user_id);
+        let entry = self.entry(actor, audit_action::DELETE_OF_USER, target, request);
+        Ok(user.named_in(self.record_deletions(deleted, entry, started).await?))
+    }
+
+    /// Deletes comments that were found. Each has its audit entry.
+    ///
+    /// # Errors
+    /// The first error, if no comment could be deleted.
+    pub(super) async fn delete_comments(
+        &self,
+        actor: &Actor,
+        found: &SearchedComments,
+        reason: Option<String>,
+        note: Option<String>,
+    ) -> Result<Deletions, ControlError> {
         let mut left_out = found.left_out();
         let mut entries = Vec::new();
         let mut first_error = None;
         for part in found.taken().chunks(AT_ONCE) {
-            let deletions =
-                part.iter().map(|comment| self.delete_found(actor, request, comment.clone()));
+            let deletions = part.iter().map(|comment| {
+                let comment_id = comment.comment_id;
+                let one = DeleteRequest { comment_id, reason: reason.clone(), note: note.clone() };
+                self.delete_found(actor, one, comment.owner.clone())
+            });
             for deleted in join_all(deletions).await {
                 match deleted {
                     Ok(audit_id) => entries.push(audit_id),
@@ -130,19 +175,27 @@ impl Control {
                 }
             }
         }
-        if let Some(error) = first_error.filter(|_| entries.is_empty()) {
-            return Err(error);
+        match first_error.filter(|_| entries.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Deletions { entries, left_out }),
         }
-        let target = format!("user {}", found.user.user_id);
-        let mut entry = self.entry(actor, audit_action::DELETE_OF_USER, target, request);
+    }
+
+    /// Records deletions as one, with an entry from which an undo finds them.
+    pub(super) async fn record_deletions(
+        &self,
+        deleted: Deletions,
+        mut entry: NewAudit,
+        started: Instant,
+    ) -> Result<Outcome, ControlError> {
+        let Deletions { entries, left_out } = deleted;
         if let Some(fields) = entry.detail.as_object_mut() {
             fields.insert(ENTRIES.to_owned(), json!(entries));
             fields.insert("left_out".to_owned(), Value::from(left_out.clone()));
         }
         let audit_id = self.parts.metadata.audit(entry).await?;
         let base = outcome(audit_id, CommandResults::default(), started);
-        let changes = Some(entries.len() as u64);
-        Ok(found.user.named_in(Outcome { changes, left_out, ..base }))
+        Ok(Outcome { changes: Some(entries.len() as u64), left_out, ..base })
     }
 
     /// Finds the comments that [`Self::delete_of_user`] deletes.
@@ -157,63 +210,68 @@ impl Control {
             self.require_stream(stream_id).await?;
         }
         let user = self.resolve(&request.user).await?;
-        let now_ms = self.parts.clock.now_ms();
-        let mut search = Search {
-            user_id: user.user_id,
-            stream_id: request.stream_id,
-            since_ms: now_ms.saturating_sub(last_ms),
-            seen: HashMap::new(),
-        };
-        let range = SearchRange {
-            stream_id: request.stream_id,
-            since_ms: search.since_ms,
-            max_windows: MAX_WINDOWS,
-        };
-        let searched_to_ms =
-            self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
-        let comments = search.found();
-        if comments.is_empty() {
+        let user_id = user.user_id;
+        let found =
+            self.search_comments(Some(user_id), request.stream_id, last_ms, MAX_CHANGES).await?;
+        if found.is_empty() {
             let within = match request.stream_id {
                 Some(stream_id) => format!("on stream {stream_id}"),
                 None => "on any stream".to_owned(),
             };
-            let last = show_duration(last_ms);
-            return Err(ControlError::NoComments { user_id: user.user_id, within, last });
+            return Err(ControlError::NoComments { user_id, within, last: show_duration(last_ms) });
         }
-        Ok(CommentsOfUser { user, comments, searched_to_ms })
+        Ok(CommentsOfUser { user, found })
+    }
+
+    /// Finds the comments of the last `last_ms`, of which at most `max` are deleted at one time.
+    pub(super) async fn search_comments(
+        &self,
+        user_id: Option<UserId>,
+        stream_id: Option<StreamId>,
+        last_ms: u64,
+        max: usize,
+    ) -> Result<SearchedComments, ControlError> {
+        let since_ms = self.parts.clock.now_ms().saturating_sub(last_ms);
+        let mut search = Search { user_id, stream_id, since_ms, seen: HashMap::new() };
+        let range = SearchRange { stream_id, since_ms, max_windows: MAX_WINDOWS };
+        let searched_to_ms =
+            self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
+        Ok(SearchedComments { comments: search.found(), searched_to_ms, max })
     }
 
     async fn delete_found(
         &self,
         actor: &Actor,
-        request: &DeleteOfUserRequest,
-        FoundComment { comment_id, owner }: FoundComment,
+        request: DeleteRequest,
+        owner: CommentOwner,
     ) -> Result<u64, ControlError> {
-        let DeleteOfUserRequest { reason, note, .. } = request.clone();
-        let one = DeleteRequest { comment_id, reason, note };
-        Ok(self.delete_owned(actor, &one, owner).await?.audit_id)
+        Ok(self.delete_owned(actor, &request, owner).await?.audit_id)
     }
 }
 
 impl Search {
+    fn is_about(&self, user_id: UserId) -> bool {
+        self.user_id.is_none_or(|only| only == user_id)
+    }
+
     fn look(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
             Ok(Event::CommentModerated(event))
-                if event.user_id == self.user_id && event.decision.deletes() =>
+                if self.is_about(event.user_id) && event.decision.deletes() =>
             {
                 self.seen.entry(event.comment_id).or_insert(SeenComment::Deleted);
             }
-            Ok(Event::CommentRestored(event)) if event.user_id == self.user_id => {
+            Ok(Event::CommentRestored(event)) if self.is_about(event.user_id) => {
                 self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
             }
-            Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
+            Ok(Event::CommentSubmitted(event)) if self.is_about(event.comment.user_id) => {
                 let comment = &event.comment;
                 let stream_id = comment.stream_id;
                 let is_wanted = comment.created_at >= self.since_ms
                     && self.stream_id.is_none_or(|only| only == stream_id);
                 if is_wanted {
                     let text = (&**comment).into();
-                    let user_id = self.user_id;
+                    let user_id = comment.user_id;
                     let found_at = Some(record.position);
                     let is_deleted = false;
                     let owner = CommentOwner { stream_id, user_id, text, is_deleted, found_at };

@@ -45,6 +45,10 @@ pub enum ControlError {
     DeletionPending(CommentId),
     #[error("user {user_id} wrote nothing in the last {last} {within} that is not deleted already")]
     NoComments { user_id: UserId, within: String, last: String },
+    #[error(
+        "nothing was said in stream {stream_id} in the last {last} that is not deleted already"
+    )]
+    NothingToClear { stream_id: StreamId, last: String },
     #[error("comment {0} is not in the review queue; it never was")]
     NotQueued(CommentId),
     #[error(
@@ -74,6 +78,8 @@ pub enum ControlError {
     TooManyViews,
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
+    #[error("user {0} is not shadowed")]
+    NotShadowed(UserId),
     #[error(
         "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
     )]
@@ -130,12 +136,14 @@ impl ControlError {
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::NoComments { .. }
+            | Self::NothingToClear { .. }
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
-            | Self::NotSanctioned(_) => ErrorCode::NotFound,
+            | Self::NotSanctioned(_)
+            | Self::NotShadowed(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
             Self::DeletionPending(_) => ErrorCode::LogUnavailable,

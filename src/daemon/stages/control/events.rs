@@ -15,6 +15,7 @@ use super::{Control, ControlError};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 use crate::daemon::engines::metadata::PendingEvent;
+use crate::protocol::UserId;
 use crate::protocol::events::Event;
 
 /// The time between two looks at pending events, and the head start of the node that claimed one.
@@ -110,11 +111,17 @@ impl Control {
                 restored.user_id
             }
         };
-        // The decision is durable now. Reputation tolerates a missing entry.
+        // The decision is durable now.
+        self.record_decision(event, user_id).await;
+        Ok(())
+    }
+
+    /// Appends an event that changes nothing for viewers to the moderation topic, under its user.
+    /// The metadata store has the decision already; a missing entry is tolerated.
+    pub(super) async fn record_decision(&self, event: &Event, user_id: UserId) {
         if let Err(error) = self.append_to(Topic::ModerationEvents, user_id.0, event).await {
             warn!(%user_id, %error, "decision not recorded for the user's reputation");
         }
-        Ok(())
     }
 
     async fn append_to(&self, topic: Topic, key: u64, event: &Event) -> Result<(), LogError> {

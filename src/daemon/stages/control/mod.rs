@@ -38,8 +38,10 @@ mod messages;
 mod moderators;
 mod restore;
 mod review;
+mod room;
 mod sanctions;
 mod search;
+mod shadows;
 mod streams;
 mod talkers;
 #[cfg(test)]

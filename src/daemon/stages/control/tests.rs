@@ -17,6 +17,7 @@ use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
@@ -606,6 +607,10 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
             let patch = StreamPatch { anonymous: Some(false), ..StreamPatch::default() };
             control.update_stream(op, StreamId(1), &patch).await.map(drop)
         }
+        "room" => {
+            let patch = RoomPatch { no_links: Some(true), ..RoomPatch::default() };
+            control.update_room(op, StreamId(1), &patch).await.map(drop)
+        }
         "token" => {
             let request = TokenRequest {
                 user_id: UserId(1),
@@ -621,7 +626,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
     }
 }
 
-const CHANGES: [&str; 16] = [
+const CHANGES: [&str; 17] = [
     "timeout",
     "ban",
     "unban",
@@ -637,6 +642,7 @@ const CHANGES: [&str; 16] = [
     "restore",
     "create_stream",
     "update_stream",
+    "room",
     "token",
 ];
 

@@ -12,7 +12,7 @@ use crate::protocol::admin::{
     UserTokensRequest, audit_action,
 };
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{Identity, Role};
+use crate::protocol::{Identity, Role, Standing};
 
 /// Signs a token for an identity with a time to live. Provided by the assembly.
 pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
@@ -114,7 +114,8 @@ async fn sign(
 }
 
 fn identity(user: TokenUser, role: Role, comments_per_minute: Option<u32>) -> Identity {
-    Identity { user_id: user.user_id, name: user.name.into(), role, comments_per_minute }
+    let standing = Standing::default();
+    Identity { user_id: user.user_id, name: user.name.into(), role, comments_per_minute, standing }
 }
 
 impl From<InvalidTokens> for ControlError {

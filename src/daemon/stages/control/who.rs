@@ -28,10 +28,13 @@ impl Control {
     /// Returns a user's name, connections and sanctions.
     pub async fn who(&self, reference: &UserRef) -> Result<Who, ControlError> {
         let in_force = self.bans().await?;
-        self.who_among(reference, &in_force).await
+        let mut shadows = self.shadows().await?;
+        let who = self.who_among(reference, &in_force).await?;
+        shadows.retain(|shadow| shadow.user_id == who.user_id);
+        Ok(Who { shadows, ..who })
     }
 
-    /// Returns the same of several users, or for each the reason why it cannot be told.
+    /// Returns the same without shadows of several users, or for each the reason why it cannot be told.
     ///
     /// # Errors
     /// The sanctions cannot be read.
@@ -58,6 +61,7 @@ impl Control {
             name: user.name.as_deref().map(str::to_owned),
             connections,
             sanctions,
+            shadows: Vec::new(),
             unreachable: Vec::new(),
         })
     }

@@ -1,5 +1,6 @@
 //! A message to all viewers of a stream, encoded once per form that is in use.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use crate::daemon::base::handoff::Deflate;
 use crate::net::websocket::{Opcode, server_frame};
-use crate::protocol::Seq;
-use crate::protocol::comment::Deletion;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
+use crate::protocol::{Seq, UserId};
 
 /// Encoding and compression of the frames of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,7 @@ fn payload(frame: &[u8]) -> &[u8] {
 pub(crate) enum Lane {
     /// Comments and other messages that a slow viewer may skip.
     Ordered,
-    /// Deletions and announcements: never skipped, always written first.
+    /// Deletions, announcements and rules of the room: never skipped, always written first.
     Control,
 }
 
@@ -100,6 +102,8 @@ pub(crate) struct Frame {
     lane: Lane,
     /// Log offset of the deletion, if it is one.
     deleted_at: Option<Seq>,
+    /// `None` if the frame is the same for all viewers, as nearly all are.
+    personal: Option<Box<PersonalParts>>,
     json: Encoded,
     msgpack: Encoded,
     /// The window that the frame may enter, and its place in the order of the stream.
@@ -107,6 +111,21 @@ pub(crate) struct Frame {
     /// `None` if it has no comments.
     times: Option<FrameTimes>,
 }
+
+/// Differences between what some users are sent and what all others are. The users must not be able
+/// to tell, so theirs is a message as others are sent them, encoded for each of their connections.
+#[derive(Debug, Default)]
+struct PersonalParts {
+    /// The user that is not sent the frame.
+    except: Option<UserId>,
+    /// Comments that only their authors are shown, in order.
+    own: Vec<SequencedComment>,
+    /// Only the authors of `own` are sent the frame. It covers no range for anybody else.
+    is_for_authors_only: bool,
+}
+
+/// What viewers are sent of a frame that is not for them.
+static NOTHING: Bytes = Bytes::new();
 
 /// Times from which the delay of a frame's comments is measured.
 #[derive(Debug)]
@@ -153,6 +172,7 @@ impl Frame {
             message,
             lane,
             deleted_at: None,
+            personal: None,
             json: Encoded::default(),
             msgpack: Encoded::default(),
             window: None,
@@ -161,18 +181,77 @@ impl Frame {
 
     /// Makes this the next frame of a stream with a shared window. Only frames that all viewers
     /// are sent in the same order can enter the window. Deletions and announcements overtake
-    /// others and stay outside.
+    /// others and stay outside, and so do frames that only some are sent. An author that is shown
+    /// a comment of its own leaves the window until the next key frame.
     pub(crate) fn with_window(self, stream: &Arc<StreamWindow>) -> Self {
         match self.lane {
-            Lane::Ordered => Self { window: Some((stream.clone(), stream.next_place())), ..self },
-            Lane::Control => self,
+            Lane::Ordered if !self.is_for_authors_only() => {
+                Self { window: Some((stream.clone(), stream.next_place())), ..self }
+            }
+            Lane::Ordered | Lane::Control => self,
         }
     }
 
     /// Returns the frame of a deletion at a log offset.
-    pub(crate) fn deletion(seq: Seq, deletion: Deletion) -> Self {
-        let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion));
-        Self { deleted_at: Some(seq), ..frame }
+    pub(crate) fn deletion(seq: Seq, deletion: Removal) -> Self {
+        let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion.deletion()));
+        let parts = |except| PersonalParts { except: Some(except), ..PersonalParts::default() };
+        let personal = deletion.except.map(|except| Box::new(parts(except)));
+        Self { deleted_at: Some(seq), personal, ..frame }
+    }
+
+    /// Returns the frame of a batch, and of comments in its range that only their authors are
+    /// shown.
+    pub(crate) fn with_own(batch: CommentsBatch, own: Vec<SequencedComment>) -> Self {
+        let frame = Self::new(Lane::Ordered, ServerMessage::Comments(batch));
+        let parts = |own| PersonalParts { own, ..PersonalParts::default() };
+        let personal = (!own.is_empty()).then(|| Box::new(parts(own)));
+        Self { personal, ..frame }
+    }
+
+    /// Returns a frame that only the authors of `own` are sent. The range of `batch`, which has no
+    /// other comments, must be covered again by the next frame.
+    pub(crate) fn for_authors_only(batch: CommentsBatch, own: Vec<SequencedComment>) -> Self {
+        let frame = Self::new(Lane::Ordered, ServerMessage::Comments(batch));
+        let parts = PersonalParts { except: None, own, is_for_authors_only: true };
+        Self { personal: Some(Box::new(parts)), ..frame }
+    }
+
+    fn is_for_authors_only(&self) -> bool {
+        self.personal.as_ref().is_some_and(|parts| parts.is_for_authors_only)
+    }
+
+    /// Returns the users that are sent something else than all others, some perhaps repeatedly.
+    pub(crate) fn users(&self) -> impl Iterator<Item = UserId> {
+        self.personal.iter().flat_map(|parts| {
+            parts.except.into_iter().chain(parts.own.iter().map(|comment| comment.user_id))
+        })
+    }
+
+    /// Reports whether this user is sent something else than all others.
+    pub(crate) fn is_personal_for(&self, user: Option<UserId>) -> bool {
+        self.personal.is_some() && self.users().any(|other| Some(other) == user)
+    }
+
+    /// Reports whether this user is not sent the frame.
+    pub(crate) fn is_kept_from(&self, user: Option<UserId>) -> bool {
+        self.personal.as_ref().is_some_and(|parts| parts.except.is_some() && parts.except == user)
+    }
+
+    /// Returns the batch of comments as this user is sent it, owned if others are sent another one.
+    /// `None` if it is no batch, or not for this user.
+    pub(crate) fn batch_for(&self, user: Option<UserId>) -> Option<Cow<'_, CommentsBatch>> {
+        if !self.is_personal_for(user) {
+            return self.batch().map(Cow::Borrowed);
+        }
+        let (ServerMessage::Comments(batch), Some(parts)) = (&self.message, &self.personal) else {
+            return None;
+        };
+        let mut batch = batch.clone();
+        let own = parts.own.iter().filter(|comment| Some(comment.user_id) == user);
+        batch.comments.extend(own.cloned());
+        batch.comments.sort_by_key(|comment| comment.seq);
+        Some(Cow::Owned(batch))
     }
 
     /// Reports whether it is a deletion whose log offset lies after `seq`.
@@ -188,10 +267,10 @@ impl Frame {
         &self.message
     }
 
-    /// Returns the batch of comments, if it is one.
+    /// Returns the batch of comments that everybody is sent, if it is one.
     pub(crate) fn batch(&self) -> Option<&CommentsBatch> {
         match &self.message {
-            ServerMessage::Comments(batch) => Some(batch),
+            ServerMessage::Comments(batch) if !self.is_for_authors_only() => Some(batch),
             _ => None,
         }
     }
@@ -206,10 +285,13 @@ impl Frame {
         self.batch().map_or(0, |batch| batch.comments.len() as u64)
     }
 
-    /// Returns the bytes for a viewer of a form at a position in the shared window, and its
-    /// position after them. A viewer that cannot read the compressed frame gets the plain bytes,
-    /// and a key frame is requested for it.
+    /// Returns the bytes for a viewer that nothing is personal for, of a form and at a position in
+    /// the shared window, and its position after them. A viewer that cannot read the compressed
+    /// frame gets the plain bytes, and a key frame is requested for it.
     pub(crate) fn bytes(&self, form: Form, window: WindowPosition) -> (&Bytes, WindowPosition) {
+        if self.is_for_authors_only() {
+            return (&NOTHING, window);
+        }
         let encoding = form.encoding();
         match form.deflate() {
             Deflate::Off => (self.plain(encoding), window),
@@ -269,10 +351,11 @@ impl Frame {
 
     /// Estimates its memory in one form, for the bound of the ring.
     pub(crate) fn weight_bytes(&self) -> usize {
-        let text = |batch: &CommentsBatch| -> usize {
-            batch.comments.iter().map(|comment| 160 + comment.message.len()).sum()
+        let text = |comments: &[SequencedComment]| -> usize {
+            comments.iter().map(|comment| 160 + comment.message.len()).sum()
         };
-        256 + self.batch().map_or(0, text)
+        let own = self.personal.as_ref().map_or(0, |parts| text(&parts.own));
+        256 + own + self.batch().map_or(0, |batch| text(&batch.comments))
     }
 }
 

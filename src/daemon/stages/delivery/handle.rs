@@ -25,6 +25,7 @@ use crate::daemon::base::handoff::{
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, SharedBus};
+use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -50,6 +51,7 @@ pub struct DeliveryParts {
     pub requests: ViewerRequests,
     pub board: StatusBoard,
     pub clock: SharedClock,
+    pub streams: Streams,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +153,7 @@ impl Delivery {
             compressors,
             egress: EgressPolicy::new(parts.config.delivery.egress_rules()),
             board: parts.board.clone(),
+            streams: parts.streams,
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), counts, board: parts.board };
         Ok(Self { handle, workers, hub, presence, catch_up, requests })

@@ -14,9 +14,10 @@ use super::egress_meter::EgressMeter;
 use super::frame::{Frame, Lane};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::daemon::base::telemetry::QueueReading;
-use crate::protocol::comment::Deletion;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::Removal;
 use crate::protocol::message::ServerMessage;
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
 
@@ -100,11 +101,12 @@ pub(super) struct StreamStart {
     pub(super) epoch: Epoch,
     pub(super) covered_to: Seq,
     /// Deletions after `covered_to` that were sent already.
-    pub(super) deleted_ahead: BTreeMap<Seq, Deletion>,
+    pub(super) deleted_ahead: BTreeMap<Seq, Removal>,
     pub(super) sample_rate: SampleRate,
     /// Counts what the viewers of the stream are sent.
     pub(super) meter: Arc<EgressMeter>,
     pub(super) viewers: u64,
+    pub(super) room: RoomRules,
     /// The reaction totals, if there are any.
     pub(super) reactions: Option<ServerMessage>,
 }

@@ -127,6 +127,7 @@ fn bus_bytes_per_comment(batches: &[ServerMessage]) -> f64 {
             sampled_out: 0,
             deletions: Vec::new(),
             staff: Vec::new(),
+            own: Vec::new(),
         };
         bytes += rmp_serde::to_vec(&[BusMessage::Batch(batch.into())]).unwrap().len();
     }

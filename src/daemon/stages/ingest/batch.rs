@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::refs::RefKey;
+use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::protocol::Comment;
 use crate::protocol::error_code::ErrorBody;
@@ -15,6 +16,7 @@ pub(super) struct AdmittedComment {
     pub(super) shadow: bool,
     /// Already checked by moderation.
     pub(super) screened: bool,
+    pub(super) share: RoomShare,
 }
 
 /// A submission that has to be answered. Replies are sent in the order of submissions, so even an
@@ -31,7 +33,7 @@ pub(super) struct PendingReply {
 #[derive(Debug)]
 pub(super) enum OutcomeSource {
     /// The append of the record at this index of the batch.
-    Appended { index: usize, comment: Arc<Comment>, shadow: bool },
+    Appended { index: usize, comment: Arc<Comment>, share: RoomShare },
     /// The original of this repeat, in this or an earlier batch.
     Repeated,
     /// It is known already, without the log.
@@ -53,7 +55,7 @@ impl Batch {
         admitted: AdmittedComment,
         key: Option<RefKey>,
     ) {
-        let AdmittedComment { comment, shadow, screened } = admitted;
+        let AdmittedComment { comment, shadow, screened, share } = admitted;
         let index = self.drafts.len();
         self.drafts.push(CommentSubmitted {
             comment: comment.clone(),
@@ -66,20 +68,33 @@ impl Batch {
             reply_to: submission.reply_to,
             client_ref: submission.client_ref,
             key,
-            outcome: OutcomeSource::Appended { index, comment, shadow },
+            outcome: OutcomeSource::Appended { index, comment, share },
         });
     }
 
     /// Answers comments that are in the log already, and does not append them.
     pub(super) fn accept_known(&mut self, known: impl Fn(&RefKey) -> Option<Accepted>) {
+        self.take_out(|waiting, _| waiting.key.as_ref().and_then(&known).map(Ok));
+    }
+
+    /// Refuses comments, which are then not appended.
+    pub(super) fn refuse(&mut self, refusal: impl Fn(&Comment) -> Option<ErrorBody>) {
+        self.take_out(|_, comment| refusal(comment).map(Err));
+    }
+
+    /// Does not append the comments that have an outcome without the log.
+    fn take_out(
+        &mut self,
+        outcome_of: impl Fn(&PendingReply, &Comment) -> Option<Result<Accepted, ErrorBody>>,
+    ) {
         let mut new_index = Vec::with_capacity(self.drafts.len());
         let mut kept = 0;
         let mut is_known = vec![false; self.drafts.len()];
         for waiting in &mut self.pending {
-            let OutcomeSource::Appended { index, .. } = &waiting.outcome else { continue };
-            if let Some(accepted) = waiting.key.as_ref().and_then(&known) {
+            let OutcomeSource::Appended { index, comment, .. } = &waiting.outcome else { continue };
+            if let Some(outcome) = outcome_of(waiting, comment) {
                 is_known[*index] = true;
-                waiting.outcome = OutcomeSource::Known(Ok(accepted));
+                waiting.outcome = OutcomeSource::Known(outcome);
             }
         }
         for known in &is_known {

@@ -12,6 +12,8 @@
 //!   [`crate::daemon::engines::reservations`] know it or, while they are not certain, the log can
 //!   be read back. It may then be in the log twice, and every reader keeps the first.
 //! - A refused submission changes nothing.
+//! - A comment that is accepted keeps the rules of its room, over all nodes as far as
+//!   [`crate::daemon::engines::reservations`] answer, else on each node ([`rooms`]).
 //!
 //! When full: the queue in front holds
 //! [`crate::daemon::base::config::IngestConfig::queue_comments`]; a submission that finds it full
@@ -24,10 +26,12 @@ mod comment_ids;
 mod earlier;
 mod refs;
 mod reserve;
+mod rooms;
 mod submit;
 mod validate;
 
 pub use comment_ids::CommentIds;
 pub use refs::{RefKey, Refs};
+pub use rooms::RoomMemory;
 pub use submit::{Ingest, IngestParts, queue, queue_reader};
 pub use validate::{InvalidComment, validate};

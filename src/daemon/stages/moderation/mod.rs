@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
 
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
-pub use self::rules::{RulesError, RulesStage};
+pub use self::rules::{RoomLinks, RulesError, RulesStage};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
 

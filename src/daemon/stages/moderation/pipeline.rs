@@ -1,5 +1,6 @@
 //! Moderation as an ordered list of stages.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use futures_util::FutureExt as _;
 use tracing::error;
 
 use crate::protocol::admin::{BrokenRule, TriedStage};
-use crate::protocol::events::Decision;
+use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{Comment, Role};
 
 /// A comment to be checked.
@@ -17,6 +18,9 @@ pub struct Subject<'a> {
     pub comment: &'a Comment,
     /// The sender's role, if known.
     pub role: Option<Role>,
+    /// By how much scores reach the thresholds earlier for this user and at this moment; negative:
+    /// later. 0 for users and streams of which nothing is known.
+    pub lowered: f32,
 }
 
 /// The result of one stage for a comment.
@@ -27,15 +31,20 @@ pub struct Finding {
     pub reason: &'static str,
     /// The confidence of the stage, 0 to 1, if it measures one.
     pub score: Option<f32>,
+    /// All that the stage measured, by name, such as `toxicity`, each 0 to 1. Recorded also when
+    /// a later stage decides.
+    pub scores: Vec<(&'static str, f32)>,
+    /// The version of the model that measured it.
+    pub model: Option<Arc<str>>,
 }
 
 impl Finding {
     pub fn accept() -> Self {
-        Self { decision: Decision::Accept, reason: "", score: None }
+        Self::new(Decision::Accept, "")
     }
 
     pub fn new(decision: Decision, reason: &'static str) -> Self {
-        Self { decision, reason, score: None }
+        Self { decision, reason, score: None, scores: Vec::new(), model: None }
     }
 }
 
@@ -96,6 +105,23 @@ pub struct Verdict {
     pub finding: Finding,
     /// `None` when every stage accepted.
     pub decided_by: Option<&'static str>,
+    /// All that the stages that were asked measured, by name.
+    pub scores: BTreeMap<&'static str, f32>,
+    /// The version of the model that measured it; of several, the last.
+    pub model: Option<Arc<str>>,
+}
+
+impl Verdict {
+    /// Returns what the decision is recorded with.
+    pub fn evidence(&self) -> Evidence {
+        let scores = self.scores.iter();
+        Evidence {
+            stage: self.decided_by.unwrap_or("pipeline").into(),
+            score: self.finding.score.map(Score::new),
+            scores: scores.map(|(name, score)| ((*name).into(), Score::new(*score))).collect(),
+            model: self.model.clone(),
+        }
+    }
 }
 
 /// The stages, in order. The first decision other than accept ends the check; a stage that panics
@@ -111,6 +137,8 @@ impl Pipeline {
     }
 
     pub async fn check(&self, subject: &Subject<'_>) -> Verdict {
+        let mut scores = BTreeMap::new();
+        let mut model = None;
         for stage in &self.stages {
             let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
             let Ok(finding) = check.await else {
@@ -119,11 +147,13 @@ impl Pipeline {
                 error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
                 continue;
             };
+            scores.extend(finding.scores.iter().copied());
+            model = finding.model.clone().or(model);
             if finding.decision != Decision::Accept {
-                return Verdict { finding, decided_by: Some(stage.name()) };
+                return Verdict { finding, decided_by: Some(stage.name()), scores, model };
             }
         }
-        Verdict { finding: Finding::accept(), decided_by: None }
+        Verdict { finding: Finding::accept(), decided_by: None, scores, model }
     }
 
     /// Explains what each stage would find in a comment that nobody sends. Changes nothing, so that
@@ -200,11 +230,41 @@ mod tests {
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);
         let comment = comment(1, 2, "hi");
-        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         assert_eq!(verdict.decided_by, Some("second"));
         assert_eq!(verdict.finding.decision, Decision::Flag);
         assert_eq!(first.checks.load(Ordering::Relaxed), 1);
         assert_eq!(third.checks.load(Ordering::Relaxed), 0);
+    }
+
+    #[derive(Debug)]
+    struct Measuring;
+
+    #[async_trait]
+    impl Stage for Measuring {
+        fn name(&self) -> &'static str {
+            "model"
+        }
+
+        async fn check(&self, _: &Subject<'_>) -> Finding {
+            let scores = vec![("toxicity", 0.4), ("spam", 0.1)];
+            Finding { scores, model: Some("3".into()), ..Finding::accept() }
+        }
+    }
+
+    #[tokio::test]
+    async fn scores_of_stages_before_are_recorded() {
+        let pipeline = Pipeline::new(vec![Arc::new(Measuring), fixed("second", Decision::Flag)]);
+        let comment = comment(1, 2, "hi");
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
+        let evidence = verdict.evidence();
+        assert_eq!((&*evidence.stage, evidence.score), ("second", None));
+        assert_eq!(evidence.model.as_deref(), Some("3"));
+        let scores: Vec<_> =
+            evidence.scores.iter().map(|(name, score)| (&**name, score.share())).collect();
+        assert_eq!(scores, [("spam", 0.1), ("toxicity", 0.4)]);
     }
 
     #[tokio::test]
@@ -213,7 +273,8 @@ mod tests {
         let second = fixed("second", Decision::Flag);
         let pipeline = Pipeline::new(vec![first, second]);
         let comment = comment(1, 2, "first");
-        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        let verdict =
+            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         assert_eq!(verdict.decided_by, Some("second"));
     }
 
@@ -224,7 +285,8 @@ mod tests {
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first, second, third]);
         let comment = comment(1, 2, "first");
-        let tried = pipeline.explain(&Subject { comment: &comment, role: None }).await;
+        let tried =
+            pipeline.explain(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
         let expected =
             [(Decision::Accept, false), (Decision::Flag, true), (Decision::Reject, false)];
@@ -236,7 +298,9 @@ mod tests {
     #[tokio::test]
     async fn without_stages_everything_passes() {
         let comment = comment(1, 2, "hi");
-        let verdict = Pipeline::new(vec![]).check(&Subject { comment: &comment, role: None }).await;
-        assert_eq!(verdict, Verdict { finding: Finding::accept(), decided_by: None });
+        let verdict = Pipeline::new(vec![])
+            .check(&Subject { comment: &comment, role: None, lowered: 0.0 })
+            .await;
+        assert_eq!((verdict.finding, verdict.decided_by), (Finding::accept(), None));
     }
 }

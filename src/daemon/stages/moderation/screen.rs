@@ -74,7 +74,7 @@ impl ModerationScreen {
 #[async_trait]
 impl Screen for ModerationScreen {
     async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        let verdict = self.pipeline.check(&Subject { comment, role: None }).await;
+        let verdict = self.pipeline.check(&Subject { comment, role: None, lowered: 0.0 }).await;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         count(&self.metrics.moderation_decisions, finding.decision.as_str());

@@ -8,10 +8,12 @@
 //! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
 //! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
 //! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·
-//! `[11, …]` bye · `[12]` pong · `[13, …]` like 1, the viewer's own comment outside the ranges.
+//! `[11, …]` bye · `[12]` pong · `[13, …]` like 1, the viewer's own comment outside the ranges ·
+//! `[14, rules]` room.
 //! `docs/protocol.md` lists the fields.
 
 mod batch;
+mod room;
 
 use std::fmt;
 
@@ -22,19 +24,41 @@ use uuid::Uuid;
 
 use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
 use crate::protocol::comment::Deletion;
-use crate::protocol::{CommentId, ErrorCode, Identity, Role, UserId};
+use crate::protocol::room::RoomRules;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{
+    CommentId, Epoch, ErrorCode, Identity, Role, Seq, Standing, StreamId, UserId,
+};
 use batch::{CompactComment, compact, expand};
+use room::CompactRoom;
 
 /// `[user_id, name, role]`
 type CompactUser = (u64, std::sync::Arc<str>, Role);
 
+/// `[0, stream_id, user, epoch, seq, sample_rate, viewers, room]`; servers of earlier versions
+/// leave out the rules of the room.
+#[derive(Deserialize)]
+struct CompactWelcome {
+    #[serde(rename = "kind")]
+    _kind: u8,
+    stream_id: StreamId,
+    user: Option<CompactUser>,
+    epoch: Epoch,
+    seq: Seq,
+    sample_rate: SampleRate,
+    viewers: u64,
+    #[serde(default)]
+    room: Option<CompactRoom>,
+}
+
 pub fn encode(message: &ServerMessage) -> Vec<u8> {
     use ServerMessage as M;
     match message {
-        M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers } => {
+        M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers, room } => {
             let user: Option<CompactUser> =
                 user.as_ref().map(|user| (user.user_id.0, user.name.clone(), user.role));
-            pack(&(0, stream_id, user, epoch, seq, sample_rate, viewers))
+            let room = (!room.is_open()).then(|| CompactRoom::from(*room));
+            pack(&(0, stream_id, user, epoch, seq, sample_rate, viewers, room))
         }
         M::Comments(batch) => {
             let comments = compact(batch);
@@ -56,6 +80,7 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
         M::Gap { from_seq, to_seq } => pack(&(10, from_seq, to_seq)),
         M::Bye { code, reconnect_after_ms } => pack(&(11, code, reconnect_after_ms)),
         M::Pong => pack(&(12,)),
+        M::Room(rules) => pack(&(14, CompactRoom::from(*rules))),
     }
 }
 
@@ -186,22 +211,23 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
     use ServerMessage as M;
     Ok(match kind(payload).unwrap_or(u8::MAX) {
         0 => {
-            let (_, stream_id, user, epoch, seq, sample_rate, viewers): (
-                u8,
-                _,
-                Option<CompactUser>,
-                _,
-                _,
-                _,
-                _,
-            ) = unpack(payload)?;
-            let user = user.map(|(id, name, role)| Identity {
+            let welcome: CompactWelcome = unpack(payload)?;
+            let user = welcome.user.map(|(id, name, role)| Identity {
                 user_id: UserId(id),
                 name,
                 role,
                 comments_per_minute: None,
+                standing: Standing::default(),
             });
-            M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers }
+            M::Welcome {
+                stream_id: welcome.stream_id,
+                user,
+                epoch: welcome.epoch,
+                seq: welcome.seq,
+                sample_rate: welcome.sample_rate,
+                viewers: welcome.viewers,
+                room: welcome.room.map(RoomRules::from).unwrap_or_default(),
+            }
         }
         kind @ (1 | 13) => {
             let (_, epoch, from_seq, to_seq, sample_rate, comments): (
@@ -245,6 +271,7 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
         11 => unpack(payload)
             .map(|(_, code, reconnect_after_ms): (u8, _, _)| M::Bye { code, reconnect_after_ms })?,
         12 => M::Pong,
+        14 => unpack(payload).map(|(_, rules): (u8, CompactRoom)| M::Room(rules.into()))?,
         kind => return Err(invalid(format!("kind {kind} is unknown"))),
     })
 }

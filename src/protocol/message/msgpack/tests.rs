@@ -6,8 +6,7 @@ use super::*;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::message::json;
-use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, StreamId};
+use crate::protocol::room::tests::rules;
 
 fn comment() -> impl Strategy<Value = SequencedComment> {
     (0_u64..1 << 55, 0_u16..4, 1_u64..1 << 62, ".{0,40}", 0_u64..1 << 40, 0_u64..1000).prop_map(
@@ -41,18 +40,21 @@ fn message() -> impl Strategy<Value = ServerMessage> {
             comment_id: comment.comment_id,
             seq: comment.seq,
         }),
-        (any::<u32>(), ".{0,20}").prop_map(|(seq, text)| ServerMessage::Welcome {
+        rules().prop_map(ServerMessage::Room),
+        (any::<u32>(), ".{0,20}", rules()).prop_map(|(seq, text, room)| ServerMessage::Welcome {
             stream_id: StreamId(1),
             user: Some(Identity {
                 user_id: UserId(7),
                 name: text.into(),
                 role: Role::Viewer,
                 comments_per_minute: None,
+                standing: Standing::default(),
             }),
             epoch: Epoch(seq),
             seq: u64::from(seq),
             sample_rate: SampleRate::ALL,
             viewers: 3,
+            room,
         }),
         (0..=MAX_SAFE_INTEGER, 0..=MAX_SAFE_INTEGER)
             .prop_map(|(from_seq, to_seq)| ServerMessage::Gap { from_seq, to_seq }),
@@ -235,6 +237,17 @@ fn every_legal_form_of_a_message_is_read() {
     ] {
         assert_eq!(decode_client(payload), Ok(message), "{payload:?}");
     }
+}
+
+/// A server of an earlier version does not send the rules of the room.
+#[test]
+fn a_welcome_without_rules_is_an_open_room() {
+    let user: Option<CompactUser> = None;
+    let payload = pack(&(0, 1, user, 9, 8, SampleRate::ALL, 3));
+    let Ok(ServerMessage::Welcome { room, viewers, .. }) = decode_server(&payload) else {
+        panic!("a welcome");
+    };
+    assert_eq!((room.is_open(), viewers), (true, 3));
 }
 
 #[test]

@@ -245,6 +245,7 @@ async fn refusals_are_counted_by_stream_and_user() {
         name: "zed_k".into(),
         role: Role::Viewer,
         comments_per_minute: None,
+        standing: Default::default(),
     };
     assert_eq!(sketches.refused_users(Instant::now()), []);
     for stream in [7, 7, 8] {

@@ -203,6 +203,7 @@ mod tests {
             name: None,
             connections: nodes.iter().map(|node| connection(&NodeId::new(node), 1, 0)).collect(),
             sanctions: kind.map(|kind| sanction(user_id, kind, None)).into_iter().collect(),
+            shadows: Vec::new(),
             unreachable: Vec::new(),
         }
     }

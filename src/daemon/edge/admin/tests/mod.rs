@@ -423,7 +423,9 @@ async fn a_tail_shows_comments_and_decisions_as_they_happen() {
     served.world.comment(1, "too early");
     let mut tail = served.send("GET", "/v1/tail/1", "").await;
     served.world.comment(2, "hello");
-    let Some(TailItem::Comment(comment)) = tail.line().await else { panic!("no comment") };
+    let Some(TailItem::Comment(item)) = tail.line().await else { panic!("no comment") };
+    let TailComment { comment, shadow } = item;
+    assert!(!shadow);
     assert_eq!((&*comment.message, comment.seq), ("hello", 1));
     served.post("/v1/delete", &json!({"comment_id": comment_id(2), "reason": "spam"})).await;
     let Some(TailItem::Moderated { reason, decided_by, .. }) = tail.line().await else {

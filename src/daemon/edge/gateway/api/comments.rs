@@ -119,7 +119,8 @@ struct PageQuery {
     limit: Option<String>,
 }
 
-/// Returns a page of history, newest first. Open to everybody who may watch the stream.
+/// Returns a page of history, newest first. Open to everybody who may watch the stream. A token
+/// adds the caller's own comments that are hidden from others.
 pub(crate) async fn history(
     State(state): State<Arc<GatewayState>>,
     Path(stream_id): Path<String>,
@@ -129,10 +130,9 @@ pub(crate) async fn history(
     let stream_id: StreamId = parse_id(&stream_id)?;
     let (before, limit) = page_bounds(&uri)?;
     let stream = known_stream(&state, stream_id)?;
-    if !stream.anonymous || bearer(&headers)?.is_some() {
-        caller(&state, &headers)?;
-    }
-    let page = state.history.page(PageRequest { stream_id, before, limit }).await;
+    let is_known = !stream.anonymous || bearer(&headers)?.is_some();
+    let reader = if is_known { Some(caller(&state, &headers)?.user_id) } else { None };
+    let page = state.history.page(PageRequest { stream_id, before, limit, reader }).await;
     let page = page.map_err(|error| match error {
         StoreError::NotFound(_) => {
             HttpError::new(ErrorCode::UnknownStream, format!("no stream {stream_id}"))

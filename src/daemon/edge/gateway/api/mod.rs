@@ -2,6 +2,7 @@
 
 pub(super) mod comments;
 mod error;
+pub(super) mod room;
 pub(super) mod streams;
 
 use std::sync::Arc;

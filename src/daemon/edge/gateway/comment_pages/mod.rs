@@ -1,8 +1,11 @@
 //! Pages of history. Requests for the same page at the same time, as from viewers that reconnect
-//! together, share one read of the store and one encoding.
+//! together, share one read of the store and one encoding. Authors of comments that are hidden from
+//! others have pages of their own.
 //!
 //! A page may be as old as one read of the store takes. The archiver, which writes comments and
 //! deletions to the store, is further behind than that. Nothing is cached after the answer.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,7 +13,7 @@ use crate::daemon::base::single_flight::SingleFlight;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::protocol::admin::HistoryPage;
-use crate::protocol::{CommentId, StreamId, json};
+use crate::protocol::{CommentId, StreamId, UserId, json};
 
 pub(super) const MAX_LIMIT: usize = 1000;
 
@@ -20,6 +23,8 @@ pub(super) struct PageRequest {
     pub(super) before: Option<CommentId>,
     /// 1 to [`MAX_LIMIT`].
     pub(super) limit: usize,
+    /// The caller, if it sent a token.
+    pub(super) reader: Option<UserId>,
 }
 
 /// Reads pages from the comment store, each once for all concurrent requests.
@@ -27,11 +32,13 @@ pub(super) struct PageRequest {
 pub(crate) struct CommentPages {
     comments: SharedCommentStore,
     loads: SingleFlight<PageRequest, Result<Bytes, StoreError>>,
+    /// Authors of comments that are hidden from others, by stream.
+    hidden_authors: SingleFlight<StreamId, Result<Arc<[UserId]>, StoreError>>,
 }
 
 impl CommentPages {
     pub(crate) fn new(comments: SharedCommentStore) -> Self {
-        Self { comments, loads: SingleFlight::default() }
+        Self { comments, loads: SingleFlight::default(), hidden_authors: SingleFlight::default() }
     }
 
     /// Returns a [`HistoryPage`] as JSON.
@@ -39,17 +46,37 @@ impl CommentPages {
     /// # Errors
     /// The store's error, the same for all concurrent requests.
     pub(super) async fn page(&self, request: PageRequest) -> Result<Bytes, StoreError> {
+        let reader = match request.reader {
+            Some(reader) if self.is_hidden_author(reader, request.stream_id).await? => Some(reader),
+            _ => None,
+        };
+        let request = PageRequest { reader, ..request };
         let comments = self.comments.clone();
         self.loads.join(request, || load(comments, request)).await
+    }
+
+    /// Returns whether the pages of a stream may show a reader more than they show to everybody.
+    async fn is_hidden_author(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+    ) -> Result<bool, StoreError> {
+        let comments = self.comments.clone();
+        let load = || async move { comments.hidden_authors(stream_id).await.map(Arc::from) };
+        let authors = self.hidden_authors.join(stream_id, load).await?;
+        Ok(authors.contains(&reader))
     }
 }
 
 async fn load(comments: SharedCommentStore, request: PageRequest) -> Result<Bytes, StoreError> {
-    let PageRequest { stream_id, before, limit } = request;
+    let PageRequest { stream_id, before, limit, reader } = request;
     // One comment more than requested shows whether there is a next page. The store returns at most
     // 1000, so a full page of that size may be followed by an empty one.
     let wanted = (limit + 1).min(MAX_LIMIT);
-    let mut comments = comments.page(stream_id, before, wanted).await?;
+    let mut comments = match reader {
+        None => comments.page(stream_id, before, wanted).await?,
+        Some(reader) => comments.page_for(reader, stream_id, before, wanted).await?,
+    };
     let more = comments.len() == wanted;
     comments.truncate(limit);
     let next_before = comments.last().filter(|_| more).map(|comment| comment.comment_id);

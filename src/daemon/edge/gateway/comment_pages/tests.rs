@@ -61,6 +61,22 @@ impl CommentStore for CountingStore {
         self.store.page(stream_id, before, limit).await
     }
 
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.answers.acquire().await.unwrap().forget();
+        self.store.page_for(reader, stream_id, before, limit).await
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
+        self.store.hidden_authors(stream_id).await
+    }
+
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
         self.store.get(comment_id).await
     }
@@ -78,10 +94,8 @@ impl CommentStore for CountingStore {
     }
 }
 
-/// Pages over a store with three comments.
-async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
-    let store = InMemoryComments::default();
-    let comment = |n: u64| ArchivedComment {
+fn comment(n: u64) -> ArchivedComment {
+    ArchivedComment {
         comment: Arc::new(Comment {
             stream_id: STREAM,
             comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6]),
@@ -92,7 +106,12 @@ async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
         }),
         seq: n,
         shadow: false,
-    };
+    }
+}
+
+/// Pages over a store with three comments.
+async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
+    let store = InMemoryComments::default();
     store.write_rows(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
     let counting = Arc::new(CountingStore {
         store,
@@ -104,7 +123,7 @@ async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
 }
 
 fn newest(limit: usize) -> PageRequest {
-    PageRequest { stream_id: STREAM, before: None, limit }
+    PageRequest { stream_id: STREAM, before: None, limit, reader: None }
 }
 
 #[tokio::test]
@@ -151,4 +170,30 @@ async fn a_failed_read_is_shared_and_not_cached() {
     store.is_down.store(false, Ordering::SeqCst);
     store.answers.add_permits(1);
     assert!(pages.page(newest(2)).await.is_ok(), "nothing is cached");
+}
+
+#[tokio::test]
+async fn only_a_hidden_author_has_own_pages() {
+    let (pages, store) = pages().await;
+    let mut shadowed = comment(4);
+    shadowed.shadow = true;
+    Arc::make_mut(&mut shadowed.comment).user_id = UserId(2);
+    store.store.write_rows(&[shadowed], &[]).await.unwrap();
+    let read = async |reader| {
+        store.answers.add_permits(1);
+        let request = PageRequest { reader, ..newest(2) };
+        let bytes = pages.page(request).await.unwrap();
+        let page: HistoryPage = serde_json::from_slice(&bytes).unwrap();
+        page.comments.iter().map(|comment| comment.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(read(Some(UserId(2))).await, [4, 3]);
+    assert_eq!(read(Some(UserId(1))).await, [3, 2]);
+    assert_eq!(read(None).await, [3, 2]);
+    let everybody = PageRequest { reader: Some(UserId(1)), ..newest(1) };
+    let mut shared = Box::pin(pages.page(everybody));
+    assert!(shared.as_mut().now_or_never().is_none());
+    let before = store.reads.load(Ordering::SeqCst);
+    let mut other = Box::pin(pages.page(newest(1)));
+    assert!(other.as_mut().now_or_never().is_none());
+    assert_eq!(store.reads.load(Ordering::SeqCst), before, "it joins the read for everybody");
 }

@@ -44,7 +44,7 @@ async fn ingest(rig: &mut Rig, outcome: Result<Accepted, ErrorBody>) -> (String,
 #[tokio::test]
 async fn a_comment_goes_to_ingest_and_gets_its_outcome() {
     let mut rig = Rig::start().await;
-    let accepted = Accepted { comment_id: comment_id(1), seq: 17, comment: None, shadow: false };
+    let accepted = Accepted { comment_id: comment_id(1), seq: 17, comment: None };
     let address = rig.address;
     let headers = [JSON.to_owned(), bearer(1, "viewer")];
     let posting = tokio::spawn(async move {
@@ -307,6 +307,35 @@ async fn streams_are_listed_shown_created_and_changed() {
 }
 
 #[tokio::test]
+async fn moderators_change_the_rules_of_a_room() {
+    let rig = Rig::start().await;
+    let path = "/api/streams/1/room";
+    let moderator = bearer(7, "moderator");
+    let patch = br#"{"slow_ms":5000,"shield":true}"#;
+    let line = format!("PATCH {path}");
+    for (token, expected) in
+        [(bearer(6, "viewer"), (403, "forbidden")), (moderator.clone(), (200, ""))]
+    {
+        let reply = request(rig.address, &line, &[JSON, &token], patch).await;
+        let code = if reply.status == 200 { String::new() } else { reply.code() };
+        assert_eq!((reply.status, code.as_str()), expected);
+    }
+    let room = get(rig.address, path).await.json();
+    assert_eq!(room["settings"], json!({"rules": {"slow_ms": 5000}, "shield": true}));
+    assert_eq!(room["in_force"]["slow_ms"], 30_000);
+    let entry = rig.metadata.audits().pop().unwrap();
+    assert_eq!((&*entry.action, &*entry.actor), ("room", "user7 (user 7)"));
+    for (body, code) in [(&b"{}"[..], "bad_message"), (br#"{"slow":1}"#, "bad_message")] {
+        let reply = request(rig.address, &line, &[JSON, &moderator], body).await;
+        assert_eq!((reply.status, reply.code().as_str()), (400, code));
+    }
+    let clear = format!("POST {path}/clear");
+    let body = br#"{"last_ms":60000}"#;
+    let reply = request(rig.address, &clear, &[JSON, &bearer(6, "viewer")], body).await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "forbidden"));
+}
+
+#[tokio::test]
 async fn ending_a_stream_dismisses_its_viewers() {
     let rig = Rig::start().await;
     let caster = bearer(8, "broadcaster");
@@ -432,7 +461,7 @@ async fn requests_in_flight_are_answered_while_stopping() {
     rig.begin_stop();
     let ReplyTo::Caller(caller) = submission.reply_to else { panic!("it came over HTTP") };
     let caller: oneshot::Sender<_> = caller;
-    let accepted = Accepted { comment_id: comment_id(1), seq: 1, comment: None, shadow: false };
+    let accepted = Accepted { comment_id: comment_id(1), seq: 1, comment: None };
     caller.send(Ok(accepted)).unwrap();
     assert_eq!(posting.await.unwrap().status, 201);
     rig.gateway_stopped().await;

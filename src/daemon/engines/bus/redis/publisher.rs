@@ -147,14 +147,17 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<BusMessage>, rmp_serde::decod
 mod tests {
     use super::*;
     use crate::daemon::engines::bus::Batch;
-    use crate::protocol::comment::{Deletion, SequencedComment};
+    use crate::protocol::comment::SequencedComment;
+    use crate::protocol::events::Removal;
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, Epoch, UserId};
 
     #[test]
     fn messages_survive_a_compact_encoding() {
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 5, [2, 0, 0, 0, 0, 1]);
-        let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 7 };
+        let reason: Arc<str> = "moderator".into();
+        let deletion = Removal { comment_id, reason, timestamp: 7, except: None };
+        let except = Removal { except: Some(UserId(1_000_000)), ..deletion.clone() };
         let comment = SequencedComment {
             comment_id,
             user_id: UserId(1_000_000),
@@ -174,12 +177,26 @@ mod tests {
                 sampled_out: 4,
                 deletions: vec![(11, deletion.clone())],
                 staff: vec![12, 13],
+                own: Vec::new(),
             }))
+        };
+        let with_own = Batch {
+            epoch: Epoch(3),
+            from_seq: 21,
+            to_seq: 22,
+            sample_rate,
+            comments: Vec::new(),
+            sampled_out: 0,
+            deletions: vec![(22, except.clone())],
+            staff: Vec::new(),
+            own: vec![comment.clone()],
         };
         let totals = [("fire".into(), u64::MAX)].into_iter().collect();
         let messages = [
             batch(vec![comment.clone(); 2]),
+            BusMessage::Batch(Arc::new(with_own)),
             BusMessage::Deleted { seq: 11, deletion: deletion.clone() },
+            BusMessage::Deleted { seq: 22, deletion: except },
             BusMessage::Throttle { sample_rate },
             BusMessage::Reactions { totals },
             BusMessage::Announcement { message: "l'été".into() },

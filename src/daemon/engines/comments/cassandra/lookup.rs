@@ -9,11 +9,12 @@ use super::page::{CommentRow, Row, comment_row};
 use super::{Inner, corrupt, integer, natural, unavailable};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{CommentKey, StoredComment};
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Streams searched at the same time.
 const IN_FLIGHT: usize = 32;
 const PAGE_STREAMS: i32 = 1000;
+const PAGE_AUTHORS: i32 = 1000;
 
 impl Inner {
     /// Searches every stream that has comments of the same ten seconds.
@@ -42,6 +43,24 @@ impl Inner {
         Ok(None)
     }
 
+    pub(super) async fn hidden_authors(
+        &self,
+        stream_id: StreamId,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let mut authors = Vec::new();
+        let mut from = Some(PagingState::start());
+        while let Some(state) = from.take() {
+            let statement = &self.statements.hidden_authors;
+            let values = (integer(stream_id.0),);
+            let (rows, more) = self.read(statement, values, PAGE_AUTHORS, state).await?;
+            for row in rows.rows::<(i64,)>().map_err(corrupt)? {
+                authors.push(UserId(natural(row.map_err(corrupt)?.0)?));
+            }
+            from = more;
+        }
+        Ok(authors)
+    }
+
     pub(super) async fn find_in(
         &self,
         stream_id: StreamId,
@@ -51,7 +70,7 @@ impl Inner {
         Ok(row.map(|row| StoredComment {
             comment: row.comment,
             stream_id,
-            deleted: row.deleted,
+            deleted: row.deleted || row.hidden,
             shadow: row.shadow,
         }))
     }

@@ -74,7 +74,7 @@ use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId, UserId};
 
 /// The engine. Clones share the connections, which end with the last clone.
 #[derive(Clone)]
@@ -164,7 +164,21 @@ impl CommentStore for CassandraComments {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
-        self.inner.page(stream_id, before, limit).await
+        self.inner.page(None, stream_id, before, limit).await
+    }
+
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.inner.page(Some(reader), stream_id, before, limit).await
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
+        self.inner.hidden_authors(stream_id).await
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {

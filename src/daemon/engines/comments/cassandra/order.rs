@@ -14,7 +14,7 @@ use super::place::Place;
 use super::waves::{Walk, read_in_waves};
 use super::{Inner, corrupt, integer, unavailable};
 use crate::daemon::engines::StoreError;
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
 const PAGE_PARTS: i32 = 64;
 /// Comments of one bucket per request.
@@ -41,6 +41,7 @@ struct Part {
 /// The comments of a stream that a page requests.
 #[derive(Clone, Copy)]
 struct Range {
+    reader: Option<UserId>,
     stream_id: StreamId,
     end: Place,
     /// Comments created before this time are not shown.
@@ -48,8 +49,10 @@ struct Range {
 }
 
 impl Inner {
+    /// Reads a page. A reader is also shown the reader's own comments that are hidden from others.
     pub(super) async fn page(
         &self,
+        reader: Option<UserId>,
         stream_id: StreamId,
         before: Option<CommentId>,
         limit: usize,
@@ -64,12 +67,14 @@ impl Inner {
             End::Oldest => return Ok(Vec::new()),
             End::Unplaced(before) => (Vec::new(), Some(before)),
             End::Place(end) => {
-                (self.page_by_place(Range { stream_id, end, oldest_ms }, limit).await?, None)
+                let range = Range { reader, stream_id, end, oldest_ms };
+                (self.page_by_place(range, limit).await?, None)
             }
         };
         if let Some(until_ms) = self.unplaced_until_ms().filter(|_| shown.len() < limit) {
             let newest_ms = until_ms + ROLLING_UPGRADE_MS;
-            let range = TimeRange { stream_id, before, newest_ms, oldest_ms, unplaced_only: true };
+            let range =
+                TimeRange { reader, stream_id, before, newest_ms, oldest_ms, unplaced_only: true };
             shown.extend(self.page_by_time(range, limit - shown.len()).await?);
         }
         Ok(shown.into_iter().map(|row| row.comment).collect())
@@ -88,6 +93,7 @@ impl Inner {
             return Ok(row.place().map_or(End::Unplaced(before), End::Place));
         }
         let range = TimeRange {
+            reader: None,
             stream_id,
             before: Some(before),
             newest_ms: u64::MAX,
@@ -137,7 +143,7 @@ impl Inner {
                 // A comment that was appended twice has the place of the first.
                 let Some(row) = found.remove(&place) else { continue };
                 let expired = comment_id(id).unix_ms() < range.oldest_ms;
-                if !row.shadow && !row.deleted && !expired {
+                if row.is_shown_to(range.reader) && !expired {
                     shown.push(row);
                 }
             }

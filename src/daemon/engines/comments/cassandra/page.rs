@@ -31,13 +31,18 @@ pub(super) type Row = (
     Option<bool>,
     Option<i64>,
     Option<i64>,
+    Option<i64>,
 );
 
 /// A row with a comment.
 pub(super) struct CommentRow {
     pub(super) comment: SequencedComment,
+    /// Hidden from others from the beginning.
     pub(super) shadow: bool,
+    /// For everybody.
     pub(super) deleted: bool,
+    /// Hidden from others after it was shown.
+    pub(super) hidden: bool,
     /// The number of its log; `None` if a version without places stored it.
     pub(super) log: Option<i32>,
 }
@@ -45,6 +50,12 @@ pub(super) struct CommentRow {
 impl CommentRow {
     pub(super) fn place(&self) -> Option<Place> {
         Some(Place { log: self.log?, seq: integer(self.comment.seq) })
+    }
+
+    /// Returns whether the comment is on the pages of this reader, or on those for everybody.
+    pub(super) fn is_shown_to(&self, reader: Option<UserId>) -> bool {
+        let hidden_from_others = self.shadow || self.hidden;
+        !self.deleted && (!hidden_from_others || reader == Some(self.comment.user_id))
     }
 }
 
@@ -60,10 +71,30 @@ pub(super) fn is_hidden(
             .is_none_or(|restored| deleted_place.is_some_and(|deleted| deleted > restored))
 }
 
+/// Returns whether a comment with these marks is hidden from others than its author.
+pub(super) fn is_hidden_from_others(
+    hidden_place: Option<i64>,
+    restored_place: Option<i64>,
+) -> bool {
+    hidden_place.is_some_and(|hidden| restored_place.is_none_or(|restored| hidden > restored))
+}
+
 /// None if it is a mark alone.
 pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
-    let (id, user_id, name, message, created_at, seq, shadow, log, is_deleted, deleted, restored) =
-        row;
+    let (
+        id,
+        user_id,
+        name,
+        message,
+        created_at,
+        seq,
+        shadow,
+        log,
+        is_deleted,
+        deleted,
+        restored,
+        hidden,
+    ) = row;
     let (Some(user_id), Some(name), Some(message), Some(created_at), Some(seq)) =
         (user_id, name, message, created_at, seq)
     else {
@@ -79,12 +110,15 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
     };
     let shadow = shadow.unwrap_or(false);
     let deleted = is_hidden(is_deleted, deleted, restored);
-    Ok(Some(CommentRow { comment, shadow, deleted, log }))
+    let hidden = is_hidden_from_others(hidden, restored);
+    Ok(Some(CommentRow { comment, shadow, deleted, hidden, log }))
 }
 
 /// The comments of a stream that a page by time requests.
 #[derive(Clone, Copy)]
 pub(super) struct TimeRange {
+    /// The reader, who is also shown the reader's own comments that are hidden from others.
+    pub(super) reader: Option<UserId>,
     pub(super) stream_id: StreamId,
     /// Comments with older ids are meant.
     pub(super) before: Option<CommentId>,
@@ -132,7 +166,7 @@ impl Inner {
             let (rows, more) = self.read(statement, values, missing as i32, state).await?;
             for row in rows.rows::<Row>().map_err(corrupt)? {
                 let Some(row) = comment_row(row.map_err(corrupt)?)? else { continue };
-                if row.shadow || row.deleted || !range.has(&row) {
+                if !row.is_shown_to(range.reader) || !range.has(&row) {
                     continue;
                 }
                 let tick = row.comment.comment_id.unix_ticks();

@@ -44,11 +44,13 @@ const TABLES: &[&str] = &[
     log int,
     deleted_place bigint,
     restored_place bigint,
+    hidden_place bigint,
     PRIMARY KEY ((stream_id, bucket), comment_id)
 ) WITH CLUSTERING ORDER BY (comment_id DESC)
   AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
 the largest partition. A row without user_id is a mark whose comment did not arrive. A deleted \
-comment is hidden unless restored_place (log * 2^40 + seq) is after deleted_place.'",
+comment is hidden unless restored_place (log * 2^40 + seq) is after deleted_place. One with a \
+hidden_place after restored_place is shown to its author only.'",
     "stream_periods (
     stream_id bigint,
     period int,
@@ -102,6 +104,11 @@ comment counts, which is the one in the row of the comment.'",
 
 /// Tables that are never cut by retention.
 const SMALL_TABLES: &[&str] = &[
+    "hidden_authors (
+    stream_id bigint,
+    user_id bigint,
+    PRIMARY KEY (stream_id, user_id)
+) WITH comment = 'Authors of comments that were hidden from others, at submission or later.'",
     "logs (
     part tinyint,
     epoch bigint,
@@ -121,12 +128,17 @@ The time of a write is its offset. The comment is the newest one of the partitio
 ];
 
 /// Columns of later versions in a table of version 1, with their types: `log` came with version 2,
-/// the places of deletions and restorations with version 3.
-const ADDED_COLUMNS: [(&str, &str); 3] =
-    [("log", "int"), ("deleted_place", "bigint"), ("restored_place", "bigint")];
+/// the places of deletions and restorations with version 3, that of hiding from others with
+/// version 4.
+const ADDED_COLUMNS: [(&str, &str); 4] = [
+    ("log", "int"),
+    ("deleted_place", "bigint"),
+    ("restored_place", "bigint"),
+    ("hidden_place", "bigint"),
+];
 
 /// The newest version that this program knows.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 /// The last version that did not store the places of comments.
 const UNPLACED_VERSION: i32 = 1;
 

@@ -13,7 +13,10 @@ pub(super) struct Statements {
     pub(super) insert_comment: PreparedStatement,
     pub(super) mark_deleted: PreparedStatement,
     pub(super) put_deleted_place: PreparedStatement,
+    pub(super) put_hidden_place: PreparedStatement,
     pub(super) put_restored_place: PreparedStatement,
+    pub(super) insert_hidden_author: PreparedStatement,
+    pub(super) hidden_authors: PreparedStatement,
     pub(super) insert_tombstone: PreparedStatement,
     pub(super) insert_slot: PreparedStatement,
     pub(super) insert_period: PreparedStatement,
@@ -52,8 +55,13 @@ const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
 /// The time of the write is the place: no clock decides which deletion or restoration is the last.
 const PUT_DELETED_PLACE: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET deleted_place = ? WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
+const PUT_HIDDEN_PLACE: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
+    SET hidden_place = ? WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
 const PUT_RESTORED_PLACE: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET restored_place = ? WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
+const INSERT_HIDDEN_AUTHOR: &str =
+    "INSERT INTO {}.hidden_authors (stream_id, user_id) VALUES (?, ?)";
+const HIDDEN_AUTHORS: &str = "SELECT user_id FROM {}.hidden_authors WHERE stream_id = ?";
 const INSERT_TOMBSTONE: &str = "INSERT INTO {}.tombstones
     (slot, deleted_at, stream_id, comment_id, reason) VALUES (?, ?, ?, ?, ?) USING TTL ?";
 const INSERT_SLOT: &str = "INSERT INTO {}.tombstone_slots (part, slot) VALUES (0, ?) USING TTL ?";
@@ -88,7 +96,7 @@ const ORDER_PARTS: &str = "SELECT log, part FROM {}.stream_order_parts
     WHERE stream_id = ? AND (log, part) <= (?, ?)";
 const COMMENTS: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place
+        deleted_place, restored_place, hidden_place
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
 const PERIODS: &str =
     "SELECT period FROM {}.stream_periods WHERE stream_id = ? AND period <= ? AND period >= ?";
@@ -97,18 +105,18 @@ const BUCKETS: &str = "SELECT bucket FROM {}.stream_buckets
 const BUCKET_STREAMS: &str = "SELECT stream_id FROM {}.bucket_streams WHERE bucket = ?";
 const PAGE: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place
+        deleted_place, restored_place, hidden_place
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
 const COMMENT: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place
+        deleted_place, restored_place, hidden_place
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
 const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
 const TOMBSTONES: &str = "SELECT deleted_at, stream_id, comment_id, reason FROM {}.tombstones
     WHERE slot = ? AND deleted_at >= ?";
 const FIRST_DELETIONS: &str =
-    "SELECT comment_id, deleted_at, is_deleted, deleted_place, restored_place FROM {}.comments
-    WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
+    "SELECT comment_id, deleted_at, is_deleted, deleted_place, restored_place, hidden_place
+    FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
 /// A write that changes nothing: whether writes are accepted shows only in a write.
 const PING: &str = "INSERT INTO {}.schema_versions (version) VALUES (?)";
 
@@ -121,7 +129,10 @@ impl Statements {
             insert_comment: prepare(INSERT_COMMENT, LocalQuorum).await?,
             mark_deleted: prepare(MARK_DELETED, LocalQuorum).await?,
             put_deleted_place: prepare(PUT_DELETED_PLACE, LocalQuorum).await?,
+            put_hidden_place: prepare(PUT_HIDDEN_PLACE, LocalQuorum).await?,
             put_restored_place: prepare(PUT_RESTORED_PLACE, LocalQuorum).await?,
+            insert_hidden_author: prepare(INSERT_HIDDEN_AUTHOR, LocalQuorum).await?,
+            hidden_authors: prepare(HIDDEN_AUTHORS, LocalOne).await?,
             insert_tombstone: prepare(INSERT_TOMBSTONE, LocalQuorum).await?,
             insert_slot: prepare(INSERT_SLOT, LocalQuorum).await?,
             insert_period: prepare(INSERT_PERIOD, LocalQuorum).await?,

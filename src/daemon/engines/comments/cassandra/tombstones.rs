@@ -6,10 +6,11 @@ use scylla::response::PagingState;
 use scylla::value::{CqlTimestamp, CqlTimeuuid};
 
 use super::bucket::{bucket_of, comment_id, slot_at, timeuuid};
-use super::page::is_hidden;
+use super::page::{is_hidden, is_hidden_from_others};
 use super::{Inner, corrupt, integer, natural, unavailable};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::Tombstone;
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, StreamId};
 
 const PAGE_SLOTS: i32 = 1000;
@@ -30,10 +31,14 @@ enum CountedRows {
     /// The first row that is found: the comment was restored and deleted again, and its own row
     /// has the time of a deletion that no longer counts.
     Any,
+    /// The first row that is found: the comment is hidden from others only, and its own row has no
+    /// time of that.
+    AnyHidden,
 }
 
 /// A row of `comments` in the order of the statement's columns.
-type MarksRow = (CqlTimeuuid, Option<CqlTimestamp>, Option<bool>, Option<i64>, Option<i64>);
+type MarksRow =
+    (CqlTimeuuid, Option<CqlTimestamp>, Option<bool>, Option<i64>, Option<i64>, Option<i64>);
 
 impl Inner {
     /// Reads the slots from the first one on, oldest first.
@@ -82,12 +87,16 @@ impl Inner {
                 page.push(tombstone(row.map_err(corrupt)?)?);
             }
             let counted = self.counted_rows(&page).await?;
-            page.retain(|tombstone| {
+            page.retain_mut(|tombstone| {
                 let key = (tombstone.stream_id, tombstone.comment_id);
                 match counted.get(&key) {
                     Some(CountedRows::NoRow) => false,
                     Some(CountedRows::First(at)) => *at == tombstone.deleted_at,
                     Some(CountedRows::Any) => deleted_again.insert(key),
+                    Some(CountedRows::AnyHidden) => {
+                        tombstone.hidden_from = HiddenFrom::Others;
+                        deleted_again.insert(key)
+                    }
                     None => true,
                 }
             });
@@ -131,17 +140,17 @@ impl Inner {
         let rows = read.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
         let mut counted = Vec::with_capacity(rows.rows_num());
         for row in rows.rows::<MarksRow>().map_err(corrupt)? {
-            let (id, deleted_at, is_deleted, deleted, restored) = row.map_err(corrupt)?;
-            if let Some(deleted_at) = deleted_at {
-                let which = if !is_hidden(is_deleted, deleted, restored) {
-                    CountedRows::NoRow
-                } else if restored.is_some() {
-                    CountedRows::Any
-                } else {
-                    CountedRows::First(natural(deleted_at.0)?)
-                };
-                counted.push(((stream_id, comment_id(id)), which));
+            let (id, deleted_at, is_deleted, deleted, restored, hidden) = row.map_err(corrupt)?;
+            if deleted_at.is_none() && hidden.is_none() {
+                continue;
             }
+            let which = match deleted_at.filter(|_| is_hidden(is_deleted, deleted, restored)) {
+                Some(_) if restored.is_some() => CountedRows::Any,
+                Some(deleted_at) => CountedRows::First(natural(deleted_at.0)?),
+                None if is_hidden_from_others(hidden, restored) => CountedRows::AnyHidden,
+                None => CountedRows::NoRow,
+            };
+            counted.push(((stream_id, comment_id(id)), which));
         }
         Ok(counted)
     }
@@ -155,5 +164,7 @@ fn tombstone(
         comment_id: comment_id(id),
         reason: reason.unwrap_or_default().into(),
         deleted_at: natural(deleted_at.0)?,
+        // The comment's own row says if it is hidden only from others.
+        hidden_from: HiddenFrom::Everybody,
     })
 }

@@ -1,5 +1,6 @@
 //! Writes: rows of one partition are batched, and many partitions are written at a time.
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 use ahash::{AHashMap, AHashSet};
@@ -18,7 +19,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{
     ArchiveBatch, ArchivedComment, ArchivedDeletion, ArchivedRestoration, Tombstone,
 };
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::events::HiddenFrom;
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Requests of one write that are in flight at once.
 pub(super) const IN_FLIGHT: usize = 64;
@@ -85,6 +87,7 @@ impl Inner {
         let ArchiveBatch { comments, deletions, restorations, .. } = batch;
         if !comments.is_empty() || !deletions.is_empty() || !restorations.is_empty() {
             let log = self.log_number(batch.epoch).await?;
+            self.list_hidden_authors(&batch.hidden_authors()).await?;
             self.write_deletions(log, deletions, now_ms).await?;
             self.write_restorations(log, restorations, now_ms).await?;
             if !comments.is_empty() {
@@ -161,25 +164,33 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let mut marks = Batches::new();
         let mut places = Batches::new();
+        let mut hidden_places = Batches::new();
         let mut rows = Batches::new();
         let mut slots = AHashSet::new();
-        for ArchivedDeletion { tombstone, seq } in deletions {
-            let Tombstone { stream_id, comment_id, reason, deleted_at } = tombstone;
+        for ArchivedDeletion { tombstone, seq, .. } in deletions {
+            let Tombstone { stream_id, comment_id, reason, deleted_at, hidden_from } = tombstone;
             let place = self.place_row(*stream_id, *comment_id, mark_place(log, *seq), now_ms);
             let Some(place) = place else { continue };
             let (_, ttl_s, _, stream, bucket, id) = place;
-            places.add((*stream_id, bucket), 0, place);
-            let written_us = tombstone_write_time_us(*comment_id, *deleted_at, now_ms);
             let reason = &**reason;
             let deleted = CqlTimestamp(integer(*deleted_at));
-            let mark: DeletedRow<'_> = (written_us, ttl_s, reason, deleted, stream, bucket, id);
-            marks.add((*stream_id, bucket), reason.len(), mark);
+            match hidden_from {
+                HiddenFrom::Everybody => {
+                    places.add((*stream_id, bucket), 0, place);
+                    let written_us = tombstone_write_time_us(*comment_id, *deleted_at, now_ms);
+                    let mark: DeletedRow<'_> =
+                        (written_us, ttl_s, reason, deleted, stream, bucket, id);
+                    marks.add((*stream_id, bucket), reason.len(), mark);
+                }
+                HiddenFrom::Others => hidden_places.add((*stream_id, bucket), 0, place),
+            }
             let slot = slot_at(*deleted_at);
             slots.insert(slot);
             let row: TombstoneRow<'_> = (slot, deleted, stream, id, reason, ttl_s);
             rows.add(slot, reason.len(), row);
         }
         self.send(&self.statements.put_deleted_place, places.finish()).await?;
+        self.send(&self.statements.put_hidden_place, hidden_places.finish()).await?;
         self.send(&self.statements.mark_deleted, marks.finish()).await?;
         tokio::try_join!(
             self.send(&self.statements.insert_tombstone, rows.finish()),
@@ -201,6 +212,17 @@ impl Inner {
             places.add((*stream_id, place.4), 0, place);
         }
         self.send(&self.statements.put_restored_place, places.finish()).await
+    }
+
+    async fn list_hidden_authors(
+        &self,
+        authors: &BTreeSet<(StreamId, UserId)>,
+    ) -> Result<(), StoreError> {
+        let mut rows = Batches::new();
+        for (stream_id, user_id) in authors {
+            rows.add(*stream_id, 0, (integer(stream_id.0), integer(user_id.0)));
+        }
+        self.send(&self.statements.insert_hidden_author, rows.finish()).await
     }
 
     /// Returns `None` if the comment has expired or its id is not one of ours.

@@ -9,7 +9,7 @@ use crate::daemon::engines::comments::{
     ArchiveBatch, ArchivedDeletion, ArchivedRestoration, CommentStore, Tombstone,
 };
 use crate::daemon::testing::engine_suite::check_property;
-use crate::protocol::{Epoch, Seq};
+use crate::protocol::{Epoch, Seq, UserId};
 
 /// Writes marks of comments of [`STREAM`] without comments: deletions and restorations, each as the
 /// comment's number and the place in the log.
@@ -21,7 +21,7 @@ async fn mark(
 ) {
     let at = |(number, seq): &(u64, Seq)| {
         let tombstone = Tombstone { deleted_at: 1000 + seq, ..tombstone(STREAM, *number) };
-        ArchivedDeletion { tombstone, seq: *seq }
+        ArchivedDeletion { tombstone, seq: *seq, author: UserId(1) }
     };
     let deletions = deleted.iter().map(at).collect();
     let again = |(number, seq): &(u64, Seq)| {

@@ -1,6 +1,7 @@
 //! The promises of every comment store. `comment_store_suite!(open())` tests an engine against
 //! them; see [`crate::daemon::testing::engine_suite`].
 
+mod hidden;
 mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,12 @@ use super::{
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
 use crate::daemon::testing::engine_suite::check_property;
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{Comment, CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
+pub(crate) use self::hidden::{
+    hidden_comments_are_on_their_authors_pages, shadowed_comments_are_on_their_authors_pages,
+};
 pub(crate) use self::marks::{
     a_restored_comment_is_at_its_place_again, marks_in_any_order_show_the_same,
     marks_of_a_newer_log_count_more, the_last_mark_in_the_log_counts,
@@ -36,7 +41,8 @@ macro_rules! comment_store_suite {
                 pages_are_newest_first_and_join,
                 inserting_again_changes_nothing,
                 deleted_comments_are_on_no_page,
-                shadowed_comments_are_kept_and_on_no_page,
+                shadowed_comments_are_on_their_authors_pages,
+                hidden_comments_are_on_their_authors_pages,
                 streams_do_not_mix,
                 a_comment_is_found_by_its_id,
                 tombstones_are_listed_oldest_first,
@@ -109,13 +115,19 @@ pub(crate) fn comment(stream_id: StreamId, number: u64) -> ArchivedComment {
 
 pub(crate) fn tombstone(stream_id: StreamId, number: u64) -> Tombstone {
     let comment_id = comment_id(number);
-    Tombstone { stream_id, comment_id, reason: "blocked_word".into(), deleted_at: 1000 + number }
+    Tombstone {
+        stream_id,
+        comment_id,
+        reason: "blocked_word".into(),
+        deleted_at: 1000 + number,
+        hidden_from: HiddenFrom::Everybody,
+    }
 }
 
 /// Returns a deletion in the log at a place that grows with its time.
 pub(crate) fn deletion(tombstone: Tombstone) -> ArchivedDeletion {
     let seq = tombstone.deleted_at;
-    ArchivedDeletion { tombstone, seq }
+    ArchivedDeletion { tombstone, seq, author: UserId(1) }
 }
 
 fn range(numbers: std::ops::Range<u64>) -> Vec<ArchivedComment> {
@@ -198,16 +210,6 @@ pub(crate) async fn deleted_comments_are_on_no_page(store: &impl CommentStore) {
     let deleted = store.get(comment_id(2)).await.unwrap().expect("kept");
     assert!(deleted.deleted);
     assert_eq!(kept(store, 0..10).await, 6);
-}
-
-pub(crate) async fn shadowed_comments_are_kept_and_on_no_page(store: &impl CommentStore) {
-    let mut comments = range(0..3);
-    comments[1].shadow = true;
-    store.write_rows(&comments, &[]).await.unwrap();
-    assert_eq!(newest(store, STREAM).await, [2, 0]);
-    let shadowed = store.get(comment_id(1)).await.unwrap().expect("kept");
-    assert!(shadowed.shadow && !shadowed.deleted);
-    assert_eq!(kept(store, 0..5).await, 3);
 }
 
 pub(crate) async fn streams_do_not_mix(store: &impl CommentStore) {

@@ -1,6 +1,6 @@
 //! Bulk writes: a batch is one statement per table, with its columns as arrays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use sqlx::postgres::PgConnection;
@@ -11,7 +11,7 @@ use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::marks::CommentMark;
-use crate::protocol::{Seq, StreamId};
+use crate::protocol::{Seq, StreamId, UserId};
 
 const COMMENTS: &str = "INSERT INTO comments
     (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log)
@@ -21,18 +21,24 @@ const COMMENTS: &str = "INSERT INTO comments
 
 /// Places only grow. A deletion that still counts keeps its reason and its time.
 const MARKS: &str = "INSERT INTO tombstones AS t
-    (stream_id, sort_key, reason, deleted_at, deleted_place, restored_place)
+    (stream_id, sort_key, reason, deleted_at, deleted_place, hidden_place, restored_place)
     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::bytea[],
-        $6::bytea[])
+        $6::bytea[], $7::bytea[])
     ON CONFLICT (stream_id, sort_key) DO UPDATE SET
-        reason = CASE WHEN excluded.deleted_place = '\\x00'
-                OR t.deleted_place > greatest(t.restored_place, excluded.restored_place)
+        reason = CASE WHEN greatest(excluded.deleted_place, excluded.hidden_place) = '\\x00'
+                OR greatest(t.deleted_place, t.hidden_place)
+                    > greatest(t.restored_place, excluded.restored_place)
             THEN t.reason ELSE excluded.reason END,
-        deleted_at = CASE WHEN excluded.deleted_place = '\\x00'
-                OR t.deleted_place > greatest(t.restored_place, excluded.restored_place)
+        deleted_at = CASE WHEN greatest(excluded.deleted_place, excluded.hidden_place) = '\\x00'
+                OR greatest(t.deleted_place, t.hidden_place)
+                    > greatest(t.restored_place, excluded.restored_place)
             THEN t.deleted_at ELSE excluded.deleted_at END,
         deleted_place = greatest(t.deleted_place, excluded.deleted_place),
+        hidden_place = greatest(t.hidden_place, excluded.hidden_place),
         restored_place = greatest(t.restored_place, excluded.restored_place)";
+
+const HIDDEN_AUTHORS: &str = "INSERT INTO hidden_authors (stream_id, user_id)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING";
 
 /// Widens the range of each day to the places of new comments.
 const DAYS: &str = "INSERT INTO stream_days (stream_id, day, first_place, last_place)
@@ -109,7 +115,24 @@ pub(super) async fn marks(
         .bind(marks().map(|mark| storable(mark.reason())).collect::<Vec<_>>())
         .bind(marks().map(|mark| integer(mark.deleted_at())).collect::<Vec<_>>())
         .bind(marks().map(|mark| mark.deleted_place(log)).collect::<Vec<_>>())
+        .bind(marks().map(|mark| mark.hidden_place(log)).collect::<Vec<_>>())
         .bind(marks().map(|mark| mark.restored_place(log)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Lists the authors of comments that are hidden from others.
+pub(super) async fn hidden_authors(
+    connection: &mut PgConnection,
+    authors: &BTreeSet<(StreamId, UserId)>,
+) -> Result<(), StoreError> {
+    if authors.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(HIDDEN_AUTHORS)
+        .bind(authors.iter().map(|(stream_id, _)| integer(stream_id.0)).collect::<Vec<_>>())
+        .bind(authors.iter().map(|(_, user_id)| integer(user_id.0)).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())

@@ -38,7 +38,7 @@ use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId, UserId};
 
 /// The engine. Clones share the connections and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
@@ -103,6 +103,7 @@ impl Tables {
             batch.deletions.iter().filter(|row| kept(row.tombstone.comment_id)),
             batch.restorations.iter().filter(|row| kept(row.comment_id)),
         );
+        let authors = batch.hidden_authors();
         let days = comments.iter().map(|row| row.comment.comment_id);
         let days = days.chain(marks.iter().map(|mark| mark.comment_id)).map(Day::of).collect();
         self.partitions.ensure(&self.pool, &days).await?;
@@ -110,6 +111,7 @@ impl Tables {
             let log = positions::log_number(&mut *connection, batch.epoch).await?;
             insert::comments(&mut *connection, log, comments).await?;
             insert::marks(&mut *connection, log, marks).await?;
+            insert::hidden_authors(&mut *connection, &authors).await?;
             positions::put(&mut *connection, log, &batch.archived).await
         })
         .await
@@ -170,9 +172,33 @@ impl CommentStore for PostgresComments {
     ) -> Result<Vec<SequencedComment>, StoreError> {
         let pool = &self.tables.pool;
         pool.bounded(statement!(pool, |connection| select::page(
-            connection, stream_id, before, limit
+            connection, None, stream_id, before, limit
         )))
         .await
+    }
+
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::page(
+            connection,
+            Some(reader),
+            stream_id,
+            before,
+            limit
+        )))
+        .await
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::hidden_authors(connection, stream_id)))
+            .await
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {

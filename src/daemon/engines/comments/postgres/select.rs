@@ -12,7 +12,7 @@ use crate::daemon::engines::backends::postgres::check_writable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::comments::rows::{self, Place};
 use crate::daemon::engines::comments::{StoredComment, Tombstone};
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
 /// Days that are read at a time: the two with the newest places, which complete most pages, then
 /// this many, and then all remaining ones.
@@ -28,12 +28,15 @@ const DAYS: &str = "SELECT day, last_place[1] AS log, last_place[2] AS seq FROM 
 pub(super) const PAGE: &str =
     "SELECT sort_key, user_id, name, message, created_at, log, seq FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND (log, seq) < ($4, $5)
-      AND NOT shadow
+      AND (NOT shadow OR user_id = $7)
       AND NOT coalesce((SELECT true FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
           AND t.sort_key >= $2 AND t.sort_key < $3
-          AND t.deleted_place > t.restored_place), false)
+          AND (t.deleted_place > t.restored_place
+            OR (t.hidden_place > t.restored_place AND c.user_id IS DISTINCT FROM $7))), false)
     ORDER BY log DESC, seq DESC LIMIT $6";
+
+const HIDDEN_AUTHORS: &str = "SELECT user_id FROM hidden_authors WHERE stream_id = $1";
 
 const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key = $2";
 const PLACE_OF_OLDER: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key < $2
@@ -51,13 +54,15 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT found.*, EXISTS (SELECT FROM tombstones AS t
         WHERE t.stream_id = found.stream_id AND t.sort_key = $1
-          AND t.deleted_place > t.restored_place) AS deleted
+          AND greatest(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
     FROM kept CROSS JOIN LATERAL (SELECT * FROM comments AS c
         WHERE c.stream_id = kept.id AND c.sort_key = $1 LIMIT 1) AS found
     LIMIT 1";
 
-const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at FROM tombstones
-    WHERE deleted_at >= $1 AND deleted_place > restored_place
+const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at,
+        deleted_place <= restored_place AS only_hidden
+    FROM tombstones
+    WHERE deleted_at >= $1 AND greatest(deleted_place, hidden_place) > restored_place
     ORDER BY deleted_at, stream_id, sort_key LIMIT $2";
 
 /// A day of a stream, and the place of its newest comment.
@@ -67,9 +72,11 @@ struct StreamDay {
 }
 
 /// Reads a page: days in the order of their last places, until the page is full and the other days
-/// are older. Only after a clock was wrong do days overlap in the log.
+/// are older. Only after a clock was wrong do days overlap in the log. A reader is also shown the
+/// reader's own comments that are hidden from others.
 pub(super) async fn page(
     connection: &mut PgConnection,
+    reader: Option<UserId>,
     stream_id: StreamId,
     before: Option<CommentId>,
     limit: usize,
@@ -93,20 +100,28 @@ pub(super) async fn page(
         }
         let (read, later) = rest.split_at(size.min(rest.len()));
         rest = later;
-        read_days(connection, stream_id, end, read, limit, &mut page).await?;
+        let part = PagePart { reader, stream_id, end, days: read, limit };
+        read_days(connection, part, &mut page).await?;
     }
     Ok(page.into_values().rev().collect())
+}
+
+/// The days that a page reads at a time.
+struct PagePart<'a> {
+    reader: Option<UserId>,
+    stream_id: StreamId,
+    end: Place,
+    days: &'a [StreamDay],
+    limit: usize,
 }
 
 /// Adds the newest comments of the range of these days to the page, and keeps its newest `limit`.
 async fn read_days(
     connection: &mut PgConnection,
-    stream_id: StreamId,
-    end: Place,
-    days: &[StreamDay],
-    limit: usize,
+    part: PagePart<'_>,
     page: &mut BTreeMap<(Place, Uuid), SequencedComment>,
 ) -> Result<(), StoreError> {
+    let PagePart { reader, stream_id, end, days, limit } = part;
     let days = || days.iter().map(|day| day.day);
     let (Some(first), Some(last)) = (days().min(), days().max()) else { return Ok(()) };
     let rows = sqlx::query(PAGE)
@@ -116,6 +131,7 @@ async fn read_days(
         .bind(end.log)
         .bind(end.seq)
         .bind(rows::limit(limit))
+        .bind(reader.map(|user_id| integer(user_id.0)))
         .fetch_all(connection)
         .await?;
     for row in &rows {
@@ -126,6 +142,14 @@ async fn read_days(
         page.pop_first();
     }
     Ok(())
+}
+
+pub(super) async fn hidden_authors(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+) -> Result<Vec<UserId>, StoreError> {
+    let rows = sqlx::query(HIDDEN_AUTHORS).bind(integer(stream_id.0)).fetch_all(connection).await?;
+    rows.iter().map(rows::author).collect()
 }
 
 async fn days_before(
@@ -198,7 +222,8 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
             AND has_table_privilege('tombstones', 'INSERT')
             AND has_table_privilege('tombstones', 'UPDATE')
             AND has_table_privilege('archive_positions', 'INSERT')
-            AND has_table_privilege('archive_positions', 'UPDATE') AS may_write",
+            AND has_table_privilege('archive_positions', 'UPDATE')
+            AND has_table_privilege('hidden_authors', 'INSERT') AS may_write",
     )
     .await
 }

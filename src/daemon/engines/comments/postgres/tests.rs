@@ -203,7 +203,8 @@ async fn a_page_is_read_from_the_index_of_its_days_alone() {
         .replace("$3", &key(first.plus(4)))
         .replace("$4", &i64::MAX.to_string())
         .replace("$5", &i64::MAX.to_string())
-        .replace("$6", "50");
+        .replace("$6", "50")
+        .replace("$7", "NULL::bigint");
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {page}"));
     let mut connection = schema.connect().await.unwrap();
     let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();

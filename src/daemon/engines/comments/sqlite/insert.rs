@@ -1,6 +1,7 @@
 //! Bulk writes. A statement costs a round trip to SQLite's thread, which is more than a row costs.
 //! So rows are written by statements of a few fixed sizes, few enough to stay prepared.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -9,6 +10,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::marks::CommentMark;
+use crate::protocol::{StreamId, UserId};
 
 /// Rows per statement, largest first; the last must be 1.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
@@ -28,19 +30,25 @@ static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
 static PUT_MARKS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
         "tombstones AS t
-         (stream_id, sort_key, reason, deleted_at, deleted_place, restored_place)",
-        "(?,?,?,?,?,?)",
+         (stream_id, sort_key, reason, deleted_at, deleted_place, hidden_place, restored_place)",
+        "(?,?,?,?,?,?,?)",
         "ON CONFLICT (stream_id, sort_key) DO UPDATE SET
-            reason = iif(excluded.deleted_place = x'00'
-                OR t.deleted_place > max(t.restored_place, excluded.restored_place),
+            reason = iif(max(excluded.deleted_place, excluded.hidden_place) = x'00'
+                OR max(t.deleted_place, t.hidden_place)
+                    > max(t.restored_place, excluded.restored_place),
                 t.reason, excluded.reason),
-            deleted_at = iif(excluded.deleted_place = x'00'
-                OR t.deleted_place > max(t.restored_place, excluded.restored_place),
+            deleted_at = iif(max(excluded.deleted_place, excluded.hidden_place) = x'00'
+                OR max(t.deleted_place, t.hidden_place)
+                    > max(t.restored_place, excluded.restored_place),
                 t.deleted_at, excluded.deleted_at),
             deleted_place = max(t.deleted_place, excluded.deleted_place),
+            hidden_place = max(t.hidden_place, excluded.hidden_place),
             restored_place = max(t.restored_place, excluded.restored_place)",
     )
 });
+
+const HIDDEN_AUTHOR: &str =
+    "INSERT INTO hidden_authors (stream_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
 
 fn statements(table: &str, row: &str, on_conflict: &str) -> Statements {
     ROWS.map(|rows| {
@@ -102,9 +110,25 @@ pub(super) async fn marks(
                 .bind(mark.reason().to_owned())
                 .bind(integer(mark.deleted_at()))
                 .bind(mark.deleted_place(log))
+                .bind(mark.hidden_place(log))
                 .bind(mark.restored_place(log));
         }
         query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Lists the authors of comments that are hidden from others.
+pub(super) async fn hidden_authors(
+    connection: &mut SqliteConnection,
+    authors: &BTreeSet<(StreamId, UserId)>,
+) -> Result<(), StoreError> {
+    for (stream_id, user_id) in authors {
+        sqlx::query(HIDDEN_AUTHOR)
+            .bind(integer(stream_id.0))
+            .bind(integer(user_id.0))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -119,7 +143,7 @@ mod tests {
             let rows: Vec<usize> = (0..length).collect();
             let mut seen = Vec::new();
             for (part, sql) in parts(&rows, &PUT_MARKS) {
-                assert_eq!(sql.matches('?').count(), part.len() * 6);
+                assert_eq!(sql.matches('?').count(), part.len() * 7);
                 seen.extend_from_slice(part);
             }
             assert_eq!(seen, rows);

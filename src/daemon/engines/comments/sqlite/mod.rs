@@ -27,7 +27,7 @@ use super::{
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
@@ -111,6 +111,7 @@ impl CommentStore for SqliteComments {
             restorations.iter().filter(|row| is_kept(row.comment_id)),
         );
         insert::marks(&mut transaction, log, &marks).await?;
+        insert::hidden_authors(&mut transaction, &batch.hidden_authors()).await?;
         positions::put(&mut transaction, log, archived).await?;
         transaction.commit().await
     }
@@ -135,7 +136,21 @@ impl CommentStore for SqliteComments {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
-        select::page(self.file.readers(), stream_id, before, limit).await
+        select::page(self.file.readers(), None, stream_id, before, limit).await
+    }
+
+    async fn page_for(
+        &self,
+        reader: UserId,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        select::page(self.file.readers(), Some(reader), stream_id, before, limit).await
+    }
+
+    async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
+        select::hidden_authors(self.file.readers(), stream_id).await
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {

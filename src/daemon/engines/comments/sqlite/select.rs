@@ -6,14 +6,19 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::rows::{self, Place};
 use crate::daemon::engines::comments::{StoredComment, Tombstone};
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
 const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq
     FROM comments AS c INDEXED BY comments_by_place
-    WHERE stream_id = ? AND (log, seq) < (?, ?) AND shadow = 0 AND NOT EXISTS (
-        SELECT 1 FROM tombstones AS t WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
-            AND t.deleted_place > t.restored_place)
-    ORDER BY log DESC, seq DESC LIMIT ?";
+    WHERE stream_id = ?1 AND (log, seq) < (?2, ?3) AND (shadow = 0 OR user_id = ?5)
+        AND NOT EXISTS (
+            SELECT 1 FROM tombstones AS t
+            WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
+                AND (t.deleted_place > t.restored_place
+                    OR (t.hidden_place > t.restored_place AND c.user_id IS NOT ?5)))
+    ORDER BY log DESC, seq DESC LIMIT ?4";
+
+const HIDDEN_AUTHORS: &str = "SELECT user_id FROM hidden_authors WHERE stream_id = ?";
 
 const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = ? AND sort_key = ?";
 const PLACE_OF_OLDER: &str = "SELECT log, seq FROM comments WHERE stream_id = ? AND sort_key < ?
@@ -27,16 +32,20 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT c.*, EXISTS (SELECT 1 FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
-            AND t.deleted_place > t.restored_place) AS deleted
+            AND max(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
     FROM kept CROSS JOIN comments AS c ON c.stream_id = kept.id AND c.sort_key = ?
     LIMIT 1";
 
-const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at FROM tombstones
-    WHERE deleted_at >= ? AND deleted_place > restored_place
+const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at,
+        deleted_place <= restored_place AS only_hidden
+    FROM tombstones
+    WHERE deleted_at >= ? AND max(deleted_place, hidden_place) > restored_place
     ORDER BY deleted_at, stream_id, sort_key LIMIT ?";
 
+/// Reads a page. A reader is also shown the reader's own comments that are hidden from others.
 pub(super) async fn page(
     readers: &SqlitePool,
+    reader: Option<UserId>,
     stream_id: StreamId,
     before: Option<CommentId>,
     limit: usize,
@@ -53,9 +62,18 @@ pub(super) async fn page(
         .bind(end.log)
         .bind(end.seq)
         .bind(rows::limit(rows::page_limit(limit)))
+        .bind(reader.map(|user_id| integer(user_id.0)))
         .fetch_all(readers)
         .await?;
     rows.iter().map(rows::comment).collect()
+}
+
+pub(super) async fn hidden_authors(
+    readers: &SqlitePool,
+    stream_id: StreamId,
+) -> Result<Vec<UserId>, StoreError> {
+    let rows = sqlx::query(HIDDEN_AUTHORS).bind(integer(stream_id.0)).fetch_all(readers).await?;
+    rows.iter().map(rows::author).collect()
 }
 
 /// Returns the place that a page before this comment ends at.

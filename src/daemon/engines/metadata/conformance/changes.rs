@@ -5,6 +5,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -95,6 +96,8 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.create_stream(NewStream::default(), audit(5, "create_stream")).await);
     let patch = StreamPatch { title: Some("new".to_owned()), ..StreamPatch::default() };
     refused(store.update_stream(stream, patch, audit(5, "update_stream")).await);
+    let slow = RoomPatch { slow_ms: Some(Some(30_000)), ..RoomPatch::default() };
+    refused(store.update_room(stream, slow, audit(5, "room")).await);
     let half = SampleRate::from_share(0.5).map(FixedRate::from);
     refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
     let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));

@@ -4,6 +4,7 @@
 mod changes;
 mod review;
 mod sanctions;
+mod shadows;
 mod streams;
 mod users;
 mod views;
@@ -13,6 +14,7 @@ use serde_json::json;
 pub(crate) use changes::*;
 pub(crate) use review::*;
 pub(crate) use sanctions::*;
+pub(crate) use shadows::*;
 pub(crate) use streams::*;
 pub(crate) use users::*;
 pub(crate) use views::*;
@@ -30,11 +32,14 @@ macro_rules! metadata_suite {
                 the_end_of_a_stream_is_dated_once,
                 every_stream_change_is_audited,
                 throttle_overrides_are_kept_and_audited,
+                room_settings_are_kept_and_audited,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
                 a_sanction_replaces_one_of_its_kind,
                 sanctions_in_force_are_listed_newest_first,
                 only_sanctions_in_force_can_be_lifted,
+                a_shadow_replaces_one_on_the_same_streams,
+                only_shadows_in_force_can_be_lifted,
                 review_items_are_queued_once_oldest_first,
                 a_decided_item_never_returns,
                 a_decision_taken_back_waits_again,

@@ -2,8 +2,9 @@
 
 use super::{actions, audit};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::MetadataStore;
+use crate::daemon::engines::metadata::{BEFORE, MetadataStore};
 use crate::protocol::StreamId;
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 
@@ -113,6 +114,47 @@ pub(crate) async fn throttle_overrides_are_kept_and_audited(store: &impl Metadat
     let entries = actions(store).await;
     let expected = ["update", "free", "fix", "fix", "fix", "create", "create", "create"];
     assert_eq!(entries, expected, "no entry without a change");
+}
+
+pub(crate) async fn room_settings_are_kept_and_audited(store: &impl MetadataStore) {
+    let created = create(store, asking_for(7), 1).await;
+    assert!(created.room.is_default());
+    let first = RoomPatch {
+        slow_ms: Some(Some(30_000)),
+        no_links: Some(true),
+        timeouts_ms: Some(vec![60_000, 600_000]),
+        ..RoomPatch::default()
+    };
+    let entry = audit(2, "room");
+    let (first_id, changed) = store.update_room(StreamId(7), first, entry).await.unwrap();
+    assert_eq!(changed.room.rules.slow_ms, Some(30_000));
+    let second = RoomPatch { slow_ms: Some(None), shield: Some(true), ..RoomPatch::default() };
+    let entry = audit(3, "room");
+    let (second_id, again) = store.update_room(StreamId(7), second, entry).await.unwrap();
+    assert_eq!((again.room.rules.slow_ms, again.room.rules.no_links), (None, true));
+    assert_eq!((again.room.shield, &*again.room.timeouts_ms), (true, &[60_000, 600_000][..]));
+    assert_eq!(store.stream(StreamId(7)).await.unwrap().as_ref(), Some(&again));
+    let ended = update(store, StreamId(7), to_state(StreamState::Ended), 4).await;
+    assert_eq!(ended.room, again.room, "a patch of the stream does not touch it");
+    let before = async |audit_id| {
+        let entry = store.audit_entry(audit_id).await.unwrap().unwrap();
+        serde_json::from_value::<RoomSettings>(entry.detail[BEFORE].clone()).unwrap()
+    };
+    assert!(before(first_id).await.is_default());
+    assert_eq!(before(second_id).await, changed.room);
+    let back = RoomPatch {
+        no_links: Some(false),
+        shield: Some(false),
+        timeouts_ms: Some(Vec::new()),
+        ..RoomPatch::default()
+    };
+    let (_, open) = store.update_room(StreamId(7), back, audit(5, "room")).await.unwrap();
+    assert!(open.room.is_default());
+    assert_eq!(store.stream(StreamId(7)).await.unwrap(), Some(open));
+    let unknown = store.update_room(StreamId(8), RoomPatch::default(), audit(6, "room")).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
+    let expected = ["room", "update", "room", "room", "create"];
+    assert_eq!(actions(store).await, expected, "no entry without a change");
 }
 
 pub(crate) async fn every_stream_change_is_audited(store: &impl MetadataStore) {

@@ -15,6 +15,7 @@ mod audit;
 mod events;
 mod review;
 mod sanctions;
+mod shadows;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,9 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -73,6 +75,19 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(transaction!(self.pool, |connection| streams::update(
                 connection, stream_id, patch, &audit
+            )))
+            .await
+    }
+
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::update_room(
+                connection, stream_id, patch, audit
             )))
             .await
     }
@@ -149,6 +164,33 @@ impl MetadataStore for PostgresMetadata {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| sanctions::in_force(connection, now_ms)))
+            .await
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| shadows::put(
+                connection, &shadow, &audit
+            )))
+            .await
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| shadows::lift(
+                connection, user_id, streams, &audit
+            )))
+            .await
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
             .await
     }
 

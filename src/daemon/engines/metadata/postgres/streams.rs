@@ -9,6 +9,7 @@ use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 
@@ -66,11 +67,7 @@ pub(super) async fn update(
     patch: StreamPatch,
     audit: &NewAudit,
 ) -> Result<(u64, Stream), StoreError> {
-    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = $1 FOR UPDATE")
-        .bind(integer(stream_id.0))
-        .fetch_optional(&mut *connection)
-        .await?;
-    let mut stream = rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    let mut stream = locked(connection, stream_id).await?;
     stream.apply(patch, audit.at);
     sqlx::query(
         "UPDATE streams SET title = $1, state = $2, anonymous = $3, moderation = $4, ended_at = $5
@@ -85,6 +82,32 @@ pub(super) async fn update(
     .execute(&mut *connection)
     .await?;
     Ok((audit::append(connection, audit).await?, stream))
+}
+
+/// Returns a stream that nobody else changes before the transaction ends.
+async fn locked(connection: &mut PgConnection, stream_id: StreamId) -> Result<Stream, StoreError> {
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = $1 FOR UPDATE")
+        .bind(integer(stream_id.0))
+        .fetch_optional(connection)
+        .await?;
+    rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)
+}
+
+pub(super) async fn update_room(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    patch: RoomPatch,
+    audit: NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    let mut stream = locked(connection, stream_id).await?;
+    let audit = audit.with_before(&stream.room);
+    stream.room.apply(patch);
+    sqlx::query("UPDATE streams SET room = $1 WHERE stream_id = $2")
+        .bind(rows::room_text(&stream.room)?)
+        .bind(integer(stream_id.0))
+        .execute(&mut *connection)
+        .await?;
+    Ok((audit::append(connection, &audit).await?, stream))
 }
 
 pub(super) async fn by_id(
@@ -110,7 +133,7 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
         connection,
         "SELECT bool_and(has_table_privilege(name, 'INSERT')) AS may_write
          FROM unnest(ARRAY['streams', 'users', 'sanctions', 'reviews', 'audit',
-             'pending_events', 'saved_views']) AS name",
+             'pending_events', 'saved_views', 'shadows']) AS name",
     )
     .await
 }

@@ -7,6 +7,7 @@ mod audit;
 mod events;
 mod review;
 mod sanctions;
+mod shadows;
 mod streams;
 mod users;
 mod views;
@@ -23,8 +24,9 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -75,6 +77,15 @@ impl MetadataStore for SqliteMetadata {
         streams::update(&self.file, stream_id, patch, &audit).await
     }
 
+    async fn update_room(
+        &self,
+        stream_id: StreamId,
+        patch: RoomPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::update_room(&self.file, stream_id, patch, audit).await
+    }
+
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
         streams::by_id(&self.file, stream_id).await
     }
@@ -123,6 +134,23 @@ impl MetadataStore for SqliteMetadata {
 
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
         sanctions::in_force(&self.file, now_ms).await
+    }
+
+    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+        shadows::put(&self.file, &shadow, &audit).await
+    }
+
+    async fn lift_shadows(
+        &self,
+        user_id: UserId,
+        streams: &[Option<StreamId>],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        shadows::lift(&self.file, user_id, streams, &audit).await
+    }
+
+    async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
+        shadows::in_force(&self.file, now_ms).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 
@@ -62,11 +63,7 @@ pub(super) async fn update(
     audit: &NewAudit,
 ) -> Result<(u64, Stream), StoreError> {
     let mut transaction = file.begin().await?;
-    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = ?")
-        .bind(integer(stream_id.0))
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let mut stream = rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    let mut stream = known(&mut transaction, stream_id).await?;
     stream.apply(patch, audit.at);
     sqlx::query(
         "UPDATE streams SET title = ?, state = ?, anonymous = ?, moderation = ?, ended_at = ?
@@ -81,6 +78,37 @@ pub(super) async fn update(
     .execute(&mut *transaction)
     .await?;
     let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok((audit_id, stream))
+}
+
+async fn known(
+    connection: &mut SqliteConnection,
+    stream_id: StreamId,
+) -> Result<Stream, StoreError> {
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = ?")
+        .bind(integer(stream_id.0))
+        .fetch_optional(connection)
+        .await?;
+    rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)
+}
+
+pub(super) async fn update_room(
+    file: &SqliteFile,
+    stream_id: StreamId,
+    patch: RoomPatch,
+    audit: NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    let mut transaction = file.begin().await?;
+    let mut stream = known(&mut transaction, stream_id).await?;
+    let audit = audit.with_before(&stream.room);
+    stream.room.apply(patch);
+    sqlx::query("UPDATE streams SET room = ? WHERE stream_id = ?")
+        .bind(rows::room_text(&stream.room)?)
+        .bind(integer(stream_id.0))
+        .execute(&mut *transaction)
+        .await?;
+    let audit_id = audit::append(&mut transaction, &audit).await?;
     transaction.commit().await?;
     Ok((audit_id, stream))
 }

@@ -77,6 +77,9 @@ impl GuardedRecent {
             PendingMark::Deleted(seq) => {
                 self.guard(self.cache.add_tombstone(stream_id, comment_id, seq)).await?;
             }
+            PendingMark::Hidden(seq) => {
+                self.guard(self.cache.hide_from_others(stream_id, comment_id, seq)).await?;
+            }
             PendingMark::Restored(seq) => {
                 self.guard(self.cache.restore_comment(stream_id, comment_id, seq)).await?;
             }
@@ -152,6 +155,15 @@ impl RecentCache for GuardedRecent {
         seq: Seq,
     ) -> Result<(), StoreError> {
         self.put_mark_in_the_end(stream_id, comment_id, PendingMark::Deleted(seq)).await
+    }
+
+    async fn hide_from_others(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        self.put_mark_in_the_end(stream_id, comment_id, PendingMark::Hidden(seq)).await
     }
 
     async fn restore_comment(

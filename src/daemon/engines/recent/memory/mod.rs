@@ -175,6 +175,17 @@ impl RecentCache for MemoryRecent {
         Ok(())
     }
 
+    async fn hide_from_others(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        let mark = Mark { seq, state: DeletionState::HiddenFromOthers };
+        self.put(stream_id, comment_id, mark);
+        Ok(())
+    }
+
     async fn restore_comment(
         &self,
         stream_id: StreamId,
@@ -212,7 +223,7 @@ impl RecentCache for MemoryRecent {
 }
 
 /// Returns the first `limit` events after `seq` that are neither deleted nor deletions that were
-/// taken back.
+/// taken back. Comments hidden from others than their authors are the authors' own.
 fn page(
     chunks: &[Chunk],
     head: Seq,
@@ -224,19 +235,24 @@ fn page(
     let mut covered_to = seq;
     let candidates = chunks.iter().flat_map(|chunk| chunk.events.iter());
     for event in candidates.filter(|event| event.seq() > seq) {
-        let left_out = match event {
-            RecentEvent::Comment(comment) => {
-                tombstones.state(comment.comment_id) == DeletionState::Deleted
+        let shown = match event {
+            RecentEvent::Comment(comment) | RecentEvent::Own(comment) => {
+                match tombstones.state(comment.comment_id) {
+                    DeletionState::Deleted => None,
+                    DeletionState::HiddenFromOthers => Some(RecentEvent::Own(comment.clone())),
+                    DeletionState::NotDeleted | DeletionState::Restored => Some(event.clone()),
+                }
             }
             RecentEvent::Deleted { seq, deletion } => {
-                tombstones.is_taken_back(deletion.comment_id, *seq)
+                let taken_back = tombstones.is_taken_back(deletion.comment_id, *seq);
+                (!taken_back).then(|| event.clone())
             }
         };
-        if !left_out {
+        if let Some(shown) = shown {
             if events.len() == limit {
                 return RecentPage { events, covered_to };
             }
-            events.push(event.clone());
+            events.push(shown);
         }
         covered_to = event.seq();
     }

@@ -36,7 +36,7 @@ impl Chunk {
 
 fn event_bytes(event: &RecentEvent) -> usize {
     let text = match event {
-        RecentEvent::Comment(comment) => {
+        RecentEvent::Comment(comment) | RecentEvent::Own(comment) => {
             2 * TEXT_BYTES + comment.name.len() + comment.message.len()
         }
         RecentEvent::Deleted { deletion, .. } => TEXT_BYTES + deletion.reason.len(),

@@ -14,6 +14,20 @@ pub(super) struct Mark {
     pub(super) state: DeletionState,
 }
 
+impl Mark {
+    /// Returns the mark of both: the later one, but a deletion for everybody outlasts one that only
+    /// hides the comment from others.
+    fn merged_with(self, other: Self) -> Self {
+        let (earlier, later) = if other.seq >= self.seq { (self, other) } else { (other, self) };
+        match (earlier.state, later.state) {
+            (DeletionState::Deleted, DeletionState::HiddenFromOthers) => {
+                Self { state: DeletionState::Deleted, ..later }
+            }
+            _ => later,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct TombstoneSet {
     marks: AHashMap<CommentId, Mark>,
@@ -47,9 +61,7 @@ impl TombstoneSet {
     ) -> AHashSet<StreamId> {
         let mut dropped = AHashSet::new();
         if let Some(known) = self.marks.get_mut(&comment_id) {
-            if mark.seq >= known.seq {
-                *known = mark;
-            }
+            *known = known.merged_with(mark);
             return dropped;
         }
         self.marks.insert(comment_id, mark);

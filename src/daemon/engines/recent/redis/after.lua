@@ -1,5 +1,6 @@
--- Returns a page of events after a sequence number, without deleted comments.
--- KEYS: stream, events, tombstones, horizon, complete. ARGV: sequence number, most events,
+-- Returns a page of events after a sequence number, without deleted comments. A comment that is
+-- hidden only from others than its author has an H in place of its first digit.
+-- KEYS: stream, events, tombstones, horizon, complete, hidden. ARGV: sequence number, most events,
 -- entries read per step.
 -- Answers {'incomplete'} while tombstones are missing, {'unknown'} if the cache does not reach back
 -- that far, otherwise {'known', covered to, horizon, event, event, ...}.
@@ -27,6 +28,10 @@ while true do
   end
   local tombstones = #ids > 0 and redis.call('ZMSCORE', KEYS[3], unpack(ids)) or {}
   for i, event in ipairs(events) do
+    if tombstones[i] and redis.call('ZSCORE', KEYS[6], ids[i]) then
+      event = 'H' .. event:sub(2)
+      tombstones[i] = false
+    end
     if not tombstones[i] then
       if found == limit then
         if i > 1 then

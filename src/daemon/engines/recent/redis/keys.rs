@@ -16,6 +16,9 @@ pub(super) struct StreamKeys {
     /// Sorted set: comments that were restored once, by the place in the log of their last deletion
     /// or restoration.
     pub(super) restored: String,
+    /// Sorted set: of the deleted comments, those hidden only from others than their authors, by
+    /// creation time in milliseconds.
+    pub(super) hidden: String,
     /// String: the newest creation time of a comment whose tombstone was dropped.
     pub(super) horizon: String,
 }
@@ -27,6 +30,7 @@ impl StreamKeys {
             node: nodes.index_of(name.as_bytes()),
             events: nodes.key(&format!("{name}:{epoch}:events")),
             tombstones: nodes.key(&format!("{name}:buried")),
+            hidden: nodes.key(&format!("{name}:hidden")),
             restored: nodes.key(&format!("{name}:{epoch}:restored")),
             horizon: nodes.key(&format!("{name}:horizon")),
             stream: nodes.key(&format!("{name}:{epoch}")),

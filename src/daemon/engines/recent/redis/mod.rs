@@ -5,7 +5,8 @@
 //! by sequence number, which mean something only within an epoch of the log), `…:restored` (a
 //! sorted set: comments that were restored once, by the place of their last deletion or
 //! restoration), and for all epochs `recent:stream:{id}:buried` (a sorted set: tombstones by the
-//! comment's creation time) and `…:horizon`. Every call is one script, so a reader never sees half
+//! comment's creation time), `…:hidden` (a sorted set: of these, the comments that their authors
+//! go on to see) and `…:horizon`. Every call is one script, so a reader never sees half
 //! of a change.
 //!
 //! Bounded: a stream has at most `store.recent_events` events, which expire `redis.recent_lifetime`
@@ -46,6 +47,7 @@ use super::{DeletionState, RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::{RedisConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, Epoch, Seq, StreamId};
 
 /// Tombstones kept per stream: about 10 MB when full.
@@ -95,6 +97,26 @@ impl RedisRecent {
     fn keys(&self, stream_id: StreamId) -> StreamKeys {
         StreamKeys::of(&self.calls.nodes, stream_id, self.epoch)
     }
+
+    async fn put_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+        hidden_from: HiddenFrom,
+    ) -> Result<(), StoreError> {
+        let keys = self.keys(stream_id);
+        let mut call = self.calls.scripts.add_tombstone.prepare_invoke();
+        call.key(&keys.tombstones).key(&keys.horizon).key(&keys.restored).key(&keys.hidden);
+        call.arg(comment_id.0.as_bytes()).arg(comment_id.unix_ms());
+        call.arg(self.bounds.tombstones).arg(TOMBSTONE_LIFETIME.as_millis() as u64).arg(seq);
+        call.arg(u8::from(hidden_from == HiddenFrom::Others));
+        let added = self.calls.run(keys.node, &call).await;
+        if added.is_err() {
+            self.completeness.tombstone_lost(keys.node);
+        }
+        added
+    }
 }
 
 #[async_trait]
@@ -130,7 +152,7 @@ impl RecentCache for RedisRecent {
         let keys = self.keys(stream_id);
         let mut call = self.calls.scripts.after.prepare_invoke();
         call.key(&keys.stream).key(&keys.events).key(&keys.tombstones).key(&keys.horizon);
-        call.key(&self.calls.keys.complete);
+        call.key(&self.calls.keys.complete).key(&keys.hidden);
         call.arg(seq).arg(limit).arg((limit + 1).min(CHUNK_EVENTS));
         let answer: Vec<Vec<u8>> = self.calls.run(keys.node, &call).await?;
         wire::decode_page(&answer)
@@ -147,16 +169,16 @@ impl RecentCache for RedisRecent {
         comment_id: CommentId,
         seq: Seq,
     ) -> Result<(), StoreError> {
-        let keys = self.keys(stream_id);
-        let mut call = self.calls.scripts.add_tombstone.prepare_invoke();
-        call.key(&keys.tombstones).key(&keys.horizon).key(&keys.restored);
-        call.arg(comment_id.0.as_bytes()).arg(comment_id.unix_ms());
-        call.arg(self.bounds.tombstones).arg(TOMBSTONE_LIFETIME.as_millis() as u64).arg(seq);
-        let added = self.calls.run(keys.node, &call).await;
-        if added.is_err() {
-            self.completeness.tombstone_lost(keys.node);
-        }
-        added
+        self.put_tombstone(stream_id, comment_id, seq, HiddenFrom::Everybody).await
+    }
+
+    async fn hide_from_others(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        self.put_tombstone(stream_id, comment_id, seq, HiddenFrom::Others).await
     }
 
     async fn restore_comment(
@@ -168,6 +190,7 @@ impl RecentCache for RedisRecent {
         let keys = self.keys(stream_id);
         let mut call = self.calls.scripts.restore_comment.prepare_invoke();
         call.key(&keys.stream).key(&keys.events).key(&keys.tombstones).key(&keys.restored);
+        call.key(&keys.hidden);
         call.arg(comment_id.0.as_bytes()).arg(seq).arg(MAX_RESTORED);
         call.arg(TOMBSTONE_LIFETIME.as_millis() as u64).arg(CHUNK_EVENTS);
         self.calls.run(keys.node, &call).await
@@ -184,7 +207,7 @@ impl RecentCache for RedisRecent {
         let keys = self.keys(stream_id);
         let mut call = self.calls.scripts.deletion_states.prepare_invoke();
         call.key(&keys.tombstones).key(&keys.horizon).key(&self.calls.keys.complete);
-        call.key(&keys.restored);
+        call.key(&keys.restored).key(&keys.hidden);
         for comment_id in comment_ids {
             call.arg(comment_id.0.as_bytes());
         }

@@ -1,5 +1,6 @@
 -- Removes the tombstone of a comment and the events that deleted it before this place, unless it was
--- restored before and deleted again at a later place. KEYS: stream, events, tombstones, restored.
+-- restored before and deleted again at a later place. KEYS: stream, events, tombstones, restored,
+-- hidden.
 -- ARGV: comment id, place in the log, largest number of restored comments kept, lifetime in ms,
 -- entries read per step.
 local known = redis.call('ZSCORE', KEYS[4], ARGV[1])
@@ -13,6 +14,7 @@ if over > 0 then
 end
 redis.call('PEXPIRE', KEYS[4], ARGV[4])
 redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[5], ARGV[1])
 -- A deletion has zeros where a comment has its id. The id follows in its encoding.
 local none, chunk = string.rep('\0', 16), tonumber(ARGV[5])
 local last, removed = '-inf', 0

@@ -9,11 +9,15 @@ use crate::protocol::CommentId;
 /// in the encoding of a deletion.
 const SEQ_DIGITS: usize = 20;
 const ID_BYTES: usize = 16;
+/// Replaces the first digit of a comment that a script found hidden from others than its author.
+const HIDDEN: u8 = b'H';
 
 /// Returns the prefix and the event as MessagePack arrays, like those of the event log.
 pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
     let comment_id = match event {
-        RecentEvent::Comment(comment) => *comment.comment_id.0.as_bytes(),
+        RecentEvent::Comment(comment) | RecentEvent::Own(comment) => {
+            *comment.comment_id.0.as_bytes()
+        }
         RecentEvent::Deleted { .. } => [0; ID_BYTES],
     };
     let mut encoded = format!("{:0SEQ_DIGITS$}", event.seq()).into_bytes();
@@ -25,7 +29,14 @@ pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
 
 fn decode(encoded: &[u8]) -> Result<RecentEvent, StoreError> {
     let event = encoded.get(SEQ_DIGITS + ID_BYTES..).unwrap_or_default();
-    rmp_serde::from_slice(event).map_err(|error| unexpected(&format!("not an event: {error}")))
+    let event: RecentEvent = rmp_serde::from_slice(event)
+        .map_err(|error| unexpected(&format!("not an event: {error}")))?;
+    Ok(match event {
+        RecentEvent::Comment(comment) if encoded.first() == Some(&HIDDEN) => {
+            RecentEvent::Own(comment)
+        }
+        event => event,
+    })
 }
 
 /// Decodes the answer of `after.lua`.
@@ -38,7 +49,9 @@ pub(super) fn decode_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, Stor
             let events = events.collect::<Result<Vec<_>, _>>()?;
             // The tombstones of comments this old were dropped; the caller reads the log.
             let certain = events.iter().all(|event| match event {
-                RecentEvent::Comment(comment) => is_certain(comment.comment_id, horizon),
+                RecentEvent::Comment(comment) | RecentEvent::Own(comment) => {
+                    is_certain(comment.comment_id, horizon)
+                }
                 RecentEvent::Deleted { .. } => true,
             });
             Ok(certain.then_some(RecentPage { events, covered_to }))
@@ -58,6 +71,7 @@ pub(super) fn decode_states(
             let horizon = number(horizon)?;
             let flags = comment_ids.iter().zip(flags).map(|(comment_id, flag)| match flag {
                 b'1' => Ok(DeletionState::Deleted),
+                b'3' => Ok(DeletionState::HiddenFromOthers),
                 // A restored comment may have been deleted again since.
                 _ if !is_certain(*comment_id, horizon) => {
                     Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned()))
@@ -113,10 +127,13 @@ mod tests {
             (b"0", DeletionState::NotDeleted),
             (b"1", DeletionState::Deleted),
             (b"2", DeletionState::Restored),
+            (b"3", DeletionState::HiddenFromOthers),
         ] {
             assert_eq!(state(flag, comment_id.unix_ms() - 1), Some(expected));
             let below = state(flag, comment_id.unix_ms() + 1);
-            assert_eq!(below, Some(expected).filter(|state| *state == DeletionState::Deleted));
+            let has_tombstone =
+                matches!(expected, DeletionState::Deleted | DeletionState::HiddenFromOthers);
+            assert_eq!(below, Some(expected).filter(|_| has_tombstone));
         }
     }
 }

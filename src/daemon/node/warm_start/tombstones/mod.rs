@@ -29,7 +29,7 @@ use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Position, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::SharedRecentCache;
-use crate::protocol::events::Event;
+use crate::protocol::events::{Event, HiddenFrom};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Time between two checks of the cache.
@@ -48,7 +48,21 @@ struct CommentMark {
     comment_id: CommentId,
     /// A place in the log at which it was so.
     seq: Seq,
-    is_restored: bool,
+    /// `None` if it was restored.
+    hidden_from: Option<HiddenFrom>,
+}
+
+impl CommentMark {
+    /// Returns the mark that counts after this one and a later one of the same comment: what was
+    /// deleted for everybody stays so when it is hidden from others.
+    fn then(self, later: Self) -> Self {
+        match (self.hidden_from, later.hidden_from) {
+            (Some(HiddenFrom::Everybody), Some(HiddenFrom::Others)) => {
+                Self { hidden_from: self.hidden_from, ..later }
+            }
+            _ => later,
+        }
+    }
 }
 
 /// Clones share everything, so that a supervisor can restart the task.
@@ -129,7 +143,7 @@ impl TombstoneRestorer {
                 stream_id: tombstone.stream_id,
                 comment_id: tombstone.comment_id,
                 seq: last_stored(&self.log, stored_to, tombstone.stream_id),
-                is_restored: false,
+                hidden_from: Some(tombstone.hidden_from),
             });
             self.put_marks(marks.collect(), tally).await?;
             match newest_ms {
@@ -154,7 +168,11 @@ impl TombstoneRestorer {
         while let Some(page) = pages.try_next().await? {
             // The calls of a page have no order, so each comment has one: its last mark.
             let marks = page.records.iter().filter_map(|record| mark_in(&self.log, record));
-            let last: AHashMap<_, _> = marks.map(|mark| (mark.comment_id, mark)).collect();
+            let mut last: AHashMap<CommentId, CommentMark> = AHashMap::new();
+            for mark in marks {
+                let counts = last.get(&mark.comment_id).map_or(mark, |earlier| earlier.then(mark));
+                last.insert(mark.comment_id, counts);
+            }
             self.put_marks(last.into_values().collect(), tally).await?;
         }
         Ok(())
@@ -167,12 +185,17 @@ impl TombstoneRestorer {
     ) -> Result<(), StoreError> {
         let calls = marks.into_iter().map(|mark| {
             let recent = self.recent.clone();
-            let CommentMark { stream_id, comment_id, seq, is_restored } = mark;
+            let CommentMark { stream_id, comment_id, seq, hidden_from } = mark;
             async move {
-                if is_restored {
-                    return recent.restore_comment(stream_id, comment_id, seq).await;
+                match hidden_from {
+                    None => recent.restore_comment(stream_id, comment_id, seq).await,
+                    Some(HiddenFrom::Everybody) => {
+                        recent.add_tombstone(stream_id, comment_id, seq).await
+                    }
+                    Some(HiddenFrom::Others) => {
+                        recent.hide_from_others(stream_id, comment_id, seq).await
+                    }
                 }
-                recent.add_tombstone(stream_id, comment_id, seq).await
             }
         });
         let mut calls = stream::iter(calls).buffer_unordered(CONCURRENT);
@@ -205,18 +228,18 @@ impl Tally {
 }
 
 fn mark_in(log: &SharedLog, record: &Record) -> Option<CommentMark> {
-    let (stream_id, comment_id, is_restored) = match Event::decode(&record.payload).ok()? {
-        Event::CommentModerated(event) if event.decision.deletes() => {
-            (event.stream_id, event.comment_id, false)
-        }
-        Event::CommentRestored(event) => (event.stream_id, event.comment_id, true),
-        _ => return None,
+    let event = Event::decode(&record.payload).ok()?;
+    let stream_id = event.stream_id();
+    let (comment_id, hidden_from) = match event {
+        Event::CommentModerated(event) => (event.comment_id, Some(event.decision.hides_from()?)),
+        Event::CommentRestored(event) => (event.comment_id, None),
+        Event::CommentSubmitted(_) => return None,
     };
     // The offset of a record whose stream has moved to another partition is no place there.
     let partition = log.partition_of(Topic::CommentEvents, stream_id.0);
     let is_moved = partition != record.position.partition;
     let seq = if is_moved { UNNUMBERED } else { record.position.offset };
-    Some(CommentMark { stream_id, comment_id, seq, is_restored })
+    Some(CommentMark { stream_id, comment_id, seq, hidden_from })
 }
 
 /// Returns the place of the last record that the archiver has stored of the partition of a stream;

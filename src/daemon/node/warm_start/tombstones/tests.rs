@@ -54,7 +54,9 @@ impl Rig {
         let deleted_at = self.restorer.clock.now_ms() - age.as_millis() as u64;
         let stream_id = STREAM;
         let comment_id = id(n);
-        let tombstone = Tombstone { stream_id, comment_id, reason: "spam".into(), deleted_at };
+        let reason = "spam".into();
+        let hidden_from = HiddenFrom::Everybody;
+        let tombstone = Tombstone { stream_id, comment_id, reason, deleted_at, hidden_from };
         self.store.write_rows(&[], &[tombstone]).await.unwrap();
     }
 
@@ -153,6 +155,7 @@ async fn all_pages_of_tombstones_are_restored() {
         comment_id: id(n),
         reason: "spam".into(),
         deleted_at: now_ms - 1000 + n.saturating_sub(count - 100),
+        hidden_from: HiddenFrom::Everybody,
     });
     rig.store.write_rows(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
     rig.restorer.restore().await.unwrap();

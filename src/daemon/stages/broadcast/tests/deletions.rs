@@ -12,11 +12,15 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Role, UserId};
 
 pub(super) fn deletion_of(comment_id: CommentId) -> NewRecord {
+    decision_on(comment_id, Decision::Reject)
+}
+
+fn decision_on(comment_id: CommentId, decision: Decision) -> NewRecord {
     record(&Event::CommentModerated(CommentModerated {
         stream_id: STREAM,
         comment_id,
         user_id: UserId(1),
-        decision: Decision::Reject,
+        decision,
         reason: "blocked_word".into(),
         timestamp: 2,
         decided_by: "rules".into(),
@@ -52,6 +56,23 @@ async fn deletion_removes_its_pending_comment() {
     assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
     assert_eq!(batches.last().unwrap().deletions.len(), 1, "the batch that covers it lists it");
     assert_ranges_join(&batches);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shadow_ban_hides_a_pending_comment_from_others() {
+    let mut stage = Stage::start();
+    stage.comments(1, Duration::from_millis(1)).await;
+    let (comment, comment_id) = stage.comment(Role::Viewer, false);
+    let records = vec![comment, decision_on(comment_id, Decision::ShadowBan)];
+    stage.log.append(Topic::CommentEvents, records).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let batches = stage.journal.batches();
+    assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
+    let last = batches.last().unwrap();
+    assert_eq!(last.own.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
+    assert_eq!(last.deletions[0].1.except, Some(UserId(1)));
+    let page = stage.recent.after(STREAM, 0, 10).await.unwrap().unwrap();
+    assert!(matches!(&page.events[1], RecentEvent::Own(own) if own.comment_id == comment_id));
 }
 
 /// Partitions were added, and the log holds records of the stream in the partition that it had.
@@ -109,6 +130,7 @@ impl Stage {
             match event {
                 RecentEvent::Comment(comment) => comments.push(comment.comment_id),
                 RecentEvent::Deleted { deletion, .. } => deletions.push(deletion.comment_id),
+                RecentEvent::Own(comment) => panic!("not of this test: {comment:?}"),
             }
         }
         (comments, deletions)

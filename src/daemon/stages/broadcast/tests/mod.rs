@@ -18,6 +18,7 @@ use crate::daemon::engines::bus::{Batch, BusMessage};
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, EventLog as _, LogTelemetry, NewRecord, Topic,
 };
+use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
@@ -306,14 +307,19 @@ async fn staff_is_never_sampled_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shadowed_comment_is_not_published() {
+async fn shadowed_comment_is_its_authors_alone() {
     let mut stage = Stage::start();
-    let (shadow, _) = stage.comment(Role::Viewer, true);
+    let (shadow, comment_id) = stage.comment(Role::Viewer, true);
     stage.log.append(Topic::CommentEvents, vec![shadow]).await.unwrap();
     stage.comments(1, Duration::from_secs(1)).await;
     let batches = stage.journal.batches();
     assert_eq!(batches.iter().map(|batch| batch.comments.len()).sum::<usize>(), 1);
     assert_eq!(batches.iter().map(|batch| batch.sampled_out).sum::<u32>(), 0);
+    let own: Vec<_> = batches.iter().flat_map(|batch| &batch.own).collect();
+    assert_eq!(own.iter().map(|comment| comment.comment_id).collect::<Vec<_>>(), [comment_id]);
+    let page = stage.recent.after(STREAM, 0, 10).await.unwrap().unwrap();
+    let is_own = |event: &RecentEvent| matches!(event, RecentEvent::Own(_));
+    assert_eq!(page.events.iter().map(is_own).collect::<Vec<_>>(), [true, false]);
 }
 
 #[tokio::test(start_paused = true)]

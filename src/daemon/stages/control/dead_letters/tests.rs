@@ -5,6 +5,7 @@ use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Position};
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator, submitted};
+use crate::protocol::events::HiddenFrom;
 
 /// Puts a dead letter of a record at an offset of the comment topic into the log.
 fn put(world: &World, group: ConsumerGroup, offset: u64, payload: Vec<u8>) {
@@ -107,6 +108,7 @@ async fn a_deleted_comment_is_not_requeued() {
         comment_id: comment.comment_id,
         reason: "spam".into(),
         deleted_at: STARTED_MS,
+        hidden_from: HiddenFrom::Everybody,
     };
     let archived = ArchivedComment { comment, seq: 0, shadow: false };
     world.comments.write_rows(&[archived], &[tombstone]).await.unwrap();

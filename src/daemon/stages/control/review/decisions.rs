@@ -23,7 +23,7 @@ use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
 use crate::daemon::stages::control::{Control, ControlError, ControlParts};
 use crate::protocol::admin::{ModerationDecision, Offender};
-use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::events::{CommentModerated, Decision, Event, Evidence, Score};
 use crate::protocol::{CommentId, UserId};
 
 /// The log and the store are read at most this often.
@@ -53,6 +53,8 @@ struct Kept {
     next: BTreeMap<u32, u64>,
     /// Oldest first.
     decisions: VecDeque<CommentModerated>,
+    /// Flagged comments, oldest first: what a stage measured of those that a person decides.
+    flagged: VecDeque<(CommentId, Evidence)>,
     /// Oldest first.
     removals: VecDeque<Removal>,
     /// When the deletion of a comment was taken back, oldest first.
@@ -128,6 +130,11 @@ impl Kept {
     fn add(&mut self, decided: CommentModerated) {
         // A flagged comment is decided by a person; until then it is in the review queue.
         if decided.decision == Decision::Flag {
+            let evidence = decided.text.and_then(|text| text.evidence);
+            if self.flagged.len() == MAX_DECISIONS {
+                self.flagged.pop_front();
+            }
+            self.flagged.extend(evidence.map(|evidence| (decided.comment_id, evidence)));
             return;
         }
         if decided.decision.deletes() {
@@ -146,6 +153,12 @@ impl Kept {
             self.decisions.pop_front();
         }
         self.decisions.push_back(decided);
+    }
+
+    /// Returns what the stage that flagged a comment measured, if it is known.
+    fn evidence_of(&self, comment_id: CommentId) -> Option<&Evidence> {
+        let mut latest_first = self.flagged.iter().rev();
+        latest_first.find(|(flagged, _)| *flagged == comment_id).map(|(_, evidence)| evidence)
     }
 
     fn take_back(&mut self, comment_id: CommentId, at: u64) {
@@ -213,7 +226,11 @@ impl Control {
         let latest = || kept.reviews.iter().take(limit).cloned().collect();
         let mut reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
         reviews.retain(|review| kept.counts(review));
-        let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
+        let with_stage = |review: DecidedReview| {
+            let evidence = kept.evidence_of(review.item.comment_id);
+            with_evidence(of_review(review), evidence)
+        };
+        let mut decisions: Vec<_> = reviews.into_iter().map(with_stage).collect();
         // A decision on a comment that was shown is in the log as well; an event that was appended
         // twice is there twice.
         let mut known: HashSet<_> =
@@ -276,12 +293,28 @@ fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecisi
         reason: item.reason,
         decided_by: verdict.by,
         decided_at: verdict.at,
+        stage: None,
+        score: None,
+        scores: BTreeMap::new(),
+        model: None,
+    }
+}
+
+fn with_evidence(decided: ModerationDecision, evidence: Option<&Evidence>) -> ModerationDecision {
+    let Some(evidence) = evidence else { return decided };
+    let scores = evidence.scores.iter();
+    ModerationDecision {
+        stage: Some(evidence.stage.as_ref().to_owned()),
+        score: evidence.score.map(Score::share),
+        scores: scores.map(|(name, score)| (name.as_ref().to_owned(), score.share())).collect(),
+        model: evidence.model.as_deref().map(str::to_owned),
+        ..decided
     }
 }
 
 fn of_event(event: &CommentModerated) -> ModerationDecision {
     let text = event.text.as_ref();
-    ModerationDecision {
+    let decided = ModerationDecision {
         comment_id: event.comment_id,
         stream_id: event.stream_id,
         user_id: event.user_id,
@@ -291,7 +324,12 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
         decided_at: event.timestamp,
-    }
+        stage: None,
+        score: None,
+        scores: BTreeMap::new(),
+        model: None,
+    };
+    with_evidence(decided, text.and_then(|text| text.evidence.as_ref()))
 }
 
 /// Returns the removal of an item of the review queue, if it was rejected.

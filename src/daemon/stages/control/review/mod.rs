@@ -67,10 +67,24 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let event =
-            |item: &ReviewItem, _: u64| item.held.then(|| Event::CommentSubmitted(released(item)));
+        // An approved comment of a shadowed user is shown like all others of that user.
+        let shadows = self.shadows().await?;
+        let is_shadowed = |item: &ReviewItem| {
+            shadows.iter().any(|shadow| {
+                shadow.user_id == item.user_id
+                    && shadow.stream_id.is_none_or(|only| only == item.stream_id)
+            })
+        };
+        let event = |item: &ReviewItem, _: u64| {
+            let shadow = is_shadowed(item);
+            let shown = || CommentSubmitted { shadow, ..released(item) };
+            item.held.then(|| Event::CommentSubmitted(shown()))
+        };
         let decided =
             self.decide(actor, request, Decision::Accept, audit_action::APPROVE, &event).await?;
+        let Decided { item, at, .. } = &decided;
+        let approved = decision_on(item, Decision::Accept, actor, item.reason.as_str().into(), *at);
+        self.record_decision(&Event::CommentModerated(approved), item.user_id).await;
         let base = outcome(decided.audit_id, CommandResults::default(), started);
         let ReviewItem { user_id, name, .. } = decided.item;
         Ok(Outcome { user_id: Some(user_id), user_name: Some(name), ..base })
@@ -84,28 +98,20 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
-        let event = |item: &ReviewItem, timestamp: u64| {
-            let rejected = || CommentModerated {
-                stream_id: item.stream_id,
-                comment_id: item.comment_id,
-                user_id: item.user_id,
-                decision: Decision::Reject,
-                reason: public_reason(reason),
-                timestamp,
-                decided_by: actor.name().into(),
-                text: Some(ModeratedText {
-                    name: item.name.as_str().into(),
-                    message: item.message.as_str().into(),
-                }),
-            };
-            (!item.held).then(|| Event::CommentModerated(rejected()))
+        let rejected = |item: &ReviewItem, at: u64| {
+            decision_on(item, Decision::Reject, actor, public_reason(reason), at)
+        };
+        let event = |item: &ReviewItem, at: u64| {
+            (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
         let decided =
             self.decide(actor, request, Decision::Reject, audit_action::REJECT, &event).await?;
-        let deletion = match event(&decided.item, decided.at) {
-            Some(Event::CommentModerated(rejected)) => rejected.deletion(),
-            _ => None,
-        };
+        let rejected = rejected(&decided.item, decided.at);
+        let deletion = rejected.deletion().filter(|_| !decided.item.held);
+        if decided.item.held {
+            let user_id = decided.item.user_id;
+            self.record_decision(&Event::CommentModerated(rejected), user_id).await;
+        }
         let base = outcome(decided.audit_id, CommandResults::default(), started);
         let ReviewItem { user_id, name, .. } = decided.item;
         Ok(Outcome { user_id: Some(user_id), user_name: Some(name), deletion, ..base })
@@ -165,6 +171,26 @@ pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) ->
             by: verdict.by,
             ago_ms: now_ms.saturating_sub(verdict.at),
         },
+    }
+}
+
+/// Returns the event of a decision by a person on an item of the queue.
+fn decision_on(
+    item: &ReviewItem,
+    decision: Decision,
+    actor: &Actor,
+    reason: Arc<str>,
+    timestamp: u64,
+) -> CommentModerated {
+    CommentModerated {
+        stream_id: item.stream_id,
+        comment_id: item.comment_id,
+        user_id: item.user_id,
+        decision,
+        reason,
+        timestamp,
+        decided_by: actor.name().into(),
+        text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::daemon::stages::control::events::pending;
 use crate::daemon::stages::control::restore::{RestoredComment, comments_text, restored};
 use crate::daemon::stages::control::review::refused;
 use crate::daemon::stages::control::{Actor, Control, ControlError};
-use crate::protocol::events::Event;
+use crate::protocol::events::{CommentRestored, Event};
 use crate::protocol::{CommentId, UserId};
 
 /// Why a comment does not come back.
@@ -105,8 +105,21 @@ impl Control {
         self.queue.changed();
         let audit_id = stored.map_err(|error| refused(comment_id, at, error))?;
         let is_restored = event.is_some();
-        if let Some(event) = event {
-            self.publish(audit_id, event).await?;
+        match event {
+            Some(event) => self.publish(audit_id, event).await?,
+            // The rejection of a held comment is recorded in the moderation topic only.
+            None if item.held => {
+                let taken_back = Event::CommentRestored(CommentRestored {
+                    stream_id: item.stream_id,
+                    comment_id,
+                    user_id: item.user_id,
+                    reason: undoing.note.map(Into::into),
+                    timestamp: at,
+                    restored_by: undoing.actor.name().into(),
+                });
+                self.record_decision(&taken_back, item.user_id).await;
+            }
+            None => {}
         }
         let effect = CommentEffect { is_restored, waits_for_review: true, deleted_by };
         Ok(UndoneComment { audit_id, user_id: Some(item.user_id), effect })
@@ -141,7 +154,6 @@ mod tests {
     use crate::protocol::admin::{
         BatchChange, BatchRequest, DeleteRequest, Outcome, ReviewItem, ReviewRequest, UndoRequest,
     };
-    use crate::protocol::events::CommentRestored;
 
     const RESTORED: &str =
         "1 comment is in the history again; viewers that saw it vanish must reload";

@@ -92,8 +92,8 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, throttle, drain, change of a stream, deletion or rejection
-    /// of a comment, or several changes that were made as one.
+    /// Takes back a ban, timeout, unban, shadow, unshadow, throttle, drain, change of a stream or of
+    /// its room, deletion or rejection of a comment, or several changes that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -125,6 +125,7 @@ impl Control {
                 let StoredUndo { user_id, user_name, .. } = stored;
                 Ok(Outcome { user_id: Some(user_id), user_name, connections, ..base })
             }
+            Plan::Shadows(plan) => self.apply_shadow_plan(plan, audit, started).await,
             Plan::Throttle { stream_id, fixed } => {
                 self.fix_rate(stream_id, fixed, audit, started).await
             }
@@ -135,6 +136,9 @@ impl Control {
             // As with any other change, a stream that ends dismisses its viewers.
             Plan::Stream { stream_id, patch } => {
                 self.change_stream(stream_id, patch, audit, started).await
+            }
+            Plan::Room { stream_id, patch } => {
+                self.change_room(stream_id, patch, audit, started).await
             }
             Plan::Comment(plan) => {
                 let note = request.note.as_deref();

@@ -4,15 +4,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{undone_action, undone_entry};
+use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::comments::WAS_DELETED;
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
+use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
 use crate::protocol::admin::{
-    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
+    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, Shadow, ThrottleRequest,
     audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
+use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
@@ -21,6 +24,7 @@ use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
+    Shadows(ShadowPlan),
     Throttle {
         stream_id: StreamId,
         fixed: Option<FixedRate>,
@@ -32,6 +36,10 @@ pub(super) enum Plan {
     Stream {
         stream_id: StreamId,
         patch: StreamPatch,
+    },
+    Room {
+        stream_id: StreamId,
+        patch: RoomPatch,
     },
     Comment(CommentPlan),
     /// Takes back each of these entries.
@@ -56,6 +64,14 @@ impl Plan {
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
+            Self::Shadows(ShadowPlan::Lift { .. }) => {
+                "new comments of the user are shown to everybody".to_owned()
+            }
+            Self::Shadows(ShadowPlan::Restore { shadows, .. }) => {
+                let texts: Vec<_> = shadows.iter().map(Shadow::text).collect();
+                let are = if texts.len() == 1 { "is" } else { "are" };
+                format!("{} {are} in force again", texts.join(" and "))
+            }
             Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
                 let share = show_share(*rate);
                 match until_ms {
@@ -75,6 +91,9 @@ impl Plan {
             Self::Drain { node, undo: false } => format!("{node} drains again"),
             Self::Stream { stream_id, .. } => {
                 format!("stream {stream_id} has its settings from before")
+            }
+            Self::Room { stream_id, patch } => {
+                format!("in stream {stream_id}, {}", patch.texts().join(", "))
             }
             Self::Comment(_) | Self::Batch { .. } => return None,
         })
@@ -129,7 +148,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     let counts = |other: &AuditEntry| {
         !undone.contains(&other.audit_id) && undone_entry(other).is_none_or(|earlier| earlier < id)
     };
-    if let Some(other) = later.iter().find(|other| counts(other) && changes_again(other, related)) {
+    let touches = |other: &AuditEntry| changes_again(other, related) && overlap(entry, other);
+    if let Some(other) = later.iter().find(|other| counts(other) && touches(other)) {
         return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
     }
     let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
@@ -146,10 +166,13 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             let user_id = UserId(number_in(&entry.target, "user ")?);
             Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
+        audit_action::SHADOW => shadow(entry, now_ms),
+        audit_action::UNSHADOW => unshadow(entry, now_ms),
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
         audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
-        audit_action::BATCH | audit_action::DELETE_OF_USER => {
+        audit_action::ROOM => room(entry),
+        audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
             Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? })
         }
         _ => stream(entry, &before),
@@ -171,14 +194,20 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => {
             return Ok(&[audit_action::BAN, audit_action::TIMEOUT, audit_action::UNBAN]);
         }
+        audit_action::SHADOW | audit_action::UNSHADOW => {
+            return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
+        }
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
+        audit_action::ROOM => return Ok(&[audit_action::ROOM]),
         audit_action::DELETE | audit_action::REJECT => {
             return Ok(&[audit_action::DELETE, audit_action::REJECT]);
         }
         // The targets of its entries are looked at when each of them is taken back.
-        audit_action::BATCH | audit_action::DELETE_OF_USER => return Ok(&[]),
+        audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
+            return Ok(&[]);
+        }
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
@@ -265,6 +294,25 @@ fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<S
     expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
 }
 
+fn shadow(entry: &AuditEntry, now_ms: u64) -> Result<Plan, String> {
+    let user_id = UserId(number_in(&entry.target, "user ")?);
+    let ShadowDetail { stream_id, replaces } = read(&entry.detail)?;
+    Ok(Plan::Shadows(match replaces.filter(|replaced| replaced.is_in_force(now_ms)) {
+        Some(replaced) => ShadowPlan::Restore { user_id, shadows: vec![replaced] },
+        None => ShadowPlan::Lift { user_id, stream_id },
+    }))
+}
+
+fn unshadow(entry: &AuditEntry, now_ms: u64) -> Result<Plan, String> {
+    let user_id = UserId(number_in(&entry.target, "user ")?);
+    let UnshadowDetail { lifted: mut shadows } = read(&entry.detail)?;
+    shadows.retain(|shadow| shadow.is_in_force(now_ms));
+    if shadows.is_empty() {
+        return Err("what it lifted has run out meanwhile".to_owned());
+    }
+    Ok(Plan::Shadows(ShadowPlan::Restore { user_id, shadows }))
+}
+
 fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<Plan, String> {
     let stream_id = StreamId(number_in(&entry.target, "stream ")?);
     // Without an earlier entry nobody had fixed it.
@@ -314,6 +362,36 @@ fn stream(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
         Ok(Plan::Stream { stream_id, patch })
     } else {
         Err("the audit log does not tell what the stream was before".to_owned())
+    }
+}
+
+/// Each setting that the entry changed gets the value that it replaced.
+fn room(entry: &AuditEntry) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let before: RoomSettings = match entry.detail.get(BEFORE) {
+        Some(before) => read(before)?,
+        None => return Err("the audit log does not tell what the room was before".to_owned()),
+    };
+    Ok(Plan::Room { stream_id, patch: room_patch(entry)?.back_to(&before) })
+}
+
+fn room_patch(entry: &AuditEntry) -> Result<RoomPatch, String> {
+    let mut detail = entry.detail.clone();
+    if let Some(fields) = detail.as_object_mut() {
+        fields.remove(BEFORE);
+    }
+    read(&detail)
+}
+
+/// Returns whether two entries that change the same thing change the same part of it. Only of rooms
+/// it is known: each of their rules is one.
+fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
+    if entry.action != audit_action::ROOM || other.action != audit_action::ROOM {
+        return true;
+    }
+    match (room_patch(entry), room_patch(other)) {
+        (Ok(one), Ok(another)) => one.overlaps(&another),
+        _ => true,
     }
 }
 

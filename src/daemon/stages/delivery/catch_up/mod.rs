@@ -1,5 +1,6 @@
 //! Catch-up: sends returning viewers what they missed. Viewers that need the same page share one
-//! read and one encoding, however many reconnect at once.
+//! read and one encoding, however many reconnect at once. Only a page with comments that nobody but
+//! their authors is shown is encoded again for each of these authors.
 //!
 //! In: requests of the workers, in a bounded queue. Out: pages, in the mailboxes of the workers.
 //!
@@ -34,7 +35,7 @@ use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::single_flight::SingleFlight;
 use crate::protocol::message::Encoding;
-use crate::protocol::{Epoch, Seq, StreamId};
+use crate::protocol::{Epoch, Seq, StreamId, UserId};
 
 /// Viewers that wait for pages at a time.
 const MAX_WAITING: usize = 4096;
@@ -57,6 +58,8 @@ pub(super) struct CatchUpRequest {
     /// from the log.
     pub(super) floor: Seq,
     pub(super) form: Form,
+    /// The viewer's user. It is shown comments that only their author is shown.
+    pub(super) user: Option<UserId>,
 }
 
 /// Identifies a page. Pages are never compressed, so all forms of an encoding share them.
@@ -170,9 +173,12 @@ impl CatchUp {
     fn deliver(&self, request: &CatchUpRequest, page: &Page) {
         self.reader.metrics.catch_up_pages.inc();
         let mailbox = &self.mailboxes[usize::from(request.connection.worker)];
+        let own = page.frames_for(request);
+        let comments = own.as_ref().map_or(page.comments, |own| own.comments);
+        let frames = own.map_or_else(|| page.frames.clone(), |own| own.frames.into());
         let page = CatchUpPage {
-            frames: page.frames.clone(),
-            comments: page.comments,
+            frames,
+            comments,
             after: request.after,
             covered_to: page.covered_to,
             until: request.until,
@@ -195,7 +201,7 @@ impl Reader {
         self.metrics.catch_up_reads.inc();
         let CatchUpRequest { stream_id, after, until, floor, .. } = *request;
         let page = match self.history.after_for_viewer(stream_id, after, until, floor).await {
-            Ok(HistoryRead::Page(events)) => page::encode(request, &events, self.epoch),
+            Ok(HistoryRead::Page(events)) => page::encode(request, events, self.epoch),
             Ok(HistoryRead::Expired { before }) => page::gap(request, before),
             Err(error) => {
                 warn!(%stream_id, %error, "cannot read the history; returning viewers get a gap");

@@ -8,7 +8,10 @@ use super::CatchUpRequest;
 use crate::daemon::engines::recent::{RecentEvent, RecentPage};
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, Seq, SequencedComment};
+use crate::protocol::{Epoch, Seq, SequencedComment, UserId};
+
+/// Estimate of the texts of an event.
+const EVENT_TEXT_BYTES: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Page {
@@ -23,6 +26,17 @@ pub(super) struct Page {
     pub(super) until: Seq,
     /// Changes seen when its reading began.
     pub(super) changes: u64,
+    /// `None` if the page is the same for all viewers, as nearly all are.
+    pub(super) personal: Option<Box<Personal>>,
+}
+
+/// What is needed to encode a page again for one of the users that are sent another one.
+#[derive(Debug)]
+pub(super) struct Personal {
+    /// Authors of comments that only they are shown. Some may be there repeatedly.
+    users: Vec<UserId>,
+    events: RecentPage,
+    epoch: Epoch,
 }
 
 impl Page {
@@ -34,7 +48,15 @@ impl Page {
             beyond_end: false,
             until: request.until,
             changes: 0,
+            personal: None,
         }
+    }
+
+    /// Returns the page as a user is sent it; `None` if it is the same as for everybody.
+    pub(super) fn frames_for(&self, request: &CatchUpRequest) -> Option<Encoded> {
+        let personal = self.personal.as_ref()?;
+        let user = request.user.filter(|user| personal.users.contains(user))?;
+        Some(encode_for(Some(user), request, &personal.events, personal.epoch))
     }
 
     /// Reports whether the page advances this viewer, or no page would.
@@ -43,7 +65,10 @@ impl Page {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.frames.iter().map(Bytes::len).sum()
+        let personal = self.personal.as_ref().map_or(0, |personal| {
+            personal.events.events.len() * (size_of::<RecentEvent>() + EVENT_TEXT_BYTES)
+        });
+        personal + self.frames.iter().map(Bytes::len).sum::<usize>()
     }
 }
 
@@ -60,23 +85,54 @@ pub(super) fn gap(request: &CatchUpRequest, before: Seq) -> Page {
     Page::new(request, vec![request.form.encode_private(&gap)], 0, to_seq)
 }
 
-/// Encodes a page: deletions first, then the comments in one batch.
-pub(super) fn encode(request: &CatchUpRequest, page: &RecentPage, epoch: Epoch) -> Page {
-    let comments: Vec<SequencedComment> = page
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            RecentEvent::Comment(comment) => Some(comment.clone()),
-            RecentEvent::Deleted { .. } => None,
-        })
-        .collect();
-    let deletions = page.events.iter().filter_map(|event| match event {
-        RecentEvent::Deleted { deletion, .. } => {
-            Some(ServerMessage::CommentDeleted(deletion.clone()))
-        }
+/// Encodes a page as most viewers are sent it: deletions first, then the comments in one batch. A
+/// page that differs for some users keeps its events, for [`Page::frames_for`].
+pub(super) fn encode(request: &CatchUpRequest, events: RecentPage, epoch: Epoch) -> Page {
+    let users: Vec<UserId> = events.events.iter().filter_map(user_of).collect();
+    let Encoded { frames, comments } = encode_for(None, request, &events, epoch);
+    let page = Page::new(request, frames, comments, events.covered_to);
+    let personal = (!users.is_empty()).then(|| Box::new(Personal { users, events, epoch }));
+    Page { personal, ..page }
+}
+
+/// Returns the user for whom an event is another one than for all others.
+fn user_of(event: &RecentEvent) -> Option<UserId> {
+    match event {
         RecentEvent::Comment(_) => None,
-    });
-    let mut messages: Vec<_> = deletions.collect();
+        RecentEvent::Deleted { deletion, .. } => deletion.except,
+        RecentEvent::Own(comment) => Some(comment.user_id),
+    }
+}
+
+/// The frames of a page and the number of comments in them.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) comments: u64,
+}
+
+fn encode_for(
+    user: Option<UserId>,
+    request: &CatchUpRequest,
+    page: &RecentPage,
+    epoch: Epoch,
+) -> Encoded {
+    let mut messages: Vec<ServerMessage> = Vec::new();
+    let mut comments: Vec<SequencedComment> = Vec::new();
+    for event in &page.events {
+        match event {
+            RecentEvent::Comment(comment) => comments.push(comment.clone()),
+            RecentEvent::Own(comment) if Some(comment.user_id) == user => {
+                comments.push(comment.clone());
+            }
+            RecentEvent::Deleted { deletion, .. }
+                if deletion.except.is_none() || deletion.except != user =>
+            {
+                messages.push(ServerMessage::CommentDeleted(deletion.deletion()));
+            }
+            RecentEvent::Own(_) | RecentEvent::Deleted { .. } => {}
+        }
+    }
     let count = comments.len() as u64;
     if page.covered_to > request.after {
         messages.push(ServerMessage::Comments(CommentsBatch {
@@ -89,5 +145,5 @@ pub(super) fn encode(request: &CatchUpRequest, page: &RecentPage, epoch: Epoch) 
         }));
     }
     let frames = messages.iter().map(|message| request.form.encode_private(message)).collect();
-    Page::new(request, frames, count, page.covered_to)
+    Encoded { frames, comments: count }
 }

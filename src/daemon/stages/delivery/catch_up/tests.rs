@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -10,7 +11,7 @@ use crate::daemon::engines::recent::{RecentCache as _, RecentEvent, RecentPage};
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
-use crate::protocol::comment::Deletion;
+use crate::protocol::events::Removal;
 
 const STREAM: StreamId = StreamId(5);
 /// Only a failing test waits as long.
@@ -60,9 +61,17 @@ impl Rig {
     fn want(&self, slot: u32, after: Seq, until: Seq, deflate: Deflate) {
         let connection = ConnectionId { worker: 0, slot, generation: 1 };
         let form = Form::new(Encoding::Json, deflate);
-        let request =
-            CatchUpRequest { connection, stream_id: STREAM, after, until, floor: 0, form };
-        self.requests.try_send(request).unwrap();
+        self.requests
+            .try_send(CatchUpRequest {
+                connection,
+                stream_id: STREAM,
+                after,
+                until,
+                floor: 0,
+                form,
+                user: None,
+            })
+            .unwrap();
     }
 
     async fn pages(&self, count: usize) -> Vec<(u32, CatchUpPage)> {
@@ -200,21 +209,56 @@ async fn failure_is_shared_but_not_kept() {
     assert_eq!(rig.pages(1).await[0].1.comments, 7);
 }
 
+fn request(user: Option<UserId>) -> CatchUpRequest {
+    CatchUpRequest {
+        connection: ConnectionId { worker: 0, slot: 1, generation: 1 },
+        stream_id: STREAM,
+        after: 0,
+        until: 9,
+        floor: 0,
+        form: Form::new(Encoding::Json, Deflate::Off),
+        user,
+    }
+}
+
+fn text(frame: &[u8]) -> String {
+    String::from_utf8_lossy(frame).into_owned()
+}
+
+fn removal(number: u64, except: Option<UserId>) -> Removal {
+    let comment_id = sample_comment(number).comment_id;
+    Removal { comment_id, reason: "spam".into(), timestamp: 2, except }
+}
+
 #[test]
 fn page_begins_with_its_deletions() {
-    let connection = ConnectionId { worker: 0, slot: 1, generation: 1 };
-    let form = Form::new(Encoding::Json, Deflate::Off);
-    let request =
-        CatchUpRequest { connection, stream_id: STREAM, after: 0, until: 9, floor: 0, form };
-    let comment_id = sample_comment(1).comment_id;
-    let deletion = Deletion { comment_id, reason: "spam".into(), timestamp: 2 };
     let events = vec![
         RecentEvent::Comment(sample_comment(2).sequenced(2)),
-        RecentEvent::Deleted { seq: 3, deletion },
+        RecentEvent::Deleted { seq: 3, deletion: removal(1, None) },
     ];
-    let page = page::encode(&request, &RecentPage { events, covered_to: 3 }, Epoch(7));
-    let text = |frame: &[u8]| String::from_utf8_lossy(frame).into_owned();
+    let page = page::encode(&request(None), RecentPage { events, covered_to: 3 }, Epoch(7));
     assert_eq!((page.frames.len(), page.comments, page.covered_to), (2, 1, 3));
     assert!(text(&page.frames[0]).contains("comment.deleted"));
     assert!(text(&page.frames[1]).contains(r#""from_seq":1,"to_seq":3"#));
+    assert!(page.frames_for(&request(Some(UserId(1)))).is_none(), "all are sent the same");
+}
+
+#[test]
+fn page_shows_hidden_comments_to_their_author() {
+    let author = sample_comment(1).user_id;
+    let events = vec![
+        RecentEvent::Own(sample_comment(1).sequenced(1)),
+        RecentEvent::Comment(sample_comment(2).sequenced(2)),
+        RecentEvent::Deleted { seq: 3, deletion: removal(1, Some(author)) },
+    ];
+    let page = page::encode(&request(None), RecentPage { events, covered_to: 3 }, Epoch(7));
+    let shown = |frames: &[Bytes], what| frames.iter().any(|frame| text(frame).contains(what));
+    assert!(shown(&page.frames, "comment.deleted"));
+    assert!(shown(&page.frames, r#""from_seq":1,"to_seq":3"#));
+    assert_eq!(page.comments, 1);
+    let other = request(Some(UserId(author.0 + 1)));
+    assert!(page.frames_for(&other).is_none(), "another user is sent what everybody is");
+    let own = page.frames_for(&request(Some(author))).expect("the author is sent another page");
+    assert_eq!((own.frames.len(), own.comments), (1, 2));
+    assert!(shown(&own.frames, r#""from_seq":1,"to_seq":3"#));
 }

@@ -11,8 +11,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage, SharedRecentCache};
-use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::events::Event;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::{Event, Removal};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Events per page. Bounds the memory of a viewer that catches up.
@@ -69,7 +69,8 @@ impl History {
     }
 
     /// Reads at most one page of events after `seq`. It omits comments deleted since, deletions
-    /// taken back since, comments that only their sender may see, and repeats of earlier comments.
+    /// taken back since, and repeats of earlier comments. Comments that only their author may see
+    /// are [`RecentEvent::Own`].
     /// `covered_to` at or below `seq` means that there is nothing yet; for offsets up to `until`
     /// this is only returned if the log agrees.
     pub async fn after(
@@ -174,8 +175,12 @@ impl History {
         let events = decoded.into_iter().filter_map(|event| {
             let state = states.get(&event.comment_id()).copied();
             match event {
-                LogEvent::Comment(_) if state == Some(DeletionState::Deleted) => None,
-                LogEvent::Comment(comment) => Some(RecentEvent::Comment(comment)),
+                LogEvent::Comment { .. } if state == Some(DeletionState::Deleted) => None,
+                LogEvent::Comment { comment, shadow } => {
+                    let is_own = shadow || state == Some(DeletionState::HiddenFromOthers);
+                    let of = if is_own { RecentEvent::Own } else { RecentEvent::Comment };
+                    Some(of(comment))
+                }
                 LogEvent::Deleted { .. } if state == Some(DeletionState::Restored) => None,
                 LogEvent::Deleted { seq, deletion } => Some(RecentEvent::Deleted { seq, deletion }),
                 LogEvent::Restored(_) => None,
@@ -213,26 +218,38 @@ impl History {
 /// A record of the log that concerns viewers.
 #[derive(Debug)]
 enum LogEvent {
-    Comment(SequencedComment),
-    Deleted { seq: Seq, deletion: Deletion },
+    Comment {
+        comment: SequencedComment,
+        /// Only its author may see it.
+        shadow: bool,
+    },
+    Deleted {
+        seq: Seq,
+        deletion: Removal,
+    },
     Restored(CommentId),
 }
 
 impl LogEvent {
     fn comment_id(&self) -> CommentId {
         match self {
-            Self::Comment(comment) => comment.comment_id,
+            Self::Comment { comment, .. } => comment.comment_id,
             Self::Deleted { deletion, .. } => deletion.comment_id,
             Self::Restored(comment_id) => *comment_id,
         }
     }
 
-    /// Notes what became of a comment. The last record counts.
+    /// Notes what became of a comment. The last record counts, but what was deleted for everybody
+    /// stays deleted when it is hidden from others.
     fn note(&self, states: &mut AHashMap<CommentId, DeletionState>) {
         match self {
-            Self::Comment(_) => {}
+            Self::Comment { .. } => {}
             Self::Deleted { deletion, .. } => {
-                states.insert(deletion.comment_id, DeletionState::Deleted);
+                let state = states.entry(deletion.comment_id).or_insert(DeletionState::NotDeleted);
+                *state = match (*state, deletion.except) {
+                    (DeletionState::Deleted, _) | (_, None) => DeletionState::Deleted,
+                    (_, Some(_)) => DeletionState::HiddenFromOthers,
+                };
             }
             Self::Restored(comment_id) => {
                 states.insert(*comment_id, DeletionState::Restored);
@@ -241,13 +258,15 @@ impl LogEvent {
     }
 }
 
-/// Decodes a record. Returns `None` for comments that only their sender may see.
+/// Decodes a record. Returns `None` for one that viewers are told nothing of.
 fn decode(seq: Seq, payload: &[u8]) -> Option<LogEvent> {
     match Event::decode(payload).ok()? {
-        Event::CommentSubmitted(event) if event.shadow => None,
-        Event::CommentSubmitted(event) => Some(LogEvent::Comment(event.comment.sequenced(seq))),
+        Event::CommentSubmitted(event) => {
+            let comment = event.comment.sequenced(seq);
+            Some(LogEvent::Comment { comment, shadow: event.shadow })
+        }
         Event::CommentModerated(event) => {
-            event.deletion().map(|deletion| LogEvent::Deleted { seq, deletion })
+            event.removal().map(|deletion| LogEvent::Deleted { seq, deletion })
         }
         Event::CommentRestored(event) => Some(LogEvent::Restored(event.comment_id)),
     }

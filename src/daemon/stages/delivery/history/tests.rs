@@ -53,6 +53,7 @@ fn split(page: &RecentPage) -> (Vec<CommentId>, Vec<CommentId>) {
         match event {
             RecentEvent::Comment(comment) => comments.push(comment.comment_id),
             RecentEvent::Deleted { deletion, .. } => deletions.push(deletion.comment_id),
+            RecentEvent::Own(comment) => panic!("not of this test: {comment:?}"),
         }
     }
     (comments, deletions)

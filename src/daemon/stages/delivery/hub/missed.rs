@@ -97,23 +97,24 @@ impl Hub {
         sample_rate: SampleRate,
     ) {
         let mut comments = Vec::new();
+        let mut own = Vec::new();
         let mut sampled = false;
         for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
             match event {
-                RecentEvent::Comment(comment) => {
-                    if sample_rate.keeps(comment.comment_id) {
-                        comments.push(comment);
-                    } else {
-                        sampled = true;
-                    }
+                RecentEvent::Comment(comment) | RecentEvent::Own(comment)
+                    if !sample_rate.keeps(comment.comment_id) =>
+                {
+                    sampled = true;
                 }
+                RecentEvent::Comment(comment) => comments.push(comment),
+                RecentEvent::Own(comment) => own.push(comment),
                 RecentEvent::Deleted { seq, deletion } => {
                     self.handle_deletion(stream_id, seq, deletion);
                 }
             }
         }
         let epoch = self.parts.log.epoch();
-        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, sampled };
+        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, own, sampled };
         self.send_comments(stream_id, incoming, &[]);
     }
 }

@@ -24,12 +24,15 @@ use crate::daemon::base::ticker::ticker;
 use crate::daemon::engines::bus::{
     Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, UNNUMBERED,
 };
+use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::policy::egress::{self, EgressPolicy};
-use crate::protocol::comment::Deletion;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Removal;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Seq, StreamId};
 
@@ -76,6 +79,8 @@ pub(super) struct HubParts {
     pub(super) compressors: Arc<Compressors>,
     pub(super) egress: EgressPolicy,
     pub(super) board: StatusBoard,
+    /// For the rules of rooms.
+    pub(super) streams: Streams,
 }
 
 #[derive(Debug)]
@@ -117,8 +122,10 @@ struct Feed {
     /// The rate of the broadcast stage.
     sample_rate: SampleRate,
     sampling: StreamSampling,
+    /// The rules that viewers were told.
+    room: RoomRules,
     /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
-    deleted_ahead: BTreeMap<Seq, Deletion>,
+    deleted_ahead: BTreeMap<Seq, Removal>,
     /// The shared deflate window of its viewers.
     deflate: Arc<StreamWindow>,
 }
@@ -140,6 +147,7 @@ impl Hub {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), HubError> {
         let mut log_reads = ticker(LOG_READ_INTERVAL);
         let mut egress_ticks = ticker(egress::TICK);
+        let mut reloads = self.parts.streams.reloads();
         loop {
             let must_read_log = self.interrupted || self.read_log_once || !self.unplaced.is_empty();
             tokio::select! {
@@ -153,6 +161,8 @@ impl Hub {
                 }
                 _ = log_reads.tick(), if must_read_log => self.read_missed().await,
                 _ = egress_ticks.tick() => self.adjust_egress(),
+                // Fails only without a sender, and the hub has one.
+                Ok(()) = reloads.changed() => self.tell_rules(),
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -228,6 +238,7 @@ impl Hub {
                 framed_to: covered_to,
                 sample_rate,
                 sampling: StreamSampling::new(sample_rate),
+                room: self.parts.streams.room_rules(stream_id),
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };
@@ -244,6 +255,7 @@ impl Hub {
             sample_rate: feed.sampling.rate(feed.sample_rate),
             meter: feed.sampling.meter.clone(),
             viewers: self.parts.board.viewers(stream_id),
+            room: feed.room,
             reactions: (!totals.is_empty())
                 .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
         };
@@ -312,7 +324,7 @@ impl Hub {
         }
     }
 
-    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
+    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Removal) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq == UNNUMBERED {
             self.parts.history.record_change();
@@ -367,15 +379,34 @@ impl Hub {
         // Throttle messages may be lost, or may have come before this node listened.
         feed.sample_rate = batch.sample_rate;
         feed.deleted_ahead = feed.deleted_ahead.split_off(&(batch.to_seq + 1));
-        let comments = batch.comments.iter().filter(|comment| comment.seq > after);
+        let new = |comments: &[SequencedComment]| -> Vec<_> {
+            comments.iter().filter(|comment| comment.seq > after).cloned().collect()
+        };
         let incoming = IncomingComments {
             epoch: batch.epoch,
             to_seq: batch.to_seq,
             sample_rate: batch.sample_rate,
-            comments: comments.cloned().collect(),
+            comments: new(&batch.comments),
+            own: new(&batch.own),
             sampled: batch.sampled_out > 0,
         };
         self.send_comments(stream_id, incoming, &batch.staff);
+    }
+
+    /// Tells viewers of rooms whose rules have changed. Never skipped: a viewer that is behind must
+    /// know the rules, too.
+    fn tell_rules(&mut self) {
+        let mut changed = Vec::new();
+        for (stream_id, feed) in &mut self.feeds {
+            let room = self.parts.streams.room_rules(*stream_id);
+            if feed.room != room {
+                feed.room = room;
+                changed.push((*stream_id, room));
+            }
+        }
+        for (stream_id, room) in changed {
+            self.send(stream_id, Lane::Control, ServerMessage::Room(room));
+        }
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {

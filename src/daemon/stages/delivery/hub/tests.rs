@@ -10,6 +10,7 @@ use super::*;
 use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
 use crate::daemon::testing::bus::TestBus;
@@ -18,7 +19,8 @@ use crate::daemon::testing::comments::{
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
-use crate::protocol::{Comment, CommentId, Epoch, NodeId};
+use crate::protocol::stream::ModerationMode;
+use crate::protocol::{Comment, CommentId, Epoch, NodeId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
@@ -29,6 +31,8 @@ pub(super) struct Rig {
     recent: Arc<MemoryRecent>,
     history: History,
     log: InMemoryLog,
+    metadata: Arc<InMemoryMetadata>,
+    streams: Streams,
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     polls: Vec<mio::Poll>,
@@ -54,6 +58,9 @@ impl Rig {
         let mailboxes: Arc<[Arc<Mailbox>]> = polls.iter().map(mailbox).collect();
         let board = StatusBoard::default();
         let shared_log: SharedLog = Arc::new(log.clone());
+        let metadata = Arc::new(InMemoryMetadata::default());
+        metadata.put_stream(stream(STREAM.0, ModerationMode::Async));
+        let streams = Streams::load(metadata.clone()).await.unwrap();
         let history = History::new(recent.clone(), shared_log.clone());
         let hub = Hub::new(HubParts {
             listener,
@@ -67,9 +74,22 @@ impl Rig {
             compressors: Compressors::new(&DeliveryConfig::default()),
             egress: EgressPolicy::new(config.egress_rules()),
             board: board.clone(),
+            streams: streams.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { board, bus, recent, history, log, requests, mailboxes, polls, task }
+        Self {
+            board,
+            bus,
+            recent,
+            history,
+            log,
+            metadata,
+            streams,
+            requests,
+            mailboxes,
+            polls,
+            task,
+        }
     }
 
     /// Makes a worker watch the stream, and returns the start it is sent.
@@ -138,6 +158,7 @@ enum Shown {
     /// A range and the places of its comments.
     Range(Seq, Seq, Vec<Seq>),
     Deleted(CommentId),
+    Room(RoomRules),
 }
 
 impl Shown {
@@ -148,6 +169,7 @@ impl Shown {
                 Self::Range(batch.from_seq, batch.to_seq, seqs)
             }
             ServerMessage::CommentDeleted(deletion) => Self::Deleted(deletion.comment_id),
+            ServerMessage::Room(rules) => Self::Room(*rules),
             other => panic!("not expected: {other:?}"),
         }
     }
@@ -165,6 +187,7 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
         sampled_out: 0,
         deletions: deletions.iter().map(|seq| (*seq, sample_deletion(seq - 1))).collect(),
         staff: Vec::new(),
+        own: Vec::new(),
     }
 }
 
@@ -252,7 +275,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
     assert_eq!(frames.last(), Some(&range(end + 10, end + 11)), "and a gap before it");
     let shown = |frame: &Shown| match frame {
         Shown::Range(_, _, seqs) => seqs.len(),
-        Shown::Deleted(_) => 0,
+        Shown::Deleted(_) | Shown::Room(_) => 0,
     };
     assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_HOLE_EVENTS);
 }
@@ -334,6 +357,30 @@ async fn empty_range_joins_the_next_frame() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hidden_comment_alone_covers_no_range_for_others() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let own = vec![sample_comment(1).sequenced(1)];
+    rig.broadcast(Batch { comments: Vec::new(), own: own.clone(), ..batch(1, 1, &[]) }).await;
+    rig.broadcast(batch(2, 2, &[])).await;
+    let comments = vec![sample_comment(3).sequenced(3)];
+    let both = vec![sample_comment(4).sequenced(4)];
+    rig.broadcast(Batch { comments, own: both, ..batch(3, 4, &[]) }).await;
+    let frame_of = |command| match command {
+        Command::Frame { frame, .. } => Some(frame),
+        _ => None,
+    };
+    let frames: Vec<_> = rig.commands(0).await.into_iter().filter_map(frame_of).collect();
+    let ranges = |user: Option<UserId>| -> Vec<_> {
+        let sent = frames.iter().filter_map(|frame| frame.batch_for(user));
+        sent.map(|batch| (batch.from_seq, batch.to_seq, batch.comments.len())).collect()
+    };
+    let author = own[0].user_id;
+    assert_eq!(ranges(Some(author)), [(1, 1, 1), (1, 2, 1), (3, 4, 2)]);
+    assert_eq!(ranges(None), [(1, 2, 1), (3, 4, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unwatched_stream_sends_no_frames() {
     let rig = Rig::start().await;
     rig.watch(0).await;
@@ -343,6 +390,23 @@ async fn unwatched_stream_sends_no_frames() {
     rig.broadcast(batch(1, 1, &[])).await;
     assert_eq!(rig.frames(0).await, []);
     assert_eq!(rig.frames(1).await, [range(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn viewers_are_told_rules_that_changed() {
+    let rig = Rig::start().await;
+    assert_eq!(rig.watch(0).await.room, RoomRules::default());
+    rig.streams.reload().await.unwrap();
+    assert_eq!(rig.frames(0).await, [], "nothing has changed");
+    let slow = RoomRules { slow_ms: Some(5_000), ..RoomRules::default() };
+    let mut changed = stream(STREAM.0, ModerationMode::Async);
+    changed.room.rules = slow;
+    rig.metadata.put_stream(changed);
+    for told in [vec![Shown::Room(slow)], vec![]] {
+        rig.streams.reload().await.unwrap();
+        assert_eq!(rig.frames(0).await, told, "once");
+    }
+    assert_eq!(rig.watch(1).await.room, slow, "a worker that begins later knows them");
 }
 
 /// Says that the broadcast stage has shown everything below `next`.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::daemon::stages::delivery::deflate::{WindowFrame, WindowPosition};
 use crate::daemon::stages::delivery::frame::{FORMS, Form, Frame};
-use crate::protocol::Seq;
+use crate::protocol::{Identity, Seq, UserId};
 
 /// The frames pushed to a stream since its last fan-out began, as ranges of its rings.
 #[derive(Debug, Clone)]
@@ -24,6 +24,9 @@ pub(super) struct Run {
     pub(super) is_contiguous: bool,
     pub(super) ordered_bytes: usize,
     pub(super) control_bytes: usize,
+    /// Users for whom a frame of the run is another one; nearly always none. The slow path serves
+    /// them.
+    pub(super) personal_for: Vec<UserId>,
 }
 
 /// Number and memory of the frames of a run in one ring.
@@ -42,6 +45,12 @@ impl std::ops::Add for RingShare {
 }
 
 impl Run {
+    /// Reports whether a viewer of this identity cannot be sent all frames unchanged.
+    pub(super) fn is_personal_for(&self, identity: Option<&Arc<Identity>>) -> bool {
+        !self.personal_for.is_empty()
+            && identity.is_some_and(|identity| self.personal_for.contains(&identity.user_id))
+    }
+
     pub(super) fn frames(&self) -> u64 {
         self.ordered_share().frames + self.control_share().frames
     }

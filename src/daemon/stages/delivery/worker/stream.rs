@@ -16,6 +16,7 @@ use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::daemon::stages::delivery::frame::{Frame, Lane};
 use crate::daemon::stages::delivery::mailbox::StreamStart;
 use crate::protocol::message::ServerMessage;
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, Seq, StreamId};
 
@@ -31,7 +32,7 @@ pub(super) struct Stream {
     pub(super) covered_to: Seq,
     /// Comments and everything else that a slow viewer may skip.
     pub(super) ordered: Ring,
-    /// Deletions and announcements.
+    /// Deletions, announcements and the rules of the room.
     pub(super) control: Ring,
     pub(super) viewers: StreamViewers,
     pub(super) sample_rate: SampleRate,
@@ -39,6 +40,7 @@ pub(super) struct Stream {
     pub(super) meter: Arc<EgressMeter>,
     /// Viewers of the stream on all nodes.
     pub(super) viewer_count: u64,
+    pub(super) room: RoomRules,
     pub(super) coalescing: Coalescing,
     /// The stream is in its worker's fan-out queue.
     pub(super) queued: bool,
@@ -65,6 +67,7 @@ impl Stream {
             sample_rate: SampleRate::ALL,
             meter: Arc::default(),
             viewer_count: 0,
+            room: RoomRules::default(),
             coalescing: Coalescing::default(),
             queued: false,
             reactions: BTreeMap::new(),
@@ -82,6 +85,7 @@ impl Stream {
         self.sample_rate = start.sample_rate;
         self.meter = start.meter;
         self.viewer_count = start.viewers;
+        self.room = start.room;
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
             self.reactions = reactions;
         }
@@ -140,7 +144,9 @@ impl Stream {
             is_contiguous: true,
             ordered_bytes: 0,
             control_bytes: 0,
+            personal_for: Vec::new(),
         });
+        run.personal_for.extend(frame.users());
         if let Some(batch) = frame.batch() {
             run.is_contiguous &= batch.from_seq == run.seq_after + 1;
             run.seq_after = batch.to_seq;
@@ -154,6 +160,7 @@ impl Stream {
                 self.sample_rate = *sample_rate;
             }
             ServerMessage::Presence { viewers } => self.viewer_count = *viewers,
+            ServerMessage::Room(rules) => self.room = *rules,
             ServerMessage::ReactionsUpdate { reactions } => {
                 self.reactions.extend(reactions.iter().map(|(kind, total)| (kind.clone(), *total)));
             }

@@ -12,7 +12,7 @@ use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{Identity, Seq, StreamPosition};
+use crate::protocol::{Identity, Seq, StreamPosition, UserId};
 
 /// Slices per system call.
 pub(super) const MAX_SLICES: usize = 64;
@@ -140,6 +140,11 @@ impl ViewerExtras {
 }
 
 impl Viewer {
+    /// Returns the user, if it has authenticated.
+    pub(super) fn user_id(&self) -> Option<UserId> {
+        self.identity.as_ref().map(|identity| identity.user_id)
+    }
+
     /// Keeps bytes read together with the handshake until the viewer is served.
     pub(super) fn keep_early_bytes(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
@@ -250,7 +255,7 @@ impl Viewer {
 
     /// Moves the cursors past `taken` bytes of `frames`. The rest of a frame that the socket took
     /// in part goes to the front of the outbox. Returns the number of frames taken, that one
-    /// included.
+    /// included, and those that are not for this viewer.
     pub(super) fn advance<'a>(
         &mut self,
         frames: impl IntoIterator<Item = &'a Arc<Frame>>,
@@ -261,11 +266,11 @@ impl Viewer {
         let mut left = taken;
         let mut passed = 0;
         for frame in frames {
-            if left == 0 {
+            let (bytes, window) = frame.bytes(self.form, self.window);
+            if left == 0 && !bytes.is_empty() {
                 break;
             }
             passed += 1;
-            let (bytes, window) = frame.bytes(self.form, self.window);
             self.pass_frame(frame);
             self.window = window;
             counts.frames += 1;

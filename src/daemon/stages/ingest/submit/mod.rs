@@ -17,11 +17,12 @@ use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
+use super::rooms::{RoomMemory, Rooms};
 use super::validate::validate;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::IngestConfig;
 use crate::daemon::base::handoff::{
-    Accepted, Reply, ReplySink, ReplyTo, Screen, Screening, Submission,
+    Accepted, LinkFinder, Reply, ReplySink, ReplyTo, Screen, Screening, Submission,
 };
 use crate::daemon::base::metrics::count;
 use crate::daemon::base::status::{EVENT_LOG, StatusBoard};
@@ -71,6 +72,9 @@ pub struct IngestParts {
     pub streams: Streams,
     pub sanctions: Sanctions,
     pub refs: Refs,
+    /// What was said in rooms before this start.
+    pub said: RoomMemory,
+    pub links: Arc<dyn LinkFinder>,
     /// Absent on a single node.
     pub reservations: Option<SharedReservations>,
     pub screen: Arc<dyn Screen>,
@@ -84,6 +88,7 @@ pub struct Ingest {
     parts: IngestParts,
     ids: CommentIds,
     limits: CommentLimits,
+    rooms: Rooms,
     breaker: Arc<Breaker>,
     /// The log's last failure, which refuses submissions while the breaker is open.
     last_failure: ErrorCode,
@@ -108,15 +113,17 @@ struct Screened {
 }
 
 impl Ingest {
-    pub fn new(parts: IngestParts) -> Self {
+    pub fn new(mut parts: IngestParts) -> Self {
         let ids = CommentIds::new(parts.clock.clone());
         let limits = CommentLimits::new(parts.config.comments_per_minute.clone(), Instant::now());
+        let said = std::mem::take(&mut parts.said);
+        let rooms = Rooms::new(said, parts.links.clone(), parts.clock.clone());
         let breaker = parts.board.add_breaker(EVENT_LOG);
         let last_failure = ErrorCode::LogUnavailable;
         let earlier = EarlierComments::new(parts.log.clone(), parts.clock.clone());
         let pending_refs = AHashMap::new();
         let meter = parts.board.telemetry().stage(StageName::Ingest);
-        Self { parts, ids, limits, breaker, last_failure, pending_refs, earlier, meter }
+        Self { parts, ids, limits, rooms, breaker, last_failure, pending_refs, earlier, meter }
     }
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
@@ -143,6 +150,7 @@ impl Ingest {
                         let answered = batch.pending.len() as u64;
                         self.meter.record_latency(answered, batch.taken_at.elapsed());
                         self.answer(outcome, batch.pending);
+                        self.release_claims().await;
                     }
                 }
                 count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
@@ -171,6 +179,7 @@ impl Ingest {
             if !uncertain.is_empty() {
                 self.find_in_log(&uncertain, &mut batch).await;
             }
+            self.claim_in_rooms(&mut batch).await;
         }
         let now_ms = self.parts.clock.now_ms();
         let records: Vec<_> = batch.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
@@ -187,11 +196,28 @@ impl Ingest {
         for key in uncertain {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 self.pending_refs.remove(key);
-                let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
+                let accepted = Accepted { comment_id, seq, comment: None };
                 known.insert(key.clone(), accepted);
             }
         }
         batch.accept_known(|key| known.get(key).cloned());
+    }
+
+    /// Refuses the comments that break a rule of their room because of a comment on another node.
+    async fn claim_in_rooms(&mut self, batch: &mut Batch) {
+        let Some(reservations) = self.parts.reservations.clone() else { return };
+        let refused = self.rooms.claim(&reservations, batch).await;
+        if !refused.is_empty() {
+            self.pending_refs.retain(|_, comment_id| !refused.contains(comment_id));
+        }
+    }
+
+    /// Frees what comments that were not stored had claimed of their rooms.
+    async fn release_claims(&mut self) {
+        match self.parts.reservations.clone() {
+            Some(reservations) => self.rooms.release(&reservations).await,
+            None => self.rooms.forget_unused(),
+        }
     }
 
     async fn check(&mut self, submission: Submission, batch: &mut Batch) {
@@ -200,7 +226,7 @@ impl Ingest {
         });
         if let Some(key) = &key {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-                let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
+                let repeated = Accepted { comment_id, seq, comment: None };
                 return batch.push_outcome(submission, Ok(repeated));
             }
             if self.pending_refs.contains_key(key) {
@@ -234,7 +260,7 @@ impl Ingest {
     }
 
     /// Runs every check that can refuse a comment, the cheapest first. A repeat costs no quota.
-    async fn admit(&self, submission: &Submission) -> Result<AdmittedComment, ErrorBody> {
+    async fn admit(&mut self, submission: &Submission) -> Result<AdmittedComment, ErrorBody> {
         let identity = &submission.identity;
         if let Some(verdict) = self.parts.sanctions.check(identity.user_id) {
             return Err(verdict.error());
@@ -249,6 +275,8 @@ impl Ingest {
         }
         let message =
             validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
+        let rules = stream.room.in_force();
+        let share = self.rooms.check(stream_id, &rules, identity, &message)?;
         self.limits.check(identity, Instant::now()).map_err(|wait| {
             let wait_ms = wait.as_millis().max(1) as u64;
             let text = format!("too many comments; wait {:.1} s", wait.as_secs_f64());
@@ -268,8 +296,15 @@ impl Ingest {
             message,
             created_at: comment_id.unix_ms(),
         });
-        let screened = self.screen(&stream, &comment, identity.role.is_staff()).await?;
-        Ok(AdmittedComment { comment, shadow: screened.shadow, screened: screened.screened })
+        let screened = self.screen(&stream, &comment, identity.role.is_staff()).await;
+        // A held comment may be shown later.
+        let is_held = |error: &ErrorBody| error.code == ErrorCode::HeldForReview;
+        if screened.as_ref().err().is_none_or(is_held) {
+            self.rooms.take(&share, &comment);
+        }
+        let Screened { shadow, screened } = screened?;
+        let is_shadowed = self.parts.sanctions.is_shadowed(identity.user_id, stream_id);
+        Ok(AdmittedComment { comment, shadow: shadow || is_shadowed, screened, share })
     }
 
     /// Checks the comment with moderation first, if the stream is in synchronous mode.
@@ -326,20 +361,21 @@ impl Ingest {
         for waiting in pending {
             let outcome = match (&outcome, waiting.outcome) {
                 (_, OutcomeSource::Known(outcome)) => outcome,
-                (Err(error), OutcomeSource::Appended { .. }) => {
+                (Err(error), OutcomeSource::Appended { comment, share, .. }) => {
+                    self.rooms.give_back(&share, &comment);
                     if let Some(key) = &waiting.key {
                         self.pending_refs.remove(key);
                     }
                     Err(log_error(error))
                 }
-                (Ok(positions), OutcomeSource::Appended { index, comment, shadow }) => {
+                (Ok(positions), OutcomeSource::Appended { index, comment, .. }) => {
                     let comment_id = comment.comment_id;
                     let seq = positions[index].offset;
                     if let Some(key) = waiting.key {
                         self.pending_refs.remove(&key);
                         self.parts.refs.remember(&key, comment_id, seq);
                     }
-                    Ok(Accepted { comment_id, seq, comment: Some(comment), shadow })
+                    Ok(Accepted { comment_id, seq, comment: Some(comment) })
                 }
                 (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
@@ -353,12 +389,12 @@ impl Ingest {
     /// Returns the outcome of the original, which was answered before its repeat.
     fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
-        known
-            .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, shadow: false })
-            .ok_or_else(|| {
+        known.map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None }).ok_or_else(
+            || {
                 let text = "the first submission with this ref failed; send it again";
                 ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
-            })
+            },
+        )
     }
 
     fn reply(
@@ -393,6 +429,10 @@ fn is_refused_for_its_user(code: ErrorCode) -> bool {
             | ErrorCode::CommentEmpty
             | ErrorCode::CommentTooLong
             | ErrorCode::ControlCharacters
+            | ErrorCode::SlowMode
+            | ErrorCode::EmotesOnly
+            | ErrorCode::LinksRefused
+            | ErrorCode::SaidBefore
     )
 }
 

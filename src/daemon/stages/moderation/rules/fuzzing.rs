@@ -51,7 +51,8 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         message: message.into(),
         created_at: 1_700_000_000_000,
     };
-    let finding = stage.judge(&Subject { comment: &comment, role: Some(Role::Viewer) });
+    let finding =
+        stage.judge(&Subject { comment: &comment, role: Some(Role::Viewer), lowered: 0.0 });
     finding.decision == Decision::Reject && finding.reason == super::reason::BLOCKED_WORD
 }
 

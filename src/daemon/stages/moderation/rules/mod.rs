@@ -26,6 +26,7 @@ mod innocent;
 mod links;
 mod near;
 mod pattern;
+mod room_links;
 mod rule;
 mod seller;
 mod starter;
@@ -39,6 +40,7 @@ use async_trait::async_trait;
 
 pub use self::blocked_words::WordListError;
 pub use self::pattern::BadWord;
+pub use self::room_links::RoomLinks;
 pub use self::rule::reason;
 pub use self::word_lists::RulesError;
 

@@ -26,7 +26,7 @@ use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::net::backoff::{Backoff, BackoffBounds};
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
 use crate::protocol::stream::ModerationMode;
 
 /// Wait of one poll for comments, and so the longest time between two attempts on a store that is
@@ -207,7 +207,8 @@ impl ModerationWorker {
             let is_repeat = repeats.is_repeated_event(record, &event).await?;
             match event {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
-                    let subject = Subject { comment: &event.comment, role: Some(event.role) };
+                    let subject =
+                        Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
                     let verdict = self.pipeline.check(&subject).await;
                     self.record_verdict(&event.comment, &verdict, &mut results);
                 }
@@ -331,7 +332,7 @@ async fn pause(backoff: &mut Backoff, stop: &CancellationToken) {
     }
 }
 
-/// Returns the event of a decision, with the text that it is about.
+/// Returns the event of a decision, with the text that it is about and what was measured of it.
 pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> CommentModerated {
     CommentModerated {
         stream_id: comment.stream_id,
@@ -341,7 +342,7 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Co
         reason: verdict.finding.reason.into(),
         timestamp: now_ms,
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
-        text: Some(comment.into()),
+        text: Some(ModeratedText { evidence: Some(verdict.evidence()), ..comment.into() }),
     }
 }
 

@@ -29,6 +29,7 @@ fn batch(number: u64, comments: u64) -> BusMessage {
         sampled_out: 0,
         deletions: Vec::new(),
         staff: Vec::new(),
+        own: Vec::new(),
     }))
 }
 

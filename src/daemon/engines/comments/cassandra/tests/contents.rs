@@ -12,6 +12,7 @@ use crate::daemon::engines::comments::conformance::{WriteRows as _, comment, sho
 use crate::daemon::engines::comments::{
     ArchivedComment, CommentStore as _, StoredComment, Tombstone, cassandra::CassandraComments,
 };
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, Seq, SequencedComment, StreamId};
 
 const STREAM: StreamId = StreamId(7);
@@ -163,7 +164,9 @@ impl Write {
             Self::Deletion(number, deleted_at) => {
                 let comment_id = made_at(stream_id, START_MS + number * 4000, 0).comment.comment_id;
                 let reason = format!("reason {deleted_at}").into();
-                (Vec::new(), vec![Tombstone { stream_id, comment_id, reason, deleted_at }])
+                let hidden_from = HiddenFrom::Everybody;
+                let deletion = Tombstone { stream_id, comment_id, reason, deleted_at, hidden_from };
+                (Vec::new(), vec![deletion])
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::engines::comments::cassandra::bucket::{bucket_of, timeuuid};
 use crate::daemon::engines::comments::conformance::{WriteRows as _, comment, shown};
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _, Tombstone};
+use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, Seq, StreamId};
 
 const STREAM: StreamId = StreamId(7);
@@ -25,7 +26,13 @@ fn made_ago(age: Duration, seq: Seq) -> ArchivedComment {
 fn deletion(archived: &ArchivedComment) -> Tombstone {
     let comment_id = archived.comment.comment_id;
     let reason = "moderator".into();
-    Tombstone { stream_id: STREAM, comment_id, reason, deleted_at: SystemClock.now_ms() }
+    Tombstone {
+        stream_id: STREAM,
+        comment_id,
+        reason,
+        deleted_at: SystemClock.now_ms(),
+        hidden_from: HiddenFrom::Everybody,
+    }
 }
 
 /// Seconds that a comment and its deletion have left; None: no such columns, or for good.

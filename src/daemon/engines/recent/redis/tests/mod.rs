@@ -6,7 +6,7 @@ mod sharing;
 use super::*;
 use crate::daemon::engines::recent::conformance::{self, comment_id, comments, seqs};
 use crate::daemon::testing::redis_server::Prefixed;
-use crate::protocol::comment::Deletion;
+use crate::protocol::events::Removal;
 
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
@@ -87,9 +87,9 @@ async fn a_restoration_finds_its_deletion_in_a_long_stream() {
     let (cache, _stack) = open_on(1, bounds()).await;
     append(&cache, A, 1..=1500).await;
     for (seq, which) in [(1501, 700), (1502, 701)] {
-        let deletion =
-            Deletion { comment_id: comment_id(which), reason: "spam".into(), timestamp: 1 };
-        cache.add_tombstone(A, comment_id(which), seq).await.unwrap();
+        let comment_id = comment_id(which);
+        let deletion = Removal { comment_id, reason: "spam".into(), timestamp: 1, except: None };
+        cache.add_tombstone(A, comment_id, seq).await.unwrap();
         let events = vec![RecentEvent::Deleted { seq, deletion }];
         cache.append(A, seq, seq, events).await.unwrap();
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Arc, CommentsBatch, Feed, Hub, Lane, Seq, ServerMessage, StatusBoard, StreamId};
+use super::{
+    Arc, CommentsBatch, Feed, Frame, Hub, Lane, Seq, ServerMessage, StatusBoard, StreamId,
+};
 use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::policy::egress::{EgressDecision, MeterReading, SocketLoad, StreamLoad, StreamPace};
 use crate::protocol::Epoch;
@@ -62,6 +64,8 @@ pub(super) struct IncomingComments {
     /// The rate that they were sampled at before.
     pub(super) sample_rate: SampleRate,
     pub(super) comments: Vec<SequencedComment>,
+    /// Comments that only their authors are shown.
+    pub(super) own: Vec<SequencedComment>,
     /// Comments were left out at that rate.
     pub(super) sampled: bool,
 }
@@ -100,6 +104,16 @@ impl StreamSampling {
         self.left_out += (offered - comments.len()) as u64;
     }
 
+    /// Removes comments of authors that `rate` does not keep, as [`Self::sample`] does, and reports
+    /// whether there were any.
+    fn sample_own(&self, own: &mut Vec<SequencedComment>, staff: &[Seq], rate: SampleRate) -> bool {
+        let offered = own.len();
+        if !self.pace.share().is_all() {
+            own.retain(|c| rate.keeps(c.comment_id) || staff.binary_search(&c.seq).is_ok());
+        }
+        own.len() < offered
+    }
+
     /// Records the traffic since the last tick and returns what the workers wrote.
     fn record_tick(&mut self, elapsed: Duration) -> MeterReading {
         let now = self.meter.read();
@@ -133,29 +147,34 @@ impl Hub {
         staff: &[Seq],
     ) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
-        let IncomingComments { epoch, to_seq, sample_rate: upstream, mut comments, sampled } =
-            incoming;
+        let IncomingComments { epoch, to_seq, sample_rate: upstream, .. } = incoming;
+        let IncomingComments { mut comments, mut own, mut sampled, .. } = incoming;
         let sample_rate = feed.sampling.rate(upstream);
         // A frame has one rate, from which senders see whether their comment was left out.
         if feed.sampling.waiting.is_some_and(|range| range.sample_rate != sample_rate) {
             self.send_empty_range(stream_id);
         }
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
-        let offered = comments.len();
+        sampled |= !comments.is_empty();
         feed.sampling.sample(&mut comments, staff, sample_rate);
+        sampled |= feed.sampling.sample_own(&mut own, staff, sample_rate);
         feed.covered_to = to_seq;
-        if comments.is_empty() {
-            if sampled || offered > 0 {
-                let since = Instant::now();
-                feed.sampling.waiting.get_or_insert(EmptyRange { sample_rate, since });
-            }
-            return;
-        }
-        feed.sampling.waiting = None;
+        let is_empty = comments.is_empty();
         let from_seq = feed.framed_to + 1;
-        feed.framed_to = to_seq;
         let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo: false };
-        self.send(stream_id, Lane::Ordered, ServerMessage::Comments(batch));
+        if !is_empty {
+            feed.sampling.waiting = None;
+            feed.framed_to = to_seq;
+            return self.send_frame(stream_id, Frame::with_own(batch, own));
+        }
+        if sampled {
+            let since = Instant::now();
+            feed.sampling.waiting.get_or_insert(EmptyRange { sample_rate, since });
+        }
+        if !own.is_empty() {
+            // For all others the range waits for the next frame.
+            self.send_frame(stream_id, Frame::for_authors_only(batch, own));
+        }
     }
 
     /// Sends the waiting range without comments.

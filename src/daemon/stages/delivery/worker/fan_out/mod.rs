@@ -73,12 +73,19 @@ impl FanOut {
         let up_to_date = viewer.flags.none()
             && viewer.cursor == run.ordered.start
             && viewer.control_cursor == run.control.start
-            && viewer.seq == run.seq_before;
+            && viewer.seq == run.seq_before
+            && !run.is_personal_for(viewer.identity.as_ref());
         let Some(run_bytes) = self.bytes.as_mut().filter(|_| up_to_date) else {
             return FastWrite::SlowPath;
         };
         let joined = run_bytes.for_viewer(viewer.form, viewer.window);
-        match viewer.transport.write(&[IoSlice::new(&joined.bytes)]) {
+        // Frames of comments that only their authors are shown have no bytes for this viewer.
+        let written = if joined.bytes.is_empty() {
+            Ok(0)
+        } else {
+            viewer.transport.write(&[IoSlice::new(&joined.bytes)])
+        };
+        match written {
             Err(_) => FastWrite::SocketError,
             Ok(taken) if taken == joined.bytes.len() => {
                 viewer.cursor = run.ordered.end;

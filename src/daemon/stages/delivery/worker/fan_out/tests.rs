@@ -73,6 +73,7 @@ impl Rig {
             sample_rate: SampleRate::ALL,
             meter: Arc::default(),
             viewers: 0,
+            room: Default::default(),
             reactions: None,
         };
         rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });
@@ -146,7 +147,7 @@ fn comment_is_acked_during_a_fan_out() {
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
     let comment_id = sample_comment(9).comment_id;
     let seq = 9;
-    let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
+    let accepted = Accepted { comment_id, seq, comment: None };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
     rig.poll_once();

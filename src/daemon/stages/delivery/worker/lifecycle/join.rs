@@ -154,7 +154,11 @@ impl Worker {
         }
         self.welcome(slot);
         let viewer = &mut self.viewers[slot];
+        let user = viewer.user_id();
         for frame in self.streams[viewer.stream as usize].deletions_ahead() {
+            if frame.is_kept_from(user) {
+                continue;
+            }
             let (bytes, _) = frame.bytes(viewer.form, viewer.window);
             viewer.enqueue(bytes.clone());
         }
@@ -176,6 +180,7 @@ impl Worker {
             seq: viewer.seq,
             sample_rate: stream.sample_rate,
             viewers: stream.viewer_count.max(stream.viewers.len() as u64),
+            room: stream.room,
         };
         let form = viewer.form;
         viewer.enqueue(form.encode_private(&welcome));

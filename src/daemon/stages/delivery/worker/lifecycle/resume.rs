@@ -54,6 +54,7 @@ impl Worker {
             until: stream.covered_to,
             floor: stream.covered_to.saturating_sub(self.parts.delivery.resume_comments as u64),
             form: viewer.form,
+            user: viewer.user_id(),
         };
         match self.parts.history.try_send(request) {
             Ok(()) => self.viewers[slot].extras().page_requested = true,

@@ -1,6 +1,7 @@
 //! The slow path: writes everything that is pending for one viewer, in order. It serves viewers
 //! that are behind and private messages; all other frames are written by the fan-out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -116,6 +117,7 @@ fn write_pending(
         if viewer.control_cursor < stream.control.first() {
             return WriteOutcome::SlowConsumer;
         }
+        skip_kept_deletions(viewer, stream);
         let follows = !flags.has(Flags::PAUSED) && !flags.has(Flags::CATCHING_UP);
         if follows && skip_or_trim_next(viewer, stream, counts) {
             continue;
@@ -145,16 +147,25 @@ fn write_pending(
     }
 }
 
+/// Passes deletions that this viewer is not sent, up to the next one that it is sent.
+fn skip_kept_deletions(viewer: &mut Viewer, stream: &Stream) {
+    let user = viewer.user_id();
+    let is_kept = |cursor| stream.control.get(cursor).is_some_and(|frame| frame.is_kept_from(user));
+    while is_kept(viewer.control_cursor) {
+        viewer.control_cursor += 1;
+    }
+}
+
 /// Handles a next frame that cannot be sent unchanged: the viewer was sent all or part of it
-/// already, it comes after a hole, or it has left the ring. Returns true if the viewer has moved
-/// on.
+/// already, it is shown a comment of its own in it, it comes after a hole, or it has left the ring.
+/// Returns true if the viewer has moved on.
 fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) -> bool {
     if viewer.cursor < stream.ordered.first() {
         skip_to_head(viewer, stream, counts);
         return true;
     }
     let Some(frame) = stream.ordered.get(viewer.cursor) else { return false };
-    let Some(batch) = frame.batch() else { return false };
+    let Some(batch) = frame.batch_for(viewer.user_id()) else { return false };
     if batch.to_seq <= viewer.seq {
         viewer.cursor += 1;
         return true;
@@ -163,14 +174,15 @@ fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCou
         viewer.enqueue_gap(batch.from_seq - 1);
         return true;
     }
-    if batch.from_seq <= viewer.seq {
-        let mut rest = batch.clone();
+    if batch.from_seq <= viewer.seq || matches!(batch, Cow::Owned(_)) {
+        let mut rest = batch.into_owned();
         rest.from_seq = viewer.seq + 1;
         rest.comments.retain(|comment| comment.seq > viewer.seq);
         counts.comments += rest.comments.len() as u64;
+        viewer.pass_frame(frame);
+        viewer.seq = rest.to_seq;
         let bytes = viewer.form.encode_private(&ServerMessage::Comments(rest));
         viewer.enqueue(bytes);
-        viewer.pass_frame(frame);
         return true;
     }
     false
@@ -200,8 +212,10 @@ fn skip_to_head(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) 
 
 /// Returns the frames that can be sent unchanged: deletions, then frames up to the first hole.
 fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'a Arc<Frame>> {
+    let user = viewer.user_id();
     let control = (viewer.control_cursor..stream.control.end())
         .filter_map(|index| stream.control.get(index))
+        .take_while(|frame| !frame.is_kept_from(user))
         .take(MAX_SLICES);
     let mut frames: Vec<_> = control.collect();
     if !follows {
@@ -210,6 +224,9 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
     let mut seq = viewer.seq;
     for index in viewer.cursor..stream.ordered.end() {
         let Some(frame) = stream.ordered.get(index) else { break };
+        if frame.is_personal_for(user) {
+            break;
+        }
         if let Some(batch) = frame.batch() {
             if batch.from_seq != seq + 1 {
                 break;

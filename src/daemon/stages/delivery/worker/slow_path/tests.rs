@@ -9,10 +9,14 @@ use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::stages::delivery::deflate::WindowPosition;
 use crate::daemon::stages::delivery::frame::Form;
 use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
+use crate::daemon::testing::comments::{sample_comment, sample_deletion};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
-use crate::protocol::{Seq, StreamId};
+use crate::protocol::events::Removal;
+use crate::protocol::message::CommentsBatch;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Epoch, Identity, Role, Seq, SequencedComment, Standing, StreamId, UserId};
 
 fn stream(ring_frames: usize) -> Stream {
     let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
@@ -211,4 +215,82 @@ fn partial_frame_is_finished_first() {
         rest = &rest[end..];
     }
     assert!(rest.is_empty() && covered_to == seq, "{covered_to} of {seq}");
+}
+
+const AUTHOR: UserId = UserId(42);
+
+fn log_in(viewer: &mut Viewer, user_id: UserId) {
+    let identity = Identity {
+        user_id,
+        name: "ann".into(),
+        role: Role::Viewer,
+        comments_per_minute: None,
+        standing: Standing::default(),
+    };
+    viewer.identity = Some(Arc::new(identity));
+}
+
+fn own(seq: Seq) -> Vec<SequencedComment> {
+    vec![SequencedComment { user_id: AUTHOR, ..sample_comment(seq).sequenced(seq) }]
+}
+
+fn batch_of(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> CommentsBatch {
+    let comments = seqs.iter().map(|seq| sample_comment(*seq).sequenced(*seq)).collect();
+    let sample_rate = SampleRate::ALL;
+    CommentsBatch { epoch: Epoch(7), from_seq, to_seq, sample_rate, comments, echo: false }
+}
+
+#[test]
+fn author_alone_is_sent_its_hidden_comments() {
+    let mut stream = stream(16);
+    stream.push(Arc::new(Frame::with_own(batch_of(1, 3, &[1, 3]), own(2))));
+    stream.push(Arc::new(Frame::for_authors_only(batch_of(4, 4, &[]), own(4))));
+    stream.push(Arc::new(Frame::for_authors_only(batch_of(4, 5, &[]), own(5))));
+    stream.push(comments_frame(4, 6));
+    assert_eq!(stream.covered_to, 6);
+    let sent = [
+        (Some(AUTHOR), vec!["1-3: 3", "4-4: 1", "5-5: 1", "6-6: 1"]),
+        (Some(UserId(7)), vec!["1-3: 2", "4-6: 3"]),
+        (None, vec!["1-3: 2", "4-6: 3"]),
+    ];
+    for (user, expected) in sent {
+        let (mut viewer, peer) = viewer(0);
+        if let Some(user) = user {
+            log_in(&mut viewer, user);
+        }
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), expected, "{user:?}");
+        assert_eq!((viewer.seq, viewer.cursor), (6, 4));
+    }
+}
+
+#[test]
+fn deletion_is_kept_from_its_author() {
+    let mut stream = stream(16);
+    stream.push(deletion_frame(1));
+    let kept = Removal { except: Some(AUTHOR), ..sample_deletion(2) };
+    stream.push(Arc::new(Frame::deletion(2, kept)));
+    stream.push(deletion_frame(3));
+    for (user, deletions) in [(AUTHOR, 2), (UserId(7), 3)] {
+        let (mut viewer, peer) = viewer(0);
+        log_in(&mut viewer, user);
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), vec!["deleted"; deletions]);
+        assert_eq!(viewer.control_cursor, 3);
+    }
+}
+
+#[test]
+fn hidden_frames_cost_other_viewers_no_byte() {
+    let mut stream = stream(16);
+    let (mut other, peer) = viewer(0);
+    let (mut author, _peer) = viewer(0);
+    log_in(&mut author, AUTHOR);
+    stream.push(Arc::new(Frame::for_authors_only(batch_of(1, 1, &[]), own(1))));
+    let mut fan_out = stream.resume_fan_out(Instant::now()).unwrap();
+    let mut counts = WriteCounts::default();
+    assert_eq!(fan_out.write(&mut author, &mut counts), FastWrite::SlowPath);
+    assert_eq!(fan_out.write(&mut other, &mut counts), FastWrite::Complete);
+    assert_eq!((counts.bytes, other.cursor, other.seq), (0, 1, 0));
+    assert!(received(&peer).is_empty());
 }

@@ -1,5 +1,7 @@
 //! Ingest on a log in memory, on a paused clock.
 
+mod rooms;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -14,15 +16,16 @@ use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
-use crate::daemon::engines::reservations::{Proposal, Reservations, Reserved};
+use crate::daemon::engines::reservations::{Claim, Claimed, Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::protocol::admin::{BreakerState, SanctionKind};
-use crate::protocol::{Identity, Role, StreamId, UserId};
+use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
+use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
 const CONNECTION: ConnectionId = ConnectionId { worker: 0, generation: 1, slot: 4 };
 const BANNED: UserId = UserId(66);
+const SHADOWED: UserId = UserId(67);
 
 #[derive(Debug)]
 struct Replies(UnboundedSender<Reply>);
@@ -58,8 +61,19 @@ impl Screen for ByText {
     }
 }
 
+#[derive(Debug)]
+struct LinkIfHttp;
+
+impl LinkFinder for LinkIfHttp {
+    fn has_link(&self, text: &str) -> bool {
+        text.contains("http")
+    }
+}
+
 struct Stage {
     log: InMemoryLog,
+    store: Arc<InMemoryMetadata>,
+    streams: Streams,
     board: StatusBoard,
     screen: Arc<ByText>,
     queue: mpsc::Sender<Submission>,
@@ -78,18 +92,29 @@ impl Stage {
         store.put_stream(stream(LIVE.0, ModerationMode::Async));
         store.put_stream(stream(SCREENED.0, ModerationMode::Sync));
         store.put_sanction(sanction(BANNED.0, SanctionKind::Ban, None));
+        store.put_shadow(Shadow {
+            user_id: SHADOWED,
+            stream_id: Some(LIVE),
+            name: None,
+            created_by: "test".to_owned(),
+            created_at: 1,
+            expires_at: None,
+        });
         let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000)));
         let config = Arc::new(IngestConfig::default());
         let (sink, replies) = unbounded_channel();
         let board = StatusBoard::default();
         let screen = Arc::<ByText>::default();
+        let streams = Streams::load(store.clone()).await.unwrap();
         let ingest = Ingest::new(IngestParts {
             log: Arc::new(log.clone()),
             clock: clock.clone(),
             config: config.clone(),
-            streams: Streams::load(store.clone()).await.unwrap(),
-            sanctions: Sanctions::load(store, clock).await.unwrap(),
+            streams: streams.clone(),
+            sanctions: Sanctions::load(store.clone(), clock).await.unwrap(),
             refs: Refs::new(&config),
+            said: RoomMemory::default(),
+            links: Arc::new(LinkIfHttp),
             reservations,
             screen: screen.clone(),
             replies: Arc::new(Replies(sink)),
@@ -98,7 +123,7 @@ impl Stage {
         let (queue, receiver) = queue(&config);
         let stop = CancellationToken::new();
         let task = tokio::spawn(ingest.run(receiver, stop.clone()));
-        Self { log, board, screen, queue, replies, stop, task }
+        Self { log, store, streams, board, screen, queue, replies, stop, task }
     }
 
     async fn send(&self, submissions: Vec<Submission>) {
@@ -133,7 +158,9 @@ impl Stage {
 }
 
 fn identity(user_id: UserId, role: Role) -> Arc<Identity> {
-    Arc::new(Identity { user_id, name: "ann".into(), role, comments_per_minute: Some(0) })
+    let name = "ann".into();
+    let standing = Standing::default();
+    Arc::new(Identity { user_id, name, role, comments_per_minute: Some(0), standing })
 }
 
 fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> Submission {
@@ -212,6 +239,12 @@ impl Reservations for FirstProposalWins {
         let reserved = |comment_id| Reserved { comment_id, certain: true };
         proposals.into_iter().map(name).map(reserved).collect()
     }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
+        vec![Claimed::Unknown; claims.len()]
+    }
+
+    async fn release(&self, _: Vec<Claim>) {}
 }
 
 /// Reservations that have forgotten everything; the field says whether they know that.
@@ -227,6 +260,12 @@ impl Reservations for Forgotten {
         let reserved = |proposal: Proposal| Reserved { comment_id: proposal.comment_id, certain };
         proposals.into_iter().map(reserved).collect()
     }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
+        vec![Claimed::Unknown; claims.len()]
+    }
+
+    async fn release(&self, _: Vec<Claim>) {}
 }
 
 /// Accepts a comment on one node, and the same one, between others, on a second node.
@@ -374,6 +413,21 @@ async fn what_asks_nothing_of_the_log_does_not_vouch_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shadowed_user_is_answered_like_others() {
+    let mut stage = Stage::start().await;
+    let by = |user_id, stream_id| {
+        let identity = identity(user_id, Role::Viewer);
+        Submission { identity, ..submission(stream_id, "hi", None) }
+    };
+    let shadowed = stage.ask(by(SHADOWED, LIVE)).await.unwrap();
+    let other = stage.ask(by(UserId(7), LIVE)).await.unwrap();
+    assert!(shadowed.comment.is_some() && other.comment.is_some());
+    stage.ask(by(SHADOWED, SCREENED)).await.unwrap();
+    let shadows: Vec<_> = stage.stored().await.iter().map(|event| event.shadow).collect();
+    assert_eq!(shadows, [true, false, false], "on that stream only");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_screened_stream_stores_only_what_may_be_shown() {
     let mut stage = Stage::start().await;
     let refused = stage.ask(submission(SCREENED, "bad", None)).await;
@@ -381,8 +435,9 @@ async fn a_screened_stream_stores_only_what_may_be_shown() {
     let held = stage.ask(submission(SCREENED, "odd", None)).await;
     assert_eq!(held, Err(ErrorCode::HeldForReview));
     assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
-    assert!(stage.ask(submission(SCREENED, "troll", None)).await.unwrap().shadow);
-    assert!(!stage.ask(submission(SCREENED, "fine", None)).await.unwrap().shadow);
+    let troll = stage.ask(submission(SCREENED, "troll", None)).await.unwrap();
+    let fine = stage.ask(submission(SCREENED, "fine", None)).await.unwrap();
+    assert!(troll.comment.is_some() && fine.comment.is_some(), "the answers are alike");
     let stored = stage.stored().await;
     let seen: Vec<_> = stored.iter().map(|e| (&*e.comment.message, e.shadow, e.screened)).collect();
     assert_eq!(seen, [("troll", true, true), ("fine", false, true)]);

@@ -1,0 +1,294 @@
+//! `lc room`: shows and sets the rules of a room, and clears it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Subcommand};
+
+use super::arguments::{duration_up_to, to_ms};
+use super::change::{submit, undo_hint};
+use super::complete;
+use super::context::Context;
+use super::exit::UsageError;
+use super::table::facts;
+use crate::client::outcome_text;
+use crate::protocol::StreamId;
+use crate::protocol::admin::{ClearRoomRequest, Room};
+use crate::protocol::quantity::{parse_duration, show_duration};
+use crate::protocol::room::{
+    LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, RoomPatch, SHORTEST_UNIQUE_MS,
+    timeouts_text,
+};
+
+/// The daemon's limit of `--last`.
+const LONGEST_LAST: Duration = Duration::from_secs(86_400);
+
+/// Show or set the rules of a stream's room, or clear it
+///
+/// Without a rule, all are shown. Moderators and higher roles are exempt from the rules. Viewers
+/// are told of each change.
+#[derive(Debug, Args)]
+pub(super) struct RoomArgs {
+    /// Stream id
+    #[arg(add = complete::streams())]
+    stream: StreamId,
+    #[command(subcommand)]
+    command: Option<RoomCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RoomCommand {
+    /// Slow mode: let each user comment once in a time
+    Slow(SlowArgs),
+    /// Let only followers comment, or those that have followed for a time
+    ///
+    /// The claim follower_since of the token tells since when a user follows. Subscribers are
+    /// exempt.
+    Followers(FollowersArgs),
+    /// Let only subscribers comment: users whose token has the claim subscriber
+    Subscribers(SwitchArgs),
+    /// Let comments have only emoji, and emotes such as :name:
+    Emotes(SwitchArgs),
+    /// Refuse a text that was said in the room within a time
+    Unique(UniqueArgs),
+    /// Allow links, or refuse comments that have one
+    ///
+    /// Links to moderation.rules.allowed_hosts are always allowed.
+    Links(SwitchArgs),
+    /// Shield mode: at least 30s of slow mode, no links, no text twice within 10m
+    ///
+    /// The other rules are as before when it is switched off.
+    Shield(SwitchArgs),
+    /// Set the timeouts that moderators of the room choose from
+    Timeouts(TimeoutsArgs),
+    /// Delete the latest comments of the room, whoever wrote them
+    ///
+    /// At most 1000 comments are deleted at one time, the newest first. The answer says what is
+    /// left. lc undo takes the deletions back.
+    Clear(ClearArgs),
+}
+
+#[derive(Debug, Args)]
+struct SlowArgs {
+    /// Time from one comment to the next, from 1s to 1h; or off
+    #[arg(value_name = "TIME|off", value_parser = time_or_off(1_000, LONGEST_SLOW_MS))]
+    time: Setting,
+}
+
+#[derive(Debug, Args)]
+struct FollowersArgs {
+    /// How long a user must have followed, up to 90d; on, for any time; or off
+    #[arg(value_name = "TIME|on|off", value_parser = followers)]
+    time: Setting,
+}
+
+#[derive(Debug, Args)]
+struct UniqueArgs {
+    /// The time, from 10s to 1h; or off
+    #[arg(value_name = "TIME|off",
+          value_parser = time_or_off(SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS))]
+    time: Setting,
+}
+
+#[derive(Debug, Args)]
+struct SwitchArgs {
+    #[arg(value_name = "on|off", value_parser = switch(), action = ArgAction::Set)]
+    state: bool,
+}
+
+#[derive(Debug, Args)]
+struct TimeoutsArgs {
+    /// Up to six times from 1s to 30d, such as 1m 10m 1d; or off
+    #[arg(required = true, value_name = "TIME|off")]
+    times: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ClearArgs {
+    /// What was said in this time up to now, from 1s to 1d
+    #[arg(long, value_name = "TIME", value_parser = duration_up_to(LONGEST_LAST))]
+    last: Duration,
+    /// Reason, shown to viewers: one word, such as spam or off_topic
+    #[arg(long, value_name = "WORD")]
+    reason: Option<String>,
+    /// Note for the audit log; viewers are not shown it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+/// A time in milliseconds, or off. Of its own type: clap reads an `Option` as an argument that may
+/// be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Setting(Option<u64>);
+
+fn time_or_off(
+    min_ms: u64,
+    max_ms: u64,
+) -> impl Fn(&str) -> Result<Setting, String> + Clone + Send + Sync {
+    move |text| {
+        if is_off(text) {
+            return Ok(Setting(None));
+        }
+        let ms = to_ms(parse_duration(text).map_err(|error| format!("{error}; or off"))?);
+        if (min_ms..=max_ms).contains(&ms) {
+            return Ok(Setting(Some(ms)));
+        }
+        Err(format!("must be {} to {}, or off", show_duration(min_ms), show_duration(max_ms)))
+    }
+}
+
+fn followers(text: &str) -> Result<Setting, String> {
+    if text.trim().eq_ignore_ascii_case("on") {
+        return Ok(Setting(Some(0)));
+    }
+    time_or_off(0, LONGEST_FOLLOWERS_MS)(text)
+}
+
+fn is_off(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("off")
+}
+
+fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|text| text == "on")
+}
+
+/// Returns the times, the shortest first.
+fn presets(times: &[String]) -> Result<Vec<u64>, String> {
+    if times.len() == 1 && is_off(&times[0]) {
+        return Ok(Vec::new());
+    }
+    let mut presets = Vec::new();
+    for text in times.iter().flat_map(|text| text.split(',')) {
+        presets.push(to_ms(parse_duration(text)?));
+    }
+    presets.sort_unstable();
+    presets.dedup();
+    Ok(presets)
+}
+
+pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let stream_id = args.stream;
+    let patch = match args.command {
+        None => return show(stream_id, context).await,
+        Some(RoomCommand::Clear(args)) => return clear(stream_id, args, context).await,
+        Some(command) => command.patch()?,
+    };
+    let path = format!("/v1/streams/{stream_id}/room");
+    submit(&path, &patch, context, |outcome| {
+        let done = outcome_text::room_changed(stream_id, &patch, outcome);
+        format!("{done} {}", undo_hint(outcome))
+    })
+    .await
+}
+
+impl RoomCommand {
+    /// Returns the patch of a command that changes a rule.
+    fn patch(self) -> anyhow::Result<RoomPatch> {
+        let patch = RoomPatch::default();
+        Ok(match self {
+            Self::Slow(args) => RoomPatch { slow_ms: Some(args.time.0), ..patch },
+            Self::Followers(args) => RoomPatch { followers_ms: Some(args.time.0), ..patch },
+            Self::Subscribers(args) => RoomPatch { subscribers_only: Some(args.state), ..patch },
+            Self::Emotes(args) => RoomPatch { emotes_only: Some(args.state), ..patch },
+            Self::Unique(args) => RoomPatch { unique_ms: Some(args.time.0), ..patch },
+            Self::Links(args) => RoomPatch { no_links: Some(!args.state), ..patch },
+            Self::Shield(args) => RoomPatch { shield: Some(args.state), ..patch },
+            Self::Timeouts(args) => {
+                let timeouts = presets(&args.times).map_err(UsageError)?;
+                RoomPatch { timeouts_ms: Some(timeouts), ..patch }
+            }
+            // It changes no rule.
+            Self::Clear(_) => patch,
+        })
+    }
+}
+
+async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<ExitCode> {
+    let room: Room = context.admin().get(&format!("/v1/streams/{stream_id}/room")).await?;
+    context.output().item(&room, || in_full(&room))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn clear(
+    stream_id: StreamId,
+    args: ClearArgs,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    let request =
+        ClearRoomRequest { last_ms: to_ms(args.last), reason: args.reason, note: args.note };
+    submit(&format!("/v1/streams/{stream_id}/room/clear"), &request, context, |outcome| {
+        let done = outcome_text::room_cleared(stream_id, outcome);
+        format!("{done} {}", undo_hint(outcome))
+    })
+    .await
+}
+
+fn in_full(room: &Room) -> String {
+    let rules = &room.settings.rules;
+    let timed = |ms: Option<u64>| ms.map_or("off".to_owned(), show_duration);
+    let state = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let followers = match rules.followers_ms {
+        Some(0) => "on".to_owned(),
+        other => timed(other),
+    };
+    let in_force = match room.in_force.texts() {
+        texts if texts.is_empty() => "none: everybody may comment".to_owned(),
+        texts => texts.join(", "),
+    };
+    facts(
+        &format!("Room of stream {}", room.stream_id),
+        &[
+            ("slow", timed(rules.slow_ms)),
+            ("followers", followers),
+            ("subscribers", state(rules.subscribers_only)),
+            ("emotes", state(rules.emotes_only)),
+            ("unique", timed(rules.unique_ms)),
+            ("links", state(!rules.no_links)),
+            ("shield", state(room.settings.shield)),
+            ("in force", in_force),
+            ("timeouts", timeouts_text(&room.settings.timeouts_ms)),
+            ("title", room.title.clone()),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::room::{RoomRules, RoomSettings};
+    use crate::protocol::stream::NewStream;
+
+    #[test]
+    fn a_room_shows_each_rule_and_what_is_in_force() {
+        let mut stream =
+            NewStream { title: "Final".into(), ..NewStream::default() }.begin(StreamId(7), 0);
+        stream.room = RoomSettings {
+            rules: RoomRules {
+                slow_ms: Some(5_000),
+                followers_ms: Some(0),
+                ..RoomRules::default()
+            },
+            shield: true,
+            timeouts_ms: vec![60_000, 600_000],
+        };
+        insta::assert_snapshot!(in_full(&Room::from(stream)));
+    }
+
+    #[test]
+    fn times_switches_and_presets_are_read() {
+        let slow = time_or_off(1_000, LONGEST_SLOW_MS);
+        assert_eq!(slow("30s"), Ok(Setting(Some(30_000))));
+        assert_eq!(slow("Off"), Ok(Setting(None)));
+        assert_eq!(slow("2h").unwrap_err(), "must be 1s to 1h, or off");
+        assert!(slow("fast").is_err());
+        assert_eq!(followers("on"), Ok(Setting(Some(0))));
+        assert_eq!(followers("10m"), Ok(Setting(Some(600_000))));
+        let texts =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(presets(&texts(&["10m", "1m"])), Ok(vec![60_000, 600_000]));
+        assert_eq!(presets(&texts(&["1m,10m"])), Ok(vec![60_000, 600_000]));
+        assert_eq!(presets(&texts(&["off"])), Ok(vec![]));
+        assert!(presets(&texts(&["1m", "off"])).is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! `/api/streams/{stream_id}/room`: the rules of a room, for viewers and its moderators.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+
+use super::error::public;
+use super::{caller_with_role, known_stream, parse_id};
+use crate::daemon::edge::gateway::state::GatewayState;
+use crate::daemon::edge::http::{Answer, json_answer, read_json};
+use crate::daemon::stages::control::Actor;
+use crate::protocol::admin::{ClearRoomRequest, Room};
+use crate::protocol::room::RoomPatch;
+use crate::protocol::stream::Stream;
+use crate::protocol::{Role, StreamId};
+
+pub(crate) async fn show(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+) -> Answer {
+    let stream = known_stream(&state, parse_id(&stream_id)?)?;
+    Ok(json_answer(StatusCode::OK, &Room::from(Stream::clone(&stream))))
+}
+
+/// Changes the rules of a room. Needs the role moderator.
+pub(crate) async fn change(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    let stream_id: StreamId = parse_id(&stream_id)?;
+    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let patch: RoomPatch = read_json(request, state.body_limits()).await?;
+    let changed = state.control.update_room(&Actor::bearer(&caller), stream_id, &patch).await;
+    let outcome = changed.map_err(public)?;
+    Ok(json_answer(StatusCode::OK, &outcome.stream.map(Room::from)))
+}
+
+/// Deletes the latest comments of a room. Needs the role moderator.
+pub(crate) async fn clear(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    let stream_id: StreamId = parse_id(&stream_id)?;
+    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let clear: ClearRoomRequest = read_json(request, state.body_limits()).await?;
+    let cleared = state.control.clear_room(&Actor::bearer(&caller), stream_id, &clear).await;
+    let outcome = cleared.map_err(public)?;
+    let deleted = serde_json::json!({ "deleted": outcome.changes, "left_out": outcome.left_out });
+    Ok(json_answer(StatusCode::OK, &deleted))
+}

@@ -1,0 +1,188 @@
+//! Comments under the rules of their rooms.
+
+use super::*;
+use crate::daemon::engines::reservations::ClaimKey;
+use crate::protocol::room::RoomRules;
+
+const ANN: UserId = UserId(7);
+const BOB: UserId = UserId(8);
+const SLOW: RoomRules = RoomRules {
+    slow_ms: Some(30_000),
+    followers_ms: None,
+    subscribers_only: false,
+    emotes_only: false,
+    unique_ms: None,
+    no_links: false,
+};
+
+impl Stage {
+    async fn set_rules(&self, rules: RoomRules) {
+        for (stream_id, mode) in [(LIVE, ModerationMode::Async), (SCREENED, ModerationMode::Sync)] {
+            let mut changed = stream(stream_id.0, mode);
+            changed.room.rules = rules;
+            self.store.put_stream(changed);
+        }
+        self.streams.reload().await.unwrap();
+    }
+
+    /// Sends a comment. Returns the code and the wait of a refusal.
+    async fn say(&mut self, user_id: UserId, text: &str) -> Result<(), (ErrorCode, Option<u64>)> {
+        self.say_as(user_id, Role::Viewer, text).await
+    }
+
+    async fn say_as(
+        &mut self,
+        user_id: UserId,
+        role: Role,
+        text: &str,
+    ) -> Result<(), (ErrorCode, Option<u64>)> {
+        let mut comment = submission(LIVE, text, None);
+        comment.identity = identity(user_id, role);
+        self.send(vec![comment]).await;
+        let outcome = self.replies.recv().await.unwrap().outcome;
+        outcome.map(drop).map_err(|error| (error.code, error.retry_after_ms))
+    }
+}
+
+/// Claims over nodes, each held by the first comment.
+#[derive(Debug, Default, Clone)]
+struct FirstClaimWins(Arc<parking_lot::Mutex<AHashMap<(ClaimKey, u64), CommentId>>>);
+
+#[async_trait]
+impl Reservations for FirstClaimWins {
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved> {
+        let reserved =
+            |proposal: Proposal| Reserved { comment_id: proposal.comment_id, certain: true };
+        proposals.into_iter().map(reserved).collect()
+    }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
+        let mut held = self.0.lock();
+        let claim = |Claim { key, comment_id, for_ms }| {
+            let holder = *held.entry((key, for_ms)).or_insert(comment_id);
+            if holder == comment_id { Claimed::Free } else { Claimed::Taken { wait_ms: 12_000 } }
+        };
+        claims.into_iter().map(claim).collect()
+    }
+
+    async fn release(&self, claims: Vec<Claim>) {
+        let mut held = self.0.lock();
+        for Claim { key, comment_id, for_ms } in claims {
+            if held.get(&(key, for_ms)) == Some(&comment_id) {
+                held.remove(&(key, for_ms));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_mode_tells_the_wait_and_exempts_moderators() {
+    let mut stage = Stage::start().await;
+    stage.set_rules(SLOW).await;
+    stage.say(ANN, "one").await.unwrap();
+    stage.say(BOB, "two").await.unwrap();
+    tokio::time::advance(Duration::from_secs(12)).await;
+    let refused = stage.say(ANN, "three").await.unwrap_err();
+    assert_eq!(refused, (ErrorCode::SlowMode, Some(18_000)));
+    for text in ["four", "five"] {
+        stage.say_as(UserId(9), Role::Moderator, text).await.unwrap();
+    }
+    tokio::time::advance(Duration::from_secs(18)).await;
+    stage.say(ANN, "six").await.unwrap();
+    assert!(stage.say(ANN, "seven").await.is_err());
+    stage.set_rules(RoomRules::default()).await;
+    stage.say(ANN, "eight").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_comment_takes_no_turn() {
+    let mut stage = Stage::start().await;
+    stage.set_rules(SLOW).await;
+    assert_eq!(stage.say(ANN, "").await.unwrap_err().0, ErrorCode::CommentEmpty);
+    let refused = stage.ask(submission(SCREENED, "bad", None)).await;
+    assert_eq!(refused, Err(ErrorCode::ModerationRejected));
+    stage.ask(submission(SCREENED, "good", None)).await.unwrap();
+    stage.log.fail_appends_with(down());
+    assert_eq!(stage.say(ANN, "lost").await.unwrap_err().0, ErrorCode::LogUnavailable);
+    stage.log.fail_appends_with(None);
+    stage.say(ANN, "again").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_rule_of_the_text_has_its_code() {
+    let mut stage = Stage::start().await;
+    let open = RoomRules::default();
+    stage.set_rules(RoomRules { emotes_only: true, ..open }).await;
+    stage.say(ANN, "\u{1F525} :kappa:").await.unwrap();
+    assert_eq!(stage.say(ANN, "words").await, Err((ErrorCode::EmotesOnly, None)));
+    stage.set_rules(RoomRules { no_links: true, ..open }).await;
+    stage.say(ANN, "words").await.unwrap();
+    assert_eq!(stage.say(ANN, "http://x.y").await, Err((ErrorCode::LinksRefused, None)));
+    stage.set_rules(RoomRules { unique_ms: Some(60_000), ..open }).await;
+    stage.say(ANN, "hello there").await.unwrap();
+    let again = stage.say(BOB, "Hello, THERE!").await;
+    assert_eq!(again, Err((ErrorCode::SaidBefore, Some(60_000))));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    stage.say(BOB, "hello there").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_of_the_token_open_closed_rooms() {
+    let mut stage = Stage::start().await;
+    let now_ms = 1_700_000_000;
+    let rules = RoomRules { followers_ms: Some(600_000), ..RoomRules::default() };
+    stage.set_rules(rules).await;
+    let with = |standing| {
+        let mut comment = submission(LIVE, "hi", None);
+        let known = Identity { standing, ..(*comment.identity).clone() };
+        comment.identity = Arc::new(known);
+        comment
+    };
+    let follower = |since_ms| Standing { subscriber: false, follower_since: Some(since_ms) };
+    let subscriber = Standing { subscriber: true, follower_since: None };
+    let refused = Err(ErrorCode::FollowersOnly);
+    assert_eq!(stage.ask(with(Standing::default())).await, refused);
+    assert_eq!(stage.ask(with(follower(now_ms - 1_000))).await, refused);
+    stage.ask(with(follower(now_ms - 600_000))).await.unwrap();
+    stage.ask(with(subscriber)).await.unwrap();
+    stage.set_rules(RoomRules { subscribers_only: true, ..RoomRules::default() }).await;
+    let refused = stage.ask(with(follower(1))).await;
+    assert_eq!(refused, Err(ErrorCode::SubscribersOnly));
+    stage.ask(with(subscriber)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_hold_over_the_comments_of_all_nodes() {
+    let claims = FirstClaimWins::default();
+    let shared = || Some(Arc::new(claims.clone()) as SharedReservations);
+    let mut first = Stage::start_with(InMemoryLog::new(), shared()).await;
+    let mut second = Stage::start_with(InMemoryLog::new(), shared()).await;
+    let rules = RoomRules { unique_ms: Some(60_000), ..SLOW };
+    for stage in [&first, &second] {
+        stage.set_rules(rules).await;
+    }
+    first.say(ANN, "one").await.unwrap();
+    let refused = second.say(ANN, "two").await.unwrap_err();
+    assert_eq!(refused, (ErrorCode::SlowMode, Some(12_000)));
+    assert_eq!(second.say(ANN, "two").await.unwrap_err(), refused, "known here now");
+    assert_eq!(second.say(BOB, "ONE").await.unwrap_err().0, ErrorCode::SaidBefore);
+    second.say(BOB, "two").await.expect("what was refused took neither turn nor text");
+    let both: Vec<_> = [first.stored().await, second.stored().await].concat();
+    let texts: Vec<_> = both.iter().map(|event| &*event.comment.message).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_a_lost_comment_is_released() {
+    let claims = FirstClaimWins::default();
+    let shared = || Some(Arc::new(claims.clone()) as SharedReservations);
+    let mut first = Stage::start_with(InMemoryLog::new(), shared()).await;
+    let mut second = Stage::start_with(InMemoryLog::new(), shared()).await;
+    first.set_rules(SLOW).await;
+    second.set_rules(SLOW).await;
+    first.log.fail_appends_with(down());
+    assert_eq!(first.say(ANN, "lost").await.unwrap_err().0, ErrorCode::LogUnavailable);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(claims.0.lock().len(), 0);
+    second.say(ANN, "here").await.unwrap();
+}
