@@ -27,5 +27,5 @@ pub(crate) fn sampled_frame(from_seq: Seq, to_seq: Seq, sample_rate: SampleRate)
 
 /// Returns the frame that deletes the comment at `seq`.
 pub(crate) fn deletion_frame(seq: Seq) -> Arc<Frame> {
-    Arc::new(Frame::deletion(seq, sample_deletion(seq)))
+    Arc::new(Frame::deletion(seq, &sample_deletion(seq)))
 }

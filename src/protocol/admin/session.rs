@@ -25,8 +25,8 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, sets the
-    /// rules of rooms, claims flagged comments and decides about them, sends messages to users,
+    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, sets
+    /// the rules of rooms, claims flagged comments and decides about them, sends messages to users,
     /// saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.

@@ -193,7 +193,7 @@ impl Frame {
     }
 
     /// Returns the frame of a deletion at a log offset.
-    pub(crate) fn deletion(seq: Seq, deletion: Removal) -> Self {
+    pub(crate) fn deletion(seq: Seq, deletion: &Removal) -> Self {
         let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion.deletion()));
         let parts = |except| PersonalParts { except: Some(except), ..PersonalParts::default() };
         let personal = deletion.except.map(|except| Box::new(parts(except)));

@@ -35,7 +35,7 @@ pub(super) enum Command {
     StreamReady {
         stream_id: StreamId,
         activation: u64,
-        start: StreamStart,
+        start: Box<StreamStart>,
     },
     Frame {
         stream_id: StreamId,

@@ -26,7 +26,8 @@ pub(crate) async fn a_shadow_replaces_one_on_the_same_streams(store: &impl Metad
     let second = store.shadow(on_one.clone(), audit(20, "shadow")).await.unwrap();
     assert!(second > first, "audit numbers grow");
     assert_eq!(store.shadows(30).await.unwrap(), [on_one.clone(), everywhere.clone()]);
-    assert_eq!(store.shadows(100).await.unwrap(), [everywhere.clone()], "it ends at its end");
+    let left = store.shadows(100).await.unwrap();
+    assert_eq!(left, std::slice::from_ref(&everywhere), "it ends at its end");
     let longer = Shadow { name: None, ..shadow(1, ONE, 30, Some(500)) };
     store.shadow(longer.clone(), audit(30, "shadow")).await.unwrap();
     assert_eq!(store.shadows(100).await.unwrap(), [longer, everywhere]);

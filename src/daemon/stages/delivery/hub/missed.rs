@@ -84,7 +84,7 @@ impl Hub {
             if let RecentEvent::Deleted { seq, deletion } = event
                 && seq <= until
             {
-                self.handle_deletion(stream_id, seq, deletion);
+                self.handle_deletion(stream_id, seq, &deletion);
             }
         }
     }
@@ -109,7 +109,7 @@ impl Hub {
                 RecentEvent::Comment(comment) => comments.push(comment),
                 RecentEvent::Own(comment) => own.push(comment),
                 RecentEvent::Deleted { seq, deletion } => {
-                    self.handle_deletion(stream_id, seq, deletion);
+                    self.handle_deletion(stream_id, seq, &deletion);
                 }
             }
         }

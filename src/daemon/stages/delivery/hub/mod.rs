@@ -260,7 +260,7 @@ impl Hub {
                 .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
         };
         let mailbox = &self.parts.mailboxes[usize::from(worker)];
-        mailbox.send(Command::StreamReady { stream_id, activation, start });
+        mailbox.send(Command::StreamReady { stream_id, activation, start: Box::new(start) });
         Ok(())
     }
 
@@ -300,7 +300,9 @@ impl Hub {
         }
         match message {
             BusMessage::Batch(batch) => self.handle_batch(stream_id, &batch).await,
-            BusMessage::Deleted { seq, deletion } => self.handle_deletion(stream_id, seq, deletion),
+            BusMessage::Deleted { seq, deletion } => {
+                self.handle_deletion(stream_id, seq, &deletion);
+            }
             BusMessage::Restored { comment_id } => self.handle_restoration(stream_id, comment_id),
             BusMessage::Throttle { sample_rate } => {
                 if let Some(feed) = self.feeds.get_mut(&stream_id) {
@@ -324,7 +326,7 @@ impl Hub {
         }
     }
 
-    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Removal) {
+    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: &Removal) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq == UNNUMBERED {
             self.parts.history.record_change();
@@ -364,7 +366,7 @@ impl Hub {
             }
         }
         for (seq, deletion) in &batch.deletions {
-            self.handle_deletion(stream_id, *seq, deletion.clone());
+            self.handle_deletion(stream_id, *seq, deletion);
         }
         let after = self.feeds[&stream_id].covered_to;
         let is_hole = batch.from_seq > after + 1;

@@ -97,7 +97,7 @@ impl Rig {
         let watch = HubRequest::Watch { stream_id: STREAM, worker, activation: 1 };
         self.requests.send(watch).unwrap();
         let ready = self.commands(worker).await.into_iter().find_map(|command| match command {
-            Command::StreamReady { start, .. } => Some(start),
+            Command::StreamReady { start, .. } => Some(*start),
             _ => None,
         });
         ready.expect("the stream is ready")

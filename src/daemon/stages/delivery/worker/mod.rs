@@ -262,7 +262,7 @@ impl Worker {
         match command {
             Command::Attach(viewer) => self.attach(*viewer),
             Command::StreamReady { stream_id, activation, start } => {
-                self.stream_ready(stream_id, activation, start);
+                self.stream_ready(stream_id, activation, *start);
             }
             Command::Frame { stream_id, frame } => self.push_frame(stream_id, frame),
             Command::ControlLost { stream_id } => {

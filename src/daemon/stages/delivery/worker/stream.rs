@@ -90,7 +90,7 @@ impl Stream {
             self.reactions = reactions;
         }
         for (seq, deletion) in start.deleted_ahead {
-            self.control.push(Arc::new(Frame::deletion(seq, deletion)));
+            self.control.push(Arc::new(Frame::deletion(seq, &deletion)));
         }
     }
 

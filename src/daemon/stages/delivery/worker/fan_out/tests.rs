@@ -76,7 +76,11 @@ impl Rig {
             room: Default::default(),
             reactions: None,
         };
-        rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });
+        rig.mailbox.send(Command::StreamReady {
+            stream_id: STREAM,
+            activation: 1,
+            start: Box::new(start),
+        });
         rig.poll_once();
         let welcomed = (0..VIEWERS).all(|viewer| rig.received(viewer) == ["welcome 0"]);
         assert!(welcomed, "all stand at the beginning");

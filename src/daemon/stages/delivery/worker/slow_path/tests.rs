@@ -269,7 +269,7 @@ fn deletion_is_kept_from_its_author() {
     let mut stream = stream(16);
     stream.push(deletion_frame(1));
     let kept = Removal { except: Some(AUTHOR), ..sample_deletion(2) };
-    stream.push(Arc::new(Frame::deletion(2, kept)));
+    stream.push(Arc::new(Frame::deletion(2, &kept)));
     stream.push(deletion_frame(3));
     for (user, deletions) in [(AUTHOR, 2), (UserId(7), 3)] {
         let (mut viewer, peer) = viewer(0);
