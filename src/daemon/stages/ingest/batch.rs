@@ -72,6 +72,17 @@ impl Batch {
         });
     }
 
+    /// Returns the comments to be appended that take something of their rooms.
+    pub(super) fn claimants(&self) -> Vec<(Arc<Comment>, RoomShare)> {
+        let claimant = |waiting: &PendingReply| match &waiting.outcome {
+            OutcomeSource::Appended { comment, share, .. } if !share.is_empty() => {
+                Some((comment.clone(), *share))
+            }
+            _ => None,
+        };
+        self.pending.iter().filter_map(claimant).collect()
+    }
+
     /// Answers comments that are in the log already, and does not append them.
     pub(super) fn accept_known(&mut self, known: impl Fn(&RefKey) -> Option<Accepted>) {
         self.take_out(|waiting, _| waiting.key.as_ref().and_then(&known).map(Ok));

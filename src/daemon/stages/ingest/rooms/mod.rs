@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 
-use super::batch::{Batch, OutcomeSource};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::LinkFinder;
 use crate::daemon::engines::reservations::{Claim, ClaimKey, Claimed, SharedReservations};
@@ -82,25 +81,17 @@ impl Rooms {
         }
     }
 
-    /// Claims over all nodes what the comments of a batch take of their rooms. Those that lose to a
-    /// comment of another node are refused, and returned.
+    /// Claims over all nodes what comments take of their rooms. Returns the refusals of those that
+    /// lose to a comment of another node.
     pub(super) async fn claim(
         &mut self,
         reservations: &SharedReservations,
-        batch: &mut Batch,
-    ) -> Vec<CommentId> {
-        let mut claimants = Vec::new();
-        let mut all = Vec::new();
-        for waiting in &batch.pending {
-            if let OutcomeSource::Appended { comment, share, .. } = &waiting.outcome
-                && !share.is_empty()
-            {
-                claimants.push((comment.clone(), *share));
-                all.extend(claims(share, comment));
-            }
-        }
+        claimants: Vec<(Arc<Comment>, RoomShare)>,
+    ) -> AHashMap<CommentId, ErrorBody> {
+        let all: Vec<_> =
+            claimants.iter().flat_map(|(comment, share)| claims(share, comment)).collect();
         if all.is_empty() {
-            return Vec::new();
+            return AHashMap::new();
         }
         let mut answers = reservations.claim(all).await.into_iter();
         let mut losers = AHashMap::new();
@@ -112,9 +103,8 @@ impl Rooms {
                 losers.insert(comment.comment_id, refused(refusal));
             }
         }
-        batch.refuse(|comment| losers.get(&comment.comment_id).cloned());
         self.release(reservations).await;
-        losers.into_keys().collect()
+        losers
     }
 
     /// Reads the answers to the claims of a comment. Returns the first that it lost.

@@ -206,9 +206,10 @@ impl Ingest {
     /// Refuses the comments that break a rule of their room because of a comment on another node.
     async fn claim_in_rooms(&mut self, batch: &mut Batch) {
         let Some(reservations) = self.parts.reservations.clone() else { return };
-        let refused = self.rooms.claim(&reservations, batch).await;
+        let refused = self.rooms.claim(&reservations, batch.claimants()).await;
         if !refused.is_empty() {
-            self.pending_refs.retain(|_, comment_id| !refused.contains(comment_id));
+            batch.refuse(|comment| refused.get(&comment.comment_id).cloned());
+            self.pending_refs.retain(|_, comment_id| !refused.contains_key(comment_id));
         }
     }
 
