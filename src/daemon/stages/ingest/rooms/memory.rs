@@ -35,7 +35,7 @@ impl RoomShare {
         Self { slow_ms: rules.slow_ms, text: rules.unique_ms.map(share) }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
