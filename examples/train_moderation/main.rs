@@ -73,8 +73,8 @@ struct Plan {
 }
 
 const PLANS: [Plan; 2] = [
-    Plan { task: Task::Toxicity, options: TrainingOptions::TOXICITY, seeds: &[1, 2, 3, 4] },
-    Plan { task: Task::Spam, options: TrainingOptions::SPAM, seeds: &[1, 2] },
+    Plan { task: Task::Toxicity, options: TrainingOptions::TOXICITY, seeds: &[1, 2] },
+    Plan { task: Task::Spam, options: TrainingOptions::SPAM, seeds: &[1] },
 ];
 
 /// Networks that were trained together.
