@@ -94,8 +94,8 @@ fn score_text(score: &TriedScore) -> String {
     let setting = printable(setting);
     let action = action.as_str();
     format!(
-        "  {name} {score:.2} (flag from {flag_from:.2}, {action} from {action_from:.2}; {setting} \
-         is {action})\n"
+        "  {name} {score:.2} (flag from {flag_from:.2}, {action} from {action_from:.2} by \
+         {setting})\n"
     )
 }
 
@@ -200,9 +200,9 @@ mod tests {
             "The text is rejected: high_toxicity.\n\
              rules: flag, starter_list (a later stage decides)\n\
              model: reject, high_toxicity, score 0.83\n  \
-             toxicity 0.83 (flag from 0.40, reject from 0.60; moderation.model.toxicity_action is \
-             reject)\n  \
-             spam 0.01 (flag from 0.50, reject from 0.70; moderation.model.spam_action is reject)\n  \
+             toxicity 0.83 (flag from 0.40, reject from 0.60 by \
+             moderation.model.toxicity_action)\n  \
+             spam 0.01 (flag from 0.50, reject from 0.70 by moderation.model.spam_action)\n  \
              the thresholds are 0.10 lower for this user at this moment\n  \
              model 1 (3f9a0c12)\n"
         );

@@ -34,7 +34,7 @@ pub struct Finding {
     /// The confidence of the stage, 0 to 1, if it measures one.
     pub score: Option<f32>,
     /// All that the stage measured, by name, such as `toxicity`, each 0 to 1. Recorded also when
-    /// a later stage decides.
+    /// another stage decides.
     pub scores: Vec<(&'static str, f32)>,
     /// The version of the model that measured it.
     pub model: Option<Arc<str>>,
