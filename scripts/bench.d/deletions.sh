@@ -1,7 +1,7 @@
-# How long a comment that the moderation model rejects stays on viewers' screens: from the time at which it is
-# due to its deletion at each viewer. Recorded chat is sent at each rate for 20 s, one comment in a hundred
-# is toxic; one lcd on its defaults, 100 viewers, the load generator on the same machine. Ends with 1 if
-# the slowest hundredth takes longer than 250 ms at any rate.
+# How long a comment that the moderation model rejects stays on viewers' screens: from the time at
+# which it is due to its deletion at each viewer. Recorded chat is sent at each rate for 20 s, and one
+# comment in a hundred is toxic; one lcd on its defaults, 100 viewers, the load generator on the same
+# machine. Ends with 1 if the slowest hundredth takes longer than 250 ms at any rate.
 # shellcheck shell=bash disable=SC2154
 
 rates=("$@")

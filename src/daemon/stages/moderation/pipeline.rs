@@ -295,8 +295,11 @@ mod tests {
             ([Accept, Accept, Accept], None, 3),
         ] {
             let names = ["first", "second", "third"];
-            let stages: Vec<_> =
-                names.iter().zip(decisions).map(|(name, decision)| fixed(name, decision)).collect();
+            let stages: Vec<_> = names
+                .into_iter()
+                .zip(decisions)
+                .map(|(name, decision)| fixed(name, decision))
+                .collect();
             let shared = stages.iter().cloned().map(|stage| stage as Arc<dyn Stage>).collect();
             let pipeline = Pipeline::new(shared);
             let verdict = pipeline.check(&subject).await;
