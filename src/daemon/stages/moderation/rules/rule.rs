@@ -1,7 +1,7 @@
 //! The rules, each with its setting and its reason.
 
 use super::history::Excess;
-use crate::daemon::base::config::{RuleAction, RulesConfig};
+use crate::daemon::base::config::RulesConfig;
 use crate::daemon::stages::moderation::pipeline::action_decision;
 pub(super) use crate::daemon::stages::moderation::pipeline::severity;
 use crate::protocol::events::Decision;
