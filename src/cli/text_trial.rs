@@ -7,7 +7,9 @@ use clap::Args;
 use super::context::Context;
 use crate::client::admin::TEXT_TRIAL;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{BrokenRule, TextTrial, TextTrialRequest, TriedStage, UserRef};
+use crate::protocol::admin::{
+    BrokenRule, TextTrial, TextTrialRequest, TriedScore, TriedStage, UserRef,
+};
 use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
 
@@ -32,7 +34,8 @@ pub(super) async fn run(args: TextTrialArgs, context: &Context) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the decision, and below it each stage with the rules that the text breaks.
+/// Writes the decision, and below it each stage with the rules that the text breaks, its scores
+/// and their thresholds.
 fn as_text(trial: &TextTrial) -> String {
     let reason = printable(trial.reason.as_deref().unwrap_or_default());
     let mut text = match trial.decision {
@@ -41,14 +44,24 @@ fn as_text(trial: &TextTrial) -> String {
         Decision::Flag => format!("The text is flagged for review: {reason}.\n"),
         Decision::ShadowBan => format!("Only its sender sees the text: {reason}.\n"),
     };
-    for stage in &trial.stages {
-        text.push_str(&stage_text(stage));
+    let deciding = trial.stages.iter().position(|stage| stage.decides);
+    for (index, stage) in trial.stages.iter().enumerate() {
+        let is_earlier = deciding.is_some_and(|deciding| index < deciding);
+        text.push_str(&stage_text(stage, is_earlier));
         stage.rules.iter().for_each(|rule| text.push_str(&rule_text(rule)));
+        stage.scores.iter().for_each(|score| text.push_str(&score_text(score)));
+        if let Some(lowered) = stage.lowered {
+            text.push_str(&lowered_text(lowered));
+        }
+        if let Some(model) = &stage.model {
+            text.push_str(&format!("  model {}\n", printable(model)));
+        }
     }
     text
 }
 
-fn stage_text(stage: &TriedStage) -> String {
+/// Writes the decision of a stage. `is_earlier`: a stage behind it decides.
+fn stage_text(stage: &TriedStage, is_earlier: bool) -> String {
     let mut text = format!("{}: {}", printable(&stage.stage), stage.decision.as_str());
     if !stage.reason.is_empty() {
         text.push_str(&format!(", {}", printable(&stage.reason)));
@@ -57,7 +70,8 @@ fn stage_text(stage: &TriedStage) -> String {
         text.push_str(&format!(", score {score:.2}"));
     }
     if stage.decision != Decision::Accept && !stage.decides {
-        text.push_str(" (an earlier stage decides)");
+        let other = if is_earlier { "a later" } else { "an earlier" };
+        text.push_str(&format!(" ({other} stage decides)"));
     }
     if let Some(note) = &stage.note {
         text.push_str(&format!("; {}", printable(note)));
@@ -74,6 +88,23 @@ fn rule_text(rule: &BrokenRule) -> String {
     format!("  {name}{matched} ({setting} is {})\n", decision.as_str())
 }
 
+fn score_text(score: &TriedScore) -> String {
+    let TriedScore { name, score, flag_from, action_from, action, setting } = score;
+    let name = printable(name);
+    let setting = printable(setting);
+    let action = action.as_str();
+    format!(
+        "  {name} {score:.2} (flag from {flag_from:.2}, {action} from {action_from:.2} by \
+         {setting})\n"
+    )
+}
+
+fn lowered_text(lowered: f32) -> String {
+    let direction = if lowered > 0.0 { "lower" } else { "higher" };
+    let by = lowered.abs();
+    format!("  the thresholds are {by:.2} {direction} for this user at this moment\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +119,9 @@ mod tests {
             score: None,
             decides,
             rules: Vec::new(),
+            scores: Vec::new(),
+            lowered: None,
+            model: None,
             note: None,
         }
     }
@@ -132,5 +166,45 @@ mod tests {
         let trial =
             TextTrial { decision: Decision::Accept, reason: None, stages: vec![exempt], ..trial };
         assert_eq!(as_text(&trial), "The text is accepted.\nrules: accept; staff is exempt\n");
+    }
+
+    #[test]
+    fn scores_stand_beside_their_thresholds() {
+        let rules = TriedStage { reason: "starter_list".into(), ..stage(Decision::Flag, false) };
+        let score = |name: &str, score, flag_from| TriedScore {
+            name: name.into(),
+            score,
+            flag_from,
+            action_from: flag_from + 0.2,
+            action: Decision::Reject,
+            setting: format!("moderation.model.{name}_action"),
+        };
+        let model = TriedStage {
+            stage: "model".into(),
+            reason: "high_toxicity".into(),
+            score: Some(0.8349),
+            scores: vec![score("toxicity", 0.8349, 0.4), score("spam", 0.0123, 0.5)],
+            lowered: Some(0.1),
+            model: Some("1 (3f9a0c12)".into()),
+            ..stage(Decision::Reject, true)
+        };
+        let trial = TextTrial {
+            node: NodeId::new("a"),
+            decision: Decision::Reject,
+            reason: Some("high_toxicity".into()),
+            user_id: None,
+            stages: vec![rules, model],
+        };
+        assert_eq!(
+            as_text(&trial),
+            "The text is rejected: high_toxicity.\n\
+             rules: flag, starter_list (a later stage decides)\n\
+             model: reject, high_toxicity, score 0.83\n  \
+             toxicity 0.83 (flag from 0.40, reject from 0.60 by \
+             moderation.model.toxicity_action)\n  \
+             spam 0.01 (flag from 0.50, reject from 0.70 by moderation.model.spam_action)\n  \
+             the thresholds are 0.10 lower for this user at this moment\n  \
+             model 1 (3f9a0c12)\n"
+        );
     }
 }

@@ -98,7 +98,7 @@ pub struct Evidence {
     /// The confidence of that stage, if it measures one.
     #[serde(default)]
     pub score: Option<Score>,
-    /// All that the stages up to that one measured, by name, such as `toxicity`.
+    /// All that the stages measured that were asked, by name, such as `toxicity`.
     #[serde(default)]
     pub scores: BTreeMap<Arc<str>, Score>,
     /// The version of the model that measured it.

@@ -13,7 +13,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 pub use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The label of a counter that is split by reason.
@@ -66,6 +68,35 @@ impl EncodeMetric for ByReason {
     /// Without counts the metric is described, so that alerts can name it before anything happened.
     fn is_empty(&self) -> bool {
         false
+    }
+}
+
+/// The label of a histogram of scores.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScoreLabel {
+    task: &'static str,
+}
+
+/// Upper bounds of the buckets of scores, closer where comments are flagged and rejected.
+const SCORE_BOUNDS: [f64; 14] =
+    [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95];
+
+/// Histograms of scores of 0 to 1, by the task that is measured. Clones share them.
+#[derive(Debug, Clone)]
+pub struct ScoreHistograms(Family<ScoreLabel, Histogram>);
+
+impl ScoreHistograms {
+    /// Counts the scores of a comment, which stand beside the names of their tasks.
+    pub fn observe<'a>(&self, scores: impl IntoIterator<Item = (&'a &'static str, &'a f32)>) {
+        for (&task, &score) in scores {
+            self.0.get_or_create(&ScoreLabel { task }).observe(f64::from(score));
+        }
+    }
+}
+
+impl Default for ScoreHistograms {
+    fn default() -> Self {
+        Self(Family::<ScoreLabel, Histogram>::new_with_constructor(|| Histogram::new(SCORE_BOUNDS)))
     }
 }
 
@@ -134,6 +165,8 @@ pub struct Metrics {
     pub moderation_decisions: ByReason,
     /// By reason of a decision other than accept.
     pub moderation_reasons: ByReason,
+    /// What moderation measured, accepted comments included.
+    pub moderation_scores: ScoreHistograms,
 }
 
 impl Metrics {
@@ -222,6 +255,11 @@ impl Metrics {
         for (name, help, family) in families {
             registry.register(name, help, family.clone());
         }
+        registry.register(
+            "moderation_score",
+            "Scores of comments, 0 to 1",
+            self.moderation_scores.0.clone(),
+        );
         registry.register("connections", "Viewer connections", self.connections.clone());
         registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
         registry.register(
@@ -253,5 +291,23 @@ mod tests {
         assert!(text.contains("lcd_comments_refused_total{reason=\"banned\"} 2"), "{text}");
         assert!(text.contains("# TYPE lcd_comments_refused counter"), "{text}");
         assert!(text.ends_with("extra 1\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn scores_are_exported_by_task() {
+        let metrics = Metrics::default();
+        metrics.moderation_scores.observe([(&"toxicity", &0.72_f32), (&"spam", &0.01)]);
+        let text = metrics.render("");
+        for (bound, task, count) in
+            [("0.7", "toxicity", 0), ("0.8", "toxicity", 1), ("0.7", "spam", 1)]
+        {
+            let is_bucket = |line: &&str| {
+                line.starts_with("lcd_moderation_score_bucket{")
+                    && line.contains(&format!("le=\"{bound}\""))
+                    && line.contains(&format!("task=\"{task}\""))
+            };
+            let line = text.lines().find(is_bucket).unwrap();
+            assert!(line.ends_with(&format!(" {count}")), "{line}");
+        }
     }
 }

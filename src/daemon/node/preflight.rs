@@ -37,7 +37,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     faults.extend(gateway::tls_faults(&config.gateway));
     faults.extend(admin::remote_faults(&config.admin));
     if let Err(error) = moderation::build_pipeline(&config.moderation) {
-        faults.push(format!("{error:#}"));
+        faults.extend(error.0.iter().map(ToString::to_string));
     }
     if let Err(error) = admin::check_socket_path(&config.node.admin_socket) {
         faults.push(error.to_string());
@@ -135,6 +135,7 @@ mod tests {
         config.auth.keys = vec![key("one.pem"), key("two.pem")];
         config.auth.signing_key = missing("signing");
         config.moderation.rules.blocked_words_file = Some(missing("words"));
+        config.moderation.model.file = Some(missing("weights"));
         config.engines.eventlog = EventLogEngine::Kafka;
         config.engines.bus = BusEngine::Redis;
         config.engines.comments = CommentsEngine::Cassandra;
@@ -162,6 +163,7 @@ mod tests {
             "two.pem",
             "auth.signing_key",
             "words",
+            "moderation.model.file",
             "--admin-socket",
             "kafka.tls.ca",
             "kafka.tls.certificate",

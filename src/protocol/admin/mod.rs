@@ -77,7 +77,7 @@ pub use self::status::{
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
-pub use self::text_trial::{BrokenRule, TextTrial, TextTrialRequest, TriedStage};
+pub use self::text_trial::{BrokenRule, TextTrial, TextTrialRequest, TriedScore, TriedStage};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,

@@ -49,13 +49,42 @@ pub struct TriedStage {
     /// The confidence of the stage, 0 to 1, if it measures one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
-    /// True for the stage whose decision counts: the first that does not accept.
+    /// True for the stage whose decision counts: the strictest, of equal ones the first. Stages
+    /// after a rejection or a shadow ban do not count.
     pub decides: bool,
     /// The rules that the text breaks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<BrokenRule>,
+    /// All that the stage measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<TriedScore>,
+    /// By how much the thresholds are lower for this user at this moment; negative: higher. Absent
+    /// if they are as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<f32>,
+    /// The version of the model that measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// A score of a text, beside the thresholds that hold for this user at this moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TriedScore {
+    /// The property that is measured: `toxicity`.
+    pub name: String,
+    /// 0 to 1.
+    pub score: f32,
+    /// The score from which a comment is flagged.
+    pub flag_from: f32,
+    /// The score from which the action of the setting applies.
+    pub action_from: f32,
+    /// The action of the setting; with `accept` nothing is flagged either.
+    pub action: Decision,
+    /// The setting with the action.
+    pub setting: String,
 }
 
 /// A rule that a text breaks.

@@ -1,16 +1,20 @@
-//! The settings of moderation: its stages and the rules.
+//! The settings of moderation: its stages, the rules and the model.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::UserId;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModerationConfig {
-    /// The stages in order. The first decision other than accept ends the check.
+    /// The stages in order. A rejection or a shadow ban ends the check; otherwise the strictest
+    /// decision counts.
     pub stages: Vec<ModerationStage>,
     pub rules: RulesConfig,
+    pub model: ModelConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
 }
@@ -18,8 +22,9 @@ pub struct ModerationConfig {
 impl Default for ModerationConfig {
     fn default() -> Self {
         Self {
-            stages: vec![ModerationStage::Rules],
+            stages: vec![ModerationStage::Rules, ModerationStage::Model],
             rules: RulesConfig::default(),
+            model: ModelConfig::default(),
             batch_comments: 512,
         }
     }
@@ -29,9 +34,10 @@ impl Default for ModerationConfig {
 #[serde(rename_all = "snake_case")]
 pub enum ModerationStage {
     Rules,
+    Model,
 }
 
-/// The decision for a comment that breaks a rule.
+/// The decision for a comment that breaks a rule, or whose score is too high.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
@@ -101,6 +107,47 @@ impl Default for RulesConfig {
             flood_users: 0,
             window: Duration::from_secs(30),
             max_character_run: 0,
+        }
+    }
+}
+
+/// The model stage. Scores are 0 to 1; at 0.5 (toxicity) and 0.6 (spam) they reach the lower
+/// thresholds of the model, which are fitted to ordinary chat, and at 0.7 and 0.8 the upper ones.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The weights, as `scripts/train` writes them. Absent: those that come with the daemon.
+    pub file: Option<PathBuf>,
+    /// The thresholds of a site, as `lc mod calibrate` writes them for the same weights.
+    pub calibration: Option<PathBuf>,
+    /// Score from which a comment is flagged, 0 to `toxicity_reject`.
+    pub toxicity_flag: f32,
+    /// Score from which `toxicity_action` applies, up to 1.
+    pub toxicity_reject: f32,
+    /// With `accept`, toxicity is only measured.
+    pub toxicity_action: RuleAction,
+    /// Score from which a comment is flagged, 0 to `spam_reject`.
+    pub spam_flag: f32,
+    /// Score from which `spam_action` applies, up to 1.
+    pub spam_reject: f32,
+    /// With `accept`, spam is only measured.
+    pub spam_action: RuleAction,
+    /// Trusted bots and other users whose comments are not judged. Staff is exempt, too.
+    pub exempt_users: Vec<UserId>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            calibration: None,
+            toxicity_flag: 0.5,
+            toxicity_reject: 0.7,
+            toxicity_action: RuleAction::Reject,
+            spam_flag: 0.6,
+            spam_reject: 0.8,
+            spam_action: RuleAction::Reject,
+            exempt_users: Vec::new(),
         }
     }
 }

@@ -59,6 +59,16 @@ impl Config {
             if let Some(path) = &self.moderation.rules.blocked_words_file {
                 digests.add_file("moderation.rules.blocked_words_file", path);
             }
+            let model = &self.moderation.model;
+            digests.add_section("moderation.model", &["file", "calibration"]);
+            for (key, path) in [
+                ("moderation.model.file", &model.file),
+                ("moderation.model.calibration", &model.calibration),
+            ] {
+                if let Some(path) = path {
+                    digests.add_file(key, path);
+                }
+            }
         }
         if has(NodeRole::Edge) || has(NodeRole::Archiver) {
             digests.add_settings(&["store.retention"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
-use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig};
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
 
@@ -64,6 +64,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
         faults.check(value >= 1, key, "must be at least 1");
     }
     delivery(&config.delivery, faults);
+    model(&config.moderation.model, faults);
     let segment = config.eventlog.segment_bytes.as_u64();
     faults.check(
         (1 << 20..=1 << 32).contains(&segment),
@@ -191,6 +192,27 @@ fn delivery(delivery: &DeliveryConfig, faults: &mut Faults) {
         (0.0..=1.0).contains(&delivery.egress_held_up),
         "delivery.egress_held_up",
         "must be a share of 0.0 (never) to 1.0",
+    );
+}
+
+fn model(model: &ModelConfig, faults: &mut Faults) {
+    let tasks = [
+        ("toxicity", model.toxicity_flag, model.toxicity_reject),
+        ("spam", model.spam_flag, model.spam_reject),
+    ];
+    for (task, flag, reject) in tasks {
+        faults.check(
+            flag > 0.0 && flag <= reject && reject <= 1.0,
+            &format!("moderation.model.{task}_flag"),
+            &format!(
+                "must be above 0 and at most moderation.model.{task}_reject, and that at most 1"
+            ),
+        );
+    }
+    faults.check(
+        model.exempt_users.iter().all(|user| user.is_valid()),
+        "moderation.model.exempt_users",
+        "must be ids of users, from 1 to 9223372036854775807",
     );
 }
 

@@ -11,7 +11,9 @@ use tower::ServiceExt as _;
 
 use super::access::Peer;
 use super::{AdminParts, AdminState, Live, NodeFacts, TextTrials, routes};
-use crate::daemon::base::config::{Config, IngestConfig, ModerationConfig, RuleAction};
+use crate::daemon::base::config::{
+    Config, IngestConfig, ModerationConfig, ModerationStage, RuleAction,
+};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
@@ -86,9 +88,10 @@ fn read_request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Returns stages that reject `badword` and flag other links than `example.com`.
+/// Returns rules that reject `badword` and flag other links than `example.com`.
 pub(super) fn trials() -> TextTrials {
-    let mut config = ModerationConfig::default();
+    let mut config =
+        ModerationConfig { stages: vec![ModerationStage::Rules], ..ModerationConfig::default() };
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];

@@ -14,6 +14,7 @@
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
 //! worker waits.
 
+pub mod model;
 pub mod pipeline;
 mod reviews;
 pub mod rules;
@@ -27,17 +28,48 @@ use std::sync::Arc;
 
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
 
+pub use self::model::{ModelError, ModelStage};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
 pub use self::rules::{RoomLinks, RulesError, RulesStage};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
 
-/// Builds the configured stages, in their order.
-pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, RulesError> {
-    let stages = config.stages.iter().map(|stage| match stage {
-        ModerationStage::Rules => {
-            RulesStage::new(&config.rules).map(|stage| Arc::new(stage) as Arc<dyn Stage>)
+/// A reason why a stage cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// The reasons why the configured stages cannot be built, of each stage its first.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PipelineError(pub Vec<StageError>);
+
+/// Builds the configured stages, in their order. Blocks while it reads their files.
+///
+/// # Errors
+/// A stage cannot be built. The others were tried, too.
+pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, PipelineError> {
+    let mut stages = Vec::new();
+    let mut errors = Vec::new();
+    for stage in &config.stages {
+        match build_stage(*stage, config) {
+            Ok(stage) => stages.push(stage),
+            Err(error) => errors.push(error),
         }
-    });
-    Ok(Pipeline::new(stages.collect::<Result<_, _>>()?))
+    }
+    if errors.is_empty() { Ok(Pipeline::new(stages)) } else { Err(PipelineError(errors)) }
+}
+
+fn build_stage(
+    stage: ModerationStage,
+    config: &ModerationConfig,
+) -> Result<Arc<dyn Stage>, StageError> {
+    Ok(match stage {
+        ModerationStage::Rules => Arc::new(RulesStage::new(&config.rules)?),
+        ModerationStage::Model => Arc::new(ModelStage::new(&config.model)?),
+    })
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use tokio::task::coop::consume_budget;
 use tracing::error;
 
-use crate::protocol::admin::{BrokenRule, TriedStage};
+use crate::daemon::base::config::RuleAction;
+use crate::protocol::admin::{BrokenRule, TriedScore, TriedStage};
 use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{Comment, Role};
 
@@ -32,7 +34,7 @@ pub struct Finding {
     /// The confidence of the stage, 0 to 1, if it measures one.
     pub score: Option<f32>,
     /// All that the stage measured, by name, such as `toxicity`, each 0 to 1. Recorded also when
-    /// a later stage decides.
+    /// another stage decides.
     pub scores: Vec<(&'static str, f32)>,
     /// The version of the model that measured it.
     pub model: Option<Arc<str>>,
@@ -55,13 +57,15 @@ pub struct Explanation {
     pub finding: Finding,
     /// The rules that the text breaks, those whose action is `accept` included.
     pub rules: Vec<BrokenRule>,
+    /// All that the stage measured, with the thresholds that hold for this user at this moment.
+    pub scores: Vec<TriedScore>,
     /// A remark for the moderator, in words.
     pub note: Option<String>,
 }
 
 impl From<Finding> for Explanation {
     fn from(finding: Finding) -> Self {
-        Self { finding, rules: Vec::new(), note: None }
+        Self { finding, rules: Vec::new(), scores: Vec::new(), note: None }
     }
 }
 
@@ -124,8 +128,40 @@ impl Verdict {
     }
 }
 
-/// The stages, in order. The first decision other than accept ends the check; a stage that panics
-/// is skipped.
+/// Returns the decision that a configured action stands for.
+pub(super) fn action_decision(action: RuleAction) -> Decision {
+    match action {
+        RuleAction::Accept => Decision::Accept,
+        RuleAction::Flag => Decision::Flag,
+        RuleAction::ShadowBan => Decision::ShadowBan,
+        RuleAction::Reject => Decision::Reject,
+    }
+}
+
+/// Ranks decisions: of several, the most severe counts.
+pub(super) fn severity(decision: Decision) -> u8 {
+    match decision {
+        Decision::Accept => 0,
+        Decision::Flag => 1,
+        Decision::ShadowBan => 2,
+        Decision::Reject => 3,
+    }
+}
+
+/// Bytes of text whose check costs one unit of a task's budget. A task gives way to others after
+/// 128 units (tokio's budget), which all stages together take one to two milliseconds for.
+const BYTES_PER_UNIT: usize = 128;
+
+/// Lets other tasks run once this one has checked enough text.
+async fn give_way(text: &str) {
+    for _ in 0..text.len().div_ceil(BYTES_PER_UNIT).max(1) {
+        consume_budget().await;
+    }
+}
+
+/// The stages, in order. A decision that deletes ends the check. A flag does not, because a later
+/// stage may find worse: the most severe decision counts, of equal ones the first. A stage that
+/// panics is skipped.
 #[derive(Debug)]
 pub struct Pipeline {
     stages: Vec<Arc<dyn Stage>>,
@@ -136,9 +172,15 @@ impl Pipeline {
         Self { stages }
     }
 
+    /// Checks a comment. Lets other tasks run between the comments of a batch.
     pub async fn check(&self, subject: &Subject<'_>) -> Verdict {
-        let mut scores = BTreeMap::new();
-        let mut model = None;
+        give_way(&subject.comment.message).await;
+        let mut verdict = Verdict {
+            finding: Finding::accept(),
+            decided_by: None,
+            scores: BTreeMap::new(),
+            model: None,
+        };
         for stage in &self.stages {
             let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
             let Ok(finding) = check.await else {
@@ -147,19 +189,26 @@ impl Pipeline {
                 error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
                 continue;
             };
-            scores.extend(finding.scores.iter().copied());
-            model = finding.model.clone().or(model);
-            if finding.decision != Decision::Accept {
-                return Verdict { finding, decided_by: Some(stage.name()), scores, model };
+            verdict.scores.extend(finding.scores.iter().copied());
+            if finding.model.is_some() {
+                verdict.model.clone_from(&finding.model);
+            }
+            if severity(finding.decision) > severity(verdict.finding.decision) {
+                verdict.decided_by = Some(stage.name());
+                verdict.finding = finding;
+            }
+            if verdict.finding.decision.deletes() {
+                break;
             }
         }
-        Verdict { finding: Finding::accept(), decided_by: None, scores, model }
+        verdict
     }
 
     /// Explains what each stage would find in a comment that nobody sends. Changes nothing, so that
     /// what comes later is decided as if this had not been asked.
     pub async fn explain(&self, subject: &Subject<'_>) -> Vec<TriedStage> {
         let mut tried: Vec<TriedStage> = Vec::with_capacity(self.stages.len());
+        let mut deciding: Option<usize> = None;
         for stage in &self.stages {
             let explain = AssertUnwindSafe(stage.explain(subject)).catch_unwind();
             let explanation = explain.await.unwrap_or_else(|_| {
@@ -167,17 +216,27 @@ impl Pipeline {
                 let note = Some("the stage failed, and is skipped".to_owned());
                 Explanation { note, ..Finding::accept().into() }
             });
-            let Explanation { finding, rules, note } = explanation;
-            let is_first = tried.iter().all(|before| before.decision == Decision::Accept);
+            let Explanation { finding, rules, scores, note } = explanation;
+            let worst = deciding.map_or(Decision::Accept, |index| tried[index].decision);
+            if !worst.deletes() && severity(finding.decision) > severity(worst) {
+                deciding = Some(tried.len());
+            }
+            let lowers = subject.lowered != 0.0 && !scores.is_empty();
             tried.push(TriedStage {
                 stage: stage.name().to_owned(),
                 decision: finding.decision,
                 reason: finding.reason.to_owned(),
                 score: finding.score,
-                decides: is_first && finding.decision != Decision::Accept,
+                decides: false,
                 rules,
+                scores,
+                lowered: lowers.then_some(subject.lowered),
+                model: finding.model.as_deref().map(str::to_owned),
                 note,
             });
+        }
+        if let Some(index) = deciding {
+            tried[index].decides = true;
         }
         tried
     }
@@ -224,18 +283,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_decision_against_ends_the_check() {
-        let first = fixed("first", Decision::Accept);
-        let second = fixed("second", Decision::Flag);
-        let third = fixed("third", Decision::Reject);
-        let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);
+    async fn the_strictest_decision_counts() {
+        use Decision::{Accept, Flag, Reject, ShadowBan};
         let comment = comment(1, 2, "hi");
-        let verdict =
-            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
-        assert_eq!(verdict.decided_by, Some("second"));
-        assert_eq!(verdict.finding.decision, Decision::Flag);
-        assert_eq!(first.checks.load(Ordering::Relaxed), 1);
-        assert_eq!(third.checks.load(Ordering::Relaxed), 0);
+        let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
+        for (decisions, expected, asked) in [
+            ([Accept, Flag, Reject], Some("third"), 3),
+            ([Flag, Accept, Flag], Some("first"), 3),
+            ([Flag, ShadowBan, Reject], Some("second"), 2),
+            ([Reject, Flag, Accept], Some("first"), 1),
+            ([Accept, Accept, Accept], None, 3),
+        ] {
+            let names = ["first", "second", "third"];
+            let stages: Vec<_> = names
+                .into_iter()
+                .zip(decisions)
+                .map(|(name, decision)| fixed(name, decision))
+                .collect();
+            let shared = stages.iter().cloned().map(|stage| stage as Arc<dyn Stage>).collect();
+            let pipeline = Pipeline::new(shared);
+            let verdict = pipeline.check(&subject).await;
+            assert_eq!(verdict.decided_by, expected, "{decisions:?}");
+            let checks = stages.iter().map(|stage| stage.checks.load(Ordering::Relaxed));
+            assert_eq!(checks.sum::<u32>(), asked, "{decisions:?}");
+            let tried = pipeline.explain(&subject).await;
+            let decides = tried.iter().filter(|stage| stage.decides);
+            let decides: Vec<_> = decides.map(|stage| &*stage.stage).collect();
+            assert_eq!(decides, expected.as_slice(), "{decisions:?}");
+        }
+    }
+
+    /// Of a batch of comments that are checked one after another, other tasks wait for a part only.
+    #[tokio::test]
+    async fn a_batch_lets_other_tasks_run() {
+        let stage = fixed("first", Decision::Accept);
+        let pipeline = Pipeline::new(vec![stage.clone()]);
+        let seen = stage.clone();
+        let other = tokio::spawn(async move { seen.checks.load(Ordering::Relaxed) });
+        let long = comment(1, 2, &"hi ".repeat(600));
+        for _ in 0..512 {
+            pipeline.check(&Subject { comment: &long, role: None, lowered: 0.0 }).await;
+        }
+        assert!(other.await.unwrap() <= 16, "1800 bytes are 15 units of 128");
     }
 
     #[derive(Debug)]
@@ -289,7 +378,7 @@ mod tests {
             pipeline.explain(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
         let expected =
-            [(Decision::Accept, false), (Decision::Flag, true), (Decision::Reject, false)];
+            [(Decision::Accept, false), (Decision::Flag, false), (Decision::Reject, true)];
         assert_eq!(decisions, expected);
         assert!(tried[0].note.as_ref().unwrap().contains("failed"));
         assert_eq!(pipeline.reload(), [], "none has files");

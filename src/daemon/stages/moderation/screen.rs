@@ -77,6 +77,7 @@ impl Screen for ModerationScreen {
         let verdict = self.pipeline.check(&Subject { comment, role: None, lowered: 0.0 }).await;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
+        self.metrics.moderation_scores.observe(&verdict.scores);
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
             return Ok(Screening::Accept);

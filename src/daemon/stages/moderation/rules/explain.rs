@@ -17,7 +17,7 @@ impl RulesStage {
     pub(super) fn explain_text(&self, subject: &Subject<'_>) -> Explanation {
         if subject.role.is_some_and(|role| role.is_staff()) {
             let note = Some(EXEMPT.to_owned());
-            return Explanation { finding: Finding::accept(), rules: Vec::new(), note };
+            return Explanation { note, ..Finding::accept().into() };
         }
         let comment = subject.comment;
         let reading = Reading::new(&comment.message);
@@ -44,7 +44,7 @@ impl RulesStage {
                 matched: Some(matched),
             });
         }
-        Explanation { finding, rules, note: None }
+        Explanation { rules, ..finding.into() }
     }
 
     fn counted(&self, rule: Rule, counts: Counts) -> String {

@@ -230,6 +230,7 @@ impl ModerationWorker {
     fn record_verdict(&self, comment: &Comment, verdict: &Verdict, results: &mut BatchResults) {
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
+        self.metrics.moderation_scores.observe(&verdict.scores);
         results.checked += 1;
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
