@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::HookConfig;
+use crate::protocol::events::Decision;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModerationConfig {
-    /// The stages in order. The first decision other than accept ends the check.
+    /// The stages in order. The most severe decision holds; one that removes the comment ends the
+    /// check.
     pub stages: Vec<ModerationStage>,
     pub rules: RulesConfig,
+    pub hook: HookConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
 }
@@ -20,6 +25,7 @@ impl Default for ModerationConfig {
         Self {
             stages: vec![ModerationStage::Rules],
             rules: RulesConfig::default(),
+            hook: HookConfig::default(),
             batch_comments: 512,
         }
     }
@@ -29,6 +35,21 @@ impl Default for ModerationConfig {
 #[serde(rename_all = "snake_case")]
 pub enum ModerationStage {
     Rules,
+    /// The review hook. The last one: it is asked about what the others found.
+    Hook,
+}
+
+impl ModerationConfig {
+    /// Returns whether the stages ask the review hook.
+    pub fn uses_hook(&self) -> bool {
+        self.stages.contains(&ModerationStage::Hook)
+    }
+
+    /// Returns whether the review hook is the last stage, if it is one.
+    pub(super) fn ends_with_hook(&self) -> bool {
+        let at = self.stages.iter().position(|stage| *stage == ModerationStage::Hook);
+        at.is_none_or(|at| at + 1 == self.stages.len())
+    }
 }
 
 /// The decision for a comment that breaks a rule.
@@ -39,6 +60,17 @@ pub enum RuleAction {
     Flag,
     ShadowBan,
     Reject,
+}
+
+impl From<RuleAction> for Decision {
+    fn from(action: RuleAction) -> Self {
+        match action {
+            RuleAction::Accept => Self::Accept,
+            RuleAction::Flag => Self::Flag,
+            RuleAction::ShadowBan => Self::ShadowBan,
+            RuleAction::Reject => Self::Reject,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

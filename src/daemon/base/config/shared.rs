@@ -59,6 +59,13 @@ impl Config {
             if let Some(path) = &self.moderation.rules.blocked_words_file {
                 digests.add_file("moderation.rules.blocked_words_file", path);
             }
+            if self.moderation.uses_hook() {
+                digests.add_settings(&[
+                    "moderation.hook.ask",
+                    "moderation.hook.borderline",
+                    "moderation.hook.on_failure",
+                ]);
+            }
         }
         if has(NodeRole::Edge) || has(NodeRole::Archiver) {
             digests.add_settings(&["store.retention"]);

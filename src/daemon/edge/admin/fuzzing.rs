@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 use super::access::Peer;
 use super::{AdminParts, AdminState, Live, NodeFacts, TextTrials, routes};
 use crate::daemon::base::config::{Config, IngestConfig, ModerationConfig, RuleAction};
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
@@ -92,7 +93,8 @@ pub(super) fn trials() -> TextTrials {
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
-    let pipeline = moderation::build_pipeline(&config).expect("the rules can be used");
+    let pipeline = moderation::build_pipeline(&config, &StatusBoard::default());
+    let pipeline = pipeline.expect("the rules can be used");
     TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
 }
 

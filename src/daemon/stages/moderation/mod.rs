@@ -14,6 +14,7 @@
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
 //! worker waits.
 
+pub mod hook;
 pub mod pipeline;
 mod reviews;
 pub mod rules;
@@ -26,18 +27,38 @@ pub(crate) mod samples;
 use std::sync::Arc;
 
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
+use crate::daemon::base::status::StatusBoard;
 
+pub use self::hook::{HookError, HookStage, try_hook};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
 pub use self::rules::{RoomLinks, RulesError, RulesStage};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
 
-/// Builds the configured stages, in their order.
-pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, RulesError> {
-    let stages = config.stages.iter().map(|stage| match stage {
-        ModerationStage::Rules => {
-            RulesStage::new(&config.rules).map(|stage| Arc::new(stage) as Arc<dyn Stage>)
-        }
-    });
-    Ok(Pipeline::new(stages.collect::<Result<_, _>>()?))
+/// Why the stages cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
+}
+
+/// Builds the configured stages, in their order. They count and tell their problems on the board.
+/// Reads the files of the stages.
+///
+/// # Errors
+/// The settings of a stage, or its files, cannot be used.
+pub fn build_pipeline(
+    config: &ModerationConfig,
+    board: &StatusBoard,
+) -> Result<Pipeline, PipelineError> {
+    let mut stages: Vec<Arc<dyn Stage>> = Vec::with_capacity(config.stages.len());
+    for stage in &config.stages {
+        stages.push(match stage {
+            ModerationStage::Rules => Arc::new(RulesStage::new(&config.rules)?),
+            ModerationStage::Hook => Arc::new(HookStage::new(&config.hook, board)?),
+        });
+    }
+    Ok(Pipeline::new(stages))
 }

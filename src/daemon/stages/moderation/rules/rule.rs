@@ -1,7 +1,7 @@
 //! The rules, each with its setting and its reason.
 
 use super::history::Excess;
-use crate::daemon::base::config::{RuleAction, RulesConfig};
+use crate::daemon::base::config::RulesConfig;
 use crate::protocol::events::Decision;
 
 /// The reasons this stage gives; part of the protocol.
@@ -81,21 +81,6 @@ impl Rule {
             Self::Repeat => config.repeat_action,
             Self::CharacterRun | Self::UserFlood | Self::ChorusFlood => config.flood_action,
         };
-        match action {
-            RuleAction::Accept => Decision::Accept,
-            RuleAction::Flag => Decision::Flag,
-            RuleAction::ShadowBan => Decision::ShadowBan,
-            RuleAction::Reject => Decision::Reject,
-        }
-    }
-}
-
-/// Ranks decisions: of several broken rules, the most severe decides.
-pub(super) fn severity(decision: Decision) -> u8 {
-    match decision {
-        Decision::Accept => 0,
-        Decision::Flag => 1,
-        Decision::ShadowBan => 2,
-        Decision::Reject => 3,
+        action.into()
     }
 }
