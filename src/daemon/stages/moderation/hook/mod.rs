@@ -16,6 +16,8 @@
 mod answer;
 mod connections;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod question;
 mod reasons;
 mod service;
