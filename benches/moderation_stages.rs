@@ -18,6 +18,7 @@ use futures_util::FutureExt as _;
 use live_comments::classifier::samples::read_samples;
 use live_comments::daemon::base::config::{ModerationConfig, RuleAction, RulesConfig};
 use live_comments::daemon::base::metrics::ScoreHistograms;
+use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::stages::moderation::{Pipeline, Subject, build_pipeline};
 use live_comments::protocol::{Comment, CommentId, Role, StreamId, UserId};
 
@@ -81,7 +82,12 @@ fn pipelines() -> Vec<(&'static str, Pipeline)> {
     };
     let all_rules = ModerationConfig { rules, ..ModerationConfig::default() };
     [("defaults", defaults), ("all_rules", all_rules)]
-        .map(|(name, config)| (name, build_pipeline(&config).expect("the stages can be built")))
+        .map(|(name, config)| {
+            (
+                name,
+                build_pipeline(&config, &StatusBoard::default()).expect("the stages can be built"),
+            )
+        })
         .into()
 }
 

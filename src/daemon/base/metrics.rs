@@ -167,6 +167,10 @@ pub struct Metrics {
     pub moderation_reasons: ByReason,
     /// What moderation measured, accepted comments included.
     pub moderation_scores: ScoreHistograms,
+    /// Comments that the review hook answered.
+    pub moderation_hook_answers: Counter,
+    /// By reason: comments about which the review hook gave no answer.
+    pub moderation_hook_failures: ByReason,
 }
 
 impl Metrics {
@@ -236,6 +240,11 @@ impl Metrics {
             ),
             ("dead_letters", "Records no consumer could process", &self.dead_letters),
             ("moderation_checked", "Comments moderation looked at", &self.moderation_checked),
+            (
+                "moderation_hook_answers",
+                "Comments the review hook answered",
+                &self.moderation_hook_answers,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -251,6 +260,11 @@ impl Metrics {
             ),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
+            (
+                "moderation_hook_failures",
+                "Comments the review hook did not answer, by reason",
+                &self.moderation_hook_failures,
+            ),
         ];
         for (name, help, family) in families {
             registry.register(name, help, family.clone());

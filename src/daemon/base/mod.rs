@@ -10,6 +10,7 @@ mod losses;
 pub mod metrics;
 pub mod problems;
 pub(crate) mod replace_file;
+pub mod secret_file;
 pub(crate) mod shared_reading;
 pub(crate) mod single_flight;
 pub mod status;

@@ -8,6 +8,7 @@ use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::{
     AuthConfig, CommentsEngine, Config, EventLogEngine, MetadataEngine,
 };
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::admin;
 use crate::daemon::edge::gateway;
 use crate::daemon::engines::choose::Engines;
@@ -36,7 +37,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     add_tokens(config, &mut faults);
     faults.extend(gateway::tls_faults(&config.gateway));
     faults.extend(admin::remote_faults(&config.admin));
-    if let Err(error) = moderation::build_pipeline(&config.moderation) {
+    if let Err(error) = moderation::build_pipeline(&config.moderation, &StatusBoard::default()) {
         faults.extend(error.0.iter().map(ToString::to_string));
     }
     if let Err(error) = admin::check_socket_path(&config.node.admin_socket) {

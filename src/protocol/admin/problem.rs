@@ -39,6 +39,8 @@ pub enum ProblemCode {
     LogDamaged,
     /// The servers of some partitions of the event log do not answer.
     PartitionsUnreachable,
+    /// The service that reviews comments gives no valid answers.
+    ReviewHookFailing,
 }
 
 impl ProblemCode {
@@ -76,6 +78,7 @@ impl ProblemCode {
             Self::AppendsRefused => "appends_refused",
             Self::LogDamaged => "log_damaged",
             Self::PartitionsUnreachable => "partitions_unreachable",
+            Self::ReviewHookFailing => "review_hook_failing",
         }
     }
 }

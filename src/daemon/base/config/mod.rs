@@ -14,6 +14,7 @@ mod engines;
 mod environment;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hook;
 mod kafka;
 mod listen;
 mod load;
@@ -31,6 +32,7 @@ pub use cassandra::CassandraConfig;
 pub use cluster::ClusterConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;
+pub use hook::{HookAsk, HookConfig};
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use listen::parse_listen;
 pub(crate) use load::on_one_line;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::HookConfig;
 use crate::protocol::UserId;
+use crate::protocol::events::Decision;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +17,7 @@ pub struct ModerationConfig {
     pub stages: Vec<ModerationStage>,
     pub rules: RulesConfig,
     pub model: ModelConfig,
+    pub hook: HookConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
 }
@@ -25,6 +28,7 @@ impl Default for ModerationConfig {
             stages: vec![ModerationStage::Rules, ModerationStage::Model],
             rules: RulesConfig::default(),
             model: ModelConfig::default(),
+            hook: HookConfig::default(),
             batch_comments: 512,
         }
     }
@@ -35,6 +39,21 @@ impl Default for ModerationConfig {
 pub enum ModerationStage {
     Rules,
     Model,
+    /// The review hook. The last one: it is asked about what the others found.
+    Hook,
+}
+
+impl ModerationConfig {
+    /// Returns whether the stages ask the review hook.
+    pub fn uses_hook(&self) -> bool {
+        self.stages.contains(&ModerationStage::Hook)
+    }
+
+    /// Returns whether the review hook is the last stage, if it is one.
+    pub(super) fn ends_with_hook(&self) -> bool {
+        let at = self.stages.iter().position(|stage| *stage == ModerationStage::Hook);
+        at.is_none_or(|at| at + 1 == self.stages.len())
+    }
 }
 
 /// The decision for a comment that breaks a rule, or whose score is too high.
@@ -45,6 +64,17 @@ pub enum RuleAction {
     Flag,
     ShadowBan,
     Reject,
+}
+
+impl From<RuleAction> for Decision {
+    fn from(action: RuleAction) -> Self {
+        match action {
+            RuleAction::Accept => Self::Accept,
+            RuleAction::Flag => Self::Flag,
+            RuleAction::ShadowBan => Self::ShadowBan,
+            RuleAction::Reject => Self::Reject,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -69,6 +69,13 @@ impl Config {
                     digests.add_file(key, path);
                 }
             }
+            if self.moderation.uses_hook() {
+                digests.add_settings(&[
+                    "moderation.hook.ask",
+                    "moderation.hook.borderline",
+                    "moderation.hook.on_failure",
+                ]);
+            }
         }
         if has(NodeRole::Edge) || has(NodeRole::Archiver) {
             digests.add_settings(&["store.retention"]);

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
-use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig};
+use super::{
+    AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig,
+    ModerationConfig,
+};
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
 
@@ -39,6 +42,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     postgres(config, faults);
     cassandra(&config.cassandra, faults);
     admin(&config.admin, faults);
+    moderation(&config.moderation, faults);
     faults.check(
         config.cluster.has_valid_name(),
         "cluster.name",
@@ -350,6 +354,17 @@ fn cassandra(cassandra: &CassandraConfig, faults: &mut Faults) {
         "cassandra.username",
         "is needed with cassandra.password_file",
     );
+}
+
+fn moderation(moderation: &ModerationConfig, faults: &mut Faults) {
+    faults.check(
+        moderation.ends_with_hook(),
+        "moderation.stages",
+        "must name hook last: it is asked about what the other stages found",
+    );
+    for (key, text) in moderation.hook.faults(moderation.uses_hook()) {
+        faults.check(false, key, text);
+    }
 }
 
 /// Checks the admin API over the network, which is never open without TLS.

@@ -14,6 +14,7 @@ use super::{AdminParts, AdminState, Live, NodeFacts, TextTrials, routes};
 use crate::daemon::base::config::{
     Config, IngestConfig, ModerationConfig, ModerationStage, RuleAction,
 };
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
@@ -95,7 +96,8 @@ pub(super) fn trials() -> TextTrials {
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
-    let pipeline = moderation::build_pipeline(&config).expect("the rules can be used");
+    let pipeline = moderation::build_pipeline(&config, &StatusBoard::default());
+    let pipeline = pipeline.expect("the rules can be used");
     TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
 }
 

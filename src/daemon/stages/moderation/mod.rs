@@ -14,6 +14,7 @@
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
 //! worker waits.
 
+pub mod hook;
 pub mod model;
 pub mod pipeline;
 mod reviews;
@@ -27,7 +28,9 @@ pub(crate) mod samples;
 use std::sync::Arc;
 
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
+use crate::daemon::base::status::StatusBoard;
 
+pub use self::hook::{HookError, HookStage, try_hook};
 pub use self::model::{ModelError, ModelStage};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
 pub use self::rules::{RoomLinks, RulesError, RulesStage};
@@ -41,6 +44,8 @@ pub enum StageError {
     Rules(#[from] RulesError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
 }
 
 /// The reasons why the configured stages cannot be built, of each stage its first.
@@ -48,15 +53,19 @@ pub enum StageError {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct PipelineError(pub Vec<StageError>);
 
-/// Builds the configured stages, in their order. Blocks while it reads their files.
+/// Builds the configured stages, in their order. They count and tell their problems on the board.
+/// Blocks while it reads their files.
 ///
 /// # Errors
 /// A stage cannot be built. The others were tried, too.
-pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, PipelineError> {
+pub fn build_pipeline(
+    config: &ModerationConfig,
+    board: &StatusBoard,
+) -> Result<Pipeline, PipelineError> {
     let mut stages = Vec::new();
     let mut errors = Vec::new();
     for stage in &config.stages {
-        match build_stage(*stage, config) {
+        match build_stage(*stage, config, board) {
             Ok(stage) => stages.push(stage),
             Err(error) => errors.push(error),
         }
@@ -67,9 +76,11 @@ pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, PipelineErr
 fn build_stage(
     stage: ModerationStage,
     config: &ModerationConfig,
+    board: &StatusBoard,
 ) -> Result<Arc<dyn Stage>, StageError> {
     Ok(match stage {
         ModerationStage::Rules => Arc::new(RulesStage::new(&config.rules)?),
         ModerationStage::Model => Arc::new(ModelStage::new(&config.model)?),
+        ModerationStage::Hook => Arc::new(HookStage::new(&config.hook, board)?),
     })
 }

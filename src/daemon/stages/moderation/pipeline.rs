@@ -9,7 +9,6 @@ use futures_util::FutureExt as _;
 use tokio::task::coop::consume_budget;
 use tracing::error;
 
-use crate::daemon::base::config::RuleAction;
 use crate::protocol::admin::{BrokenRule, TriedScore, TriedStage};
 use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{Comment, Role};
@@ -86,6 +85,28 @@ pub trait Stage: Send + Sync + std::fmt::Debug + 'static {
         self.check(subject).await.into()
     }
 
+    /// Checks a comment, knowing what the stages before found. Only a stage whose check depends on
+    /// it overrides this.
+    async fn check_after(&self, subject: &Subject<'_>, _so_far: &Verdict) -> Finding {
+        self.check(subject).await
+    }
+
+    /// Explains what [`Self::check_after`] would find. Only a stage that overrides that one
+    /// overrides this.
+    async fn explain_after(&self, subject: &Subject<'_>, _so_far: &Verdict) -> Explanation {
+        self.explain(subject).await
+    }
+
+    /// Returns how many comments may be checked at once if a check waits for an answer from
+    /// elsewhere. `None` if it only computes: comments are then checked one by one in the log's
+    /// order.
+    fn concurrent_checks(&self) -> Option<usize> {
+        None
+    }
+
+    /// Asks a dependency that fails whether it works again. Called every few seconds.
+    async fn probe(&self) {}
+
     /// Reads its files again, and says what is in force now; `None` if it has no files. Blocks.
     ///
     /// # Errors
@@ -116,6 +137,29 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the verdict on a comment that no stage has checked.
+    pub fn accept() -> Self {
+        let finding = Finding::accept();
+        Self { finding, decided_by: None, scores: BTreeMap::new(), model: None }
+    }
+
+    /// Adds what a stage found. The most severe decision holds; of equal ones the first.
+    pub fn add(&mut self, stage: &'static str, finding: Finding) {
+        self.scores.extend(finding.scores.iter().copied());
+        if finding.model.is_some() {
+            self.model.clone_from(&finding.model);
+        }
+        if severity(finding.decision) > severity(self.finding.decision) {
+            self.finding = finding;
+            self.decided_by = Some(stage);
+        }
+    }
+
+    /// Returns whether no later stage is asked: the comment is removed.
+    pub fn is_final(&self) -> bool {
+        self.finding.decision.deletes()
+    }
+
     /// Returns what the decision is recorded with.
     pub fn evidence(&self) -> Evidence {
         let scores = self.scores.iter();
@@ -125,16 +169,6 @@ impl Verdict {
             scores: scores.map(|(name, score)| ((*name).into(), Score::new(*score))).collect(),
             model: self.model.clone(),
         }
-    }
-}
-
-/// Returns the decision that a configured action stands for.
-pub(super) fn action_decision(action: RuleAction) -> Decision {
-    match action {
-        RuleAction::Accept => Decision::Accept,
-        RuleAction::Flag => Decision::Flag,
-        RuleAction::ShadowBan => Decision::ShadowBan,
-        RuleAction::Reject => Decision::Reject,
     }
 }
 
@@ -162,65 +196,71 @@ async fn give_way(text: &str) {
 /// The stages, in order. A decision that deletes ends the check. A flag does not, because a later
 /// stage may find worse: the most severe decision counts, of equal ones the first. A stage that
 /// panics is skipped.
+///
+/// Stages that wait ([`Stage::concurrent_checks`]) come after those that compute.
 #[derive(Debug)]
 pub struct Pipeline {
-    stages: Vec<Arc<dyn Stage>>,
+    /// The stages that compute.
+    in_order: Vec<Arc<dyn Stage>>,
+    /// The stages that wait.
+    waiting: Vec<Arc<dyn Stage>>,
 }
 
 impl Pipeline {
+    /// Puts the stages that wait behind the others, each group in its order.
     pub fn new(stages: Vec<Arc<dyn Stage>>) -> Self {
-        Self { stages }
+        let waits = |stage: &Arc<dyn Stage>| stage.concurrent_checks().is_some();
+        let (waiting, in_order) = stages.into_iter().partition(waits);
+        Self { in_order, waiting }
     }
 
-    /// Checks a comment. Lets other tasks run between the comments of a batch.
+    /// Checks one comment by all stages.
     pub async fn check(&self, subject: &Subject<'_>) -> Verdict {
-        give_way(&subject.comment.message).await;
-        let mut verdict = Verdict {
-            finding: Finding::accept(),
-            decided_by: None,
-            scores: BTreeMap::new(),
-            model: None,
-        };
-        for stage in &self.stages {
-            let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
-            let Ok(finding) = check.await else {
-                // A comment that makes a stage panic must not stop its stream or later comments.
-                let comment_id = subject.comment.comment_id;
-                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
-                continue;
-            };
-            verdict.scores.extend(finding.scores.iter().copied());
-            if finding.model.is_some() {
-                verdict.model.clone_from(&finding.model);
-            }
-            if severity(finding.decision) > severity(verdict.finding.decision) {
-                verdict.decided_by = Some(stage.name());
-                verdict.finding = finding;
-            }
-            if verdict.finding.decision.deletes() {
-                break;
-            }
-        }
+        let mut verdict = self.check_in_order(subject).await;
+        self.check_waiting(subject, &mut verdict).await;
         verdict
+    }
+
+    /// Checks a comment by the stages that compute, which must see comments in the log's order.
+    /// Lets other tasks run between the comments of a batch.
+    pub async fn check_in_order(&self, subject: &Subject<'_>) -> Verdict {
+        give_way(&subject.comment.message).await;
+        let mut verdict = Verdict::accept();
+        run(&self.in_order, subject, &mut verdict).await;
+        verdict
+    }
+
+    /// Completes the verdict of [`Self::check_in_order`] by the stages that wait. May be called
+    /// for as many comments at once as [`Self::concurrent_checks`] says, in any order.
+    pub async fn check_waiting(&self, subject: &Subject<'_>, verdict: &mut Verdict) {
+        run(&self.waiting, subject, verdict).await;
+    }
+
+    /// Returns how many comments the stages that wait check at once; `None` without such a stage.
+    pub fn concurrent_checks(&self) -> Option<usize> {
+        self.waiting.iter().filter_map(|stage| stage.concurrent_checks()).min()
+    }
+
+    /// Lets the stages ask their dependencies that fail whether they work again.
+    pub async fn probe(&self) {
+        for stage in &self.waiting {
+            stage.probe().await;
+        }
     }
 
     /// Explains what each stage would find in a comment that nobody sends. Changes nothing, so that
     /// what comes later is decided as if this had not been asked.
     pub async fn explain(&self, subject: &Subject<'_>) -> Vec<TriedStage> {
-        let mut tried: Vec<TriedStage> = Vec::with_capacity(self.stages.len());
-        let mut deciding: Option<usize> = None;
-        for stage in &self.stages {
-            let explain = AssertUnwindSafe(stage.explain(subject)).catch_unwind();
+        let mut so_far = Verdict::accept();
+        let mut tried: Vec<TriedStage> = Vec::new();
+        for stage in self.stages() {
+            let explain = AssertUnwindSafe(stage.explain_after(subject, &so_far)).catch_unwind();
             let explanation = explain.await.unwrap_or_else(|_| {
                 error!(stage = stage.name(), "a moderation stage panicked");
                 let note = Some("the stage failed, and is skipped".to_owned());
                 Explanation { note, ..Finding::accept().into() }
             });
             let Explanation { finding, rules, scores, note } = explanation;
-            let worst = deciding.map_or(Decision::Accept, |index| tried[index].decision);
-            if !worst.deletes() && severity(finding.decision) > severity(worst) {
-                deciding = Some(tried.len());
-            }
             let lowers = subject.lowered != 0.0 && !scores.is_empty();
             tried.push(TriedStage {
                 stage: stage.name().to_owned(),
@@ -234,11 +274,18 @@ impl Pipeline {
                 model: finding.model.as_deref().map(str::to_owned),
                 note,
             });
+            if !so_far.is_final() {
+                so_far.add(stage.name(), finding);
+            }
         }
-        if let Some(index) = deciding {
-            tried[index].decides = true;
+        if let Some(stage) = tried.iter_mut().find(|it| Some(&*it.stage) == so_far.decided_by) {
+            stage.decides = true;
         }
         tried
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &Arc<dyn Stage>> {
+        self.in_order.iter().chain(&self.waiting)
     }
 
     /// Reads the files of all stages again. Blocks. A stage whose files cannot be used keeps what
@@ -248,7 +295,25 @@ impl Pipeline {
             let result = stage.reload().transpose()?;
             Some(Reloaded { stage: stage.name(), result })
         };
-        self.stages.iter().filter_map(reload).collect()
+        self.stages().filter_map(reload).collect()
+    }
+}
+
+/// Lets stages check a comment until one removes it.
+async fn run(stages: &[Arc<dyn Stage>], subject: &Subject<'_>, verdict: &mut Verdict) {
+    for stage in stages {
+        if verdict.is_final() {
+            return;
+        }
+        let check = AssertUnwindSafe(stage.check_after(subject, verdict)).catch_unwind();
+        match check.await {
+            Ok(finding) => verdict.add(stage.name(), finding),
+            Err(_) => {
+                // A comment that makes a stage panic must not stop its stream or later comments.
+                let comment_id = subject.comment.comment_id;
+                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{nodes_text, rule};
 use crate::protocol::StreamId;
 use crate::protocol::admin::dependency::{
     COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
-    RECENT_CACHE,
+    RECENT_CACHE, REVIEW_HOOK,
 };
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
@@ -253,6 +253,9 @@ fn outage(dependency: &str, see: &str) -> String {
                 .to_owned()
         }
         RECENT_CACHE => "returning viewers are served from the log".to_owned(),
+        REVIEW_HOOK => {
+            "comments are decided without the review hook (moderation.hook.on_failure)".to_owned()
+        }
         REACTION_TOTALS => "reactions are counted later".to_owned(),
         COMMENT_STORE => {
             "history lacks the newest comments until it is back; live viewers notice nothing"

@@ -2,7 +2,6 @@
 
 use crate::classifier::Task;
 use crate::daemon::base::config::ModelConfig;
-use crate::daemon::stages::moderation::pipeline::action_decision;
 use crate::protocol::events::Decision;
 
 /// Thresholds are not lowered further than this: below it are the scores of ordinary chat.
@@ -26,12 +25,12 @@ impl TaskLimits {
             Task::Toxicity => Self {
                 flag: config.toxicity_flag,
                 reject: config.toxicity_reject,
-                action: action_decision(config.toxicity_action),
+                action: config.toxicity_action.into(),
             },
             Task::Spam => Self {
                 flag: config.spam_flag,
                 reject: config.spam_reject,
-                action: action_decision(config.spam_action),
+                action: config.spam_action.into(),
             },
         }
     }

@@ -4,8 +4,8 @@ use super::RulesStage;
 use super::fold::Reading;
 use super::history::{Counted, Counts};
 use super::identity::identity;
-use super::rule::{self, Rule};
-use crate::daemon::stages::moderation::pipeline::{Explanation, Finding, Subject};
+use super::rule::Rule;
+use crate::daemon::stages::moderation::pipeline::{Explanation, Finding, Subject, severity};
 use crate::protocol::admin::BrokenRule;
 
 /// The note about a user that no rule applies to.
@@ -34,7 +34,7 @@ impl RulesStage {
         let mut rules = Vec::new();
         for (rule, matched) in of_history.chain(of_text) {
             let decision = rule.decision(&self.config);
-            if rule::severity(decision) > rule::severity(finding.decision) {
+            if severity(decision) > severity(finding.decision) {
                 finding = Finding::new(decision, rule.reason());
             }
             rules.push(BrokenRule {

@@ -54,7 +54,7 @@ use self::near::{NearKeys, near_keys};
 use self::rule::Rule;
 use self::starter::starter_list;
 use self::word_lists::WordLists;
-use super::pipeline::{Explanation, Finding, Stage, Subject};
+use super::pipeline::{Explanation, Finding, Stage, Subject, severity};
 use crate::daemon::base::config::RulesConfig;
 use crate::protocol::Comment;
 
@@ -101,7 +101,7 @@ impl RulesStage {
         for rule in of_history.chain(Rule::OF_TEXTS) {
             let decision = rule.decision(&self.config);
             // A rule that could not change the decision is not looked at.
-            let decides = rule::severity(decision) > rule::severity(finding.decision);
+            let decides = severity(decision) > severity(finding.decision);
             if decides && (rule.is_of_history() || self.matched(rule, &reading).is_some()) {
                 finding = Finding::new(decision, rule.reason());
             }

@@ -2,7 +2,6 @@
 
 use super::history::Excess;
 use crate::daemon::base::config::RulesConfig;
-use crate::daemon::stages::moderation::pipeline::action_decision;
 pub(super) use crate::daemon::stages::moderation::pipeline::severity;
 use crate::protocol::events::Decision;
 
@@ -83,6 +82,6 @@ impl Rule {
             Self::Repeat => config.repeat_action,
             Self::CharacterRun | Self::UserFlood | Self::ChorusFlood => config.flood_action,
         };
-        action_decision(action)
+        action.into()
     }
 }

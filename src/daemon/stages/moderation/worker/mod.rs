@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -75,6 +76,13 @@ struct BatchResults {
     reviews: Vec<ReviewItem>,
     /// Number of comments checked.
     checked: u64,
+}
+
+/// A comment of a poll, and the verdict on it so far.
+#[derive(Debug)]
+struct CommentCheck {
+    event: CommentSubmitted,
+    verdict: Verdict,
 }
 
 /// Decided records whose position is not committed yet.
@@ -196,6 +204,7 @@ impl ModerationWorker {
     ) -> Result<BatchResults, LogError> {
         repeats.follow_assignment(polled);
         let mut results = BatchResults::default();
+        let mut checks = Vec::new();
         for record in &polled.records {
             let event = match Event::decode(&record.payload) {
                 Ok(event) => event,
@@ -209,15 +218,35 @@ impl ModerationWorker {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
                     let subject =
                         Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
-                    let verdict = self.pipeline.check(&subject).await;
-                    self.record_verdict(&event.comment, &verdict, &mut results);
+                    let verdict = self.pipeline.check_in_order(&subject).await;
+                    checks.push(CommentCheck { event, verdict });
                 }
                 Event::CommentSubmitted(_)
                 | Event::CommentModerated(_)
                 | Event::CommentRestored(_) => {}
             }
         }
+        self.finish_checks(&mut checks).await;
+        for CommentCheck { event, verdict } in &checks {
+            self.record_verdict(&event.comment, verdict, &mut results);
+        }
         Ok(results)
+    }
+
+    /// Completes checks by the stages that wait, of several comments at once. Each verdict stays at
+    /// its place.
+    async fn finish_checks(&self, checks: &mut [CommentCheck]) {
+        let Some(at_once) = self.pipeline.concurrent_checks() else { return };
+        let unfinished = checks.iter_mut().filter(|check| !check.verdict.is_final());
+        let finishing: Vec<_> = unfinished.map(|check| self.finish_check(check)).collect();
+        let mut finished = stream::iter(finishing).buffer_unordered(at_once);
+        while finished.next().await.is_some() {}
+    }
+
+    async fn finish_check(&self, check: &mut CommentCheck) {
+        let CommentCheck { event, verdict } = check;
+        let subject = Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
+        self.pipeline.check_waiting(&subject, verdict).await;
     }
 
     /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may
