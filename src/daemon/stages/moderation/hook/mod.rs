@@ -258,7 +258,7 @@ impl Stage for HookStage {
 
     /// Asks the service with `dry_run`. The outcome is not counted, and does not touch the breaker.
     async fn explain_after(&self, subject: &Subject<'_>, so_far: &Verdict) -> Explanation {
-        let remark = |finding, note| Explanation { finding, rules: Vec::new(), note: Some(note) };
+        let remark = |finding: Finding, note| Explanation { note: Some(note), ..finding.into() };
         if let Some(why) = self.reason_not_to_ask(subject, so_far) {
             return remark(Finding::accept(), format!("the service is not asked: {why}"));
         }

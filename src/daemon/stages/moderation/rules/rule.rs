@@ -2,7 +2,6 @@
 
 use super::history::Excess;
 use crate::daemon::base::config::RulesConfig;
-pub(super) use crate::daemon::stages::moderation::pipeline::severity;
 use crate::protocol::events::Decision;
 
 /// The reasons this stage gives; part of the protocol.
