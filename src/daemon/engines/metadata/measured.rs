@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    SharedMetadataStore, UserRecord,
+    DecidedReview, EventOfReview, KnownUser, MetadataStore, NewAudit, NewClaim, PendingEvent,
+    ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
@@ -124,6 +124,18 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         measured(&self.meter, self.store.shadows(now_ms)).await
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.count_points(changes, half_life_ms)).await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        measured(&self.meter, self.store.known_users(users)).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {

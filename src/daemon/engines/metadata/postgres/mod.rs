@@ -13,6 +13,7 @@
 
 mod audit;
 mod events;
+mod reputations;
 mod review;
 mod sanctions;
 mod shadows;
@@ -26,8 +27,8 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    UserRecord,
+    DecidedReview, EventOfReview, KnownUser, MetadataStore, NewAudit, NewClaim, PendingEvent,
+    ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -191,6 +192,26 @@ impl MetadataStore for PostgresMetadata {
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
+            .await
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| reputations::count(
+                connection,
+                changes,
+                half_life_ms
+            )))
+            .await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| reputations::known(connection, users)))
             .await
     }
 

@@ -124,7 +124,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
     .await?;
-    let audit_id = audit::append(&mut *connection, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut *connection, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(connection, audit_id, &event, audit.at).await?;
     }

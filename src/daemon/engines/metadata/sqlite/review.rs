@@ -121,7 +121,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
     .await?;
-    let audit_id = audit::append(&mut transaction, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut transaction, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(&mut transaction, audit_id, &event, audit.at).await?;
     }
