@@ -83,6 +83,10 @@ pub enum Screening {
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
+    /// Reads what is known of users whose comments are about to be screened, all at once. Waits for
+    /// a bounded time.
+    async fn prepare(&self, _users: &[UserId]) {}
+
     async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody>;
 
     /// Stores a held comment for review.

@@ -34,7 +34,9 @@ pub use engines::*;
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use listen::parse_listen;
 pub use load::{Overrides, default_data_dir, load};
-pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig};
+pub use moderation::{
+    ModerationConfig, ModerationStage, ReputationConfig, RuleAction, RulesConfig,
+};
 pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
 pub use sections::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
-use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ReputationConfig};
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
 
@@ -32,6 +32,23 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if faults.0.is_empty() { Ok(()) } else { Err(faults.0.join("; ")) }
 }
 
+fn reputation(reputation: &ReputationConfig, faults: &mut Faults) {
+    let half_lives = Duration::from_secs(3_600)..=Duration::from_secs(365 * 24 * 3_600);
+    faults.check(
+        half_lives.contains(&reputation.half_life),
+        "moderation.reputation.half_life",
+        "must be 1h to 365d",
+    );
+    let ReputationConfig { most_lowered, new_account_lowered, most_raised, .. } = *reputation;
+    for (key, share, most) in [
+        ("moderation.reputation.most_lowered", most_lowered, 0.4),
+        ("moderation.reputation.new_account_lowered", new_account_lowered, 0.4),
+        ("moderation.reputation.most_raised", most_raised, 0.2),
+    ] {
+        faults.check((0.0..=most).contains(&share), key, &format!("must be 0 to {most}"));
+    }
+}
+
 fn check_all(config: &Config, faults: &mut Faults) {
     gateway(config, faults);
     throttle(config, faults);
@@ -39,6 +56,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     postgres(config, faults);
     cassandra(&config.cassandra, faults);
     admin(&config.admin, faults);
+    reputation(&config.moderation.reputation, faults);
     faults.check(
         config.cluster.has_valid_name(),
         "cluster.name",

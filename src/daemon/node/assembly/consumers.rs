@@ -70,6 +70,7 @@ fn build_moderator(base: &NodeBase) -> ModerationWorker {
         log: base.engines.log.clone(),
         streams: base.streams.clone(),
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),

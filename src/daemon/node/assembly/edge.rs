@@ -136,6 +136,7 @@ fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
 fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) -> Ingest {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         log: base.engines.log.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),

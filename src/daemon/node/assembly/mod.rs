@@ -42,7 +42,9 @@ use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::daemon::stages::ingest::{Refs, RoomMemory};
-use crate::daemon::stages::moderation::{self, Pipeline};
+use crate::daemon::stages::moderation::{
+    self, ModerationContext, ModerationContextParts, Pipeline,
+};
 use crate::protocol::NodeId;
 
 /// Throttle orders that may wait for the broadcast stage. More make the operator wait.
@@ -77,6 +79,8 @@ struct NodeBase {
     overrides: RateOverrides,
     /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
     pipeline: Arc<Pipeline>,
+    /// Shared by the same, because it knows the users and the streams.
+    context: Arc<ModerationContext>,
 }
 
 impl NodeBase {
@@ -95,6 +99,12 @@ impl NodeBase {
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
+        let context = Arc::new(ModerationContext::new(ModerationContextParts {
+            metadata: engines.metadata.clone(),
+            metadata_breaker: engines.metadata_breaker.clone(),
+            clock: clock.clone(),
+            config: config.moderation.reputation.clone(),
+        }));
         let identity = identity.clone();
         Ok(Self {
             config,
@@ -106,6 +116,7 @@ impl NodeBase {
             sanctions,
             overrides,
             pipeline,
+            context,
         })
     }
 
@@ -174,6 +185,7 @@ impl NodeBase {
             streams: self.streams.clone(),
             clock: self.clock.clone(),
             problems: self.board.problems().clone(),
+            reputation: self.config.moderation.reputation.rules(),
         });
         ControlEnds { control, throttle_orders }
     }
@@ -222,6 +234,7 @@ impl NodeBase {
             servers: self.engines.servers.clone(),
             trials: TextTrials {
                 pipeline: self.pipeline.clone(),
+                context: self.context.clone(),
                 limits: self.config.ingest.clone(),
             },
             live: Live::new(self.config.alerts.clone()),

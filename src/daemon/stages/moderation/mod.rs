@@ -14,6 +14,7 @@
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
 //! worker waits.
 
+mod context;
 pub mod pipeline;
 mod reviews;
 pub mod rules;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
 
+pub use self::context::{CommentContext, ModerationContext, ModerationContextParts};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
 pub use self::rules::{RoomLinks, RulesError, RulesStage};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};

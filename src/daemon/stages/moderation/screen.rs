@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::warn;
 
+use super::context::{Known, ModerationContext};
 use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
@@ -17,13 +18,14 @@ use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Comment, ErrorCode, UserId};
 
 /// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
 /// `moderation_events`, like the worker's, as long as the log accepts them.
 #[derive(Debug)]
 pub struct ModerationScreen {
     pipeline: Arc<Pipeline>,
+    context: Arc<ModerationContext>,
     reviews: ReviewQueue,
     log: SharedLog,
     metrics: Metrics,
@@ -35,6 +37,7 @@ pub struct ModerationScreen {
 pub struct ModerationScreenParts {
     /// May be the worker's own: no comment is checked by both.
     pub pipeline: Arc<Pipeline>,
+    pub context: Arc<ModerationContext>,
     pub log: SharedLog,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
@@ -51,6 +54,7 @@ impl ModerationScreen {
         };
         Self {
             pipeline: parts.pipeline,
+            context: parts.context,
             reviews,
             log: parts.log,
             metrics: parts.metrics,
@@ -73,8 +77,17 @@ impl ModerationScreen {
 
 #[async_trait]
 impl Screen for ModerationScreen {
+    async fn prepare(&self, users: &[UserId]) {
+        self.context.look_up(users).await;
+    }
+
     async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        let verdict = self.pipeline.check(&Subject { comment, role: None, lowered: 0.0 }).await;
+        self.context.look_up(&[comment.user_id]).await;
+        let context = self.context.of_comment(comment, None);
+        let subject = Subject { comment, role: None, lowered: context.lowered() };
+        let verdict = self.pipeline.check(&subject).await;
+        self.context.record(comment, None, &Known { context: &context, verdict: &verdict });
+        self.context.store_points().await;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
@@ -115,7 +128,7 @@ mod tests {
     use crate::daemon::base::config::{RuleAction, RulesConfig};
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-    use crate::daemon::stages::moderation::samples::{comment, moderated};
+    use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
     use std::time::Duration;
 
@@ -136,6 +149,7 @@ mod tests {
         let metrics = Metrics::default();
         let screen = ModerationScreen::new(ModerationScreenParts {
             pipeline: Arc::new(pipeline),
+            context: samples::context(store.clone(), clock.clone()),
             log: log.clone(),
             metadata: store.clone(),
             metadata_breaker: Arc::new(Breaker::new("metadata")),

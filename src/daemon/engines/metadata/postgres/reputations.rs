@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
@@ -94,12 +94,10 @@ async fn lock(
     ids.dedup();
     sqlx::query(ENSURE).bind(&ids).bind(integer(first_ms)).execute(&mut *connection).await?;
     let rows = sqlx::query(LOCK).bind(&ids).fetch_all(connection).await?;
-    let read = |row| Ok((UserId(row_id(row)?), rows::reputation(row)?));
+    let read = |row: &PgRow| -> Result<_, StoreError> {
+        Ok((UserId(row.natural("user_id")?), rows::reputation(row)?))
+    };
     rows.iter().map(read).collect()
-}
-
-fn row_id(row: &sqlx::postgres::PgRow) -> Result<u64, StoreError> {
-    row.natural("user_id")
 }
 
 async fn causes(
@@ -109,8 +107,8 @@ async fn causes(
     let ids: Vec<i64> = changes.iter().map(|one| integer(one.user_id.0)).collect();
     let names: Vec<&str> = changes.iter().map(|one| one.change.cause.as_str()).collect();
     let rows = sqlx::query(CAUSES).bind(ids).bind(names).fetch_all(connection).await?;
-    let read = |row| {
-        let key = (UserId(row_id(row)?), row.text("cause")?.to_owned());
+    let read = |row: &PgRow| -> Result<_, StoreError> {
+        let key = (UserId(row.natural("user_id")?), row.text("cause")?.to_owned());
         Ok((key, rows::counted_cause(row)?))
     };
     rows.iter().map(read).collect()

@@ -135,6 +135,7 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
         let entry = self.entry(actor, action, target_of(comment_id), request);
+        let entry = self.costing_decision(entry, comment_id, decision);
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);

@@ -167,6 +167,7 @@ impl Ingest {
     async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
         let taken_at = Instant::now();
         let mut batch = Batch::default();
+        self.prepare_screen(taken).await;
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
             self.check(submission, &mut batch).await;
@@ -186,6 +187,19 @@ impl Ingest {
         let appended =
             (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
         Some(InFlight { appended, pending: batch.pending, taken_at })
+    }
+
+    /// Lets moderation look up the senders whose comments it screens.
+    async fn prepare_screen(&self, taken: &[Submission]) {
+        let is_screened = |submission: &&Submission| {
+            let stream = self.parts.streams.get(submission.stream_id);
+            stream.is_some_and(|stream| stream.moderation == ModerationMode::Sync)
+        };
+        let screened = taken.iter().filter(is_screened);
+        let users: Vec<_> = screened.map(|submission| submission.identity.user_id).collect();
+        if !users.is_empty() {
+            self.parts.screen.prepare(&users).await;
+        }
     }
 
     /// Answers the comments that another node has appended already with their first id.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::context::{Known, ModerationContext};
 use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
@@ -24,10 +25,12 @@ use crate::daemon::engines::eventlog::{
 };
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::net::backoff::{Backoff, BackoffBounds};
-use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
+use crate::protocol::events::{
+    BadEvent, CommentModerated, CommentSubmitted, Decision, Event, ModeratedText,
+};
 use crate::protocol::stream::ModerationMode;
+use crate::protocol::{Comment, UserId};
 
 /// Wait of one poll for comments, and so the longest time between two attempts on a store that is
 /// down.
@@ -43,6 +46,7 @@ pub struct ModerationWorkerParts {
     pub log: SharedLog,
     pub streams: Streams,
     pub pipeline: Arc<Pipeline>,
+    pub context: Arc<ModerationContext>,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
     pub metrics: Metrics,
@@ -57,6 +61,7 @@ pub struct ModerationWorker {
     log: SharedLog,
     streams: Streams,
     pipeline: Arc<Pipeline>,
+    context: Arc<ModerationContext>,
     reviews: ReviewQueue,
     metrics: Metrics,
     meter: Arc<StageMeter>,
@@ -104,6 +109,7 @@ impl ModerationWorker {
             log: parts.log,
             streams: parts.streams,
             pipeline: parts.pipeline,
+            context: parts.context,
             reviews,
             metrics: parts.metrics,
             meter: parts.meter,
@@ -137,6 +143,7 @@ impl ModerationWorker {
                     let read_at = Instant::now();
                     let results = self.decide(&polled, &mut repeats).await?;
                     let checked = results.checked;
+                    self.context.store_points().await;
                     let outputs =
                         self.process(&mut *consumer, polled, results, &mut uncommitted, &stop);
                     if !outputs.await? {
@@ -196,8 +203,11 @@ impl ModerationWorker {
     ) -> Result<BatchResults, LogError> {
         repeats.follow_assignment(polled);
         let mut results = BatchResults::default();
-        for record in &polled.records {
-            let event = match Event::decode(&record.payload) {
+        let events: Vec<_> =
+            polled.records.iter().map(|record| Event::decode(&record.payload)).collect();
+        self.context.look_up(&self.users_to_check(&events)).await;
+        for (record, event) in polled.records.iter().zip(events) {
+            let event = match event {
                 Ok(event) => event,
                 Err(error) => {
                     results.dead_letters.push(self.dead_letter(record, &error.to_string()));
@@ -207,10 +217,14 @@ impl ModerationWorker {
             let is_repeat = repeats.is_repeated_event(record, &event).await?;
             match event {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
-                    let subject =
-                        Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
+                    let role = Some(event.role);
+                    let comment = &event.comment;
+                    let context = self.context.of_comment(comment, role);
+                    let subject = Subject { comment, role, lowered: context.lowered() };
                     let verdict = self.pipeline.check(&subject).await;
-                    self.record_verdict(&event.comment, &verdict, &mut results);
+                    let known = Known { context: &context, verdict: &verdict };
+                    self.context.record(comment, role, &known);
+                    self.record_verdict(comment, &verdict, &mut results);
                 }
                 Event::CommentSubmitted(_)
                 | Event::CommentModerated(_)
@@ -218,6 +232,17 @@ impl ModerationWorker {
             }
         }
         Ok(results)
+    }
+
+    /// Returns the authors of the comments that are checked.
+    fn users_to_check(&self, events: &[Result<Event, BadEvent>]) -> Vec<UserId> {
+        let user = |event: &Result<Event, BadEvent>| match event {
+            Ok(Event::CommentSubmitted(event)) if self.needs_check(event) => {
+                Some(event.comment.user_id)
+            }
+            _ => None,
+        };
+        events.iter().filter_map(user).collect()
     }
 
     /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may

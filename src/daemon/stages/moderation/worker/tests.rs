@@ -6,7 +6,7 @@ use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-use crate::daemon::stages::moderation::samples::{comment, moderated};
+use crate::daemon::stages::moderation::samples::{self, comment, moderated};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::{CommentId, Role};
 
@@ -40,6 +40,7 @@ async fn bench() -> Bench {
         log: Arc::new(log.clone()),
         streams,
         pipeline,
+        context: samples::context(store.clone(), clock.clone()),
         metadata: store.clone(),
         metadata_breaker,
         metrics: metrics.clone(),
