@@ -13,9 +13,8 @@
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than [`LOOK_UP_WAIT`]. New points wait in memory.
 //!
-//! When full: users and streams that were not seen for longest are forgotten. Of
-//! [`MAX_PENDING`](reputations::MAX_PENDING) changes that wait for the store, further ones are
-//! dropped, and a user has fewer points.
+//! When full: users and streams that were not seen for longest are forgotten. While 4,096 changes
+//! wait for the store, further ones are dropped, and a user has fewer points.
 //!
 //! A worker reads whole partitions and so whole streams. On a stream in synchronous mode each edge
 //! knows the mood of the comments that it screens.
@@ -23,6 +22,8 @@
 mod reputations;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -39,8 +40,6 @@ use crate::policy::crowd::{CrowdComment, CrowdMood, CrowdRules, HIGH_SCORE, is_l
 use crate::policy::reputation::UserShift;
 use crate::protocol::admin::ThresholdShift;
 use crate::protocol::{Comment, Role, StreamId, UserId};
-
-use std::sync::Arc;
 
 /// The mood of a stream without comments is forgotten after this time.
 const MOOD_LIFETIME_MS: u64 = 1_800_000;

@@ -32,7 +32,7 @@ const MAX_USERS: usize = 100_000;
 /// A user that does not comment is forgotten after this time.
 const LIFETIME_MS: u64 = 600_000;
 /// Changes that may wait for the store.
-pub(super) const MAX_PENDING: usize = 4_096;
+const MAX_PENDING: usize = 4_096;
 
 #[derive(Debug)]
 pub(super) struct ReputationsParts {
@@ -139,7 +139,9 @@ impl Reputations {
         for KnownUser { user_id, is_recorded, account_created, mut reputation } in found {
             // What this node has counted meanwhile, the store does not have.
             let own = pending.iter().filter(|one| one.user_id == user_id);
-            own.for_each(|one| drop(reputation.change(None, &one.change, half_life_ms)));
+            for one in own {
+                reputation.change(None, &one.change, half_life_ms);
+            }
             let has_points = reputation.since.is_some() || !reputation.texts.is_empty();
             let reputation = has_points.then(|| Box::new(reputation));
             let user = CachedUser { read_at: now_ms, is_recorded, account_created, reputation };
