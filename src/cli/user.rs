@@ -32,8 +32,8 @@ fn to_text(detail: &UserDetail, now_ms: u64) -> String {
     let reputation = detail.reputation.as_ref().map(|it| reputation_text(it, now_ms));
     let reputation = reputation.unwrap_or_default();
     format!(
-        "{who}{reputation}\n\nSince {since}: {said}, {removed} removed\n\n{comments}{more}\n\nAudit entries \
-         about the user\n\n{audit}"
+        "{who}{reputation}\n\nSince {since}: {said}, {removed} removed\n\n{comments}{more}\n\n\
+         Audit entries about the user\n\n{audit}"
     )
 }
 

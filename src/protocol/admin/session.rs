@@ -25,9 +25,9 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, sets the
-    /// rules of rooms, forgives users, claims flagged comments and decides about them, sends messages to users,
-    /// saves views, and takes back what it may do, where possible.
+    /// Also bans, times out, shadows, lifts all three, kicks, forgives users, deletes and restores
+    /// comments, sets the rules of rooms, claims flagged comments and decides about them, sends
+    /// messages to users, saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,

@@ -41,6 +41,8 @@ pub(super) struct SearchedComments {
     searched_to_ms: Option<u64>,
     /// The most that are deleted at one time.
     max: usize,
+    /// Whether they are those of one user, who gets points for them.
+    is_of_user: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -172,7 +172,7 @@ mod tests {
 
     /// Queues a comment of user 42 for review.
     async fn flag(world: &World, number: u64) -> ReviewRequest {
-        let comment = world.comment(number, &format!("is comment {number} allowed?"));
+        let comment = world.comment(number, &format!("is comment {number} allowed?")).comment;
         let item = ReviewItem {
             comment_id: comment.comment_id,
             stream_id: comment.stream_id,

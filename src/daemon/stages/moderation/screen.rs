@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::warn;
 
-use super::context::{Known, ModerationContext};
+use super::context::ModerationContext;
 use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
@@ -86,7 +86,7 @@ impl Screen for ModerationScreen {
         let context = self.context.of_comment(comment, None);
         let subject = Subject { comment, role: None, lowered: context.lowered() };
         let verdict = self.pipeline.check(&subject).await;
-        self.context.record(comment, None, &Known { context: &context, verdict: &verdict });
+        self.context.record(&subject, &context, &verdict);
         self.context.store_points().await;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();

@@ -203,6 +203,7 @@ pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataS
         action: "announce",
         target: "stream 7".to_owned(),
         detail: json!({ "message": "l'été \u{1F3C6}", "nested": [1, null, 0.5] }),
+        points: None,
     };
     let first = store.audit(entry.clone()).await.unwrap();
     let second = store.audit(audit(200, "kick")).await.unwrap();

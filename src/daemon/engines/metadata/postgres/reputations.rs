@@ -13,7 +13,7 @@ use crate::protocol::UserId;
 /// A user without a row needs one, because only a row can be locked. In the order of ids, in which
 /// every node takes the rows, so that no two wait for each other.
 const ENSURE: &str = "INSERT INTO reputations (user_id, points, at, since, texts)
-    SELECT id, 0, $2, NULL, '[]' FROM unnest($1::bigint[]) AS id ORDER BY id
+    SELECT id, 0::float8, $2::bigint, NULL::bigint, '[]' FROM unnest($1::bigint[]) AS id ORDER BY id
     ON CONFLICT DO NOTHING";
 
 const LOCK: &str = "SELECT user_id, points, at, since, texts FROM reputations

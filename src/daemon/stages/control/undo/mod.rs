@@ -92,8 +92,9 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a stream or of
-    /// its room, deletion or rejection of a comment, or several changes that were made as one.
+    /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a
+    /// stream or of its room, deletion or rejection of a comment, or several changes that were made
+    /// as one.
     pub async fn undo(
         &self,
         actor: &Actor,

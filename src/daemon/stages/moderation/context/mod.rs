@@ -1,7 +1,7 @@
 //! The context of a comment: its user's reputation and the mood of its stream.
 //!
 //! In: the comments that the moderation worker or the screen checks, and the verdicts. Out: by how
-//! much the thresholds are lower for a comment ([`Subject::lowered`](super::Subject)); the points of
+//! much the thresholds are lower for a comment ([`Subject::lowered`]); the points of
 //! users, in the metadata store. How points and moods move thresholds is
 //! [`policy::reputation`](crate::policy::reputation) and [`policy::crowd`](crate::policy::crowd).
 //!
@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 
 pub use self::reputations::{FRESH_MS, LOOK_UP_WAIT};
 use self::reputations::{Reputations, ReputationsParts};
-use super::pipeline::Verdict;
+use super::pipeline::{Subject, Verdict};
 use super::rules::reason;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::ReputationConfig;
@@ -133,8 +133,8 @@ impl ModerationContext {
 
     /// Adds a comment and its verdict: to the mood of its stream, and to the points of its user,
     /// which [`Self::store_points`] stores.
-    pub fn record(&self, comment: &Comment, role: Option<Role>, known: &Known<'_>) {
-        let Known { context, verdict } = known;
+    pub fn record(&self, subject: &Subject<'_>, context: &CommentContext, verdict: &Verdict) {
+        let Subject { comment, role, .. } = *subject;
         if role.is_some_and(Role::is_staff) {
             return;
         }
@@ -156,13 +156,6 @@ impl ModerationContext {
             reputations.store_points().await;
         }
     }
-}
-
-/// What was known of a comment before it was checked, and the outcome.
-#[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
-    pub context: &'a CommentContext,
-    pub verdict: &'a Verdict,
 }
 
 fn crowd_comment(comment: &Comment, is_loud: bool, is_high: bool) -> CrowdComment {

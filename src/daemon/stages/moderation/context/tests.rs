@@ -225,18 +225,17 @@ async fn repeating_a_removed_text_costs_points() {
     node.submit(comment(2, OFFENDER, "cheap, followers 0.9"));
     node.run().await;
     assert_eq!(cluster.points(OFFENDER).await, 4.0, "1 + 1.5 + 1.5");
-    let repeated = comment(1, OFFENDER, "cheap followers 0.9");
-    let verdict =
-        Pipeline::new(vec![]).check(&Subject { comment: &repeated, role: None, lowered: 0.0 });
-    let known = Known { context: &CommentContext::default(), verdict: &verdict.await };
-    let again = Comment { comment_id: comment(1, 9, "another id").comment_id, ..repeated.clone() };
-    node.context.record(&again, None, &known);
-    node.context.store_points().await;
-    assert_eq!(cluster.points(OFFENDER).await, 4.5, "nobody removed it this time");
-    let staff = Comment { comment_id: comment(1, 10, "one more").comment_id, ..repeated };
-    node.context.record(&staff, Some(Role::Moderator), &known);
-    node.context.store_points().await;
-    assert_eq!(cluster.points(OFFENDER).await, 4.5);
+    let repeat = async |number: u64, role| {
+        let comment_id = comment(1, number, "another id").comment_id;
+        let comment = Comment { comment_id, ..comment(1, OFFENDER, "cheap followers 0.9") };
+        let subject = Subject { comment: &comment, role, lowered: 0.0 };
+        let accepted = Pipeline::new(vec![]).check(&subject).await;
+        node.context.record(&subject, &CommentContext::default(), &accepted);
+        node.context.store_points().await;
+        cluster.points(OFFENDER).await
+    };
+    assert_eq!(repeat(9, None).await, 4.5, "nobody removed it this time");
+    assert_eq!(repeat(10, Some(Role::Moderator)).await, 4.5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::context::{Known, ModerationContext};
+use super::context::ModerationContext;
 use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
@@ -222,8 +222,7 @@ impl ModerationWorker {
                     let context = self.context.of_comment(comment, role);
                     let subject = Subject { comment, role, lowered: context.lowered() };
                     let verdict = self.pipeline.check(&subject).await;
-                    let known = Known { context: &context, verdict: &verdict };
-                    self.context.record(comment, role, &known);
+                    self.context.record(&subject, &context, &verdict);
                     self.record_verdict(comment, &verdict, &mut results);
                 }
                 Event::CommentSubmitted(_)
