@@ -1,5 +1,5 @@
--- When the account of a user was created, by the claim of its tokens, in milliseconds since the Unix
--- epoch; NULL if no token said so.
+-- When the account of a user was created, by the claim of its tokens, in milliseconds since the
+-- Unix epoch; NULL if no token said so.
 ALTER TABLE users ADD COLUMN account_created BIGINT;
 
 -- The points of users as of `at`, from when on they decay. Users without points have no row.

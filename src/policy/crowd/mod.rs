@@ -7,8 +7,8 @@
 //! larger share of the comments than usual would wait for a person, all of them harmless. A comment
 //! is therefore judged against the stream's own baseline:
 //!
-//! - **Loud comments** (capitals, stretched letters) are raised by how much of the stream is loud at
-//!   this moment. A comment in capitals stands out in a calm stream and not in a shouting one. A
+//! - **Loud comments** (capitals, stretched letters) are raised by how much of the stream is loud
+//!   at this moment. A comment in capitals stands out in a calm stream and not in a shouting one. A
 //!   calm comment is not raised, however loud the crowd is.
 //! - **All comments** are raised, by at most half as much, while the share of high scores is a
 //!   multiple of the stream's usual share over the last ten minutes.

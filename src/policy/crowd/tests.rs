@@ -114,9 +114,10 @@ proptest! {
         for (user, pause_ms, is_loud, is_high) in comments {
             at_ms += pause_ms;
             let comment = comment(user, at_ms, is_loud, is_high);
-            let raised = mood.raised(&comment, &CrowdRules { most_raised });
+            let rules = CrowdRules { most_raised };
+            let raised = mood.raised(&comment, &rules);
             prop_assert!((0.0..=most_raised).contains(&raised));
-            let calm = mood.raised(&CrowdComment { is_loud: false, ..comment }, &CrowdRules { most_raised });
+            let calm = mood.raised(&CrowdComment { is_loud: false, ..comment }, &rules);
             prop_assert!(calm <= raised && calm <= most_raised / 2.0 + 1e-12);
             mood.add(&comment);
         }

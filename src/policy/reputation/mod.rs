@@ -18,18 +18,18 @@
 //! |---|---|---|
 //! | a removed comment | 1 | the unit |
 //! | a removed comment that repeats a removed one | 1.5 | the user knew |
-//! | a comment that passes and repeats a removed one | 0.5 | a person may have removed it by taste |
+//! | a comment that passes and repeats a removed one | 0.5 | no stage removed it this time |
 //! | a timeout | 2 | a person decided, about more than one comment as a rule |
 //! | a ban | 6 | the strongest act of a person: two half-lives later it still counts as 1.5 |
-//! | an approved comment that was flagged | −0.5 | the stages were wrong; two make up for one removal |
+//! | an approved comment that was flagged | −0.5 | the stages were wrong; two undo a removal |
 //!
 //! Points end at [`MAX_POINTS`]: more would only delay the day on which they are forgotten.
 //!
 //! # The thresholds
-//! `lowered = most_lowered × (1 − 2^(−points / 3))`: one removal lowers by a fifth of the most, three
-//! by half, twenty by 99 %. So one mistake hardly matters, a habit does, and nothing lowers by more
-//! than the most. An account younger than `new_account_age` adds up to `new_account_lowered`, less
-//! with each hour.
+//! `lowered = most_lowered × (1 − 2^(−points / 3))`: one removal lowers by a fifth of the most,
+//! three by half, twenty by 99 %. So one mistake hardly matters, a habit does, and nothing lowers by
+//! more than the most. An account younger than `new_account_age` adds up to `new_account_lowered`,
+//! less with each hour.
 
 use std::collections::VecDeque;
 
@@ -170,8 +170,8 @@ impl Reputation {
     /// Carries out a change and returns the cause as it is now; `None` if nothing changed. `before`
     /// is the cause as it was counted, if it was.
     ///
-    /// The points are always the sum of what is left of all counted causes: a cause is recorded with
-    /// the points that it did add, which are fewer where the points end.
+    /// A cause is recorded with the points that it did add, which are fewer where the points end. So
+    /// the points are the sum of what is left of all causes, while none of them is replaced.
     pub fn change(
         &mut self,
         before: Option<&CountedCause>,

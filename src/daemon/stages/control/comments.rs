@@ -75,8 +75,8 @@ impl Control {
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it if
-    /// it is `counted`.
+    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it
+    /// if it is `counted`.
     pub(super) async fn delete_owned(
         &self,
         actor: &Actor,

@@ -5,10 +5,10 @@
 //! users, in the metadata store. How points and moods move thresholds is
 //! [`policy::reputation`](crate::policy::reputation) and [`policy::crowd`](crate::policy::crowd).
 //!
-//! Always holds: no comment is judged by what it says itself, only by what was before it. Points are
-//! shared by all nodes: a change by another node is known within [`FRESH_MS`]. A comment that is
-//! read again after a crash costs no points again, because the store counts a cause once. Points are
-//! stored before the worker's position moves past their comment, unless the store is down.
+//! Always holds: no comment is judged by what it says itself, only by what was before it. Points
+//! are shared by all nodes: a change by another node is known within [`FRESH_MS`]. A comment that
+//! is read again after a crash costs no points again, because the store counts a cause once. Points
+//! are stored before the worker's position moves past their comment, unless the store is down.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than [`LOOK_UP_WAIT`]. New points wait in memory.
