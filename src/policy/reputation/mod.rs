@@ -27,9 +27,9 @@
 //!
 //! # The thresholds
 //! `lowered = most_lowered × (1 − 2^(−points / 3))`: one removal lowers by a fifth of the most,
-//! three by half, twenty by 99 %. So one mistake hardly matters, a habit does, and nothing lowers by
-//! more than the most. An account younger than `new_account_age` adds up to `new_account_lowered`,
-//! less with each hour.
+//! three by half, twenty by 99 %. So one mistake hardly matters, a habit does, and nothing lowers
+//! by more than the most. An account younger than `new_account_age` adds up to
+//! `new_account_lowered`, less with each hour.
 
 use std::collections::VecDeque;
 
@@ -170,8 +170,8 @@ impl Reputation {
     /// Carries out a change and returns the cause as it is now; `None` if nothing changed. `before`
     /// is the cause as it was counted, if it was.
     ///
-    /// A cause is recorded with the points that it did add, which are fewer where the points end. So
-    /// the points are the sum of what is left of all causes, while none of them is replaced.
+    /// A cause is recorded with the points that it did add, which are fewer where the points end.
+    /// So the points are the sum of what is left of all causes, while none of them is replaced.
     pub fn change(
         &mut self,
         before: Option<&CountedCause>,

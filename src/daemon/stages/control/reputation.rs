@@ -229,7 +229,8 @@ mod tests {
     async fn reviews_cost_points_and_give_some_back() {
         let world = World::new().await;
         let control = &world.control;
-        let (bad, good) = (flag(&world, 1).await, flag(&world, 2).await);
+        let bad = flag(&world, 1).await;
+        let good = flag(&world, 2).await;
         assert_eq!(points(&world).await, 0.0, "a flag is no decision");
         let rejected = control.reject(&operator(), &bad).await.unwrap();
         assert_eq!(points(&world).await, 1.0);

@@ -158,7 +158,8 @@ async fn a_repeat_offender_meets_lower_thresholds() {
 #[tokio::test(start_paused = true)]
 async fn two_workers_share_what_they_know() {
     let cluster = Cluster::new();
-    let (one, other) = (cluster.node().await, cluster.node().await);
+    let one = cluster.node().await;
+    let other = cluster.node().await;
     other.submit(comment(1, OFFENDER, "nothing known 0.65"));
     other.run().await;
     one.submit_offences();
@@ -283,7 +284,8 @@ async fn a_shouting_stream_flags_less_than_a_calm_one() {
 #[tokio::test(start_paused = true)]
 async fn the_screen_knows_what_the_worker_counted() {
     let cluster = Cluster::new();
-    let (worker, edge) = (cluster.node().await, cluster.node().await);
+    let worker = cluster.node().await;
+    let edge = cluster.node().await;
     worker.submit_offences();
     worker.run().await;
     let screen = ModerationScreen::new(ModerationScreenParts {
