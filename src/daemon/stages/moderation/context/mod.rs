@@ -6,12 +6,12 @@
 //! [`policy::reputation`](crate::policy::reputation) and [`policy::crowd`](crate::policy::crowd).
 //!
 //! Always holds: no comment is judged by what it says itself, only by what was before it. Points
-//! are shared by all nodes: a change by another node is known within [`FRESH_MS`]. A comment that
-//! is read again after a crash costs no points again, because the store counts a cause once. Points
+//! are shared by all nodes: a change by another node is known within 5 seconds. A comment that is
+//! read again after a crash costs no points again, because the store counts a cause once. Points
 //! are stored before the worker's position moves past their comment, unless the store is down.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
-//! comment waits for longer than [`LOOK_UP_WAIT`]. New points wait in memory.
+//! comment waits for longer than 100 ms. New points wait in memory.
 //!
 //! When full: users and streams that were not seen for longest are forgotten. While 4,096 changes
 //! wait for the store, further ones are dropped, and a user has fewer points.
@@ -27,7 +27,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use self::reputations::{FRESH_MS, LOOK_UP_WAIT};
 use self::reputations::{Reputations, ReputationsParts};
 use super::pipeline::{Subject, Verdict};
 use super::rules::reason;
@@ -109,7 +108,7 @@ impl ModerationContext {
     }
 
     /// Reads what is stored of users that are not known, or were read too long ago, in one query.
-    /// Waits for at most [`LOOK_UP_WAIT`]; without an answer, users have what is known of them.
+    /// Waits for at most 100 ms; without an answer, users have what is known of them.
     pub async fn look_up(&self, users: &[UserId]) {
         if let Some(reputations) = &self.reputations {
             reputations.look_up(users).await;

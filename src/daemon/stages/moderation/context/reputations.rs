@@ -18,11 +18,11 @@ use crate::policy::reputation::{Offence, Reputation, ReputationRules, UserShift,
 use crate::protocol::{Comment, UserId};
 
 /// What was read of a user is read again after this time, when the user comments.
-pub const FRESH_MS: u64 = 5_000;
+pub(super) const FRESH_MS: u64 = 5_000;
 /// The same for users whose name and account are not stored yet: that takes about a second.
 const UNRECORDED_FRESH_MS: u64 = 1_000;
 /// The longest wait for a look-up.
-pub const LOOK_UP_WAIT: Duration = Duration::from_millis(100);
+const LOOK_UP_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait for points to be stored.
 const STORE_WAIT: Duration = Duration::from_millis(250);
 /// After a look-up that took too long, the store is left alone for this time.

@@ -4,6 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::reputations::FRESH_MS;
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::handoff::{Screen as _, Screening};
