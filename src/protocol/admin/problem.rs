@@ -37,6 +37,8 @@ pub enum ProblemCode {
     AppendsRefused,
     /// Records of the event log are damaged.
     LogDamaged,
+    /// Published comments are not checked, because moderation is down or far behind.
+    ModerationDown,
     /// The servers of some partitions of the event log do not answer.
     PartitionsUnreachable,
 }
@@ -75,6 +77,7 @@ impl ProblemCode {
             Self::LogFilesMissing => "log_files_missing",
             Self::AppendsRefused => "appends_refused",
             Self::LogDamaged => "log_damaged",
+            Self::ModerationDown => "moderation_down",
             Self::PartitionsUnreachable => "partitions_unreachable",
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::screening::{HeldConfig, ScreeningConfig};
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModerationConfig {
@@ -13,6 +15,8 @@ pub struct ModerationConfig {
     pub rules: RulesConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
+    pub screening: ScreeningConfig,
+    pub held: HeldConfig,
 }
 
 impl Default for ModerationConfig {
@@ -21,6 +25,8 @@ impl Default for ModerationConfig {
             stages: vec![ModerationStage::Rules],
             rules: RulesConfig::default(),
             batch_comments: 512,
+            screening: ScreeningConfig::default(),
+            held: HeldConfig::default(),
         }
     }
 }

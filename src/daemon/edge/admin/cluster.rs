@@ -282,12 +282,14 @@ impl ClusterView {
 }
 
 /// Returns the text of a problem. That of a loss says when it began, because a loss is shown also
-/// after restarts.
+/// after restarts; that of moderation, because what was shown since then is not checked.
 fn text_with_age(known: &Problem) -> String {
-    match ProblemCode::loss(&known.code) {
-        Some(_) => format!("{} (began {} ago)", known.text, show_duration(known.since_ms)),
-        None => known.text.clone(),
+    let is_dated = ProblemCode::loss(&known.code).is_some()
+        || known.code == ProblemCode::ModerationDown.as_str();
+    if !is_dated {
+        return known.text.clone();
     }
+    format!("{} (began {} ago)", known.text, show_duration(known.since_ms))
 }
 
 /// Joins the reports of several nodes on one stream.

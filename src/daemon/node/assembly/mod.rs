@@ -28,6 +28,7 @@ use super::warm_start::WarmStart;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::admin::{
@@ -77,6 +78,8 @@ struct NodeBase {
     overrides: RateOverrides,
     /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
     pipeline: Arc<Pipeline>,
+    /// Whether moderation is down, as this node sees it.
+    moderation: ModerationState,
 }
 
 impl NodeBase {
@@ -96,6 +99,9 @@ impl NodeBase {
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
         let identity = identity.clone();
+        let moderation = ModerationState::default();
+        // Until the first look, an edge does not know of any moderator.
+        moderation.set_down(!config.node.roles.contains(&NodeRole::Moderator));
         Ok(Self {
             config,
             identity,
@@ -106,6 +112,7 @@ impl NodeBase {
             sanctions,
             overrides,
             pipeline,
+            moderation,
         })
     }
 
@@ -299,6 +306,7 @@ impl Node {
         start_direct_path(&base, &tasks, &fatal);
         let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
         consumers.start(&tasks.consumers);
+        consumers::start_held_checker(&base, control.clone(), &tasks.consumers);
         let overrides = base.overrides.clone();
         fatal.spawn(&tasks.rest, "throttle orders", |stop| {
             timers::apply_throttle_orders(throttle_orders, overrides, stop)

@@ -35,6 +35,11 @@ impl Actor {
         Self { name, shown_as: identity.name.clone() }
     }
 
+    /// Returns the actor of decisions about held comments that no person makes.
+    pub(super) fn moderation() -> Self {
+        Self { name: "moderation".to_owned(), shown_as: OPERATOR_SHOWN_AS.into() }
+    }
+
     /// Returns the name for the audit log.
     pub fn name(&self) -> &str {
         &self.name

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,14 +17,15 @@ use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
-use super::rooms::{RoomMemory, Rooms};
+use super::rooms::{RoomMemory, RoomShare, Rooms};
+use super::screening::{CheckState, CheckedSubmission, Route, ScreenOutcome, Screening};
+use super::screening::{overloaded, route};
 use super::validate::validate;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::IngestConfig;
-use crate::daemon::base::handoff::{
-    Accepted, LinkFinder, Reply, ReplySink, ReplyTo, Screen, Screening, Submission,
-};
+use crate::daemon::base::handoff::{Accepted, LinkFinder, Reply, ReplySink, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::status::{EVENT_LOG, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::{QueueReading, StageMeter};
@@ -36,13 +37,15 @@ use crate::policy::comment_limits::CommentLimits;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
-use crate::protocol::stream::{ModerationMode, Stream, StreamState};
+use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{Comment, CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// Comments per append.
 const MAX_BATCH: usize = 4096;
+/// When ingest stops, checks that run may take this long.
+const DRAIN_FOR: Duration = Duration::from_secs(2);
 
 /// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that
 /// find it full are answered with `overloaded`.
@@ -77,7 +80,8 @@ pub struct IngestParts {
     pub links: Arc<dyn LinkFinder>,
     /// Absent on a single node.
     pub reservations: Option<SharedReservations>,
-    pub screen: Arc<dyn Screen>,
+    pub screening: Screening,
+    pub moderation: ModerationState,
     pub replies: Arc<dyn ReplySink>,
     pub board: StatusBoard,
 }
@@ -106,10 +110,11 @@ struct InFlight {
     taken_at: Instant,
 }
 
-/// The result of synchronous moderation for a comment that is stored.
-struct Screened {
-    shadow: bool,
-    screened: bool,
+/// A comment that only moderation can still refuse.
+struct Admission {
+    comment: Arc<Comment>,
+    share: RoomShare,
+    route: Route,
 }
 
 impl Ingest {
@@ -127,13 +132,15 @@ impl Ingest {
     }
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
-    /// Then it answers everything still in flight.
+    /// Then it answers everything still in flight; comments that are still not checked after
+    /// [`DRAIN_FOR`] are refused.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, stop: CancellationToken) {
         let mut taken = Vec::new();
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let mut cleanup = ticker_from_now(Duration::from_secs(60));
         let mut open = true;
-        while open || !in_flight.is_empty() {
+        let mut drained_by = Instant::now();
+        while open || !in_flight.is_empty() || !self.parts.screening.is_idle() {
             let has_room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
@@ -144,6 +151,7 @@ impl Ingest {
                         in_flight.extend(self.accept_batch(&mut taken).await);
                     }
                     open = false;
+                    drained_by = Instant::now() + DRAIN_FOR;
                 }
                 outcome = first_appended(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
@@ -153,8 +161,20 @@ impl Ingest {
                         self.release_claims().await;
                     }
                 }
+                ready = self.parts.screening.next_ready(MAX_BATCH), if has_room => {
+                    in_flight.extend(self.accept_screened(ready).await);
+                }
+                () = sleep_until(drained_by), if !open && !self.parts.screening.is_idle() => {
+                    let text = "the comment was not checked before this node stopped";
+                    let refused = ErrorBody::new(ErrorCode::ShuttingDown, text);
+                    let refused = self.parts.screening.refuse_all(&refused);
+                    in_flight.extend(self.accept_screened(refused).await);
+                }
                 count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
-                    0 => open = false,
+                    0 => {
+                        open = false;
+                        drained_by = Instant::now() + DRAIN_FOR;
+                    }
                     _ => in_flight.extend(self.accept_batch(&mut taken).await),
                 },
                 _ = cleanup.tick() => self.limits.forget_idle(Instant::now()),
@@ -163,14 +183,29 @@ impl Ingest {
         debug!("ingest drained");
     }
 
-    /// Checks submissions from the queue and appends the accepted ones as one batch.
+    /// Checks submissions from the queue and appends the accepted ones as one batch. Those that
+    /// moderation has to check first follow later.
     async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
         let taken_at = Instant::now();
         let mut batch = Batch::default();
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
-            self.check(submission, &mut batch).await;
+            self.check(submission, &mut batch);
         }
+        self.append(batch, taken_at).await
+    }
+
+    /// Appends the comments that moderation has checked, and answers the others.
+    async fn accept_screened(&mut self, ready: Vec<CheckedSubmission>) -> Option<InFlight> {
+        let taken_at = Instant::now();
+        let mut batch = Batch::default();
+        for checked in ready {
+            self.put_into(&mut batch, checked, true);
+        }
+        self.append(batch, taken_at).await
+    }
+
+    async fn append(&mut self, mut batch: Batch, taken_at: Instant) -> Option<InFlight> {
         if batch.pending.is_empty() {
             return None;
         }
@@ -220,49 +255,125 @@ impl Ingest {
         }
     }
 
-    async fn check(&mut self, submission: Submission, batch: &mut Batch) {
+    /// Checks a submission. It joins the batch, unless it or an earlier one of its stream has to
+    /// wait for moderation.
+    fn check(&mut self, submission: Submission, batch: &mut Batch) {
         let key = submission.client_ref.as_ref().map(|client_ref| {
             (submission.identity.user_id, submission.stream_id, client_ref.clone())
         });
-        if let Some(key) = &key {
-            if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-                let repeated = Accepted { comment_id, seq, comment: None };
-                return batch.push_outcome(submission, Ok(repeated));
-            }
-            if self.pending_refs.contains_key(key) {
-                let Submission { reply_to, client_ref, .. } = submission;
-                let key = Some(key.clone());
-                batch.pending.push(PendingReply {
-                    reply_to,
-                    client_ref,
-                    key,
-                    outcome: OutcomeSource::Repeated,
-                });
-                return;
-            }
+        let mut way = Route::Direct { screened: false };
+        let state = match self.repeated(key.as_ref()) {
+            Some(repeated) => repeated,
+            None => match self.admit(&submission) {
+                Err(error) => CheckState::Known(Err(error)),
+                Ok(Admission { comment, share, route }) => {
+                    way = route;
+                    let outcome = match route {
+                        Route::Direct { screened } => {
+                            Some(ScreenOutcome::Publish { shadow: false, screened })
+                        }
+                        Route::Check { .. } | Route::Hold => None,
+                    };
+                    CheckState::Admitted { comment, share, outcome }
+                }
+            },
+        };
+        let stream_id = submission.stream_id;
+        let is_waiting = self.parts.screening.is_waiting(stream_id);
+        if !is_waiting && matches!(way, Route::Direct { .. }) {
+            self.remember_pending(key.as_ref(), &state);
+            return self.put_into(batch, CheckedSubmission { submission, key, state }, false);
         }
-        match self.admit(&submission).await {
-            Err(error) => {
-                if is_refused_for_its_user(error.code) {
-                    let talkers = self.parts.board.telemetry().talkers();
-                    let identity = &submission.identity;
-                    talkers.record_refusal(submission.stream_id, identity, Instant::now());
-                }
-                batch.push_outcome(submission, Err(error));
+        if self.parts.screening.has_place(stream_id) {
+            self.remember_pending(key.as_ref(), &state);
+            return self.parts.screening.push(CheckedSubmission { submission, key, state }, way);
+        }
+        // What has an answer needs no place, and no other comment.
+        let state = match state {
+            CheckState::Admitted { comment, share, .. } => {
+                self.rooms.forget(&share, &comment);
+                CheckState::Known(Err(overloaded()))
             }
-            Ok(admitted) => {
-                if let Some(key) = &key {
-                    self.pending_refs.insert(key.clone(), admitted.comment.comment_id);
-                }
-                batch.push_draft(submission, admitted, key);
+            CheckState::Repeated => CheckState::Known(Err(overloaded())),
+            CheckState::Known(outcome) => CheckState::Known(outcome),
+        };
+        self.put_into(batch, CheckedSubmission { submission, key, state }, false);
+    }
+
+    /// Returns the state of a submission that repeats another.
+    fn repeated(&mut self, key: Option<&RefKey>) -> Option<CheckState> {
+        let key = key?;
+        if let Some((comment_id, seq)) = self.parts.refs.get(key) {
+            return Some(CheckState::Known(Ok(Accepted { comment_id, seq, comment: None })));
+        }
+        self.pending_refs.contains_key(key).then_some(CheckState::Repeated)
+    }
+
+    fn remember_pending(&mut self, key: Option<&RefKey>, state: &CheckState) {
+        if let (Some(key), CheckState::Admitted { comment, .. }) = (key, state) {
+            self.pending_refs.insert(key.clone(), comment.comment_id);
+        }
+    }
+
+    /// Puts a submission with an outcome into a batch. After a wait the user may be banned, or the
+    /// stream ended.
+    fn put_into(&mut self, batch: &mut Batch, checked: CheckedSubmission, has_waited: bool) {
+        let CheckedSubmission { submission, key, state } = checked;
+        match state {
+            CheckState::Known(Ok(accepted)) => batch.push_outcome(submission, Ok(accepted)),
+            CheckState::Known(Err(error)) => self.refuse(batch, submission, error),
+            CheckState::Repeated => {
+                let Submission { reply_to, client_ref, .. } = submission;
+                let outcome = OutcomeSource::Repeated;
+                batch.pending.push(PendingReply { reply_to, client_ref, key, outcome });
+            }
+            CheckState::Admitted { comment, share, outcome } => {
+                let refusal = match outcome {
+                    Some(ScreenOutcome::Publish { shadow, screened }) => {
+                        let refusal = has_waited.then(|| self.may_comment(&submission).err());
+                        if let Some(error) = refusal.flatten() {
+                            error
+                        } else {
+                            let Comment { user_id, stream_id, .. } = *comment;
+                            let is_shadowed = self.parts.sanctions.is_shadowed(user_id, stream_id);
+                            let shadow = shadow || is_shadowed;
+                            let admitted = AdmittedComment { comment, shadow, screened, share };
+                            return batch.push_draft(submission, admitted, key);
+                        }
+                    }
+                    // A held comment may be shown later, so it keeps what it took of its room.
+                    Some(ScreenOutcome::Held(error)) => {
+                        self.forget_pending(key.as_ref());
+                        return self.refuse(batch, submission, error);
+                    }
+                    Some(ScreenOutcome::Refuse(error)) => error,
+                    None => overloaded(),
+                };
+                self.rooms.forget(&share, &comment);
+                self.forget_pending(key.as_ref());
+                self.refuse(batch, submission, refusal);
             }
         }
     }
 
-    /// Runs every check that can refuse a comment, the cheapest first. A repeat costs no quota.
-    async fn admit(&mut self, submission: &Submission) -> Result<AdmittedComment, ErrorBody> {
-        let identity = &submission.identity;
-        if let Some(verdict) = self.parts.sanctions.check(identity.user_id) {
+    fn forget_pending(&mut self, key: Option<&RefKey>) {
+        if let Some(key) = key {
+            self.pending_refs.remove(key);
+        }
+    }
+
+    fn refuse(&self, batch: &mut Batch, submission: Submission, error: ErrorBody) {
+        if is_refused_for_its_user(error.code) {
+            let talkers = self.parts.board.telemetry().talkers();
+            let identity = &submission.identity;
+            talkers.record_refusal(submission.stream_id, identity, Instant::now());
+        }
+        batch.push_outcome(submission, Err(error));
+    }
+
+    /// Checks that the user may comment and that the stream is live.
+    fn may_comment(&self, submission: &Submission) -> Result<Arc<Stream>, ErrorBody> {
+        if let Some(verdict) = self.parts.sanctions.check(submission.identity.user_id) {
             return Err(verdict.error());
         }
         let stream_id = submission.stream_id;
@@ -273,10 +384,18 @@ impl Ingest {
             let text = format!("stream {stream_id} is {}, not live", stream.state.as_str());
             return Err(ErrorBody::new(ErrorCode::StreamNotLive, text));
         }
+        Ok(stream)
+    }
+
+    /// Runs every check that can refuse a comment at once, the cheapest first. A repeat costs no
+    /// quota.
+    fn admit(&mut self, submission: &Submission) -> Result<Admission, ErrorBody> {
+        let stream = self.may_comment(submission)?;
+        let Submission { identity, stream_id, .. } = submission;
         let message =
             validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
         let rules = stream.room.in_force();
-        let share = self.rooms.check(stream_id, &rules, identity, &message)?;
+        let share = self.rooms.check(*stream_id, &rules, identity, &message)?;
         self.limits.check(identity, Instant::now()).map_err(|wait| {
             let wait_ms = wait.as_millis().max(1) as u64;
             let text = format!("too many comments; wait {:.1} s", wait.as_secs_f64());
@@ -289,47 +408,18 @@ impl Ingest {
         }
         let comment_id = self.ids.next();
         let comment = Arc::new(Comment {
-            stream_id,
+            stream_id: *stream_id,
             comment_id,
             user_id: identity.user_id,
             name: identity.name.clone(),
             message,
             created_at: comment_id.unix_ms(),
         });
-        let screened = self.screen(&stream, &comment, identity.role.is_staff()).await;
-        // A held comment may be shown later.
-        let is_held = |error: &ErrorBody| error.code == ErrorCode::HeldForReview;
-        if screened.as_ref().err().is_none_or(is_held) {
-            self.rooms.take(&share, &comment);
-        }
-        let Screened { shadow, screened } = screened?;
-        let is_shadowed = self.parts.sanctions.is_shadowed(identity.user_id, stream_id);
-        Ok(AdmittedComment { comment, shadow: shadow || is_shadowed, screened, share })
-    }
-
-    /// Checks the comment with moderation first, if the stream is in synchronous mode.
-    async fn screen(
-        &self,
-        stream: &Stream,
-        comment: &Arc<Comment>,
-        staff: bool,
-    ) -> Result<Screened, ErrorBody> {
-        if stream.moderation != ModerationMode::Sync || staff {
-            return Ok(Screened { shadow: false, screened: staff });
-        }
-        match self.parts.screen.screen(comment).await? {
-            Screening::Accept => Ok(Screened { shadow: false, screened: true }),
-            Screening::Shadow(_) => Ok(Screened { shadow: true, screened: true }),
-            Screening::Reject(reason) => {
-                let text = format!("the comment was refused: {reason}");
-                Err(ErrorBody::new(ErrorCode::ModerationRejected, text))
-            }
-            Screening::Hold(reason) => {
-                self.parts.screen.hold(comment.clone(), reason).await?;
-                let text = "a moderator looks at the comment before it is shown";
-                Err(ErrorBody::new(ErrorCode::HeldForReview, text))
-            }
-        }
+        // Before it is checked, so that its sender's next one meets the rules of the room.
+        self.rooms.take(&share, &comment);
+        let is_down = self.parts.moderation.is_down();
+        let route = route(&stream, identity.role.is_staff(), is_down);
+        Ok(Admission { comment, share, route })
     }
 
     /// Replies to the senders of a batch.
