@@ -16,7 +16,7 @@ use crate::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };
 use crate::daemon::stages::ingest::{
-    self, Ingest, IngestParts, Refs, RoomMemory, Screening, ScreeningParts, ScreeningThreads,
+    self, Ingest, IngestParts, Refs, RoomMemory, ScreeningParts, ScreeningQueues, ScreeningThreads,
 };
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts, RoomLinks};
 use crate::daemon::stages::reactions::ReactionWindow;
@@ -150,7 +150,7 @@ fn build_ingest(
         clock: base.clock.clone(),
     });
     let settings = &base.config.moderation.screening;
-    let screening = Screening::new(ScreeningParts {
+    let screening = ScreeningQueues::new(ScreeningParts {
         screen: Arc::new(screen),
         threads: ScreeningThreads::start(settings.threads)
             .context("cannot start the threads of moderation")?,

@@ -36,6 +36,6 @@ mod validate;
 pub use comment_ids::CommentIds;
 pub use refs::{RefKey, Refs};
 pub use rooms::RoomMemory;
-pub use screening::{Screening, ScreeningParts, ScreeningThreads};
+pub use screening::{ScreeningParts, ScreeningQueues, ScreeningThreads};
 pub use submit::{Ingest, IngestParts, queue, queue_reader};
 pub use validate::{InvalidComment, validate};

@@ -75,13 +75,13 @@ impl ScreenOutcome {
 
 /// The end of a check.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckEnd {
     pub(super) outcome: ScreenOutcome,
     /// A decision other than accept, to be recorded.
     pub(super) decided: Option<CommentModerated>,
 }
 
-impl From<ScreenOutcome> for Checked {
+impl From<ScreenOutcome> for CheckEnd {
     fn from(outcome: ScreenOutcome) -> Self {
         Self { outcome, decided: None }
     }
@@ -94,7 +94,7 @@ pub(super) async fn run(
     comment: Arc<Comment>,
     route: Route,
     metrics: Metrics,
-) -> Checked {
+) -> CheckEnd {
     let (deadline, late) = match route {
         Route::Direct { screened } => {
             return ScreenOutcome::Publish { shadow: false, screened }.into();
@@ -119,7 +119,7 @@ pub(super) async fn run(
 }
 
 /// Carries out the decision on a comment.
-async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened) -> Checked {
+async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
     let Screened { screening, decided } = screened;
     let outcome = match screening {
         Verdict::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
@@ -133,7 +133,7 @@ async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened
             hold(screen, comment, reason, text).await
         }
     };
-    Checked { outcome, decided }
+    CheckEnd { outcome, decided }
 }
 
 /// Does what the room says about a comment that was not checked in time.

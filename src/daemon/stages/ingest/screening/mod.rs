@@ -42,12 +42,12 @@ const MAX_RECORDS: usize = 1024;
 pub(super) struct CheckedSubmission {
     pub(super) submission: Submission,
     pub(super) key: Option<RefKey>,
-    pub(super) state: CheckState,
+    pub(super) state: SubmissionState,
 }
 
 /// The result of the checks of a submission.
 #[derive(Debug)]
-pub(super) enum CheckState {
+pub(super) enum SubmissionState {
     /// It has an answer.
     Known(Result<Accepted, ErrorBody>),
     /// It repeats a submission that has no answer yet.
@@ -58,13 +58,13 @@ pub(super) enum CheckState {
 
 impl CheckedSubmission {
     fn is_ready(&self) -> bool {
-        !matches!(self.state, CheckState::Admitted { outcome: None, .. })
+        !matches!(self.state, SubmissionState::Admitted { outcome: None, .. })
     }
 
     /// Returns the error of a comment that is not appended.
     fn error(&self) -> Option<&ErrorBody> {
         match &self.state {
-            CheckState::Admitted { outcome: Some(outcome), .. } => outcome.error(),
+            SubmissionState::Admitted { outcome: Some(outcome), .. } => outcome.error(),
             _ => None,
         }
     }
@@ -86,10 +86,11 @@ impl StreamQueue {
             // The repeats of a comment that failed get its answer.
             if let (Some(key), Some(error)) = (&item.key, item.error()) {
                 let repeats = |later: &&mut CheckedSubmission| {
-                    matches!(later.state, CheckState::Repeated) && later.key.as_ref() == Some(key)
+                    matches!(later.state, SubmissionState::Repeated)
+                        && later.key.as_ref() == Some(key)
                 };
                 for repeat in self.items.iter_mut().filter(repeats) {
-                    repeat.state = CheckState::Known(Err(error.clone()));
+                    repeat.state = SubmissionState::Known(Err(error.clone()));
                 }
             }
             ready.push(item);
@@ -107,7 +108,7 @@ struct FinishedCheck {
     decided: Option<CommentModerated>,
 }
 
-/// The dependencies of [`Screening`].
+/// The dependencies of [`ScreeningQueues`].
 #[derive(Debug)]
 pub struct ScreeningParts {
     pub screen: Arc<dyn Screen>,
@@ -118,7 +119,7 @@ pub struct ScreeningParts {
 }
 
 /// The submissions that wait, and the checks that run.
-pub struct Screening {
+pub struct ScreeningQueues {
     parts: ScreeningParts,
     streams: AHashMap<StreamId, StreamQueue>,
     waiting: usize,
@@ -126,13 +127,13 @@ pub struct Screening {
     records: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
-impl std::fmt::Debug for Screening {
+impl std::fmt::Debug for ScreeningQueues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screening").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("ScreeningQueues").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }
 
-impl Screening {
+impl ScreeningQueues {
     pub fn new(parts: ScreeningParts) -> Self {
         Self {
             parts,
@@ -165,7 +166,7 @@ impl Screening {
         let stream_id = item.submission.stream_id;
         let queue = self.streams.entry(stream_id).or_default();
         let number = queue.first + queue.items.len() as u64;
-        if let CheckState::Admitted { comment, outcome: None, .. } = &item.state {
+        if let SubmissionState::Admitted { comment, outcome: None, .. } = &item.state {
             let check = check::run(
                 self.parts.screen.clone(),
                 self.parts.threads.handle().clone(),
@@ -173,7 +174,7 @@ impl Screening {
                 route,
                 self.parts.metrics.clone(),
             );
-            let finished = check.map(move |check::Checked { outcome, decided }| FinishedCheck {
+            let finished = check.map(move |check::CheckEnd { outcome, decided }| FinishedCheck {
                 stream_id,
                 number,
                 outcome,
@@ -216,7 +217,7 @@ impl Screening {
         let streams: Vec<_> = self.streams.keys().copied().collect();
         let items = self.streams.values_mut().flat_map(|queue| queue.items.iter_mut());
         for item in items {
-            if let CheckState::Admitted { outcome: outcome @ None, .. } = &mut item.state {
+            if let SubmissionState::Admitted { outcome: outcome @ None, .. } = &mut item.state {
                 *outcome = Some(ScreenOutcome::Refuse(error.clone()));
             }
         }
@@ -230,7 +231,7 @@ impl Screening {
             let index = number.checked_sub(queue.first)?;
             queue.items.get_mut(index as usize)
         });
-        if let Some(CheckState::Admitted { outcome, .. }) = item.map(|item| &mut item.state) {
+        if let Some(SubmissionState::Admitted { outcome, .. }) = item.map(|item| &mut item.state) {
             *outcome = Some(known);
         }
         if let Some(decided) = decided {

@@ -18,7 +18,7 @@ use super::earlier::EarlierComments;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
 use super::rooms::{RoomMemory, RoomShare, Rooms};
-use super::screening::{CheckState, CheckedSubmission, Route, ScreenOutcome, Screening};
+use super::screening::{CheckedSubmission, Route, ScreenOutcome, ScreeningQueues, SubmissionState};
 use super::screening::{overloaded, route};
 use super::validate::validate;
 use crate::daemon::base::clock::SharedClock;
@@ -80,7 +80,7 @@ pub struct IngestParts {
     pub links: Arc<dyn LinkFinder>,
     /// Absent on a single node.
     pub reservations: Option<SharedReservations>,
-    pub screening: Screening,
+    pub screening: ScreeningQueues,
     pub moderation: ModerationState,
     pub replies: Arc<dyn ReplySink>,
     pub board: StatusBoard,
@@ -111,7 +111,7 @@ struct InFlight {
 }
 
 /// A comment that only moderation can still refuse.
-struct Admission {
+struct CommentAdmission {
     comment: Arc<Comment>,
     share: RoomShare,
     route: Route,
@@ -265,8 +265,8 @@ impl Ingest {
         let state = match self.repeated(key.as_ref()) {
             Some(repeated) => repeated,
             None => match self.admit(&submission) {
-                Err(error) => CheckState::Known(Err(error)),
-                Ok(Admission { comment, share, route }) => {
+                Err(error) => SubmissionState::Known(Err(error)),
+                Ok(CommentAdmission { comment, share, route }) => {
                     way = route;
                     let outcome = match route {
                         Route::Direct { screened } => {
@@ -274,7 +274,7 @@ impl Ingest {
                         }
                         Route::Check { .. } | Route::Hold => None,
                     };
-                    CheckState::Admitted { comment, share, outcome }
+                    SubmissionState::Admitted { comment, share, outcome }
                 }
             },
         };
@@ -290,27 +290,27 @@ impl Ingest {
         }
         // What has an answer needs no place, and no other comment.
         let state = match state {
-            CheckState::Admitted { comment, share, .. } => {
+            SubmissionState::Admitted { comment, share, .. } => {
                 self.rooms.forget(&share, &comment);
-                CheckState::Known(Err(overloaded()))
+                SubmissionState::Known(Err(overloaded()))
             }
-            CheckState::Repeated => CheckState::Known(Err(overloaded())),
-            CheckState::Known(outcome) => CheckState::Known(outcome),
+            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded())),
+            SubmissionState::Known(outcome) => SubmissionState::Known(outcome),
         };
         self.put_into(batch, CheckedSubmission { submission, key, state }, false);
     }
 
     /// Returns the state of a submission that repeats another.
-    fn repeated(&mut self, key: Option<&RefKey>) -> Option<CheckState> {
+    fn repeated(&mut self, key: Option<&RefKey>) -> Option<SubmissionState> {
         let key = key?;
         if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-            return Some(CheckState::Known(Ok(Accepted { comment_id, seq, comment: None })));
+            return Some(SubmissionState::Known(Ok(Accepted { comment_id, seq, comment: None })));
         }
-        self.pending_refs.contains_key(key).then_some(CheckState::Repeated)
+        self.pending_refs.contains_key(key).then_some(SubmissionState::Repeated)
     }
 
-    fn remember_pending(&mut self, key: Option<&RefKey>, state: &CheckState) {
-        if let (Some(key), CheckState::Admitted { comment, .. }) = (key, state) {
+    fn remember_pending(&mut self, key: Option<&RefKey>, state: &SubmissionState) {
+        if let (Some(key), SubmissionState::Admitted { comment, .. }) = (key, state) {
             self.pending_refs.insert(key.clone(), comment.comment_id);
         }
     }
@@ -320,14 +320,14 @@ impl Ingest {
     fn put_into(&mut self, batch: &mut Batch, checked: CheckedSubmission, has_waited: bool) {
         let CheckedSubmission { submission, key, state } = checked;
         match state {
-            CheckState::Known(Ok(accepted)) => batch.push_outcome(submission, Ok(accepted)),
-            CheckState::Known(Err(error)) => self.refuse(batch, submission, error),
-            CheckState::Repeated => {
+            SubmissionState::Known(Ok(accepted)) => batch.push_outcome(submission, Ok(accepted)),
+            SubmissionState::Known(Err(error)) => self.refuse(batch, submission, error),
+            SubmissionState::Repeated => {
                 let Submission { reply_to, client_ref, .. } = submission;
                 let outcome = OutcomeSource::Repeated;
                 batch.pending.push(PendingReply { reply_to, client_ref, key, outcome });
             }
-            CheckState::Admitted { comment, share, outcome } => {
+            SubmissionState::Admitted { comment, share, outcome } => {
                 let refusal = match outcome {
                     Some(ScreenOutcome::Publish { shadow, screened }) => {
                         let refusal = has_waited.then(|| self.may_comment(&submission).err());
@@ -389,7 +389,7 @@ impl Ingest {
 
     /// Runs every check that can refuse a comment at once, the cheapest first. A repeat costs no
     /// quota.
-    fn admit(&mut self, submission: &Submission) -> Result<Admission, ErrorBody> {
+    fn admit(&mut self, submission: &Submission) -> Result<CommentAdmission, ErrorBody> {
         let stream = self.may_comment(submission)?;
         let Submission { identity, stream_id, .. } = submission;
         let message =
@@ -419,7 +419,7 @@ impl Ingest {
         self.rooms.take(&share, &comment);
         let is_down = self.parts.moderation.is_down();
         let route = route(&stream, identity.role.is_staff(), is_down);
-        Ok(Admission { comment, share, route })
+        Ok(CommentAdmission { comment, share, route })
     }
 
     /// Replies to the senders of a batch.

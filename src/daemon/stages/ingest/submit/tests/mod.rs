@@ -134,7 +134,7 @@ impl Stage {
             said: RoomMemory::default(),
             links: Arc::new(LinkIfHttp),
             reservations,
-            screening: Screening::new(ScreeningParts {
+            screening: ScreeningQueues::new(ScreeningParts {
                 screen: screen.clone(),
                 threads: ScreeningThreads::of_this_runtime(),
                 max_waiting: MAX_WAITING,
