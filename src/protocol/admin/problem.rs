@@ -39,6 +39,8 @@ pub enum ProblemCode {
     LogDamaged,
     /// Published comments are not checked, because moderation is down or far behind.
     ModerationDown,
+    /// Comments of a stream are not checked in time before publication.
+    ChecksLate,
     /// The servers of some partitions of the event log do not answer.
     PartitionsUnreachable,
 }
@@ -77,6 +79,7 @@ impl ProblemCode {
             Self::LogFilesMissing => "log_files_missing",
             Self::AppendsRefused => "appends_refused",
             Self::LogDamaged => "log_damaged",
+            Self::ChecksLate => "checks_late",
             Self::ModerationDown => "moderation_down",
             Self::PartitionsUnreachable => "partitions_unreachable",
         }

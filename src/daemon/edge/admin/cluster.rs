@@ -284,8 +284,9 @@ impl ClusterView {
 /// Returns the text of a problem. That of a loss says when it began, because a loss is shown also
 /// after restarts; that of moderation, because what was shown since then is not checked.
 fn text_with_age(known: &Problem) -> String {
+    let unchecked = [ProblemCode::ModerationDown, ProblemCode::ChecksLate];
     let is_dated = ProblemCode::loss(&known.code).is_some()
-        || known.code == ProblemCode::ModerationDown.as_str();
+        || unchecked.iter().any(|code| code.as_str() == known.code);
     if !is_dated {
         return known.text.clone();
     }

@@ -156,6 +156,7 @@ fn build_ingest(
             .context("cannot start the threads of moderation")?,
         max_waiting: settings.queue,
         metrics: base.board.metrics().clone(),
+        problems: base.board.problems().clone(),
     });
     Ok(Ingest::new(IngestParts {
         log: base.engines.log.clone(),

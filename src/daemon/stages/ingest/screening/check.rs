@@ -79,11 +79,13 @@ pub(super) struct CheckEnd {
     pub(super) outcome: ScreenOutcome,
     /// A decision other than accept, to be recorded.
     pub(super) decided: Option<CommentModerated>,
+    /// What was done because the check was late.
+    pub(super) late: Option<WhenLate>,
 }
 
 impl From<ScreenOutcome> for CheckEnd {
     fn from(outcome: ScreenOutcome) -> Self {
-        Self { outcome, decided: None }
+        Self { outcome, decided: None, late: None }
     }
 }
 
@@ -112,9 +114,9 @@ pub(super) async fn run(
         Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
         Ok(Err(failure)) => {
             error!(%failure, comment_id = %comment.comment_id, "the check of a comment failed");
-            unchecked(&*screen, comment, late, &metrics).await.into()
+            unchecked(&*screen, comment, late, &metrics).await
         }
-        Err(_) => unchecked(&*screen, comment, late, &metrics).await.into(),
+        Err(_) => unchecked(&*screen, comment, late, &metrics).await,
     }
 }
 
@@ -133,7 +135,7 @@ async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened
             hold(screen, comment, reason, text).await
         }
     };
-    CheckEnd { outcome, decided }
+    CheckEnd { outcome, decided, late: None }
 }
 
 /// Does what the room says about a comment that was not checked in time.
@@ -142,16 +144,17 @@ async fn unchecked(
     comment: Arc<Comment>,
     late: WhenLate,
     metrics: &Metrics,
-) -> ScreenOutcome {
+) -> CheckEnd {
     count(&metrics.moderation_late, late.as_str());
-    match late {
+    let outcome = match late {
         WhenLate::Pass => ScreenOutcome::Publish { shadow: false, screened: false },
         WhenLate::Hold => hold_unchecked(screen, comment).await,
         WhenLate::Refuse => {
             let text = "the comment was not checked in time; nothing was stored";
             ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationLate, text))
         }
-    }
+    };
+    CheckEnd { outcome, decided: None, late: Some(late) }
 }
 
 async fn hold_unchecked(screen: &dyn Screen, comment: Arc<Comment>) -> ScreenOutcome {

@@ -17,11 +17,13 @@ mod threads;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::Instant;
 use tracing::warn;
 
 pub(super) use self::check::{Route, ScreenOutcome, route};
@@ -30,12 +32,19 @@ use super::refs::RefKey;
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, Screen, Submission};
 use crate::daemon::base::metrics::Metrics;
+use crate::daemon::base::problems::Problems;
+use crate::protocol::admin::ProblemCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::CommentModerated;
+use crate::protocol::room::WhenLate;
 use crate::protocol::{Comment, ErrorCode, StreamId};
 
 /// Decisions that may wait for the log. More are not recorded; they hold all the same.
 const MAX_RECORDS: usize = 1024;
+/// Streams whose late checks are told to operators at a time.
+const MAX_LATE_STREAMS: usize = 16;
+/// The time without a late check after which operators are not told any more.
+const CALM: Duration = Duration::from_secs(60);
 
 /// A submission that was checked, up to the check by moderation.
 #[derive(Debug)]
@@ -106,6 +115,7 @@ struct FinishedCheck {
     outcome: ScreenOutcome,
     /// To be recorded.
     decided: Option<CommentModerated>,
+    late: Option<WhenLate>,
 }
 
 /// The dependencies of [`ScreeningQueues`].
@@ -116,6 +126,7 @@ pub struct ScreeningParts {
     /// Submissions that may wait, over all streams.
     pub max_waiting: usize,
     pub metrics: Metrics,
+    pub problems: Problems,
 }
 
 /// The submissions that wait, and the checks that run.
@@ -125,6 +136,8 @@ pub struct ScreeningQueues {
     waiting: usize,
     running: FuturesUnordered<BoxFuture<'static, FinishedCheck>>,
     records: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// When a check of the stream was last late. At most [`MAX_LATE_STREAMS`].
+    late: AHashMap<StreamId, Instant>,
 }
 
 impl std::fmt::Debug for ScreeningQueues {
@@ -141,6 +154,7 @@ impl ScreeningQueues {
             waiting: 0,
             running: FuturesUnordered::new(),
             records: FuturesUnordered::new(),
+            late: AHashMap::new(),
         }
     }
 
@@ -174,11 +188,9 @@ impl ScreeningQueues {
                 route,
                 self.parts.metrics.clone(),
             );
-            let finished = check.map(move |check::CheckEnd { outcome, decided }| FinishedCheck {
-                stream_id,
-                number,
-                outcome,
-                decided,
+            let finished = check.map(move |end| {
+                let check::CheckEnd { outcome, decided, late } = end;
+                FinishedCheck { stream_id, number, outcome, decided, late }
             });
             self.running.push(finished.boxed());
         }
@@ -225,7 +237,7 @@ impl ScreeningQueues {
     }
 
     fn finish(&mut self, finished: FinishedCheck) -> StreamId {
-        let FinishedCheck { stream_id, number, outcome: known, decided } = finished;
+        let FinishedCheck { stream_id, number, outcome: known, decided, late } = finished;
         let queue = self.streams.get_mut(&stream_id);
         let item = queue.and_then(|queue| {
             let index = number.checked_sub(queue.first)?;
@@ -237,7 +249,40 @@ impl ScreeningQueues {
         if let Some(decided) = decided {
             self.record(decided);
         }
+        if let Some(late) = late {
+            self.tell_late(stream_id, late);
+        }
         stream_id
+    }
+
+    /// Tells operators that checks of a stream take too long.
+    fn tell_late(&mut self, stream_id: StreamId, late: WhenLate) {
+        if self.late.len() >= MAX_LATE_STREAMS && !self.late.contains_key(&stream_id) {
+            return;
+        }
+        self.late.insert(stream_id, Instant::now());
+        let end = match late {
+            WhenLate::Pass => "shown unchecked",
+            WhenLate::Hold => "held for review",
+            WhenLate::Refuse => "refused",
+        };
+        let text = format!(
+            "checks take longer than the room of stream {stream_id} allows: comments that are late \
+             are {end}"
+        );
+        self.parts.problems.raise(ProblemCode::ChecksLate, &subject(stream_id), text);
+    }
+
+    /// Ends the problems of streams whose checks have been in time for [`CALM`].
+    pub(super) fn forget_late(&mut self) {
+        let problems = &self.parts.problems;
+        self.late.retain(|stream_id, at| {
+            let is_late = at.elapsed() < CALM;
+            if !is_late {
+                problems.clear(ProblemCode::ChecksLate, &subject(*stream_id));
+            }
+            is_late
+        });
     }
 
     /// Records a decision beside everything else: no comment waits for it.
@@ -263,6 +308,11 @@ impl ScreeningQueues {
         self.waiting -= ready.len();
         ready
     }
+}
+
+/// Returns the subject of the problem of a stream.
+fn subject(stream_id: StreamId) -> String {
+    format!("stream {stream_id}")
 }
 
 /// Returns the error of a submission that finds no place.

@@ -22,8 +22,8 @@ use crate::daemon::stages::ingest::screening::{ScreeningParts, ScreeningThreads}
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
 use crate::protocol::events::CommentModerated;
-use crate::protocol::stream::ModerationMode;
-use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
+use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::{Comment, Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
@@ -139,6 +139,7 @@ impl Stage {
                 threads: ScreeningThreads::of_this_runtime(),
                 max_waiting: MAX_WAITING,
                 metrics: board.metrics().clone(),
+                problems: board.problems().clone(),
             }),
             moderation: moderation.clone(),
             replies: Arc::new(Replies(sink)),

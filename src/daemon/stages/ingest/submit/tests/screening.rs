@@ -112,6 +112,18 @@ async fn a_late_check_ends_as_the_room_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn operators_are_told_of_late_checks() {
+    let mut stage = Stage::start().await;
+    assert_eq!(stage.ask(named(SCREENED, "slow 700")).await, Err(ErrorCode::HeldForReview));
+    let problems = stage.board.problems().list();
+    let told: Vec<_> = problems.iter().map(|problem| (&*problem.code, &*problem.subject)).collect();
+    assert_eq!(told, [("checks_late", "stream 2")]);
+    assert!(problems[0].text.ends_with("are held for review"), "{}", problems[0].text);
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    assert!(stage.board.problems().list().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn repeats_get_the_answer_of_the_comment_that_waits() {
     let mut stage = Stage::start().await;
     stage.set_checks(SCREENED, ModerationMode::Sync, late(WhenLate::Refuse)).await;
