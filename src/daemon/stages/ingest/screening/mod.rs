@@ -198,8 +198,8 @@ impl ScreeningQueues {
         self.waiting += 1;
     }
 
-    /// Waits until a check ends, and takes up to `max` submissions that have their outcome now.
-    /// Nothing is lost if the future is dropped.
+    /// Waits until a check ends, and takes the submissions that have their outcome then, those of
+    /// about `max` checks. None if this is idle now. Nothing is lost if the future is dropped.
     pub(super) async fn next_ready(&mut self, max: usize) -> Vec<CheckedSubmission> {
         loop {
             tokio::select! {
@@ -216,7 +216,12 @@ impl ScreeningQueues {
                         return ready;
                     }
                 }
-                Some(()) = self.records.next() => {}
+                Some(()) = self.records.next() => {
+                    // The caller may wait for this.
+                    if self.is_idle() {
+                        return Vec::new();
+                    }
+                }
                 else => std::future::pending().await,
             }
         }
