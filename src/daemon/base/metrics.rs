@@ -134,6 +134,8 @@ pub struct Metrics {
     pub moderation_decisions: ByReason,
     /// By reason of a decision other than accept.
     pub moderation_reasons: ByReason,
+    /// By what became of it: comments that were not checked in time before publication.
+    pub moderation_late: ByReason,
 }
 
 impl Metrics {
@@ -218,6 +220,7 @@ impl Metrics {
             ),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
+            ("moderation_late", "Comments not checked in time", &self.moderation_late),
         ];
         for (name, help, family) in families {
             registry.register(name, help, family.clone());

@@ -63,7 +63,7 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
-pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::review::{EXPIRED, ModerationDecision, Offender, short_actor};
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{

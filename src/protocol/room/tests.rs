@@ -25,7 +25,7 @@ fn settings() -> impl Strategy<Value = RoomSettings> {
         |(rules, shield, mut timeouts_ms)| {
             timeouts_ms.sort_unstable();
             timeouts_ms.dedup();
-            RoomSettings { rules, shield, timeouts_ms }
+            RoomSettings { rules, shield, timeouts_ms, ..RoomSettings::default() }
         },
     )
 }

@@ -21,6 +21,7 @@ mod moderation;
 mod paths;
 mod postgres;
 mod redis;
+mod screening;
 mod sections;
 mod shared;
 mod validate;
@@ -39,6 +40,7 @@ pub use moderation::{
 };
 pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
+pub use screening::{HeldConfig, ScreeningConfig};
 pub use sections::*;
 pub use shared::differing_settings;
 pub use validate::MIN_REF_LIFETIME;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::screening::{HeldConfig, ScreeningConfig};
 use crate::policy::crowd::CrowdRules;
 use crate::policy::reputation::ReputationRules;
 
@@ -17,6 +18,8 @@ pub struct ModerationConfig {
     pub reputation: ReputationConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
+    pub screening: ScreeningConfig,
+    pub held: HeldConfig,
 }
 
 impl Default for ModerationConfig {
@@ -26,6 +29,8 @@ impl Default for ModerationConfig {
             rules: RulesConfig::default(),
             reputation: ReputationConfig::default(),
             batch_comments: 512,
+            screening: ScreeningConfig::default(),
+            held: HeldConfig::default(),
         }
     }
 }

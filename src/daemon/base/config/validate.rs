@@ -77,6 +77,8 @@ fn check_all(config: &Config, faults: &mut Faults) {
         ("store.archive_batch", config.store.archive_batch),
         ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),
+        ("moderation.screening.threads", config.moderation.screening.threads),
+        ("moderation.screening.queue", config.moderation.screening.queue),
     ];
     for (key, value) in at_least_one {
         faults.check(value >= 1, key, "must be at least 1");
@@ -97,6 +99,17 @@ fn check_all(config: &Config, faults: &mut Faults) {
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (forever) or at least 1m",
+    );
+    let held = &config.moderation.held;
+    faults.check(
+        held.expire_after.is_zero() || held.expire_after >= Duration::from_secs(60),
+        "moderation.held.expire_after",
+        "must be 0s (never) or at least 1m",
+    );
+    faults.check(
+        held.down_after >= Duration::from_secs(1),
+        "moderation.held.down_after",
+        "must be at least 1s",
     );
     faults.check(
         config.ingest.ref_lifetime >= MIN_REF_LIFETIME,

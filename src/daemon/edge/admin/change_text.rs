@@ -179,6 +179,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links,
         shield,
         timeouts_ms,
+        checks,
     } = patch;
     let changed = [
         slow_ms.is_some().then_some("slow mode"),
@@ -189,6 +190,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links.is_some().then_some("links"),
         shield.is_some().then_some("shield mode"),
         timeouts_ms.is_some().then_some("presets of timeouts"),
+        checks.is_some().then_some("checks"),
     ];
     changed_text(&changed, &format!("the room of stream {stream_id}"))
 }

@@ -9,9 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::StoredReview;
 use super::{
-    DecidedReview, EventOfReview, KnownUser, MAX_ALIKE, MAX_USERS_NAMED, MetadataStore, NewAudit,
-    NewClaim, PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS,
-    UserPointChange, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
+    MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict,
+    SWEEP_AFTER_MS, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -19,7 +19,7 @@ use crate::protocol::admin::{
     AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{RoomPatch, RoomSettings, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -531,6 +531,43 @@ impl MetadataStore for InMemoryMetadata {
         decided.sort_by_key(|review| std::cmp::Reverse(key(review)));
         decided.truncate(limit);
         Ok(decided)
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut held = self.call("held_reviews")?.waiting();
+        match which {
+            HeldReviews::Unchecked => {
+                held.retain(|item| item.reason == UNCHECKED);
+                held.sort_by_key(|item| item.comment_id.sort_key());
+            }
+            HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),
+        }
+        held.truncate(limit);
+        held.iter_mut().for_each(|item| item.alike = 0);
+        Ok(held)
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.call("set_review_reason")?;
+        let Ok(review) = tables.review_of(comment_id) else { return Ok(false) };
+        let is_undecided = review.verdict.is_none();
+        if is_undecided {
+            review.item.reason = reason.to_owned();
+        }
+        Ok(is_undecided)
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        let tables = self.call("has_pending_event")?;
+        Ok(tables.events.values().any(|(_, event)| event.stream_id == stream_id))
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

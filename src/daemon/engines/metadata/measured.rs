@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    DecidedReview, EventOfReview, KnownUser, MetadataStore, NewAudit, NewClaim, PendingEvent,
-    ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
@@ -193,6 +193,26 @@ impl MetadataStore for MeasuredMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         measured(&self.meter, self.store.decided_reviews(before_ms, limit)).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        measured(&self.meter, self.store.held_reviews(which, limit)).await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.set_review_reason(comment_id, reason)).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.has_pending_event(stream_id)).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

@@ -35,7 +35,9 @@ use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
-pub use review::{DecidedReview, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict};
+pub use review::{
+    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -256,6 +258,19 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError>;
 
+    /// Returns at most `limit` held, undecided items. Items of the same text are not counted.
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError>;
+    /// Gives an undecided item another reason. Returns false if it is decided or not queued.
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError>;
+
     // views
     /// Keeps a view, in place of one of the same name, and returns the audit entry's number.
     /// [`StoreError::Full`] if there are
@@ -287,6 +302,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Returns whether the event of an entry is pending: the log may not have it, or may get it
     /// once more.
     async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError>;
+    /// Returns whether an event of this stream is pending.
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError>;
 
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.

@@ -28,6 +28,7 @@ use super::warm_start::WarmStart;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::admin::{
@@ -81,6 +82,8 @@ struct NodeBase {
     pipeline: Arc<Pipeline>,
     /// Shared by the same, because it knows the users and the streams.
     context: Arc<ModerationContext>,
+    /// Whether moderation is down, as this node sees it.
+    moderation: ModerationState,
 }
 
 impl NodeBase {
@@ -106,6 +109,9 @@ impl NodeBase {
             config: config.moderation.reputation.clone(),
         }));
         let identity = identity.clone();
+        let moderation = ModerationState::default();
+        // Until the first look, an edge does not know of any moderator.
+        moderation.set_down(!config.node.roles.contains(&NodeRole::Moderator));
         Ok(Self {
             config,
             identity,
@@ -117,6 +123,7 @@ impl NodeBase {
             overrides,
             pipeline,
             context,
+            moderation,
         })
     }
 
@@ -312,6 +319,7 @@ impl Node {
         start_direct_path(&base, &tasks, &fatal);
         let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
         consumers.start(&tasks.consumers);
+        consumers::start_held_checker(&base, control.clone(), &tasks.consumers);
         let overrides = base.overrides.clone();
         fatal.spawn(&tasks.rest, "throttle orders", |stop| {
             timers::apply_throttle_orders(throttle_orders, overrides, stop)

@@ -10,7 +10,7 @@ use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::{Screen, Screening};
+use crate::daemon::base::handoff::{Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
@@ -62,15 +62,17 @@ impl ModerationScreen {
         }
     }
 
-    async fn record(&self, decided: CommentModerated, comment: &Comment) {
+    /// Appends a decision to the topic of moderation.
+    async fn append(&self, decided: CommentModerated) {
+        let comment_id = decided.comment_id;
         let record = NewRecord {
-            key: comment.user_id.0,
+            key: decided.user_id.0,
             timestamp_ms: self.clock.now_ms(),
             payload: Event::CommentModerated(decided).encode().into(),
         };
         if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
             // The decision still holds; only the user's record lacks an entry.
-            warn!(%error, comment_id = %comment.comment_id, "moderation decision not recorded");
+            warn!(%error, %comment_id, "moderation decision not recorded");
         }
     }
 }
@@ -81,28 +83,34 @@ impl Screen for ModerationScreen {
         self.context.look_up(users).await;
     }
 
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        self.context.look_up(&[comment.user_id]).await;
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
         let context = self.context.of_comment(comment, None);
         let subject = Subject { comment, role: None, lowered: context.lowered() };
         let verdict = self.pipeline.check(&subject).await;
-        self.context.record(&subject, &context, &verdict);
-        self.context.store_points().await;
+        let has_points = self.context.record(&subject, &context, &verdict);
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
-            return Ok(Screening::Accept);
+            return Ok(Screened { screening: Screening::Accept, decided: None, has_points });
         }
         count(&self.metrics.moderation_reasons, finding.reason);
-        self.record(moderated(comment, &verdict, self.clock.now_ms()), comment).await;
+        let decided = Some(moderated(comment, &verdict, self.clock.now_ms()));
         let reason: Arc<str> = finding.reason.into();
-        Ok(match finding.decision {
+        let screening = match finding.decision {
             Decision::Accept => Screening::Accept,
             Decision::Reject => Screening::Reject(reason),
             Decision::ShadowBan => Screening::Shadow(reason),
             Decision::Flag => Screening::Hold(reason),
-        })
+        };
+        Ok(Screened { screening, decided, has_points })
+    }
+
+    async fn record(&self, decided: Option<CommentModerated>) {
+        if let Some(decided) = decided {
+            self.append(decided).await;
+        }
+        self.context.store_points().await;
     }
 
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
@@ -178,7 +186,9 @@ mod tests {
         for (action, screening, recorded) in cases {
             let bench = bench(action);
             let comment = comment(1, 2, "b4dword");
-            assert_eq!(bench.screen.screen(&comment).await.unwrap(), screening);
+            let screened = bench.screen.screen(&comment).await.unwrap();
+            assert_eq!(screened.screening, screening);
+            bench.screen.record(screened.decided).await;
             let events = moderated(&bench.log, Topic::ModerationEvents);
             let decisions: Vec<_> =
                 events.iter().map(|(key, event)| (*key, event.decision)).collect();
@@ -198,8 +208,10 @@ mod tests {
     async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
         let bench = bench(RuleAction::Reject);
         bench.log.set_down(true);
-        let screening = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
-        assert_eq!(screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        let screened = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
+        assert_eq!(screened.screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        assert!(screened.decided.is_some());
+        bench.screen.record(screened.decided).await;
     }
 
     #[tokio::test(start_paused = true)]

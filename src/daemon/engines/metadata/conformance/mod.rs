@@ -54,6 +54,8 @@ macro_rules! metadata_suite {
                 of_two_decisions_at_once_one_is_refused,
                 items_of_the_same_text_are_counted,
                 decided_items_are_listed_latest_first,
+                held_items_are_listed_by_kind,
+                pending_events_of_a_stream_are_known,
                 audit_entries_are_listed_newest_first,
                 audit_entries_are_found_by_number_and_target,
                 pending_events_are_claimed_until_published,

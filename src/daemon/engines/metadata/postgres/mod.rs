@@ -27,8 +27,8 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, KnownUser, MetadataStore, NewAudit, NewClaim, PendingEvent,
-    ReviewError, UserPointChange, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -288,6 +288,34 @@ impl MetadataStore for PostgresMetadata {
             .bounded(statement!(self.pool, |connection| review::decided(
                 connection, before_ms, limit
             )))
+            .await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::held(connection, which, limit)))
+            .await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::set_reason(
+                connection, comment_id, reason
+            )))
+            .await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::has_pending(connection, stream_id)))
             .await
     }
 

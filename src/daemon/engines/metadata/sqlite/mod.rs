@@ -20,8 +20,8 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, KnownUser, MetadataStore, NewAudit, NewClaim, PendingEvent,
-    ReviewError, UserPointChange, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -218,6 +218,26 @@ impl MetadataStore for SqliteMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         review::decided(&self.file, before_ms, limit).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        review::held(&self.file, which, limit).await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        review::set_reason(&self.file, comment_id, reason).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        events::has_pending(&self.file, stream_id).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

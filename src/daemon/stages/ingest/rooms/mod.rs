@@ -82,6 +82,13 @@ impl Rooms {
         }
     }
 
+    /// Forgets a comment that was refused before anything was claimed for it.
+    pub(super) fn forget(&mut self, share: &RoomShare, comment: &Comment) {
+        if !share.is_empty() {
+            self.memory.give_back(share, comment);
+        }
+    }
+
     /// Claims over all nodes what the comments of a batch take of their rooms. Those that lose to a
     /// comment of another node are refused, and returned.
     pub(super) async fn claim(

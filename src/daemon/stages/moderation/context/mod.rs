@@ -1,6 +1,7 @@
 //! The context of a comment: its user's reputation and the mood of its stream.
 //!
-//! In: the comments that the moderation worker or the screen checks, and the verdicts. Out: by how
+//! In: the comments that the moderation worker, the screen or the checker of held comments checks,
+//! and the verdicts. Out: by how
 //! much the thresholds are lower for a comment ([`Subject::lowered`]); the points of
 //! users, in the metadata store. How points and moods move thresholds is
 //! [`policy::reputation`](crate::policy::reputation) and [`policy::crowd`](crate::policy::crowd).
@@ -8,7 +9,8 @@
 //! Always holds: no comment is judged by what it says itself, only by what was before it. Points
 //! are shared by all nodes: a change by another node is known within 5 seconds. A comment that is
 //! read again after a crash costs no points again, because the store counts a cause once. Points
-//! are stored before the worker's position moves past their comment, unless the store is down.
+//! are stored before the worker's position moves past their comment, unless the store is down; those
+//! of a screened comment are stored after its sender was answered, before the node stops.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than 100 ms. New points wait in memory.
@@ -130,22 +132,27 @@ impl ModerationContext {
         CommentContext { user, points, raised, is_loud }
     }
 
-    /// Adds a comment and its verdict: to the mood of its stream, and to the points of its user,
-    /// which [`Self::store_points`] stores.
-    pub fn record(&self, subject: &Subject<'_>, context: &CommentContext, verdict: &Verdict) {
+    /// Adds a comment and its verdict: to the mood of its stream, and to the points of its user.
+    /// Returns whether points were counted, which [`Self::store_points`] stores.
+    pub fn record(
+        &self,
+        subject: &Subject<'_>,
+        context: &CommentContext,
+        verdict: &Verdict,
+    ) -> bool {
         let Subject { comment, role, .. } = *subject;
         if role.is_some_and(Role::is_staff) {
-            return;
+            return false;
         }
         let is_high = verdict.scores.values().any(|score| *score >= HIGH_SCORE);
         let mood_comment = crowd_comment(comment, context.is_loud, is_high);
         let now_ms = self.clock.now_ms();
         self.moods.lock().touch(comment.stream_id, now_ms).add(&mood_comment);
-        let Some(reputations) = &self.reputations else { return };
+        let Some(reputations) = &self.reputations else { return false };
         let finding = &verdict.finding;
         // A flood may be many users with one text, each of whom said it once.
         let is_removed = finding.decision.deletes() && finding.reason != reason::FLOOD;
-        reputations.count(comment, is_removed);
+        reputations.count(comment, is_removed)
     }
 
     /// Stores the points that were counted since the last call. Waits for a bounded time; what

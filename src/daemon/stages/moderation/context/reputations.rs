@@ -162,17 +162,17 @@ impl Reputations {
     }
 
     /// Counts a comment that is removed, or that repeats one that was. Later comments are judged by
-    /// it at once.
-    pub(super) fn count(&self, comment: &Comment, is_removed: bool) {
+    /// it at once. Returns whether points were counted.
+    pub(super) fn count(&self, comment: &Comment, is_removed: bool) -> bool {
         let Comment { user_id, comment_id, message, .. } = comment;
         let now_ms = self.parts.clock.now_ms();
         let mut pending = self.pending.lock();
         let mut users = self.users.lock();
         let known = users.get(user_id).and_then(|user| user.reputation.as_ref());
         let is_repeat = known.is_some_and(|reputation| reputation.repeats(message));
-        let Some(offence) = Offence::of_comment(is_removed, is_repeat) else { return };
+        let Some(offence) = Offence::of_comment(is_removed, is_repeat) else { return false };
         if pending.len() >= MAX_PENDING {
-            return;
+            return false;
         }
         let text = text_key(message);
         let change =
@@ -180,6 +180,7 @@ impl Reputations {
         let reputation = users.touch(*user_id, now_ms).reputation.get_or_insert_default();
         reputation.change(None, &change.change, self.parts.rules.half_life_ms);
         pending.push(change);
+        true
     }
 
     pub(super) async fn store_points(&self) {

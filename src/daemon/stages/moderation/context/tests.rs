@@ -305,7 +305,9 @@ async fn the_screen_knows_what_the_worker_counted() {
         [(OFFENDER, Screening::Reject("toxic".into())), (NEWCOMER, Screening::Hold("toxic".into()))]
     {
         let screened = screen.screen(&comment(1, user, "borderline 0.65")).await.unwrap();
-        assert_eq!(screened, expected);
+        assert_eq!(screened.screening, expected);
+        assert_eq!(screened.has_points, user == OFFENDER);
+        screen.record(screened.decided).await;
     }
     assert_eq!(cluster.store.calls() - before, 2, "one to look up, one to count");
     assert_eq!(cluster.points(OFFENDER).await, 4.0);
