@@ -21,7 +21,7 @@ use crate::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::StreamId;
 use crate::protocol::admin::ProblemCode;
-use crate::protocol::quantity::{counted, show_duration};
+use crate::protocol::quantity::show_duration;
 use crate::protocol::room::WhenDown;
 use crate::protocol::stream::{ModerationMode, StreamState};
 
