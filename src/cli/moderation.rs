@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::arguments::path;
 use super::calibrate::{self, CalibrateArgs};
-use super::change::{submit, undo_hint};
+use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use super::evaluate::{self, EvaluateArgs};
 use super::list::{List, ListArgs, left, right, text};
@@ -20,7 +20,7 @@ use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{
     ClaimRequest, Cluster, ModerationDecision, Offender, RestoreRequest, ReviewItem, ReviewRequest,
-    short_actor,
+    UserRequest, short_actor,
 };
 
 /// Review the comments that moderation has flagged
@@ -48,6 +48,11 @@ enum ModerationCommand {
     /// The comment is in the history again, at its place, for those who join later. Viewers that
     /// saw it vanish must reload.
     Restore(RestoreArgs),
+    /// Set the points of a user to none, so that the thresholds are those of everybody
+    ///
+    /// Removed comments, timeouts and bans add points, which lower the thresholds of moderation for
+    /// the user; `lc user` shows them. What was removed stays removed, and bans stay in force.
+    Forgive(UserArgs),
     /// List what moderation and moderators decided, latest first
     ///
     /// Without --limit, the latest 50; at most 1000.
@@ -224,6 +229,14 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
             let request = RestoreRequest { comment_id, note };
             let describe = |outcome: &_| outcome_text::restored(comment_id, outcome);
             submit("/v1/mod/restore", &request, context, describe).await
+        }
+        ModerationCommand::Forgive(args) => {
+            let request = UserRequest::from(args);
+            submit("/v1/mod/forgive", &request, context, |outcome| {
+                let done = outcome_text::forgiven(&request.user, outcome);
+                format!("{done} {}", undo_hint(outcome))
+            })
+            .await
         }
         ModerationCommand::Eval(args) => evaluate::run(&args, context),
         ModerationCommand::Calibrate(args) => calibrate::run(&args, context),

@@ -17,7 +17,8 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
 use crate::protocol::quantity::{parse_duration, show_duration};
 use crate::protocol::room::{
-    LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, RoomPatch, SHORTEST_UNIQUE_MS,
+    ChecksPatch, LONGEST_DEADLINE_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS,
+    RoomChecks, RoomPatch, SHORTEST_DEADLINE_MS, SHORTEST_UNIQUE_MS, WhenDown, WhenLate,
     timeouts_text,
 };
 
@@ -62,6 +63,10 @@ enum RoomCommand {
     Shield(SwitchArgs),
     /// Set the timeouts that moderators of the room choose from
     Timeouts(TimeoutsArgs),
+    /// Set how comments are checked, and what happens if moderation does not answer
+    ///
+    /// The mode itself is set with lc streams set --moderation. Viewers are not told.
+    Checks(ChecksArgs),
     /// Delete the latest comments of the room, whoever wrote them
     ///
     /// At most 1000 comments are deleted at one time, the newest first. The answer says what is
@@ -105,6 +110,26 @@ struct TimeoutsArgs {
 }
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+struct ChecksArgs {
+    /// In mode sync, how long a check may take, from 50ms to 10s; or default, which is 500ms
+    #[arg(long, value_name = "TIME|default", value_parser = deadline)]
+    deadline: Option<Setting>,
+    /// In mode sync, what happens to a comment that is not checked by then
+    ///
+    /// pass shows it and checks it later, hold keeps it in the review queue until it is checked,
+    /// refuse asks its sender to send it again.
+    #[arg(long, value_name = "pass|hold|refuse", value_parser = when_late())]
+    late: Option<WhenLate>,
+    /// In mode async, what happens to comments while moderation is down
+    ///
+    /// pass shows them and checks them when it returns, hold keeps them in the review queue until
+    /// then.
+    #[arg(long, value_name = "pass|hold", value_parser = when_down())]
+    down: Option<WhenDown>,
+}
+
+#[derive(Debug, Args)]
 struct ClearArgs {
     /// What was said in this time up to now, from 1s to 1d
     #[arg(long, value_name = "TIME", value_parser = duration_up_to(LONGEST_LAST))]
@@ -143,6 +168,33 @@ fn followers(text: &str) -> Result<Setting, String> {
         return Ok(Setting(Some(0)));
     }
     time_or_off(0, LONGEST_FOLLOWERS_MS)(text)
+}
+
+fn deadline(text: &str) -> Result<Setting, String> {
+    if text.trim().eq_ignore_ascii_case("default") {
+        return Ok(Setting(None));
+    }
+    let ms = to_ms(parse_duration(text).map_err(|error| format!("{error}; or default"))?);
+    if (SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS).contains(&ms) {
+        return Ok(Setting(Some(ms)));
+    }
+    let shortest = show_duration(SHORTEST_DEADLINE_MS);
+    Err(format!("must be {shortest} to {}, or default", show_duration(LONGEST_DEADLINE_MS)))
+}
+
+fn when_late() -> impl TypedValueParser<Value = WhenLate> {
+    PossibleValuesParser::new(["pass", "hold", "refuse"]).map(|text| match text.as_str() {
+        "pass" => WhenLate::Pass,
+        "refuse" => WhenLate::Refuse,
+        _ => WhenLate::Hold,
+    })
+}
+
+fn when_down() -> impl TypedValueParser<Value = WhenDown> {
+    PossibleValuesParser::new(["pass", "hold"]).map(|text| match text.as_str() {
+        "hold" => WhenDown::Hold,
+        _ => WhenDown::Pass,
+    })
 }
 
 fn is_off(text: &str) -> bool {
@@ -198,9 +250,17 @@ impl RoomCommand {
                 let timeouts = presets(&args.times).map_err(UsageError)?;
                 RoomPatch { timeouts_ms: Some(timeouts), ..patch }
             }
+            Self::Checks(args) => RoomPatch { checks: Some(args.patch()), ..patch },
             // It changes no rule.
             Self::Clear(_) => patch,
         })
+    }
+}
+
+impl ChecksArgs {
+    fn patch(self) -> ChecksPatch {
+        let deadline_ms = self.deadline.map(|setting| setting.0);
+        ChecksPatch { deadline_ms, late: self.late, down: self.down }
     }
 }
 
@@ -222,6 +282,12 @@ async fn clear(
         format!("{done} {}", undo_hint(outcome))
     })
     .await
+}
+
+/// Writes `deadline 500ms, late hold, down pass`.
+fn checks_text(checks: &RoomChecks) -> String {
+    let deadline = show_duration(checks.deadline_in_force_ms());
+    format!("deadline {deadline}, late {}, down {}", checks.late.as_str(), checks.down.as_str())
 }
 
 fn in_full(room: &Room) -> String {
@@ -247,6 +313,7 @@ fn in_full(room: &Room) -> String {
             ("links", state(!rules.no_links)),
             ("shield", state(room.settings.shield)),
             ("in force", in_force),
+            ("checks", checks_text(&room.settings.checks)),
             ("timeouts", timeouts_text(&room.settings.timeouts_ms)),
             ("title", room.title.clone()),
         ],
@@ -271,6 +338,7 @@ mod tests {
             },
             shield: true,
             timeouts_ms: vec![60_000, 600_000],
+            ..RoomSettings::default()
         };
         insta::assert_snapshot!(in_full(&Room::from(stream)));
     }
@@ -282,6 +350,9 @@ mod tests {
         assert_eq!(slow("Off"), Ok(Setting(None)));
         assert_eq!(slow("2h").unwrap_err(), "must be 1s to 1h, or off");
         assert!(slow("fast").is_err());
+        assert_eq!(deadline("250ms"), Ok(Setting(Some(250))));
+        assert_eq!(deadline("default"), Ok(Setting(None)));
+        assert_eq!(deadline("20s").unwrap_err(), "must be 50ms to 10s, or default");
         assert_eq!(followers("on"), Ok(Setting(Some(0))));
         assert_eq!(followers("10m"), Ok(Setting(Some(600_000))));
         let texts =

@@ -8,7 +8,7 @@ use super::context::Context;
 use crate::client::admin::TEXT_TRIAL;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    BrokenRule, TextTrial, TextTrialRequest, TriedScore, TriedStage, UserRef,
+    BrokenRule, TextTrial, TextTrialRequest, ThresholdShift, TriedScore, TriedStage, UserRef,
 };
 use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
@@ -18,10 +18,10 @@ pub(super) struct TextTrialArgs {
     /// Text as a viewer would send it
     #[arg(allow_hyphen_values = true)]
     text: String,
-    /// Count the recent comments of this stream
+    /// Count the recent comments of this stream, and how loud it is
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamId>,
-    /// Count the recent comments of this user, by id or latest name
+    /// Count the recent comments and the points of this user, by id or latest name
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 }
@@ -44,6 +44,7 @@ fn as_text(trial: &TextTrial) -> String {
         Decision::Flag => format!("The text is flagged for review: {reason}.\n"),
         Decision::ShadowBan => format!("Only its sender sees the text: {reason}.\n"),
     };
+    text.push_str(&trial.thresholds.as_ref().and_then(thresholds_text).unwrap_or_default());
     let deciding = trial.stages.iter().position(|stage| stage.decides);
     for (index, stage) in trial.stages.iter().enumerate() {
         let is_earlier = deciding.is_some_and(|deciding| index < deciding);
@@ -58,6 +59,25 @@ fn as_text(trial: &TextTrial) -> String {
         }
     }
     text
+}
+
+/// Writes by how much the thresholds are shifted, and why; `None` if they are as always.
+fn thresholds_text(shift: &ThresholdShift) -> Option<String> {
+    let ThresholdShift { lowered, points, by_points, by_account_age, raised_by_crowd } = *shift;
+    let mut reasons = Vec::new();
+    if by_points > 0.0 {
+        reasons.push(format!("-{by_points:.2} by {points:.1} points of the user"));
+    }
+    if by_account_age > 0.0 {
+        reasons.push(format!("-{by_account_age:.2} by a new account"));
+    }
+    if raised_by_crowd > 0.0 {
+        reasons.push(format!("+{raised_by_crowd:.2} by a shouting crowd, for flags only"));
+    }
+    let way = if lowered < 0.0 { "higher" } else { "lower" };
+    let amount = lowered.abs();
+    let reasons = (!reasons.is_empty()).then(|| reasons.join(", "));
+    reasons.map(|reasons| format!("Thresholds are {amount:.2} {way}: {reasons}.\n"))
 }
 
 /// Writes the decision of a stage. `is_earlier`: a stage behind it decides.
@@ -152,6 +172,7 @@ mod tests {
             reason: Some("blocked_word".into()),
             user_id: None,
             stages: vec![rules, model],
+            thresholds: None,
         };
         assert_eq!(
             as_text(&trial),
@@ -160,6 +181,20 @@ mod tests {
              blocked_word: badword (moderation.rules.blocked_word_action is reject)\n  \
              link: evil.ru (moderation.rules.link_action is accept)\n\
              model: flag, high_toxicity, score 0.57 (an earlier stage decides)\n"
+        );
+        let thresholds = ThresholdShift {
+            lowered: 0.075,
+            points: 4.0,
+            by_points: 0.121,
+            by_account_age: 0.0,
+            raised_by_crowd: 0.046,
+        };
+        let offender = TextTrial { stages: vec![], thresholds: Some(thresholds), ..trial.clone() };
+        assert_eq!(
+            as_text(&offender),
+            "The text is rejected: blocked_word.\n\
+             Thresholds are 0.07 lower: -0.12 by 4.0 points of the user, +0.05 by a shouting \
+             crowd, for flags only.\n"
         );
         let note = Some("staff is exempt".to_owned());
         let exempt = TriedStage { note, ..stage(Decision::Accept, false) };
@@ -194,6 +229,7 @@ mod tests {
             reason: Some("high_toxicity".into()),
             user_id: None,
             stages: vec![rules, model],
+            thresholds: None,
         };
         assert_eq!(
             as_text(&trial),

@@ -132,6 +132,11 @@ pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
     format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
 }
 
+pub fn forgiven(user: &UserRef, outcome: &Outcome) -> String {
+    let user = user_text(user, outcome);
+    format!("Forgave {user}: no points lower the thresholds now. {}", done_text(outcome))
+}
+
 pub fn deleted_of_user(outcome: &Outcome) -> String {
     let comments = counted(outcome.changes.unwrap_or(0), "comment");
     let left_out = left_out_text(outcome);

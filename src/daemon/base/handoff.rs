@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::CommentModerated;
 use crate::protocol::message::Encoding;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
@@ -80,13 +81,51 @@ pub enum Screening {
     Hold(Arc<str>),
 }
 
+/// The result of a check, and what [`Screen::record`] stores of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Screened {
+    pub screening: Screening,
+    /// The event of a decision other than accept.
+    pub decided: Option<CommentModerated>,
+    /// Whether points of its user were counted.
+    pub has_points: bool,
+}
+
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody>;
+    /// Reads what is known of users whose comments are about to be screened, all at once. Waits for
+    /// a bounded time.
+    async fn prepare(&self, _users: &[UserId]) {}
+
+    /// Checks a comment. Dropped if it takes longer than the room allows.
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody>;
+
+    /// Records a decision under its user, as far as the log accepts it, and stores the points that
+    /// were counted.
+    async fn record(&self, decided: Option<CommentModerated>);
 
     /// Stores a held comment for review.
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
+}
+
+/// The comments in the review queue that no stage has checked, and those that wait too long.
+/// Implemented by control.
+#[async_trait]
+pub trait HeldComments: Send + Sync + std::fmt::Debug + 'static {
+    /// Returns the oldest unchecked comments, at most `limit`.
+    async fn unchecked(&self, limit: usize) -> Result<Vec<Comment>, ErrorBody>;
+
+    /// Returns whether a comment of a stream that was decided earlier is not in the log yet.
+    async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody>;
+
+    /// Carries out a decision about an unchecked comment: publishes it, rejects it, or leaves it to
+    /// a person. Returns false if somebody else has decided it or looks at it.
+    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody>;
+
+    /// Rejects at most `limit` of the comments that have waited since before a time (milliseconds
+    /// since the Unix epoch). Returns their number.
+    async fn expire(&self, before_ms: u64, limit: usize) -> Result<usize, ErrorBody>;
 }
 
 /// Finds links, for rooms that refuse them. Implemented by moderation.

@@ -171,6 +171,8 @@ pub struct Metrics {
     pub moderation_hook_answers: Counter,
     /// By reason: comments about which the review hook gave no answer.
     pub moderation_hook_failures: ByReason,
+    /// By what became of it: comments that were not checked in time before publication.
+    pub moderation_late: ByReason,
 }
 
 impl Metrics {
@@ -265,6 +267,7 @@ impl Metrics {
                 "Comments the review hook did not answer, by reason",
                 &self.moderation_hook_failures,
             ),
+            ("moderation_late", "Comments not checked in time", &self.moderation_late),
         ];
         for (name, help, family) in families {
             registry.register(name, help, family.clone());

@@ -8,6 +8,7 @@ pub mod handoff;
 pub mod log_output;
 mod losses;
 pub mod metrics;
+pub mod moderation_state;
 pub mod problems;
 pub(crate) mod replace_file;
 pub mod secret_file;

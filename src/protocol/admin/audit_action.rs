@@ -7,6 +7,8 @@ pub const UNBAN: &str = "unban";
 /// Shows a user's new comments to nobody but the user.
 pub const SHADOW: &str = "shadow";
 pub const UNSHADOW: &str = "unshadow";
+/// Sets the points of a user to none.
+pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";
 pub const DM: &str = "dm";
 pub const ANNOUNCE: &str = "announce";

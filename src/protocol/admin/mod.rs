@@ -63,7 +63,7 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
-pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::review::{EXPIRED, ModerationDecision, Offender, short_actor};
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
@@ -77,7 +77,9 @@ pub use self::status::{
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
-pub use self::text_trial::{BrokenRule, TextTrial, TextTrialRequest, TriedScore, TriedStage};
+pub use self::text_trial::{
+    BrokenRule, TextTrial, TextTrialRequest, ThresholdShift, TriedScore, TriedStage,
+};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
@@ -85,7 +87,8 @@ pub use self::tokens::{
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{
-    ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who, highest_role,
+    ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, UserReputation, Who,
+    highest_role,
 };
 pub use self::views::{
     ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView,

@@ -9,6 +9,9 @@ use super::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId, UserId};
 
+/// The reason of a held comment that was rejected because nobody decided about it in time.
+pub const EXPIRED: &str = "expired";
+
 impl ReviewItem {
     /// Returns the actor that has claimed the item, if the claim has not run out at `now_ms`
     /// (milliseconds since the Unix epoch).

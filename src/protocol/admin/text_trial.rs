@@ -35,6 +35,26 @@ pub struct TextTrial {
     pub user_id: Option<UserId>,
     /// All stages in order, those after the one that decides included.
     pub stages: Vec<TriedStage>,
+    /// How the thresholds are for the user and the stream that were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<ThresholdShift>,
+}
+
+/// By how much thresholds of moderation are lower for a user at a moment, and why. Scores are 0 to
+/// 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct ThresholdShift {
+    /// The sum of the others. Negative if they are higher, which counts only for flags.
+    pub lowered: f64,
+    /// The points of the user.
+    pub points: f64,
+    /// The part of these points.
+    pub by_points: f64,
+    /// The part of an account that is new.
+    pub by_account_age: f64,
+    /// By how much a shouting crowd raises the thresholds, as far as the node has seen the stream.
+    pub raised_by_crowd: f64,
 }
 
 /// The answer of one moderation stage.

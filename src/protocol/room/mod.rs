@@ -1,8 +1,14 @@
 //! The rules of a room: what a stream's viewers may comment, and how often.
 
+mod checks;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::quantity::show_duration;
+pub use checks::{
+    ChecksPatch, DEFAULT_DEADLINE_MS, LONGEST_DEADLINE_MS, RoomChecks, SHORTEST_DEADLINE_MS,
+    UNCHECKED, WhenDown, WhenLate,
+};
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
@@ -112,6 +118,8 @@ pub struct RoomSettings {
     /// Timeouts that moderators of the room choose from, in milliseconds, the shortest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeouts_ms: Vec<u64>,
+    #[serde(skip_serializing_if = "RoomChecks::is_default")]
+    pub checks: RoomChecks,
 }
 
 impl RoomSettings {
@@ -138,6 +146,7 @@ impl RoomSettings {
         if let Some(timeouts_ms) = patch.timeouts_ms {
             self.timeouts_ms = timeouts_ms;
         }
+        self.checks.apply(patch.checks.unwrap_or_default());
     }
 }
 
@@ -162,6 +171,8 @@ pub struct RoomPatch {
     /// Replaces all presets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts_ms: Option<Vec<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksPatch>,
 }
 
 /// Reads a field that is there, also null, which is a value of its own.
@@ -185,13 +196,14 @@ impl RoomPatch {
     pub fn check(&self) -> Result<(), BadRoomField> {
         if *self == Self::default() {
             let problem = "must name at least one of slow_ms, followers_ms, subscribers_only, \
-                           emotes_only, unique_ms, no_links, shield, timeouts_ms";
+                           emotes_only, unique_ms, no_links, shield, timeouts_ms, checks";
             return Err(BadRoomField { field: "patch", problem: problem.to_owned() });
         }
         within("slow_ms", self.slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
         within("followers_ms", self.followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
         within("unique_ms", self.unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
-        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)
+        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
+        self.checks.map_or(Ok(()), |checks| checks.check())
     }
 
     /// Returns the patch that gives the fields of this one the values that they have in `before`.
@@ -206,6 +218,7 @@ impl RoomPatch {
             no_links: self.no_links.map(|_| rules.no_links),
             shield: self.shield.map(|_| before.shield),
             timeouts_ms: self.timeouts_ms.as_ref().map(|_| before.timeouts_ms.clone()),
+            checks: self.checks.map(|checks| checks.back_to(&before.checks)),
         }
     }
 
@@ -223,7 +236,9 @@ impl RoomPatch {
                 patch.timeouts_ms.is_some(),
             ]
         };
-        named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
+        let both_check =
+            self.checks.zip(other.checks).is_some_and(|(one, another)| one.overlaps(&another));
+        both_check || named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
     }
 
     /// Says what the patch changes, as clauses such as `slow mode is 30s`.
@@ -259,7 +274,8 @@ impl RoomPatch {
             switch("shield mode", self.shield),
             timeouts,
         ];
-        clauses.into_iter().flatten().collect()
+        let checks = self.checks.map(|checks| checks.texts()).unwrap_or_default();
+        clauses.into_iter().flatten().chain(checks).collect()
     }
 }
 

@@ -25,7 +25,7 @@ fn settings() -> impl Strategy<Value = RoomSettings> {
         |(rules, shield, mut timeouts_ms)| {
             timeouts_ms.sort_unstable();
             timeouts_ms.dedup();
-            RoomSettings { rules, shield, timeouts_ms }
+            RoomSettings { rules, shield, timeouts_ms, ..RoomSettings::default() }
         },
     )
 }
@@ -43,6 +43,7 @@ fn patch() -> impl Strategy<Value = RoomPatch> {
             no_links: named[5].then_some(rules.no_links),
             shield: named[6].then_some(settings.shield),
             timeouts_ms: named[7].then_some(settings.timeouts_ms),
+            checks: None,
         }
     })
 }

@@ -22,6 +22,7 @@ mod moderation;
 mod paths;
 mod postgres;
 mod redis;
+mod screening;
 mod sections;
 mod shared;
 mod validate;
@@ -37,9 +38,12 @@ pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use listen::parse_listen;
 pub(crate) use load::on_one_line;
 pub use load::{Overrides, default_data_dir, load};
-pub use moderation::{ModelConfig, ModerationConfig, ModerationStage, RuleAction, RulesConfig};
+pub use moderation::{
+    ModelConfig, ModerationConfig, ModerationStage, ReputationConfig, RuleAction, RulesConfig,
+};
 pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
+pub use screening::{HeldConfig, ScreeningConfig};
 pub use sections::*;
 pub use shared::differing_settings;
 pub use validate::MIN_REF_LIFETIME;

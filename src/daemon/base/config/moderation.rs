@@ -1,4 +1,4 @@
-//! The settings of moderation: its stages, the rules and the model.
+//! The settings of moderation: its stages, the rules, the model, and reputation.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::HookConfig;
+use super::screening::{HeldConfig, ScreeningConfig};
+use crate::policy::crowd::CrowdRules;
+use crate::policy::reputation::ReputationRules;
 use crate::protocol::UserId;
 use crate::protocol::events::Decision;
 
@@ -18,8 +21,11 @@ pub struct ModerationConfig {
     pub rules: RulesConfig,
     pub model: ModelConfig,
     pub hook: HookConfig,
+    pub reputation: ReputationConfig,
     /// Comments checked between two commits of the moderator's position.
     pub batch_comments: usize,
+    pub screening: ScreeningConfig,
+    pub held: HeldConfig,
 }
 
 impl Default for ModerationConfig {
@@ -29,8 +35,63 @@ impl Default for ModerationConfig {
             rules: RulesConfig::default(),
             model: ModelConfig::default(),
             hook: HookConfig::default(),
+            reputation: ReputationConfig::default(),
             batch_comments: 512,
+            screening: ScreeningConfig::default(),
+            held: HeldConfig::default(),
         }
+    }
+}
+
+/// By how much the thresholds of moderation are lower for some users, and higher in a crowd.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReputationConfig {
+    /// Whether users have points that lower thresholds. Without it, nothing is counted.
+    pub enabled: bool,
+    /// The time in which points halve; 1 hour to 365 days.
+    #[serde(with = "humantime_serde")]
+    pub half_life: Duration,
+    /// By how much thresholds are lowered at most; 0 to 0.4. Scores are 0 to 1.
+    pub most_lowered: f64,
+    /// Accounts younger than this are new. 0 s: none is.
+    #[serde(with = "humantime_serde")]
+    pub new_account_age: Duration,
+    /// By how much the thresholds are lowered for an account that was created just now; 0 to 0.4.
+    pub new_account_lowered: f64,
+    /// By how much the thresholds that flag are raised at most while a crowd shouts; 0 to 0.2. 0
+    /// switches it off.
+    pub most_raised: f64,
+}
+
+impl Default for ReputationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            half_life: Duration::from_secs(7 * 24 * 3600),
+            most_lowered: 0.2,
+            new_account_age: Duration::from_secs(3 * 24 * 3600),
+            new_account_lowered: 0.05,
+            most_raised: 0.1,
+        }
+    }
+}
+
+impl ReputationConfig {
+    /// Returns the rules for users; `None` if they are off.
+    pub fn rules(&self) -> Option<ReputationRules> {
+        let millis = |time: Duration| time.as_millis() as u64;
+        self.enabled.then(|| ReputationRules {
+            half_life_ms: millis(self.half_life),
+            most_lowered: self.most_lowered,
+            new_account_ms: millis(self.new_account_age),
+            new_account_lowered: self.new_account_lowered,
+        })
+    }
+
+    /// Returns the rules for crowds.
+    pub fn crowd_rules(&self) -> CrowdRules {
+        CrowdRules { most_raised: self.most_raised }
     }
 }
 

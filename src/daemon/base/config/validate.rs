@@ -7,7 +7,7 @@ use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
 use super::{
     AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig,
-    ModerationConfig,
+    ModerationConfig, ReputationConfig,
 };
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
@@ -35,6 +35,23 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if faults.0.is_empty() { Ok(()) } else { Err(faults.0.join("; ")) }
 }
 
+fn reputation(reputation: &ReputationConfig, faults: &mut Faults) {
+    let half_lives = Duration::from_secs(3_600)..=Duration::from_secs(365 * 24 * 3_600);
+    faults.check(
+        half_lives.contains(&reputation.half_life),
+        "moderation.reputation.half_life",
+        "must be 1h to 365d",
+    );
+    let ReputationConfig { most_lowered, new_account_lowered, most_raised, .. } = *reputation;
+    for (key, share, most) in [
+        ("moderation.reputation.most_lowered", most_lowered, 0.4),
+        ("moderation.reputation.new_account_lowered", new_account_lowered, 0.4),
+        ("moderation.reputation.most_raised", most_raised, 0.2),
+    ] {
+        faults.check((0.0..=most).contains(&share), key, &format!("must be 0 to {most}"));
+    }
+}
+
 fn check_all(config: &Config, faults: &mut Faults) {
     gateway(config, faults);
     throttle(config, faults);
@@ -43,6 +60,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     cassandra(&config.cassandra, faults);
     admin(&config.admin, faults);
     moderation(&config.moderation, faults);
+    reputation(&config.moderation.reputation, faults);
     faults.check(
         config.cluster.has_valid_name(),
         "cluster.name",
@@ -63,6 +81,8 @@ fn check_all(config: &Config, faults: &mut Faults) {
         ("store.archive_batch", config.store.archive_batch),
         ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),
+        ("moderation.screening.threads", config.moderation.screening.threads),
+        ("moderation.screening.queue", config.moderation.screening.queue),
     ];
     for (key, value) in at_least_one {
         faults.check(value >= 1, key, "must be at least 1");
@@ -84,6 +104,17 @@ fn check_all(config: &Config, faults: &mut Faults) {
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (forever) or at least 1m",
+    );
+    let held = &config.moderation.held;
+    faults.check(
+        held.expire_after.is_zero() || held.expire_after >= Duration::from_secs(60),
+        "moderation.held.expire_after",
+        "must be 0s (never) or at least 1m",
+    );
+    faults.check(
+        held.down_after >= Duration::from_secs(1),
+        "moderation.held.down_after",
+        "must be at least 1s",
     );
     faults.check(
         config.ingest.ref_lifetime >= MIN_REF_LIFETIME,

@@ -52,6 +52,7 @@ changes! {
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
     restore(JsonBody<RestoreRequest>);
+    forgive(JsonBody<UserRequest>);
     create_stream(JsonBody<NewStream>);
     save_view(JsonBody<SaveViewRequest>);
     forget_view(JsonBody<ForgetViewRequest>);

@@ -59,6 +59,10 @@ pub(super) fn unshadow(request: &UserRequest, outcome: &Outcome) -> String {
     format!("ended the shadow bans of {}", user(&request.user, outcome))
 }
 
+pub(super) fn forgive(request: &UserRequest, outcome: &Outcome) -> String {
+    format!("forgave {}", user(&request.user, outcome))
+}
+
 pub(super) fn kick(request: &UserRequest, outcome: &Outcome) -> String {
     format!("kicked {}", user(&request.user, outcome))
 }
@@ -175,6 +179,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links,
         shield,
         timeouts_ms,
+        checks,
     } = patch;
     let changed = [
         slow_ms.is_some().then_some("slow mode"),
@@ -185,6 +190,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links.is_some().then_some("links"),
         shield.is_some().then_some("shield mode"),
         timeouts_ms.is_some().then_some("presets of timeouts"),
+        checks.is_some().then_some("checks"),
     ];
     changed_text(&changed, &format!("the room of stream {stream_id}"))
 }
@@ -253,6 +259,7 @@ mod tests {
         let on_one = shadow(Some(StreamId(7)), Some(60_000));
         assert_eq!(on_one, "shadow-banned user 42 on stream 7 for 1m");
         assert_eq!(unshadow(&request, &known), "ended the shadow bans of ann (user 42)");
+        assert_eq!(forgive(&request, &known), "forgave ann (user 42)");
         let absent = Outcome { connections: Some(0), ..of_42() };
         assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
     }

@@ -15,11 +15,12 @@ use crate::daemon::base::config::{
     Config, IngestConfig, ModerationConfig, ModerationStage, RuleAction,
 };
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
-use crate::daemon::stages::moderation;
+use crate::daemon::stages::moderation::{self, ModerationContext, ModerationContextParts};
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
 use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
 use crate::protocol::{Identity, NodeId};
@@ -90,7 +91,7 @@ fn read_request(data: &[u8]) -> Option<Request<Body>> {
 }
 
 /// Returns rules that reject `badword` and flag other links than `example.com`.
-pub(super) fn trials() -> TextTrials {
+pub(super) fn trials(world: &World) -> TextTrials {
     let mut config =
         ModerationConfig { stages: vec![ModerationStage::Rules], ..ModerationConfig::default() };
     config.rules.blocked_words = vec!["badword".to_owned()];
@@ -98,7 +99,17 @@ pub(super) fn trials() -> TextTrials {
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
     let pipeline = moderation::build_pipeline(&config, &StatusBoard::default());
     let pipeline = pipeline.expect("the rules can be used");
-    TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
+    let context = ModerationContext::new(ModerationContextParts {
+        metadata: world.metadata.clone(),
+        metadata_breaker: Arc::new(Breaker::new("metadata")),
+        clock: world.control.parts().clock.clone(),
+        config: config.reputation,
+    });
+    TextTrials {
+        pipeline: Arc::new(pipeline),
+        context: Arc::new(context),
+        limits: IngestConfig::default(),
+    }
 }
 
 pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
@@ -124,7 +135,7 @@ pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
         announcements: None,
         timeline: None,
         servers: BackendServers::default(),
-        trials: trials(),
+        trials: trials(world),
         live: Live::new(config.alerts.clone()),
     })
 }

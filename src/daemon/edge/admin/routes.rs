@@ -68,6 +68,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/mod/restore", post(change::restore))
+        .route("/v1/mod/forgive", post(change::forgive))
         .route("/v1/mod/test", post(text_trial::test))
         .route("/v1/tokens", post(change::tokens))
         .route("/v1/tokens/users", post(change::tokens_of_users))

@@ -9,15 +9,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::StoredReview;
 use super::{
-    DecidedReview, EventOfReview, MAX_ALIKE, MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim,
-    PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
+    MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict,
+    SWEEP_AFTER_MS, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
+use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
 use crate::protocol::admin::{
     AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{RoomPatch, RoomSettings, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -38,6 +40,8 @@ struct Tables {
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
+    reputations: BTreeMap<UserId, Reputation>,
+    causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
     views: BTreeMap<String, SavedView>,
@@ -58,7 +62,10 @@ impl std::fmt::Debug for Watcher {
 impl Tables {
     fn record(&mut self, new: NewAudit) -> u64 {
         let audit_id = self.audit.len() as u64 + 1;
-        let NewAudit { at, actor, action, target, detail } = new;
+        if let Some((change, half_life_ms)) = new.point_change(audit_id) {
+            self.change_points(&change, half_life_ms);
+        }
+        let NewAudit { at, actor, action, target, detail, points: _ } = new;
         let action = action.to_owned();
         self.audit.push(AuditEntry {
             audit_id,
@@ -71,6 +78,15 @@ impl Tables {
             undone_by: None,
         });
         audit_id
+    }
+
+    fn change_points(&mut self, one: &UserPointChange, half_life_ms: u64) {
+        let UserPointChange { user_id, change } = one;
+        let key = (*user_id, change.cause.clone());
+        let reputation = self.reputations.entry(*user_id).or_default();
+        if let Some(counted) = reputation.change(self.causes.get(&key), change, half_life_ms) {
+            self.causes.insert(key, counted);
+        }
     }
 
     fn next_stream_id(&self) -> Result<StreamId, StoreError> {
@@ -164,7 +180,7 @@ impl InMemoryMetadata {
 
     pub(crate) fn put_user(&self, user_id: u64, name: &str, seen_at: u64) {
         let user_id = UserId(user_id);
-        let record = UserRecord { user_id, name: name.into(), seen_at };
+        let record = UserRecord { user_id, name: name.into(), seen_at, account_created: None };
         self.lock().users.insert(user_id, record);
     }
 
@@ -311,7 +327,8 @@ impl MetadataStore for InMemoryMetadata {
         for user in users {
             let known = tables.users.entry(user.user_id).or_insert_with(|| user.clone());
             if user.seen_at >= known.seen_at {
-                *known = user.clone();
+                let account_created = user.account_created.or(known.account_created);
+                *known = UserRecord { account_created, ..user.clone() };
             }
         }
         Ok(())
@@ -396,6 +413,35 @@ impl MetadataStore for InMemoryMetadata {
         Ok(in_force)
     }
 
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.call("count_points")?;
+        changes.iter().for_each(|change| tables.change_points(change, half_life_ms));
+        let now_ms = changes.iter().map(|one| one.change.at).max().unwrap_or(0);
+        let swept_ms = now_ms.saturating_sub(half_life_ms.saturating_mul(KEPT_HALF_LIVES));
+        tables.causes.retain(|_, cause| cause.at >= swept_ms);
+        tables.reputations.retain(|_, reputation| reputation.at >= swept_ms);
+        Ok(())
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        let tables = self.call("known_users")?;
+        let known = |user_id: &UserId| {
+            let user = tables.users.get(user_id);
+            let reputation = tables.reputations.get(user_id);
+            (user.is_some() || reputation.is_some()).then(|| KnownUser {
+                user_id: *user_id,
+                is_recorded: user.is_some(),
+                account_created: user.and_then(|user| user.account_created),
+                reputation: reputation.cloned().unwrap_or_default(),
+            })
+        };
+        Ok(users.iter().filter_map(known).collect())
+    }
+
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         let mut tables = self.call("queue_review")?;
         if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
@@ -435,7 +481,7 @@ impl MetadataStore for InMemoryMetadata {
         let review = tables.review(comment_id, &audit.actor, at)?;
         review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at });
         let item = review.item.clone();
-        let number = tables.record(audit);
+        let number = tables.record(audit.of_author(&item));
         if let Some(event) = event(&item) {
             tables.events.insert(number, (at, event));
         }
@@ -485,6 +531,43 @@ impl MetadataStore for InMemoryMetadata {
         decided.sort_by_key(|review| std::cmp::Reverse(key(review)));
         decided.truncate(limit);
         Ok(decided)
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut held = self.call("held_reviews")?.waiting();
+        match which {
+            HeldReviews::Unchecked => {
+                held.retain(|item| item.reason == UNCHECKED);
+                held.sort_by_key(|item| item.comment_id.sort_key());
+            }
+            HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),
+        }
+        held.truncate(limit);
+        held.iter_mut().for_each(|item| item.alike = 0);
+        Ok(held)
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.call("set_review_reason")?;
+        let Ok(review) = tables.review_of(comment_id) else { return Ok(false) };
+        let is_undecided = review.verdict.is_none();
+        if is_undecided {
+            review.item.reason = reason.to_owned();
+        }
+        Ok(is_undecided)
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        let tables = self.call("has_pending_event")?;
+        Ok(tables.events.values().any(|(_, event)| event.stream_id == stream_id))
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

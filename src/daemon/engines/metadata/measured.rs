@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    SharedMetadataStore, UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
@@ -126,6 +126,18 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.shadows(now_ms)).await
     }
 
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.count_points(changes, half_life_ms)).await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        measured(&self.meter, self.store.known_users(users)).await
+    }
+
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         measured(&self.meter, self.store.queue_review(item, text_key)).await
     }
@@ -181,6 +193,26 @@ impl MetadataStore for MeasuredMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         measured(&self.meter, self.store.decided_reviews(before_ms, limit)).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        measured(&self.meter, self.store.held_reviews(which, limit)).await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.set_review_reason(comment_id, reason)).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.has_pending_event(stream_id)).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

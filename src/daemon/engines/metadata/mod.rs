@@ -1,5 +1,5 @@
-//! The metadata store: streams, users, sanctions, shadows, the review queue, saved views, the audit
-//! log.
+//! The metadata store: streams, users, sanctions, shadows, reputations, the review queue, saved
+//! views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -16,6 +16,7 @@ pub(crate) mod conformance;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
 pub mod measured;
+mod points;
 #[cfg(feature = "engines")]
 pub mod postgres;
 mod review;
@@ -33,7 +34,10 @@ use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
-pub use review::{DecidedReview, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict};
+pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
+pub use review::{
+    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,8 @@ pub struct NewAudit {
     /// The changed object, such as `user 42`; see [`Self::of_stream`] for streams.
     pub target: String,
     pub detail: serde_json::Value,
+    /// What the change costs a user, or gives back. Stored with the entry, and not a part of it.
+    pub points: Option<AuditPoints>,
 }
 
 /// The field of an audit entry's detail that has what the change replaced.
@@ -55,6 +61,22 @@ impl NewAudit {
     pub fn of_stream(mut self, stream_id: StreamId) -> Self {
         self.target = format!("stream {stream_id}");
         self
+    }
+
+    /// Returns the same entry, with a change of a user's points.
+    pub(crate) fn with_points(self, points: AuditPoints) -> Self {
+        Self { points: Some(points), ..self }
+    }
+
+    /// Returns the same entry. Its points, if it has any, are those of the author of an item.
+    fn of_author(self, item: &ReviewItem) -> Self {
+        Self { points: self.points.map(|points| points.of_author(item)), ..self }
+    }
+
+    /// Returns the change of points of the entry that was stored under this number.
+    fn point_change(&self, audit_id: u64) -> Option<(UserPointChange, u64)> {
+        let points = self.points.as_ref()?;
+        Some((points.change(audit_id, self.at)?, points.half_life_ms))
     }
 
     /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
@@ -90,6 +112,9 @@ pub struct UserRecord {
     pub name: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub seen_at: u64,
+    /// When the account was created, in milliseconds since the Unix epoch; `None` if the token does
+    /// not say.
+    pub account_created: Option<u64>,
 }
 
 /// The most users that [`MetadataStore::users_named`] returns: enough to see that a name is not
@@ -141,7 +166,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
 
     // users
-    /// Records the names of users. The newest name of a user wins.
+    /// Records the names of users. The newest name of a user wins. A creation of the account that
+    /// was known once stays known.
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError>;
     async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError>;
     /// Returns the users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`].
@@ -177,6 +203,18 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the shadows in force at `now_ms`, newest first.
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
+
+    // reputations
+    /// Carries out changes of points, in their order. A cause that was counted before changes
+    /// nothing, so that a call may be repeated. Removes what hardly anything is left of.
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError>;
+    /// Returns what is known of users, in any order, without those of whom nothing is. At most
+    /// [`MAX_LOOKED_UP`] are asked for.
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
     /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
@@ -220,6 +258,19 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError>;
 
+    /// Returns at most `limit` held, undecided items. Items of the same text are not counted.
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError>;
+    /// Gives an undecided item another reason. Returns false if it is decided or not queued.
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError>;
+
     // views
     /// Keeps a view, in place of one of the same name, and returns the audit entry's number.
     /// [`StoreError::Full`] if there are
@@ -251,6 +302,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Returns whether the event of an entry is pending: the log may not have it, or may get it
     /// once more.
     async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError>;
+    /// Returns whether an event of this stream is pending.
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError>;
 
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.

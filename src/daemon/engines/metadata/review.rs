@@ -19,6 +19,16 @@ pub struct NewClaim<'a> {
     pub expires_at: Option<u64>,
 }
 
+/// A choice of held comments in the review queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldReviews {
+    /// Those that no stage has checked: their reason is
+    /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation.
+    Unchecked,
+    /// Those that were queued before a time (milliseconds since the Unix epoch), the oldest first.
+    QueuedBefore(u64),
+}
+
 /// The decision on an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewVerdict {

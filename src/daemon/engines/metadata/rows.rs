@@ -1,14 +1,16 @@
 //! Rows of the metadata tables, the same in SQLite and PostgreSQL.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::review::{DecidedReview, ReviewVerdict, StoredReview};
-use super::{PendingEvent, UserRecord};
+use super::{KnownUser, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
+use crate::policy::reputation::{CountedCause, Reputation};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
 use crate::protocol::json;
 use crate::protocol::room::RoomSettings;
@@ -64,6 +66,47 @@ pub(super) fn user(row: &impl Columns) -> Result<UserRecord, StoreError> {
         user_id: UserId(row.natural("user_id")?),
         name: Arc::from(row.text("name")?),
         seen_at: row.natural("seen_at")?,
+        account_created: row.natural_or_null("account_created")?,
+    })
+}
+
+pub(super) fn reputation(row: &impl Columns) -> Result<Reputation, StoreError> {
+    Ok(Reputation {
+        points: row.real("points")?,
+        at: row.natural("at")?,
+        since: row.natural_or_null("since")?,
+        texts: text_keys_of(row.text("texts")?)?,
+    })
+}
+
+fn text_keys_of(text: &str) -> Result<VecDeque<u32>, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("keys of removed texts: {error}")))
+}
+
+/// Returns the value of the column of removed texts.
+pub(super) fn text_keys(keys: &VecDeque<u32>) -> Result<String, StoreError> {
+    json::to_string(keys).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn counted_cause(row: &impl Columns) -> Result<CountedCause, StoreError> {
+    let text = row.natural_or_null("text_key")?.map(u32::try_from).transpose();
+    Ok(CountedCause {
+        points: row.real("points")?,
+        at: row.natural("at")?,
+        text: text.map_err(|error| StoreError::Corrupt(format!("key of a text: {error}")))?,
+    })
+}
+
+/// Reads a row of users joined with reputations.
+pub(super) fn known_user(row: &impl Columns) -> Result<KnownUser, StoreError> {
+    // Of a user without points, the columns of reputations are null.
+    let has_points = row.natural_or_null("at")?.is_some();
+    Ok(KnownUser {
+        user_id: UserId(row.natural("user_id")?),
+        is_recorded: row.flag("is_recorded")?,
+        account_created: row.natural_or_null("account_created")?,
+        reputation: if has_points { reputation(row)? } else { Reputation::default() },
     })
 }
 

@@ -7,7 +7,10 @@ use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
-use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
+use crate::daemon::stages::control::Control;
+use crate::daemon::stages::moderation::{
+    HeldChecker, HeldCheckerParts, ModerationWorker, ModerationWorkerParts,
+};
 use crate::protocol::admin::StageName;
 
 /// The consumers of the roles this node has.
@@ -65,11 +68,35 @@ impl Consumers {
     }
 }
 
+/// Starts the check of held comments on a moderator.
+pub(super) fn start_held_checker(base: &NodeBase, control: Control, group: &Supervisor) {
+    if !base.has_role(NodeRole::Moderator) {
+        return;
+    }
+    let checker = Arc::new(HeldChecker::new(HeldCheckerParts {
+        pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
+        held: Arc::new(control),
+        state: base.moderation.clone(),
+        metrics: base.board.metrics().clone(),
+        clock: base.clock.clone(),
+        config: base.config.moderation.held.clone(),
+    }));
+    group.spawn("held comments", move |stop| {
+        let checker = checker.clone();
+        async move {
+            checker.run(stop).await;
+            Ok(())
+        }
+    });
+}
+
 fn build_moderator(base: &NodeBase) -> ModerationWorker {
     ModerationWorker::new(ModerationWorkerParts {
         log: base.engines.log.clone(),
         streams: base.streams.clone(),
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),

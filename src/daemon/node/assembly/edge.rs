@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::{FatalErrors, NodeBase};
@@ -14,7 +15,9 @@ use crate::daemon::stages::control::Control;
 use crate::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };
-use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs, RoomMemory};
+use crate::daemon::stages::ingest::{
+    self, Ingest, IngestParts, Refs, RoomMemory, ScreeningParts, ScreeningQueues, ScreeningThreads,
+};
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts, RoomLinks};
 use crate::daemon::stages::reactions::ReactionWindow;
 use crate::protocol::admin::StageName;
@@ -81,7 +84,7 @@ impl Edge {
         })
         .await?;
         Ok(Self {
-            ingest: build_ingest(base, known, delivery.handle()),
+            ingest: build_ingest(base, known, delivery.handle())?,
             window: build_window(base),
             delivery,
             submit,
@@ -133,16 +136,30 @@ fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
     telemetry.stage(StageName::Gateway).set_queue_max(places);
 }
 
-fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) -> Ingest {
+fn build_ingest(
+    base: &NodeBase,
+    known: KnownComments,
+    replies: DeliveryHandle,
+) -> anyhow::Result<Ingest> {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         log: base.engines.log.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),
         clock: base.clock.clone(),
     });
-    Ingest::new(IngestParts {
+    let settings = &base.config.moderation.screening;
+    let screening = ScreeningQueues::new(ScreeningParts {
+        screen: Arc::new(screen),
+        threads: ScreeningThreads::start(settings.threads)
+            .context("cannot start the threads of moderation")?,
+        max_waiting: settings.queue,
+        metrics: base.board.metrics().clone(),
+        problems: base.board.problems().clone(),
+    });
+    Ok(Ingest::new(IngestParts {
         log: base.engines.log.clone(),
         clock: base.clock.clone(),
         config: Arc::new(base.config.ingest.clone()),
@@ -152,10 +169,11 @@ fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) 
         said: known.said,
         links: Arc::new(RoomLinks::new(&base.config.moderation.rules)),
         reservations: base.engines.reservations.clone(),
-        screen: Arc::new(screen),
+        screening,
+        moderation: base.moderation.clone(),
         replies: Arc::new(replies),
         board: base.board.clone(),
-    })
+    }))
 }
 
 fn build_window(base: &NodeBase) -> ReactionWindow {

@@ -70,17 +70,19 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let owner = self.owner(request.comment_id).await?;
         let user_id = owner.user_id;
-        let deleted = self.delete_owned(actor, request, owner).await?;
+        let deleted = self.delete_owned(actor, request, owner, true).await?;
         let base = outcome(deleted.audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid.
+    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it
+    /// if it is `counted`.
     pub(super) async fn delete_owned(
         &self,
         actor: &Actor,
         request: &DeleteRequest,
         CommentOwner { stream_id, user_id, text, is_deleted, .. }: CommentOwner,
+        counted: bool,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
@@ -88,6 +90,9 @@ impl Control {
         let mut entry = self.entry(actor, audit_action::DELETE, target, request);
         if let Some(fields) = entry.detail.as_object_mut().filter(|_| is_deleted) {
             fields.insert(WAS_DELETED.to_owned(), Value::Bool(true));
+        }
+        if counted {
+            entry = self.costing_deletion(entry, user_id, comment_id, &text.message);
         }
         let rejected = CommentModerated {
             stream_id,

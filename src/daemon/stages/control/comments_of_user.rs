@@ -41,6 +41,8 @@ pub(super) struct SearchedComments {
     searched_to_ms: Option<u64>,
     /// The most that are deleted at one time.
     max: usize,
+    /// Whether they are those of one user, who gets points for them.
+    is_of_user: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -159,7 +161,7 @@ impl Control {
             let deletions = part.iter().map(|comment| {
                 let comment_id = comment.comment_id;
                 let one = DeleteRequest { comment_id, reason: reason.clone(), note: note.clone() };
-                self.delete_found(actor, one, comment.owner.clone())
+                self.delete_found(actor, one, comment.owner.clone(), found.is_of_user)
             });
             for deleted in join_all(deletions).await {
                 match deleted {
@@ -236,7 +238,8 @@ impl Control {
         let range = SearchRange { stream_id, since_ms, max_windows: MAX_WINDOWS };
         let searched_to_ms =
             self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
-        Ok(SearchedComments { comments: search.found(), searched_to_ms, max })
+        let is_of_user = user_id.is_some();
+        Ok(SearchedComments { comments: search.found(), searched_to_ms, max, is_of_user })
     }
 
     async fn delete_found(
@@ -244,8 +247,9 @@ impl Control {
         actor: &Actor,
         request: DeleteRequest,
         owner: CommentOwner,
+        counted: bool,
     ) -> Result<u64, ControlError> {
-        Ok(self.delete_owned(actor, &request, owner).await?.audit_id)
+        Ok(self.delete_owned(actor, &request, owner, counted).await?.audit_id)
     }
 }
 

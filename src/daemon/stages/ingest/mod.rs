@@ -6,6 +6,8 @@
 //! Always holds:
 //! - An ack is sent only after the log has the comment. Every submission gets exactly one reply.
 //! - Replies of one connection come in the order of its submissions.
+//! - Comments of one stream are appended in the order of their submission, also those that
+//!   moderation checks first; those of other streams do not wait for them ([`screening`]).
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same
 //!   comment id and is appended once, also across a restart (the log is read back at start).
 //!   Repeated on another node, it gets the same id as long as
@@ -27,11 +29,13 @@ mod earlier;
 mod refs;
 mod reserve;
 mod rooms;
+mod screening;
 mod submit;
 mod validate;
 
 pub use comment_ids::CommentIds;
 pub use refs::{RefKey, Refs};
 pub use rooms::RoomMemory;
+pub use screening::{ScreeningParts, ScreeningQueues, ScreeningThreads};
 pub use submit::{Ingest, IngestParts, queue, queue_reader};
 pub use validate::{InvalidComment, validate};

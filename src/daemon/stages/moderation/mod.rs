@@ -5,15 +5,18 @@
 //! event log if they delete; comments for a person to review, in the review queue of the metadata
 //! store.
 //!
-//! Always holds: every comment of a moderated stream is checked by one of the two. A decision is
-//! durable before the worker's position moves past its comment; after a crash it may be made again,
-//! which changes nothing downstream. While moderation or one of its engines is down, comments pass,
-//! and are checked when it is back.
+//! Always holds: every comment of a moderated stream is checked by one of the two, or by the check
+//! of held comments ([`held`]). A decision is durable before the worker's position moves past its
+//! comment; after a crash it may be made again, which changes nothing downstream. While moderation
+//! or one of its engines is down, comments pass or are held, as the settings of their room say, and
+//! are checked when it is back.
 //!
 //! When full: the worker falls behind, and the log keeps the rest. While the metadata store is
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
 //! worker waits.
 
+mod context;
+pub mod held;
 pub mod hook;
 pub mod model;
 pub mod pipeline;
@@ -30,6 +33,8 @@ use std::sync::Arc;
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
 use crate::daemon::base::status::StatusBoard;
 
+pub use self::context::{CommentContext, ModerationContext, ModerationContextParts};
+pub use self::held::{HeldChecker, HeldCheckerParts};
 pub use self::hook::{HookError, HookStage, try_hook};
 pub use self::model::{ModelError, ModelStage};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};

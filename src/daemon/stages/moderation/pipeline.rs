@@ -20,7 +20,9 @@ pub struct Subject<'a> {
     /// The sender's role, if known.
     pub role: Option<Role>,
     /// By how much scores reach the thresholds earlier for this user and at this moment; negative:
-    /// later. 0 for users and streams of which nothing is known.
+    /// later. 0 for users and streams of which nothing is known. A stage with thresholds shifts
+    /// them with [`Thresholds::shifted`](crate::policy::reputation::Thresholds::shifted), so that
+    /// a crowd makes nothing pass that would be rejected.
     pub lowered: f32,
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::warn;
 
+use super::context::ModerationContext;
 use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::{Screen, Screening};
+use crate::daemon::base::handoff::{Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
@@ -17,13 +18,14 @@ use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Comment, ErrorCode, UserId};
 
 /// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
 /// `moderation_events`, like the worker's, as long as the log accepts them.
 #[derive(Debug)]
 pub struct ModerationScreen {
     pipeline: Arc<Pipeline>,
+    context: Arc<ModerationContext>,
     reviews: ReviewQueue,
     log: SharedLog,
     metrics: Metrics,
@@ -35,6 +37,7 @@ pub struct ModerationScreen {
 pub struct ModerationScreenParts {
     /// May be the worker's own: no comment is checked by both.
     pub pipeline: Arc<Pipeline>,
+    pub context: Arc<ModerationContext>,
     pub log: SharedLog,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
@@ -51,6 +54,7 @@ impl ModerationScreen {
         };
         Self {
             pipeline: parts.pipeline,
+            context: parts.context,
             reviews,
             log: parts.log,
             metrics: parts.metrics,
@@ -58,39 +62,56 @@ impl ModerationScreen {
         }
     }
 
-    async fn record(&self, decided: CommentModerated, comment: &Comment) {
+    /// Appends a decision to the topic of moderation.
+    async fn append(&self, decided: CommentModerated) {
+        let comment_id = decided.comment_id;
         let record = NewRecord {
-            key: comment.user_id.0,
+            key: decided.user_id.0,
             timestamp_ms: self.clock.now_ms(),
             payload: Event::CommentModerated(decided).encode().into(),
         };
         if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
             // The decision still holds; only the user's record lacks an entry.
-            warn!(%error, comment_id = %comment.comment_id, "moderation decision not recorded");
+            warn!(%error, %comment_id, "moderation decision not recorded");
         }
     }
 }
 
 #[async_trait]
 impl Screen for ModerationScreen {
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        let verdict = self.pipeline.check(&Subject { comment, role: None, lowered: 0.0 }).await;
+    async fn prepare(&self, users: &[UserId]) {
+        self.context.look_up(users).await;
+    }
+
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
+        let context = self.context.of_comment(comment, None);
+        let subject = Subject { comment, role: None, lowered: context.lowered() };
+        let verdict = self.pipeline.check(&subject).await;
+        let has_points = self.context.record(&subject, &context, &verdict);
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         self.metrics.moderation_scores.observe(&verdict.scores);
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
-            return Ok(Screening::Accept);
+            return Ok(Screened { screening: Screening::Accept, decided: None, has_points });
         }
         count(&self.metrics.moderation_reasons, finding.reason);
-        self.record(moderated(comment, &verdict, self.clock.now_ms()), comment).await;
+        let decided = Some(moderated(comment, &verdict, self.clock.now_ms()));
         let reason: Arc<str> = finding.reason.into();
-        Ok(match finding.decision {
+        let screening = match finding.decision {
             Decision::Accept => Screening::Accept,
             Decision::Reject => Screening::Reject(reason),
             Decision::ShadowBan => Screening::Shadow(reason),
             Decision::Flag => Screening::Hold(reason),
-        })
+        };
+        Ok(Screened { screening, decided, has_points })
+    }
+
+    async fn record(&self, decided: Option<CommentModerated>) {
+        if let Some(decided) = decided {
+            self.append(decided).await;
+        }
+        self.context.store_points().await;
     }
 
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
@@ -116,7 +137,7 @@ mod tests {
     use crate::daemon::base::config::{RuleAction, RulesConfig};
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-    use crate::daemon::stages::moderation::samples::{comment, moderated};
+    use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
     use std::time::Duration;
 
@@ -137,6 +158,7 @@ mod tests {
         let metrics = Metrics::default();
         let screen = ModerationScreen::new(ModerationScreenParts {
             pipeline: Arc::new(pipeline),
+            context: samples::context(store.clone(), clock.clone()),
             log: log.clone(),
             metadata: store.clone(),
             metadata_breaker: Arc::new(Breaker::new("metadata")),
@@ -165,7 +187,9 @@ mod tests {
         for (action, screening, recorded) in cases {
             let bench = bench(action);
             let comment = comment(1, 2, "b4dword");
-            assert_eq!(bench.screen.screen(&comment).await.unwrap(), screening);
+            let screened = bench.screen.screen(&comment).await.unwrap();
+            assert_eq!(screened.screening, screening);
+            bench.screen.record(screened.decided).await;
             let events = moderated(&bench.log, Topic::ModerationEvents);
             let decisions: Vec<_> =
                 events.iter().map(|(key, event)| (*key, event.decision)).collect();
@@ -185,8 +209,10 @@ mod tests {
     async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
         let bench = bench(RuleAction::Reject);
         bench.log.set_down(true);
-        let screening = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
-        assert_eq!(screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        let screened = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
+        assert_eq!(screened.screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        assert!(screened.decided.is_some());
+        bench.screen.record(screened.decided).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,7 +100,7 @@ impl Served {
             announcements: None,
             timeline,
             servers: BackendServers::new(servers),
-            trials: fuzzing::trials(),
+            trials: fuzzing::trials(&world),
             live: Live::new(config.alerts.clone()),
         })
         .unwrap();

@@ -102,6 +102,7 @@ impl Rig {
             streams: streams.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
+            reputation: None,
         });
         let (submit, submissions) = mpsc::channel(1);
         let (auth_requests, auth_end) = mpsc::channel(16);

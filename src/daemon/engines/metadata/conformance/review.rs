@@ -4,10 +4,12 @@ use serde_json::json;
 
 use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
-    MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal,
+    ReviewVerdict,
 };
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
+use crate::protocol::room::UNCHECKED;
 use crate::protocol::{CommentId, StreamId, UserId};
 
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
@@ -203,6 +205,7 @@ pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataS
         action: "announce",
         target: "stream 7".to_owned(),
         detail: json!({ "message": "l'été \u{1F3C6}", "nested": [1, null, 0.5] }),
+        points: None,
     };
     let first = store.audit(entry.clone()).await.unwrap();
     let second = store.audit(audit(200, "kick")).await.unwrap();
@@ -212,4 +215,43 @@ pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataS
     assert_eq!((log[1].at, &log[1].actor, &log[1].target), (123, &entry.actor, &entry.target));
     assert_eq!((log[1].action.as_str(), &log[1].detail), ("announce", &entry.detail));
     assert_eq!(store.audit_log(1).await.unwrap(), log[..1]);
+}
+
+pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
+    let unchecked = |number, flagged_at| ReviewItem {
+        reason: UNCHECKED.to_owned(),
+        held: true,
+        ..item(number, flagged_at)
+    };
+    let listed = async |which, limit| store.held_reviews(which, limit).await.unwrap();
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    for item in [unchecked(3, 10), unchecked(1, 30), item(2, 20), item(5, 1)] {
+        queue(store, item).await;
+    }
+    let both = [unchecked(1, 30), unchecked(3, 10)];
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both, "in the order of their creation");
+    assert_eq!(listed(HeldReviews::Unchecked, 1).await, both[..1]);
+    let old = [unchecked(3, 10), item(2, 20)];
+    assert_eq!(listed(HeldReviews::QueuedBefore(30), 9).await, old, "the oldest first");
+    assert_eq!(listed(HeldReviews::QueuedBefore(10), 9).await, []);
+
+    let first = unchecked(1, 30).comment_id;
+    assert!(store.set_review_reason(first, "link").await.unwrap());
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both[1..]);
+    let third = unchecked(3, 10).comment_id;
+    let entry = audit(40, "approve");
+    store.decide_review(third, Decision::Accept, &|_| Some(event(3)), entry).await.unwrap();
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    assert!(!store.set_review_reason(third, "link").await.unwrap(), "it is decided");
+    assert!(!store.set_review_reason(item(4, 1).comment_id, "link").await.unwrap());
+}
+
+pub(crate) async fn pending_events_of_a_stream_are_known(store: &impl MetadataStore) {
+    let stream_id = event(1).stream_id;
+    assert!(!store.has_pending_event(stream_id).await.unwrap());
+    let number = store.audit_with_event(event(1), audit(10, "delete")).await.unwrap();
+    assert!(store.has_pending_event(stream_id).await.unwrap());
+    assert!(!store.has_pending_event(StreamId(999)).await.unwrap());
+    store.event_published(number).await.unwrap();
+    assert!(!store.has_pending_event(stream_id).await.unwrap());
 }

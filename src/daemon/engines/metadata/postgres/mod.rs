@@ -13,6 +13,7 @@
 
 mod audit;
 mod events;
+mod reputations;
 mod review;
 mod sanctions;
 mod shadows;
@@ -26,8 +27,8 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -194,6 +195,26 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| reputations::count(
+                connection,
+                changes,
+                half_life_ms
+            )))
+            .await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| reputations::known(connection, users)))
+            .await
+    }
+
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| review::queue(connection, &item, text_key)))
@@ -267,6 +288,34 @@ impl MetadataStore for PostgresMetadata {
             .bounded(statement!(self.pool, |connection| review::decided(
                 connection, before_ms, limit
             )))
+            .await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::held(connection, which, limit)))
+            .await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::set_reason(
+                connection, comment_id, reason
+            )))
+            .await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::has_pending(connection, stream_id)))
             .await
     }
 

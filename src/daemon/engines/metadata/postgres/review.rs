@@ -7,7 +7,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
@@ -124,7 +124,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
     .await?;
-    let audit_id = audit::append(&mut *connection, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut *connection, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(connection, audit_id, &event, audit.at).await?;
     }
@@ -182,4 +183,44 @@ pub(super) async fn decided(
     .fetch_all(connection)
     .await?;
     rows.iter().map(rows::decided_review).collect()
+}
+
+pub(super) async fn held(
+    connection: &mut PgConnection,
+    which: HeldReviews,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let limit = integer(limit as u64);
+    let query = match which {
+        // The reason is written out, so that the index of these items serves.
+        HeldReviews::Unchecked => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked'
+             ORDER BY sort_key LIMIT $1",
+        )
+        .bind(limit),
+        HeldReviews::QueuedBefore(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held AND flagged_at < $1
+             ORDER BY flagged_at, sort_key LIMIT $2",
+        )
+        .bind(integer(at))
+        .bind(limit),
+    };
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(rows::review_item).collect()
+}
+
+pub(super) async fn set_reason(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE reviews SET reason = $1
+         WHERE sort_key = $2 AND decision IS NULL",
+    )
+    .bind(storable(reason))
+    .bind(comment_id.sort_key())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod events;
+mod reputations;
 mod review;
 mod sanctions;
 mod shadows;
@@ -19,8 +20,8 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    UserRecord,
+    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -153,6 +154,18 @@ impl MetadataStore for SqliteMetadata {
         shadows::in_force(&self.file, now_ms).await
     }
 
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        reputations::count(&self.file, changes, half_life_ms).await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        reputations::known(&self.file, users).await
+    }
+
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         review::queue(&self.file, &item, text_key).await
     }
@@ -205,6 +218,26 @@ impl MetadataStore for SqliteMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         review::decided(&self.file, before_ms, limit).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        review::held(&self.file, which, limit).await
+    }
+
+    async fn set_review_reason(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        review::set_reason(&self.file, comment_id, reason).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        events::has_pending(&self.file, stream_id).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
@@ -299,7 +332,12 @@ mod tests {
         let throttle = audit(3, "throttle");
         store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
         store.sanction(ban(), audit(5, "ban")).await.unwrap();
-        let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
+        let user = UserRecord {
+            user_id: UserId(42),
+            name: "bob".into(),
+            seen_at: 4,
+            account_created: Some(3),
+        };
         store.remember_users(std::slice::from_ref(&user)).await.unwrap();
         // Not closed: the file is as a killed process leaves it.
         let again = SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap();

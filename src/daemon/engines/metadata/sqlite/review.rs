@@ -7,7 +7,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
@@ -121,7 +121,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
     .await?;
-    let audit_id = audit::append(&mut transaction, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut transaction, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(&mut transaction, audit_id, &event, audit.at).await?;
     }
@@ -182,4 +183,46 @@ pub(super) async fn decided(
     .fetch_all(file.readers())
     .await?;
     rows.iter().map(rows::decided_review).collect()
+}
+
+pub(super) async fn held(
+    file: &SqliteFile,
+    which: HeldReviews,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let limit = integer(limit as u64);
+    let query = match which {
+        // The reason is written out, so that the index of these items serves.
+        HeldReviews::Unchecked => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked'
+             ORDER BY sort_key LIMIT ?",
+        )
+        .bind(limit),
+        HeldReviews::QueuedBefore(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held = 1 AND flagged_at < ?
+             ORDER BY flagged_at, sort_key LIMIT ?",
+        )
+        .bind(integer(at))
+        .bind(limit),
+    };
+    let rows = query.fetch_all(file.readers()).await?;
+    rows.iter().map(rows::review_item).collect()
+}
+
+pub(super) async fn set_reason(
+    file: &SqliteFile,
+    comment_id: CommentId,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let mut transaction = file.begin().await?;
+    let done = sqlx::query(
+        "UPDATE reviews SET reason = ?
+         WHERE sort_key = ? AND decision IS NULL",
+    )
+    .bind(reason)
+    .bind(comment_id.sort_key().to_vec())
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(done.rows_affected() > 0)
 }

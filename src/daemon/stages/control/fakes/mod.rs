@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::clock::{SharedClock, TokioClock};
+use crate::daemon::base::config::ReputationConfig;
 use crate::daemon::base::handoff::ThrottleOrder;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
@@ -111,6 +112,7 @@ impl World {
             streams,
             clock: clock.clone(),
             problems: board.problems().clone(),
+            reputation: ReputationConfig::default().rules(),
         });
         journal.0.lock().clear();
         Self {

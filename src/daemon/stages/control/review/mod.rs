@@ -6,6 +6,7 @@
 //! Claims are compared by the clock of the node that was asked; the clocks of nodes differ by less
 //! than a claim lasts.
 
+mod automatic;
 mod decisions;
 mod queue;
 #[cfg(test)]
@@ -20,7 +21,9 @@ use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
-use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
+use crate::protocol::admin::{
+    ClaimRequest, Outcome, ReviewItem, ReviewRequest, Shadow, audit_action,
+};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, Role};
@@ -67,16 +70,9 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        // An approved comment of a shadowed user is shown like all others of that user.
         let shadows = self.shadows().await?;
-        let is_shadowed = |item: &ReviewItem| {
-            shadows.iter().any(|shadow| {
-                shadow.user_id == item.user_id
-                    && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-            })
-        };
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_shadowed(item);
+            let shadow = is_shadowed(&shadows, item);
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
@@ -135,6 +131,12 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
         let entry = self.entry(actor, action, target_of(comment_id), request);
+        let entry = if actor.is_person() {
+            self.costing_decision(entry, comment_id, decision)
+        } else {
+            // Moderation counts what its stages remove, and to expire is no offence.
+            entry
+        };
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
@@ -146,6 +148,13 @@ impl Control {
         }
         Ok(Decided { audit_id, item, at })
     }
+}
+
+/// Returns whether only its author sees an approved comment, like all others of that user.
+fn is_shadowed(shadows: &[Shadow], item: &ReviewItem) -> bool {
+    shadows.iter().any(|shadow| {
+        shadow.user_id == item.user_id && shadow.stream_id.is_none_or(|only| only == item.stream_id)
+    })
 }
 
 /// Returns an item as it is shown to an actor: without a claim that has run out.

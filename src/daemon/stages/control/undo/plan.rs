@@ -25,6 +25,10 @@ use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
     Shadows(ShadowPlan),
+    /// The points that were forgiven count again.
+    Forgiven {
+        user_id: UserId,
+    },
     Throttle {
         stream_id: StreamId,
         fixed: Option<FixedRate>,
@@ -49,6 +53,18 @@ pub(super) enum Plan {
 }
 
 impl Plan {
+    /// Returns the user whose points change with the entry that is taken back. Those of comments
+    /// are known when the plan is carried out.
+    pub(super) fn user_with_points(&self) -> Option<UserId> {
+        match self {
+            Self::Sanctions(
+                SanctionPlan::Lift { user_id, .. } | SanctionPlan::Restore { user_id, .. },
+            )
+            | Self::Forgiven { user_id } => Some(*user_id),
+            _ => None,
+        }
+    }
+
     /// Returns what is so when the plan is carried out, as a clause; `None` if only carrying it out
     /// tells.
     pub(super) fn now(&self) -> Option<String> {
@@ -72,6 +88,7 @@ impl Plan {
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
+            Self::Forgiven { .. } => "the points from before count again".to_owned(),
             Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
                 let share = show_share(*rate);
                 match until_ms {
@@ -168,6 +185,9 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::SHADOW => shadow(entry, now_ms),
         audit_action::UNSHADOW => unshadow(entry, now_ms),
+        audit_action::FORGIVE => {
+            Ok(Plan::Forgiven { user_id: UserId(number_in(&entry.target, "user ")?) })
+        }
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
         audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
@@ -197,6 +217,7 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::SHADOW | audit_action::UNSHADOW => {
             return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
         }
+        audit_action::FORGIVE => return Ok(&[audit_action::FORGIVE]),
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),

@@ -81,6 +81,13 @@ impl Rooms {
         }
     }
 
+    /// Forgets a comment that was refused before anything was claimed for it.
+    pub(super) fn forget(&mut self, share: &RoomShare, comment: &Comment) {
+        if !share.is_empty() {
+            self.memory.give_back(share, comment);
+        }
+    }
+
     /// Claims over all nodes what comments take of their rooms. Returns the refusals of those that
     /// lose to a comment of another node.
     pub(super) async fn claim(

@@ -2,6 +2,7 @@
 
 use crate::classifier::Task;
 use crate::daemon::base::config::ModelConfig;
+use crate::policy::reputation::Thresholds;
 use crate::protocol::events::Decision;
 
 /// Thresholds are not lowered further than this: below it are the scores of ordinary chat.
@@ -35,13 +36,17 @@ impl TaskLimits {
         }
     }
 
-    /// Returns the limits for a user and a moment: lower by this, or higher if it is negative.
+    /// Returns the limits for a user and a moment: lower by this. If it is negative, the limit that
+    /// flags is higher, up to the one that rejects, which is never raised.
     pub(super) fn lowered_by(self, lowered: f32) -> Self {
         if lowered == 0.0 || !lowered.is_finite() {
             return self;
         }
-        let lower = |threshold: f32| (threshold - lowered).max(threshold.min(LEAST_THRESHOLD));
-        Self { flag: lower(self.flag), reject: lower(self.reject), ..self }
+        let Self { flag, reject, .. } = self;
+        let shifted = Thresholds { flag, reject }.shifted(lowered);
+        let at_least = |shifted: f32, limit: f32| shifted.max(limit.min(LEAST_THRESHOLD));
+        let flag = at_least(shifted.flag, flag);
+        Self { flag, reject: at_least(shifted.reject, reject), ..self }
     }
 
     pub(super) fn decision(self, score: f32) -> Decision {
@@ -85,8 +90,11 @@ mod tests {
         assert_eq!(lowered.decision(0.6), Decision::Reject);
         assert_eq!(lowered.decision(0.36), Decision::Flag);
         let higher = limits.lowered_by(-0.15);
-        assert_eq!(higher.decision(0.8), Decision::Flag);
+        assert_eq!(higher.decision(0.7), Decision::Reject, "no crowd excuses what is rejected");
+        assert_eq!(higher.decision(0.69), Decision::Flag);
         assert_eq!(higher.decision(0.6), Decision::Accept);
+        let highest = limits.lowered_by(-5.0);
+        assert_eq!((highest.flag, highest.reject), (limits.reject, limits.reject));
         let least = limits.lowered_by(5.0);
         assert_eq!(least.decision(0.09), Decision::Accept, "ordinary chat passes all the same");
         assert_eq!(least.decision(0.1), Decision::Reject);

@@ -29,7 +29,7 @@ impl RulesStage {
             excesses.map(Rule::of_excess).map(|rule| (rule, self.counted(rule, counts)));
         let of_text = Rule::OF_TEXTS
             .into_iter()
-            .filter_map(|rule| Some((rule, self.matched(rule, &reading)?)));
+            .filter_map(|rule| Some((rule, self.matched(rule, &reading, subject.lowered)?)));
         let mut finding = Finding::accept();
         let mut rules = Vec::new();
         for (rule, matched) in of_history.chain(of_text) {

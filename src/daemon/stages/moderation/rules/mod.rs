@@ -56,6 +56,7 @@ use self::starter::starter_list;
 use self::word_lists::WordLists;
 use super::pipeline::{Explanation, Finding, Stage, Subject, severity};
 use crate::daemon::base::config::RulesConfig;
+use crate::policy::crowd::allowed_run;
 use crate::protocol::Comment;
 
 /// The stage.
@@ -102,7 +103,9 @@ impl RulesStage {
             let decision = rule.decision(&self.config);
             // A rule that could not change the decision is not looked at.
             let decides = severity(decision) > severity(finding.decision);
-            if decides && (rule.is_of_history() || self.matched(rule, &reading).is_some()) {
+            if decides
+                && (rule.is_of_history() || self.matched(rule, &reading, subject.lowered).is_some())
+            {
                 finding = Finding::new(decision, rule.reason());
             }
         }
@@ -110,8 +113,8 @@ impl RulesStage {
     }
 
     /// Returns what in a text breaks a rule about texts: a word, a host, or the number of equal
-    /// characters.
-    fn matched(&self, rule: Rule, reading: &Reading<'_>) -> Option<String> {
+    /// characters. While a crowd raises the thresholds, more of these are allowed.
+    fn matched(&self, rule: Rule, reading: &Reading<'_>, lowered: f32) -> Option<String> {
         let text = reading.text;
         match rule {
             Rule::BlockedWord => self.words.load().blocked.find(reading).map(str::to_owned),
@@ -119,7 +122,7 @@ impl RulesStage {
             Rule::Link => self.allowed_hosts.first_forbidden(text),
             Rule::ViewerSeller => seller::find_offer(reading, &self.allowed_hosts),
             Rule::CharacterRun => {
-                let max = self.config.max_character_run;
+                let max = allowed_run(self.config.max_character_run, lowered);
                 let run = if max > 0 { longest_character_run(text) } else { 0 };
                 (max > 0 && run >= max).then(|| run.to_string())
             }

@@ -11,7 +11,7 @@ use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::stages::moderation::pipeline::{Finding, Stage};
 use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-use crate::daemon::stages::moderation::samples::{comment, moderated};
+use crate::daemon::stages::moderation::samples::{self, comment, moderated};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::{CommentId, Role};
 
@@ -49,6 +49,7 @@ async fn bench_of(stages: Vec<Arc<dyn Stage>>) -> Bench {
         log: Arc::new(log.clone()),
         streams,
         pipeline,
+        context: samples::context(store.clone(), clock.clone()),
         metadata: store.clone(),
         metadata_breaker,
         metrics: metrics.clone(),

@@ -138,8 +138,12 @@ async fn claims_of_the_token_open_closed_rooms() {
         comment.identity = Arc::new(known);
         comment
     };
-    let follower = |since_ms| Standing { subscriber: false, follower_since: Some(since_ms) };
-    let subscriber = Standing { subscriber: true, follower_since: None };
+    let follower = |since_ms| Standing {
+        subscriber: false,
+        follower_since: Some(since_ms),
+        account_created: None,
+    };
+    let subscriber = Standing { subscriber: true, follower_since: None, account_created: None };
     let refused = Err(ErrorCode::FollowersOnly);
     assert_eq!(stage.ask(with(Standing::default())).await, refused);
     assert_eq!(stage.ask(with(follower(now_ms - 1_000))).await, refused);

@@ -1,0 +1,145 @@
+//! Watches whether moderation checks the published comments: on edges, which hold the comments of
+//! some rooms while it does not, and on moderators, which check held comments when it does.
+//!
+//! In: the nodes that are alive, the lag of the moderators, and the settings of the streams, every
+//! [`INTERVAL`]. Out: [`ModerationState`], and the problem `moderation_down` on edges, which names
+//! the streams concerned.
+//!
+//! Always holds: a registry that does not answer says nothing about moderation; then the lag does,
+//! which comes from the log. An edge that has not looked yet takes moderation for down unless it is
+//! a moderator itself.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::daemon::base::config::NodeRole;
+use crate::daemon::base::moderation_state::ModerationState;
+use crate::daemon::base::problems::Problems;
+use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
+use crate::daemon::engines::registry::SharedRegistry;
+use crate::protocol::StreamId;
+use crate::protocol::admin::ProblemCode;
+use crate::protocol::quantity::show_duration;
+use crate::protocol::room::WhenDown;
+use crate::protocol::stream::{ModerationMode, StreamState};
+
+/// The time between two looks.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+/// The time limit of each question. A dependency that is slower is asked again later.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The subject of the problem.
+const SUBJECT: &str = "moderation";
+/// Streams that the problem names.
+const LISTED_STREAMS: usize = 5;
+
+/// The watch of one node.
+#[derive(Debug, Clone)]
+pub(super) struct ModerationWatch {
+    pub(super) is_moderator: bool,
+    pub(super) is_edge: bool,
+    pub(super) registry: SharedRegistry,
+    pub(super) log: SharedLog,
+    pub(super) streams: Streams,
+    pub(super) state: ModerationState,
+    pub(super) problems: Problems,
+    /// A published comment that waits longer than this for its check means that moderation is down.
+    pub(super) down_after: Duration,
+}
+
+/// The reason why moderation counts as down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outage {
+    NoModerator,
+    Behind,
+}
+
+impl ModerationWatch {
+    /// Looks once, and changes the state and the problem.
+    pub(super) async fn look(&self) {
+        let outage = match self.has_moderator().await {
+            Some(false) => Some(Outage::NoModerator),
+            Some(true) | None => self.is_behind().await.then_some(Outage::Behind),
+        };
+        self.state.set_down(outage.is_some());
+        if !self.is_edge {
+            return;
+        }
+        match outage.and_then(|outage| self.text(&outage)) {
+            Some(text) => self.problems.raise(ProblemCode::ModerationDown, SUBJECT, text),
+            None => self.problems.clear(ProblemCode::ModerationDown, SUBJECT),
+        }
+    }
+
+    /// Returns whether a node with the role `moderator` is alive; `None` if that is not known.
+    async fn has_moderator(&self) -> Option<bool> {
+        if self.is_moderator {
+            return Some(true);
+        }
+        let known = timeout(TIMEOUT, self.registry.nodes()).await.ok()?.ok()?;
+        let role = NodeRole::Moderator.as_str();
+        Some(known.iter().filter(|node| node.alive).any(|node| {
+            let report = node.report.as_ref();
+            report.is_some_and(|report| report.node.roles.iter().any(|known| known == role))
+        }))
+    }
+
+    /// Returns whether comments wait too long. Once they do, they must wait only half as long until
+    /// moderation counts as up again, so that the state does not flicker.
+    async fn is_behind(&self) -> bool {
+        let was_down = self.state.is_down();
+        let Ok(Ok(lags)) = timeout(TIMEOUT, self.log.lag()).await else { return was_down };
+        let moderator = ConsumerGroup::Moderator.as_str();
+        let own = lags.iter().filter(|lag| lag.group == moderator && lag.lag > 0);
+        let oldest_ms = own.filter_map(|lag| lag.oldest_ms).max().unwrap_or(0);
+        let bound = if was_down { self.down_after / 2 } else { self.down_after };
+        u128::from(oldest_ms) > bound.as_millis()
+    }
+
+    /// Returns the sentence for operators; `None` if no stream is concerned.
+    fn text(&self, outage: &Outage) -> Option<String> {
+        let all = self.streams.all();
+        let streams_that = |down: WhenDown| {
+            let concerned = all.iter().filter(|stream| {
+                stream.state == StreamState::Live
+                    && stream.moderation == ModerationMode::Async
+                    && stream.room.checks.down == down
+            });
+            streams_text(&concerned.map(|stream| stream.stream_id).collect::<Vec<_>>())
+        };
+        let effect = match (streams_that(WhenDown::Hold), streams_that(WhenDown::Pass)) {
+            (None, None) => return None,
+            (Some(held), None) => format!("comments of {held} are held for review"),
+            (None, Some(shown)) => format!("comments of {shown} are shown unchecked"),
+            (Some(held), Some(shown)) => format!(
+                "comments of {held} are held for review, those of {shown} are shown unchecked"
+            ),
+        };
+        let cause = match outage {
+            Outage::NoModerator => {
+                "no node with the role moderator runs: start one, it checks what it missed".into()
+            }
+            Outage::Behind => format!(
+                "the moderators are more than {} behind: see lc lag",
+                show_duration(self.down_after.as_millis() as u64)
+            ),
+        };
+        Some(format!("{effect}; {cause}"))
+    }
+}
+
+/// Writes `streams 7, 9`, and how many more there are; `None` for none.
+fn streams_text(ids: &[StreamId]) -> Option<String> {
+    let listed: Vec<_> = ids.iter().take(LISTED_STREAMS).map(StreamId::to_string).collect();
+    let listed = listed.join(", ");
+    match ids.len() {
+        0 => None,
+        1 => Some(format!("stream {listed}")),
+        2..=LISTED_STREAMS => Some(format!("streams {listed}")),
+        all => Some(format!("streams {listed} and {} more", all - LISTED_STREAMS)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

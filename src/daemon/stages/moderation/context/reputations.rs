@@ -1,0 +1,211 @@
+//! The reputations of users, as far as this node asks for them, and the points that it has counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::two_generations::TwoGenerations;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::{
+    KnownUser, MAX_LOOKED_UP, SharedMetadataStore, UserPointChange,
+};
+use crate::policy::reputation::{Offence, Reputation, ReputationRules, UserShift, text_key};
+use crate::protocol::{Comment, UserId};
+
+/// What was read of a user is read again after this time, when the user comments.
+pub(super) const FRESH_MS: u64 = 5_000;
+/// The same for users whose name and account are not stored yet: that takes about a second.
+const UNRECORDED_FRESH_MS: u64 = 1_000;
+/// The longest wait for a look-up.
+const LOOK_UP_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait for points to be stored.
+const STORE_WAIT: Duration = Duration::from_millis(250);
+/// After a look-up that took too long, the store is left alone for this time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Users of one generation: about 15 MB in both.
+const MAX_USERS: usize = 100_000;
+/// A user that does not comment is forgotten after this time.
+const LIFETIME_MS: u64 = 600_000;
+/// Changes that may wait for the store.
+const MAX_PENDING: usize = 4_096;
+
+#[derive(Debug)]
+pub(super) struct ReputationsParts {
+    pub(super) metadata: SharedMetadataStore,
+    pub(super) metadata_breaker: Arc<Breaker>,
+    pub(super) clock: SharedClock,
+    pub(super) rules: ReputationRules,
+}
+
+#[derive(Debug)]
+pub(super) struct Reputations {
+    parts: ReputationsParts,
+    users: Mutex<TwoGenerations<UserId, CachedUser>>,
+    /// Counted and not stored yet, oldest first.
+    pending: Mutex<Vec<UserPointChange>>,
+    /// The store is not asked before this moment.
+    paused_until: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CachedUser {
+    /// When it was read, in milliseconds since the Unix epoch; 0 if it never was.
+    read_at: u64,
+    is_recorded: bool,
+    account_created: Option<u64>,
+    /// `None` without points, as most users are.
+    reputation: Option<Box<Reputation>>,
+}
+
+impl CachedUser {
+    fn is_due(&self, now_ms: u64) -> bool {
+        let fresh_ms = if self.is_recorded { FRESH_MS } else { UNRECORDED_FRESH_MS };
+        now_ms.abs_diff(self.read_at) >= fresh_ms
+    }
+}
+
+impl Reputations {
+    pub(super) fn new(parts: ReputationsParts) -> Self {
+        Self {
+            parts,
+            users: Mutex::new(TwoGenerations::new(LIFETIME_MS, MAX_USERS)),
+            pending: Mutex::default(),
+            paused_until: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn look_up(&self, users: &[UserId]) {
+        let now_ms = self.parts.clock.now_ms();
+        let due = self.due(users, now_ms);
+        if due.is_empty() || !self.may_ask() {
+            return;
+        }
+        let asked = timeout(LOOK_UP_WAIT, self.parts.metadata.known_users(&due)).await;
+        match self.observe(asked.ok()) {
+            Some(Ok(found)) => self.remember(&due, found, now_ms),
+            Some(Err(error)) => warn!(%error, "reputations not read"),
+            None => *self.paused_until.lock() = Some(Instant::now() + PAUSE),
+        }
+    }
+
+    fn due(&self, users: &[UserId], now_ms: u64) -> Vec<UserId> {
+        let cached = self.users.lock();
+        let is_due = |user_id: &&UserId| cached.get(user_id).is_none_or(|it| it.is_due(now_ms));
+        let mut due: Vec<_> = users.iter().filter(is_due).copied().collect();
+        due.sort_unstable();
+        due.dedup();
+        due.truncate(MAX_LOOKED_UP);
+        due
+    }
+
+    fn may_ask(&self) -> bool {
+        let is_paused = self.paused_until.lock().is_some_and(|until| Instant::now() < until);
+        !is_paused && self.parts.metadata_breaker.permits()
+    }
+
+    /// Tells the breaker how a call ended; `None` if it took too long. Returns `None` if the store
+    /// is not available, of which the breaker has told.
+    fn observe<T>(&self, answer: Option<Result<T, StoreError>>) -> Option<Result<T, StoreError>> {
+        let breaker = &self.parts.metadata_breaker;
+        match answer {
+            None => {
+                breaker.failed(&"no answer in time for the reputations of users");
+                None
+            }
+            Some(Err(error @ StoreError::Unavailable(_))) => {
+                breaker.failed(&error);
+                None
+            }
+            Some(other) => {
+                breaker.succeeded();
+                Some(other)
+            }
+        }
+    }
+
+    fn remember(&self, asked: &[UserId], found: Vec<KnownUser>, now_ms: u64) {
+        let half_life_ms = self.parts.rules.half_life_ms;
+        let pending = self.pending.lock();
+        let mut users = self.users.lock();
+        users.advance_on_time(now_ms);
+        for user_id in asked {
+            users.insert(*user_id, CachedUser { read_at: now_ms, ..CachedUser::default() });
+        }
+        for KnownUser { user_id, is_recorded, account_created, mut reputation } in found {
+            // What this node has counted meanwhile, the store does not have.
+            let own = pending.iter().filter(|one| one.user_id == user_id);
+            for one in own {
+                reputation.change(None, &one.change, half_life_ms);
+            }
+            let has_points = reputation.since.is_some() || !reputation.texts.is_empty();
+            let reputation = has_points.then(|| Box::new(reputation));
+            let user = CachedUser { read_at: now_ms, is_recorded, account_created, reputation };
+            users.insert(user_id, user);
+        }
+    }
+
+    /// Returns the points of a user, and by how much they lower thresholds.
+    pub(super) fn shift(&self, user_id: UserId) -> (f64, UserShift) {
+        let rules = &self.parts.rules;
+        let now_ms = self.parts.clock.now_ms();
+        let users = self.users.lock();
+        let Some(user) = users.get(&user_id) else { return (0.0, UserShift::default()) };
+        let reputation = user.reputation.as_ref();
+        let points = reputation.map_or(0.0, |it| it.points_at(now_ms, rules.half_life_ms));
+        let age_ms = user.account_created.map(|created| now_ms.saturating_sub(created));
+        (points, rules.shift(points, age_ms))
+    }
+
+    /// Counts a comment that is removed, or that repeats one that was. Later comments are judged by
+    /// it at once. Returns whether points were counted.
+    pub(super) fn count(&self, comment: &Comment, is_removed: bool) -> bool {
+        let Comment { user_id, comment_id, message, .. } = comment;
+        let now_ms = self.parts.clock.now_ms();
+        let mut pending = self.pending.lock();
+        let mut users = self.users.lock();
+        let known = users.get(user_id).and_then(|user| user.reputation.as_ref());
+        let is_repeat = known.is_some_and(|reputation| reputation.repeats(message));
+        let Some(offence) = Offence::of_comment(is_removed, is_repeat) else { return false };
+        if pending.len() >= MAX_PENDING {
+            return false;
+        }
+        let text = text_key(message);
+        let change =
+            UserPointChange::of_comment(*user_id, *comment_id, offence.points(), text, now_ms);
+        let reputation = users.touch(*user_id, now_ms).reputation.get_or_insert_default();
+        reputation.change(None, &change.change, self.parts.rules.half_life_ms);
+        pending.push(change);
+        true
+    }
+
+    pub(super) async fn store_points(&self) {
+        let changes = std::mem::take(&mut *self.pending.lock());
+        if changes.is_empty() {
+            return;
+        }
+        let mut stored = None;
+        if self.parts.metadata_breaker.permits() {
+            let half_life_ms = self.parts.rules.half_life_ms;
+            let count = self.parts.metadata.count_points(&changes, half_life_ms);
+            stored = self.observe(timeout(STORE_WAIT, count).await.ok());
+        }
+        match stored {
+            Some(Ok(())) => {}
+            // They would be refused forever.
+            Some(Err(error)) => {
+                warn!(%error, changes = changes.len(), "points of users not stored");
+            }
+            // Counting them again changes nothing, if the store has them after all.
+            None => {
+                let mut pending = self.pending.lock();
+                let newer = std::mem::replace(&mut *pending, changes);
+                pending.extend(newer);
+            }
+        }
+    }
+}
