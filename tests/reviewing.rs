@@ -85,7 +85,8 @@ async fn serve(mut socket: TcpStream, delay_ms: &AtomicU64) -> std::io::Result<(
         let body = json!({"decision": decision, "reason": "rude", "score": 0.75}).to_string();
         let length = body.len();
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         );
         socket.write_all(answer.as_bytes()).await?;
     }
