@@ -36,7 +36,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     add_tokens(config, &mut faults);
     faults.extend(gateway::tls_faults(&config.gateway));
     faults.extend(admin::remote_faults(&config.admin));
-    if let Err(error) = moderation::build_pipeline(&config.moderation) {
+    if let Err(error) = moderation::build_pipeline(&config.moderation, None) {
         faults.push(format!("{error:#}"));
     }
     if let Err(error) = admin::check_socket_path(&config.node.admin_socket) {

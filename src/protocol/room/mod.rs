@@ -1,7 +1,14 @@
 //! The rules of a room: what a stream's viewers may comment, and how often.
 
+mod languages;
+mod terms;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::languages::{Language, LanguageAction, LanguagePolicy};
+pub use self::terms::{
+    MAX_ROOM_TERMS, MAX_TERM_CHARS, RoomTerm, TermAction, TermsPatch, normal_term,
+};
 use super::quantity::show_duration;
 
 const SECOND_MS: u64 = 1_000;
@@ -112,6 +119,9 @@ pub struct RoomSettings {
     /// Timeouts that moderators of the room choose from, in milliseconds, the shortest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeouts_ms: Vec<u64>,
+    /// The languages of comments; absent if all are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub languages: Option<LanguagePolicy>,
 }
 
 impl RoomSettings {
@@ -138,6 +148,9 @@ impl RoomSettings {
         if let Some(timeouts_ms) = patch.timeouts_ms {
             self.timeouts_ms = timeouts_ms;
         }
+        if let Some(languages) = patch.languages {
+            self.languages = languages;
+        }
     }
 }
 
@@ -162,10 +175,14 @@ pub struct RoomPatch {
     /// Replaces all presets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts_ms: Option<Vec<u64>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub languages: Option<Option<LanguagePolicy>>,
 }
 
 /// Reads a field that is there, also null, which is a value of its own.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -185,13 +202,14 @@ impl RoomPatch {
     pub fn check(&self) -> Result<(), BadRoomField> {
         if *self == Self::default() {
             let problem = "must name at least one of slow_ms, followers_ms, subscribers_only, \
-                           emotes_only, unique_ms, no_links, shield, timeouts_ms";
+                           emotes_only, unique_ms, no_links, shield, timeouts_ms, languages";
             return Err(BadRoomField { field: "patch", problem: problem.to_owned() });
         }
         within("slow_ms", self.slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
         within("followers_ms", self.followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
         within("unique_ms", self.unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
-        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)
+        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
+        self.languages.as_ref().and_then(Option::as_ref).map_or(Ok(()), LanguagePolicy::check)
     }
 
     /// Returns the patch that gives the fields of this one the values that they have in `before`.
@@ -206,6 +224,7 @@ impl RoomPatch {
             no_links: self.no_links.map(|_| rules.no_links),
             shield: self.shield.map(|_| before.shield),
             timeouts_ms: self.timeouts_ms.as_ref().map(|_| before.timeouts_ms.clone()),
+            languages: self.languages.as_ref().map(|_| before.languages.clone()),
         }
     }
 
@@ -221,6 +240,7 @@ impl RoomPatch {
                 patch.no_links.is_some(),
                 patch.shield.is_some(),
                 patch.timeouts_ms.is_some(),
+                patch.languages.is_some(),
             ]
         };
         named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
@@ -249,6 +269,10 @@ impl RoomPatch {
             .no_links
             .map(|refused| format!("links are {}", if refused { "refused" } else { "allowed" }));
         let unique = timed("unique-chat", self.unique_ms);
+        let languages = self.languages.as_ref().map(|policy| match policy {
+            Some(policy) => policy.text(),
+            None => "all languages are allowed".to_owned(),
+        });
         let clauses = [
             timed("slow mode", self.slow_ms),
             followers,
@@ -258,6 +282,7 @@ impl RoomPatch {
             links,
             switch("shield mode", self.shield),
             timeouts,
+            languages,
         ];
         clauses.into_iter().flatten().collect()
     }

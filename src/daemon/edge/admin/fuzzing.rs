@@ -92,7 +92,7 @@ pub(super) fn trials() -> TextTrials {
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
-    let pipeline = moderation::build_pipeline(&config).expect("the rules can be used");
+    let pipeline = moderation::build_pipeline(&config, None).expect("the rules can be used");
     TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
 }
 

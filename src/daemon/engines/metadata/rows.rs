@@ -11,7 +11,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
 use crate::protocol::json;
-use crate::protocol::room::RoomSettings;
+use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -41,6 +41,20 @@ pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, Store
     }
     let text = json::to_string(settings);
     text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Returns the terms of all rooms, ordered by stream and term.
+pub(super) fn room_terms(rows: &[impl Columns]) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+    let mut terms = rows.iter().map(room_term).collect::<Result<Vec<_>, _>>()?;
+    // Not by the database, whose order of texts depends on its settings.
+    terms.sort_by(|(one, this), (other, that)| (one, &this.term).cmp(&(other, &that.term)));
+    Ok(terms)
+}
+
+fn room_term(row: &impl Columns) -> Result<(StreamId, RoomTerm), StoreError> {
+    let term = row.text("term")?.to_owned();
+    let action = enum_from_text(row.text("action")?)?;
+    Ok((StreamId(row.natural("stream_id")?), RoomTerm { term, action }))
 }
 
 /// Returns the id above the column `highest`.

@@ -94,7 +94,7 @@ impl NodeBase {
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
-        let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
+        let pipeline = Arc::new(moderation::build_pipeline(&config.moderation, Some(&streams))?);
         let identity = identity.clone();
         Ok(Self {
             config,

@@ -39,6 +39,7 @@ mod moderators;
 mod restore;
 mod review;
 mod room;
+mod room_terms;
 mod sanctions;
 mod search;
 mod shadows;

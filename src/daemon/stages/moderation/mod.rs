@@ -26,17 +26,27 @@ pub(crate) mod samples;
 use std::sync::Arc;
 
 use crate::daemon::base::config::{ModerationConfig, ModerationStage};
+use crate::daemon::engines::directory::Streams;
 
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
-pub use self::rules::{RoomLinks, RulesError, RulesStage};
+pub use self::rules::{RoomLinks, RulesError, RulesStage, check_terms};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
 
-/// Builds the configured stages, in their order.
-pub fn build_pipeline(config: &ModerationConfig) -> Result<Pipeline, RulesError> {
+/// Builds the configured stages, in their order. With streams, comments are held to the terms and
+/// languages of their rooms.
+pub fn build_pipeline(
+    config: &ModerationConfig,
+    streams: Option<&Streams>,
+) -> Result<Pipeline, RulesError> {
     let stages = config.stages.iter().map(|stage| match stage {
         ModerationStage::Rules => {
-            RulesStage::new(&config.rules).map(|stage| Arc::new(stage) as Arc<dyn Stage>)
+            let rules = RulesStage::new(&config.rules)?;
+            let rules = match streams {
+                Some(streams) => rules.with_rooms(streams.clone()),
+                None => rules,
+            };
+            Ok(Arc::new(rules) as Arc<dyn Stage>)
         }
     });
     Ok(Pipeline::new(stages.collect::<Result<_, _>>()?))

@@ -3,6 +3,7 @@
 
 mod changes;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -13,6 +14,7 @@ use serde_json::json;
 
 pub(crate) use changes::*;
 pub(crate) use review::*;
+pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
 pub(crate) use streams::*;
@@ -33,6 +35,8 @@ macro_rules! metadata_suite {
                 every_stream_change_is_audited,
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
+                terms_of_rooms_are_kept_and_audited,
+                terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
                 a_sanction_replaces_one_of_its_kind,

@@ -1,11 +1,14 @@
 //! `lc room`: shows and sets the rules of a room, and clears it.
 
+mod terms;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Subcommand};
 
+use self::terms::TermsArgs;
 use super::arguments::{duration_up_to, to_ms};
 use super::change::{submit, undo_hint};
 use super::complete;
@@ -15,10 +18,10 @@ use super::table::facts;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
-use crate::protocol::quantity::{parse_duration, show_duration};
+use crate::protocol::quantity::{counted, parse_duration, show_duration};
 use crate::protocol::room::{
-    LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, RoomPatch, SHORTEST_UNIQUE_MS,
-    timeouts_text,
+    LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, Language, LanguageAction,
+    LanguagePolicy, RoomPatch, SHORTEST_UNIQUE_MS, timeouts_text,
 };
 
 /// The daemon's limit of `--last`.
@@ -62,6 +65,13 @@ enum RoomCommand {
     Shield(SwitchArgs),
     /// Set the timeouts that moderators of the room choose from
     Timeouts(TimeoutsArgs),
+    /// List, add and remove the terms that are blocked in this room
+    Terms(TermsArgs),
+    /// Set the languages of comments, or allow all
+    ///
+    /// Comments that are certainly in another language are flagged for review, or rejected. Short
+    /// ones may be in any language.
+    Languages(LanguagesArgs),
     /// Delete the latest comments of the room, whoever wrote them
     ///
     /// At most 1000 comments are deleted at one time, the newest first. The answer says what is
@@ -102,6 +112,16 @@ struct TimeoutsArgs {
     /// Up to six times from 1s to 30d, such as 1m 10m 1d; or off
     #[arg(required = true, value_name = "TIME|off")]
     times: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct LanguagesArgs {
+    /// Codes of ar de en es fr hi it ja ko nl pt ru sv tr vi zh, such as en,de; or off
+    #[arg(required = true, value_name = "CODE|off")]
+    codes: Vec<String>,
+    /// Action on comments in other languages
+    #[arg(long, value_name = "ACTION", default_value = "flag", value_parser = language_action())]
+    action: LanguageAction,
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +173,28 @@ fn switch() -> impl TypedValueParser<Value = bool> {
     PossibleValuesParser::new(["on", "off"]).map(|text| text == "on")
 }
 
+fn language_action() -> impl TypedValueParser<Value = LanguageAction> {
+    PossibleValuesParser::new(["flag", "reject"]).map(|text| match text.as_str() {
+        "reject" => LanguageAction::Reject,
+        _ => LanguageAction::Flag,
+    })
+}
+
+/// Returns the policy; `None` for off.
+fn languages(codes: &[String], action: LanguageAction) -> Result<Option<LanguagePolicy>, String> {
+    if codes.len() == 1 && is_off(&codes[0]) {
+        return Ok(None);
+    }
+    let codes = codes.iter().flat_map(|text| text.split(',')).filter(|code| !code.is_empty());
+    let mut allowed = codes.map(str::parse).collect::<Result<Vec<Language>, _>>()?;
+    allowed.sort_unstable();
+    allowed.dedup();
+    if allowed.is_empty() {
+        return Err("name at least one language, or off".to_owned());
+    }
+    Ok(Some(LanguagePolicy { allowed, action }))
+}
+
 /// Returns the times, the shortest first.
 fn presets(times: &[String]) -> Result<Vec<u64>, String> {
     if times.len() == 1 && is_off(&times[0]) {
@@ -172,6 +214,7 @@ pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<Exi
     let patch = match args.command {
         None => return show(stream_id, context).await,
         Some(RoomCommand::Clear(args)) => return clear(stream_id, args, context).await,
+        Some(RoomCommand::Terms(args)) => return terms::run(stream_id, args, context).await,
         Some(command) => command.patch()?,
     };
     let path = format!("/v1/streams/{stream_id}/room");
@@ -198,15 +241,20 @@ impl RoomCommand {
                 let timeouts = presets(&args.times).map_err(UsageError)?;
                 RoomPatch { timeouts_ms: Some(timeouts), ..patch }
             }
-            // It changes no rule.
-            Self::Clear(_) => patch,
+            Self::Languages(args) => {
+                let policy = languages(&args.codes, args.action).map_err(UsageError)?;
+                RoomPatch { languages: Some(policy), ..patch }
+            }
+            // They change no setting.
+            Self::Terms(_) | Self::Clear(_) => patch,
         })
     }
 }
 
 async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<ExitCode> {
     let room: Room = context.admin().get(&format!("/v1/streams/{stream_id}/room")).await?;
-    context.output().item(&room, || in_full(&room))?;
+    let terms = terms::of_room(stream_id, context).await?;
+    context.output().item(&room, || in_full(&room, terms.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -224,7 +272,7 @@ async fn clear(
     .await
 }
 
-fn in_full(room: &Room) -> String {
+fn in_full(room: &Room, terms: usize) -> String {
     let rules = &room.settings.rules;
     let timed = |ms: Option<u64>| ms.map_or("off".to_owned(), show_duration);
     let state = |on: bool| if on { "on" } else { "off" }.to_owned();
@@ -232,6 +280,7 @@ fn in_full(room: &Room) -> String {
         Some(0) => "on".to_owned(),
         other => timed(other),
     };
+    let languages = room.settings.languages.as_ref();
     let in_force = match room.in_force.texts() {
         texts if texts.is_empty() => "none: everybody may comment".to_owned(),
         texts => texts.join(", "),
@@ -247,6 +296,8 @@ fn in_full(room: &Room) -> String {
             ("links", state(!rules.no_links)),
             ("shield", state(room.settings.shield)),
             ("in force", in_force),
+            ("terms", format!("{} blocked", counted(terms as u64, "term"))),
+            ("languages", languages.map_or("all".to_owned(), LanguagePolicy::text)),
             ("timeouts", timeouts_text(&room.settings.timeouts_ms)),
             ("title", room.title.clone()),
         ],
@@ -271,8 +322,12 @@ mod tests {
             },
             shield: true,
             timeouts_ms: vec![60_000, 600_000],
+            languages: Some(LanguagePolicy {
+                allowed: vec![Language::De, Language::En],
+                action: LanguageAction::Flag,
+            }),
         };
-        insta::assert_snapshot!(in_full(&Room::from(stream)));
+        insta::assert_snapshot!(in_full(&Room::from(stream), 3));
     }
 
     #[test]
@@ -290,5 +345,11 @@ mod tests {
         assert_eq!(presets(&texts(&["1m,10m"])), Ok(vec![60_000, 600_000]));
         assert_eq!(presets(&texts(&["off"])), Ok(vec![]));
         assert!(presets(&texts(&["1m", "off"])).is_err());
+        let read = |codes: &[&str]| languages(&texts(codes), LanguageAction::Flag);
+        let allowed = |codes: &[&str]| read(codes).unwrap().unwrap().allowed;
+        assert_eq!(allowed(&["en,de"]), [Language::De, Language::En]);
+        assert_eq!(allowed(&["en", "en"]), [Language::En]);
+        assert_eq!(read(&["off"]), Ok(None));
+        assert!(read(&["xx"]).is_err() && read(&[","]).is_err());
     }
 }
