@@ -259,6 +259,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
         message: "what a save".into(),
         created_at: seq,
         seq,
+        badges: Default::default(),
     };
     Batch {
         epoch,

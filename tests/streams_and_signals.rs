@@ -284,6 +284,7 @@ fn comment(number: u64) -> SequencedComment {
         message: HOSTILE.into(),
         created_at: ticks / 10_000,
         seq: 100 + number,
+        badges: Default::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::protocol::room::Language;
 const MIN_LETTERS_OF_SCRIPT: usize = 4;
 /// Words and letters below which a text in Latin letters may be of any language.
 const MIN_LATIN_WORDS: usize = 4;
-const MIN_LATIN_LETTERS: usize = 15;
+const MIN_LATIN_LETTERS: usize = 20;
 /// A script decides if it has at least this share of the letters, in percent.
 const MIN_SHARE_OF_SCRIPT: usize = 70;
 
@@ -30,7 +30,9 @@ const INTERNATIONAL: [&str; 24] = [
 /// languages: the code of a language that can be recognized, or the name of a script. A text in a
 /// language that cannot be recognized is reported as the nearest one that can.
 pub fn foreign(text: &str, allowed: &[Language]) -> Option<&'static str> {
-    let words: Vec<&str> = text.split_whitespace().filter_map(word_of_language).collect();
+    let mut words: Vec<&str> = text.split_whitespace().filter_map(word_of_language).collect();
+    // A word that is shouted again tells nothing new, and looks like another language.
+    words.dedup_by(|word, before| word.eq_ignore_ascii_case(before));
     let letters = Letters::of(&words);
     let may_be = |language| allowed.contains(&language);
     let is_clear = |count: usize| {
@@ -82,7 +84,8 @@ fn foreign_in_latin(
 /// Returns what is said in a language: nothing of links, mentions, commands, numbers, emotes and
 /// words that all languages have in chat.
 fn word_of_language(word: &str) -> Option<&str> {
-    if word.starts_with(['@', '#', '!', '/', ':']) || word.contains("://") {
+    let is_name = word.starts_with(['@', '#', '!', '/', ':', '-']) || word.ends_with([':', '>']);
+    if is_name || word.contains("://") {
         return None;
     }
     let word = word.trim_matches(|c: char| !c.is_alphabetic());
@@ -181,5 +184,64 @@ fn language(text: &str) -> Language {
         Lang::Swe => Language::Sv,
         Lang::Tur => Language::Tr,
         Lang::Vie => Language::Vi,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENGLISH: &[Language] = &[Language::En];
+
+    #[test]
+    fn certain_texts_are_foreign_and_short_ones_are_not() {
+        for (text, found) in [
+            ("das war heute wirklich ein sehr schönes Spiel von euch", Some("de")),
+            ("Поехали, ребята!", Some("cyrillic")),
+            ("바로 나 오늘 아침 일찍 일어나", Some("ko")),
+            ("これはとても面白いです", Some("ja")),
+            ("这个比赛真的很精彩", Some("zh")),
+            ("สวัสดีทุกคน", Some("other script")),
+            ("that was a really beautiful game today", None),
+            ("gut gemacht", None),
+            ("gg wp", None),
+            ("hahahaha NOOOOO PogChamp KEKW", None),
+            ("late late late late late late late", None),
+            ("https://example.com/das/ist/ein/langer/pfad @someone !command", None),
+            ("Ж", None),
+            ("\u{1F525}\u{1F525}\u{1F525}", None),
+            ("", None),
+        ] {
+            assert_eq!(foreign(text, ENGLISH), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_language_of_the_room_is_not_foreign() {
+        let german = "das war heute wirklich ein sehr schönes Spiel von euch";
+        assert_eq!(foreign(german, &[Language::De, Language::En]), None);
+        assert_eq!(foreign("Поехали, ребята!", &[Language::Ru]), None);
+        assert_eq!(foreign("日本語", &[Language::Ja]), None);
+        assert_eq!(foreign("日本国民は", &[Language::Zh]), Some("ja"));
+    }
+
+    /// Prints how many texts of a file are foreign to a room: see docs/models.md.
+    #[test]
+    #[ignore = "measures a file that LC_TEXTS names"]
+    #[allow(clippy::print_stdout, reason = "it measures")]
+    fn share_of_foreign_texts_in_a_file() {
+        let file = std::env::var("LC_TEXTS").unwrap();
+        let codes = std::env::var("LC_LANGUAGES").unwrap_or_else(|_| "en".to_owned());
+        let allowed: Vec<Language> = codes.split(',').map(|code| code.parse().unwrap()).collect();
+        let lines = std::fs::read_to_string(file).unwrap();
+        let mut texts = 0_u64;
+        let mut foreign_texts = 0_u64;
+        for line in lines.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            texts += 1;
+            foreign_texts += u64::from(foreign(line["text"].as_str().unwrap(), &allowed).is_some());
+        }
+        let share = foreign_texts as f64 / texts as f64 * 100.0;
+        println!("{texts} texts, {foreign_texts} foreign to {codes}: {share:.2} %");
     }
 }

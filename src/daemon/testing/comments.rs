@@ -24,6 +24,7 @@ pub(crate) fn sample_comment(number: u64) -> Comment {
         name: "ann".into(),
         message: "hi".into(),
         created_at: comment_id.unix_ms(),
+        badges: Default::default(),
     }
 }
 

@@ -65,6 +65,7 @@ fn comment(number: u64, user: u64, message: &str) -> SequencedComment {
         message: message.into(),
         created_at: 1_795_254_408_000 + number,
         seq: number,
+        badges: Default::default(),
     }
 }
 

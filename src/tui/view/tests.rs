@@ -75,6 +75,7 @@ fn comment(number: u64, name: &str, message: &str) -> SequencedComment {
         message: message.into(),
         created_at: 1_795_265_900_000 + number * 300,
         seq: number,
+        badges: Default::default(),
     }
 }
 

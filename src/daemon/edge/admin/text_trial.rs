@@ -53,6 +53,7 @@ pub(super) async fn test(
         name: user.as_ref().and_then(|user| user.name.as_deref()).unwrap_or_default().into(),
         message,
         created_at: now_ms,
+        badges: Default::default(),
     };
     let subject =
         Subject { comment: &comment, role: user.as_ref().map(|user| user.role()), lowered: 0.0 };

@@ -54,6 +54,7 @@ pub(crate) fn comment(seq: Seq) -> RecentEvent {
         message: format!("comment {seq}").into(),
         created_at: 1,
         seq,
+        badges: Default::default(),
     })
 }
 

@@ -31,6 +31,7 @@ fn submitted(n: u64) -> Event {
         name: "ann".into(),
         message: "hi".into(),
         created_at: 1,
+        badges: Default::default(),
     });
     Event::CommentSubmitted(CommentSubmitted {
         comment,

@@ -103,6 +103,7 @@ fn comment(n: u64) -> ArchivedComment {
             name: "ann".into(),
             message: "hi".into(),
             created_at: 1,
+            badges: Default::default(),
         }),
         seq: n,
         shadow: false,

@@ -224,6 +224,7 @@ async fn fill(rig: &Rig, count: u64) {
         name: "ann".into(),
         message: format!("comment {n}").into(),
         created_at: 0,
+        badges: Default::default(),
     };
     let row = |n| ArchivedComment { comment: Arc::new(comment(n)), seq: n, shadow: false };
     let rows: Vec<_> = (0..count).map(row).collect();

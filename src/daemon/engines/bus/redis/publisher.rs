@@ -165,6 +165,7 @@ mod tests {
             message: "hello".into(),
             created_at: 1_750_000_000_000,
             seq: 1_000_000,
+            badges: Default::default(),
         };
         let sample_rate = SampleRate::from_share(0.5).unwrap();
         let batch = |comments| {

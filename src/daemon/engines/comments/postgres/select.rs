@@ -26,7 +26,8 @@ const DAYS: &str = "SELECT day, last_place[1] AS log, last_place[2] AS seq FROM 
 /// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL`
 /// it estimates almost none, and would read the whole stream and sort it.
 pub(super) const PAGE: &str =
-    "SELECT sort_key, user_id, name, message, created_at, log, seq FROM comments AS c
+    "SELECT sort_key, user_id, name, message, created_at, log, seq, badges
+    FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND (log, seq) < ($4, $5)
       AND (NOT shadow OR user_id = $7)
       AND NOT coalesce((SELECT true FROM tombstones AS t

@@ -8,7 +8,7 @@ use crate::daemon::engines::comments::rows::{self, Place};
 use crate::daemon::engines::comments::{StoredComment, Tombstone};
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
-const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq
+const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq, badges
     FROM comments AS c INDEXED BY comments_by_place
     WHERE stream_id = ?1 AND (log, seq) < (?2, ?3) AND (shadow = 0 OR user_id = ?5)
         AND NOT EXISTS (

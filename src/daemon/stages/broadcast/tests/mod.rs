@@ -167,6 +167,7 @@ pub(super) fn submitted(
         name: "ann".into(),
         message: "hi".into(),
         created_at: 1,
+        badges: Default::default(),
     });
     CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
 }

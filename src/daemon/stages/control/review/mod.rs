@@ -23,7 +23,7 @@ use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role};
+use crate::protocol::{Badges, CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -211,6 +211,8 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
         name: item.name.as_str().into(),
         message: item.message.as_str().into(),
         created_at: item.comment_id.unix_ms(),
+        // The review queue does not keep them.
+        badges: Badges::default(),
     };
     CommentSubmitted {
         comment: Arc::new(comment),

@@ -37,7 +37,7 @@ use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, Stream, StreamState};
-use crate::protocol::{Comment, CommentId, ErrorCode};
+use crate::protocol::{Badges, Comment, CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
@@ -295,6 +295,7 @@ impl Ingest {
             name: identity.name.clone(),
             message,
             created_at: comment_id.unix_ms(),
+            badges: Badges::of(identity),
         });
         let screened = self.screen(&stream, &comment, identity.role.is_staff()).await;
         // A held comment may be shown later.

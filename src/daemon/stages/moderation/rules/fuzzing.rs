@@ -50,6 +50,7 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         name: "ann".into(),
         message: message.into(),
         created_at: 1_700_000_000_000,
+        badges: Default::default(),
     };
     let finding =
         stage.judge(&Subject { comment: &comment, role: Some(Role::Viewer), lowered: 0.0 });
