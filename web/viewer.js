@@ -5,7 +5,6 @@
 const MAX_SHOWN = 300; // comments on the page
 const MAX_DELETED = 2000; // ids of deleted comments; a deletion may arrive before its comment
 const MAX_UNACKED = 20; // own comments that are not answered yet
-const BADGES = new Set(["admin", "broadcaster", "moderator", "subscriber"]); // with a style
 const MAX_OWN = 200; // ids of own comments, to notify the user if one is removed
 const FIRST_RETRY_MS = 500;
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
@@ -306,7 +305,7 @@ function commentItem(comment) {
   text.textContent = comment.message;
   const badges = (comment.badges ?? []).map((badge) => {
     const mark = document.createElement("span");
-    mark.className = `badge ${BADGES.has(badge) ? badge : ""}`;
+    mark.className = "badge";
     mark.textContent = badge;
     return mark;
   });

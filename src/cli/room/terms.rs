@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use crate::cli::change::{submit, undo_hint};
+use crate::cli::complete;
 use crate::cli::context::Context;
 use crate::cli::exit::UsageError;
 use crate::cli::table::{show, table};
@@ -47,7 +48,7 @@ struct AddArgs {
 #[derive(Debug, Args)]
 struct RemoveArgs {
     /// The terms, as they are listed
-    #[arg(required = true, value_name = "WORD")]
+    #[arg(required = true, value_name = "WORD", add = complete::room_terms())]
     terms: Vec<String>,
 }
 

@@ -494,6 +494,7 @@ async fn minted_tokens_have_consecutive_users() {
         ttl_ms: 60_000,
         comments_per_minute: None,
         count: 3,
+        standing: Default::default(),
     };
     let minted = world.control.mint(&operator(), &request, &minter()).await.unwrap();
     assert_eq!(minted.tokens, ["10/v10/60", "11/v11/60", "12/v12/60"]);
@@ -619,6 +620,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
                 ttl_ms: 60_000,
                 comments_per_minute: None,
                 count: 1,
+                standing: Default::default(),
             };
             control.mint(op, &request, &minter()).await.map(drop)
         }
