@@ -12,6 +12,7 @@ use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
@@ -148,6 +149,14 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
+    /// Answers a [`RoomRequest`].
+    fn room_changed(
+        &self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    );
+
     /// Closes every connection of a user with a code, after an error that says why. Resolves to the
     /// number of connections closed.
     fn disconnect_user(
@@ -197,6 +206,8 @@ impl ViewerSink for NoViewers {
 
     fn authenticated(&self, _: ConnectionId, _: Result<(Bearer, Box<dyn Permit>), ErrorBody>) {}
 
+    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+
     fn disconnect_user(
         &self,
         _: UserId,
@@ -237,6 +248,17 @@ pub struct AuthRequest {
     pub connection: ConnectionId,
     pub stream_id: StreamId,
     pub token: String,
+}
+
+/// A change of a room that a moderator sent over its connection, for the gateway to carry out.
+#[derive(Debug)]
+pub struct RoomRequest {
+    pub connection: ConnectionId,
+    pub stream_id: StreamId,
+    /// At least a moderator.
+    pub identity: Arc<Identity>,
+    pub patch: Box<RoomPatch>,
+    pub client_ref: Option<Arc<str>>,
 }
 
 /// An operator's order to the broadcast stage: the share of a stream to broadcast.

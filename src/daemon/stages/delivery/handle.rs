@@ -248,6 +248,16 @@ impl ViewerSink for DeliveryHandle {
         mailbox.send(Command::Authenticated { connection, outcome });
     }
 
+    fn room_changed(
+        &self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    ) {
+        let mailbox = &self.mailboxes[usize::from(connection.worker)];
+        mailbox.send(Command::RoomChanged { connection, client_ref, outcome });
+    }
+
     fn disconnect_user(
         &self,
         user_id: UserId,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Worker;
 use super::echo::Echo;
 use super::viewer::Flags;
-use crate::daemon::base::handoff::{Accepted, Reply};
+use crate::daemon::base::handoff::{Accepted, ConnectionId, Reply};
 use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
@@ -111,6 +111,24 @@ impl Worker {
             Echo { seq, slot: slot as u32, generation: viewer.generation, comment, is_staff };
         if let Some(due) = self.streams[viewer.stream as usize].register_echo(echo) {
             self.send_echo(&due);
+        }
+    }
+
+    /// Tells a moderator whether its change of the room was made. The new rules come to it as to
+    /// every viewer.
+    pub(super) fn answer_room_change(
+        &mut self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    ) {
+        let Some(slot) = self.slot_of(connection) else { return };
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            return;
+        }
+        match outcome {
+            Ok(()) => self.send_deferred(slot, &ServerMessage::RoomAck { client_ref }),
+            Err(error) => self.send_error(slot, error, client_ref),
         }
     }
 

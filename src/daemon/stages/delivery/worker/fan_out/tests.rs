@@ -47,6 +47,7 @@ impl Rig {
             submissions: mpsc::channel(1).0,
             reactions: mpsc::channel(1).0,
             auth: mpsc::channel(1).0,
+            rooms: mpsc::channel(1).0,
         };
         let worker = Worker::new(WorkerParts {
             index: 0,
