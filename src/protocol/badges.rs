@@ -41,7 +41,7 @@ impl Badge {
 
 /// The badges of a comment, at most one of a role and that of subscribers. Written as a list of
 /// names in JSON, and as the sum of `1` moderator, `2` broadcaster, `4` admin and `8` subscriber in
-/// MessagePack and in the stores. Bits of later versions are kept, and shown by nobody.
+/// MessagePack and in the stores. Badges of later versions are left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Badges(u8);
 
@@ -58,9 +58,9 @@ impl Badges {
         role.into_iter().chain(subscriber).collect()
     }
 
-    /// Returns the badges of a sum.
+    /// Returns the known badges of a sum.
     pub fn from_bits(bits: u8) -> Self {
-        Self(bits)
+        Badge::ALL.into_iter().filter(|badge| bits & badge.bit() != 0).collect()
     }
 
     pub fn bits(self) -> u8 {
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Badges {
         if !deserializer.is_human_readable() {
             let bits = u64::deserialize(deserializer)?;
             let wrong = || D::Error::invalid_value(Unexpected::Unsigned(bits), &"0 to 255");
-            return u8::try_from(bits).map(Self).map_err(|_| wrong());
+            return u8::try_from(bits).map(Self::from_bits).map_err(|_| wrong());
         }
         // Names of later versions are skipped.
         let names = Vec::<std::borrow::Cow<'_, str>>::deserialize(deserializer)?;

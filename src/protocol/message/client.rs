@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::without_controls;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{BadRoomField, RoomPatch};
 
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
@@ -86,6 +86,12 @@ impl ClientMessage {
         {
             let bad = BadMessage::new(ErrorCode::BadMessage, text);
             return Err(bad.with_ref(Some(client_ref.clone())));
+        }
+        if let Self::Room { patch, client_ref } = &self
+            && let Err(BadRoomField { field, problem }) = patch.check()
+        {
+            let bad = BadMessage::new(ErrorCode::BadMessage, format!("`{field}` {problem}"));
+            return Err(bad.with_ref(client_ref.clone()));
         }
         Ok(self)
     }
