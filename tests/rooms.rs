@@ -208,7 +208,7 @@ async fn badges_reach_viewers_and_the_history() {
     archived(&daemon).await;
     let stored = history(&daemon, STREAM).await;
     let badges: Vec<_> = stored.iter().map(|comment| comment.badges.iter().count()).collect();
-    assert_eq!(badges, [0, 2], "newest first");
+    assert_eq!(badges, [2, 0], "oldest first");
 }
 
 #[tokio::test]
