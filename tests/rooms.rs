@@ -244,3 +244,32 @@ async fn moderators_change_the_room_by_websocket() {
     let mut moderator = moderator(&daemon).await;
     moderator.comment("exempt").await;
 }
+
+#[tokio::test]
+async fn a_delayed_comment_can_be_deleted_before_it_is_seen() {
+    let daemon = Daemon::start("");
+    set(&daemon, json!({"delay_ms": 3_000})).await;
+    let mut watching = daemon.watch().await;
+    let mut ann = daemon.join(42, "ann").await;
+    let started = std::time::Instant::now();
+    let (bad, _) = ann.comment("bad").await;
+    let own = ann.until(|message| match message {
+        ServerMessage::Comments(batch) if batch.echo => batch.comments.first().cloned(),
+        _ => None,
+    });
+    assert_eq!(&*own.await.message, "bad");
+    assert!(started.elapsed() < std::time::Duration::from_secs(3), "at once");
+    ann.comment("good").await;
+    archived(&daemon).await;
+    let page = support::http(&daemon, "GET", "/api/streams/1/comments", &[], None).await.1;
+    assert_eq!(page["comments"], json!([]), "not before its time");
+    let delete = json!({ "comment_id": bad });
+    let _: Outcome = daemon.admin().post("/v1/delete", &delete).await.unwrap();
+    let shown = watching.until(|message| match message {
+        ServerMessage::Comments(batch) => batch.comments.first().cloned(),
+        _ => None,
+    });
+    assert_eq!(&*shown.await.message, "good");
+    assert!(started.elapsed() >= std::time::Duration::from_secs(3));
+    history_becomes(&daemon, &["good".to_owned()]).await;
+}

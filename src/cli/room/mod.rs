@@ -20,8 +20,8 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
 use crate::protocol::quantity::{counted, parse_duration, show_duration};
 use crate::protocol::room::{
-    LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, Language, LanguageAction,
-    LanguagePolicy, RoomPatch, SHORTEST_UNIQUE_MS, timeouts_text,
+    LONGEST_DELAY_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, Language,
+    LanguageAction, LanguagePolicy, RoomPatch, SHORTEST_UNIQUE_MS, timeouts_text,
 };
 
 /// The daemon's limit of `--last`.
@@ -72,6 +72,11 @@ enum RoomCommand {
     /// Comments that are certainly in another language are flagged for review, or rejected. Short
     /// ones may be in any language.
     Languages(LanguagesArgs),
+    /// Message delay: show comments some seconds later
+    ///
+    /// Moderators read them at once with lc tail, and what is deleted before its time is never
+    /// shown. Authors see their own comments at once.
+    Delay(DelayArgs),
     /// Delete the latest comments of the room, whoever wrote them
     ///
     /// At most 1000 comments are deleted at one time, the newest first. The answer says what is
@@ -122,6 +127,13 @@ struct LanguagesArgs {
     /// Action on comments in other languages
     #[arg(long, value_name = "ACTION", default_value = "flag", value_parser = language_action())]
     action: LanguageAction,
+}
+
+#[derive(Debug, Args)]
+struct DelayArgs {
+    /// The time, from 1s to 30s; or off
+    #[arg(value_name = "TIME|off", value_parser = time_or_off(1_000, LONGEST_DELAY_MS))]
+    time: Setting,
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +257,7 @@ impl RoomCommand {
                 let policy = languages(&args.codes, args.action).map_err(UsageError)?;
                 RoomPatch { languages: Some(policy), ..patch }
             }
+            Self::Delay(args) => RoomPatch { delay_ms: Some(args.time.0), ..patch },
             // They change no setting.
             Self::Terms(_) | Self::Clear(_) => patch,
         })
@@ -298,6 +311,7 @@ fn in_full(room: &Room, terms: usize) -> String {
             ("in force", in_force),
             ("terms", format!("{} blocked", counted(terms as u64, "term"))),
             ("languages", languages.map_or("all".to_owned(), LanguagePolicy::text)),
+            ("delay", timed(room.settings.delay_ms)),
             ("timeouts", timeouts_text(&room.settings.timeouts_ms)),
             ("title", room.title.clone()),
         ],
@@ -326,6 +340,7 @@ mod tests {
                 allowed: vec![Language::De, Language::En],
                 action: LanguageAction::Flag,
             }),
+            delay_ms: Some(5_000),
         };
         insta::assert_snapshot!(in_full(&Room::from(stream), 3));
     }

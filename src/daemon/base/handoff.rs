@@ -53,6 +53,8 @@ pub struct Accepted {
     pub seq: Seq,
     /// Shown to the sender if the broadcast leaves it out. `None` for a repeated submission.
     pub comment: Option<Arc<Comment>>,
+    /// The room has a message delay: the sender is shown the comment before all others.
+    pub delayed: bool,
 }
 
 /// The outcome of a submission for the connection that made it.

@@ -23,6 +23,8 @@ pub const LONGEST_FOLLOWERS_MS: u64 = 90 * DAY_MS;
 /// The shortest and the longest time in which a text must be new.
 pub const SHORTEST_UNIQUE_MS: u64 = 10 * SECOND_MS;
 pub const LONGEST_UNIQUE_MS: u64 = HOUR_MS;
+/// The longest message delay.
+pub const LONGEST_DELAY_MS: u64 = 30 * SECOND_MS;
 /// The longest timeout, also of a preset.
 const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
 /// The most presets of timeouts.
@@ -122,6 +124,9 @@ pub struct RoomSettings {
     /// The languages of comments; absent if all are allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub languages: Option<LanguagePolicy>,
+    /// Message delay: viewers are shown comments this much later, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
 }
 
 impl RoomSettings {
@@ -151,6 +156,7 @@ impl RoomSettings {
         if let Some(languages) = patch.languages {
             self.languages = languages;
         }
+        self.delay_ms = patch.delay_ms.unwrap_or(self.delay_ms);
     }
 }
 
@@ -177,6 +183,8 @@ pub struct RoomPatch {
     pub timeouts_ms: Option<Vec<u64>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub languages: Option<Option<LanguagePolicy>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<Option<u64>>,
 }
 
 /// Reads a field that is there, also null, which is a value of its own.
@@ -202,12 +210,14 @@ impl RoomPatch {
     pub fn check(&self) -> Result<(), BadRoomField> {
         if *self == Self::default() {
             let problem = "must name at least one of slow_ms, followers_ms, subscribers_only, \
-                           emotes_only, unique_ms, no_links, shield, timeouts_ms, languages";
+                           emotes_only, unique_ms, no_links, shield, timeouts_ms, languages, \
+                           delay_ms";
             return Err(BadRoomField { field: "patch", problem: problem.to_owned() });
         }
         within("slow_ms", self.slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
         within("followers_ms", self.followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
         within("unique_ms", self.unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
+        within("delay_ms", self.delay_ms.flatten(), SECOND_MS, LONGEST_DELAY_MS)?;
         self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
         self.languages.as_ref().and_then(Option::as_ref).map_or(Ok(()), LanguagePolicy::check)
     }
@@ -225,6 +235,7 @@ impl RoomPatch {
             shield: self.shield.map(|_| before.shield),
             timeouts_ms: self.timeouts_ms.as_ref().map(|_| before.timeouts_ms.clone()),
             languages: self.languages.as_ref().map(|_| before.languages.clone()),
+            delay_ms: self.delay_ms.map(|_| before.delay_ms),
         }
     }
 
@@ -241,6 +252,7 @@ impl RoomPatch {
                 patch.shield.is_some(),
                 patch.timeouts_ms.is_some(),
                 patch.languages.is_some(),
+                patch.delay_ms.is_some(),
             ]
         };
         named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
@@ -283,6 +295,7 @@ impl RoomPatch {
             switch("shield mode", self.shield),
             timeouts,
             languages,
+            timed("message delay", self.delay_ms),
         ];
         clauses.into_iter().flatten().collect()
     }

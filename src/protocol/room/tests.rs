@@ -28,18 +28,19 @@ fn languages() -> impl Strategy<Value = Option<LanguagePolicy>> {
 
 fn settings() -> impl Strategy<Value = RoomSettings> {
     let timeouts = proptest::collection::vec(1_000_u64..9_000, 0..3);
-    (rules(), any::<bool>(), timeouts, languages()).prop_map(
-        |(rules, shield, mut timeouts_ms, languages)| {
+    let delay = proptest::option::of(1_000_u64..30_000);
+    (rules(), any::<bool>(), timeouts, languages(), delay).prop_map(
+        |(rules, shield, mut timeouts_ms, languages, delay_ms)| {
             timeouts_ms.sort_unstable();
             timeouts_ms.dedup();
-            RoomSettings { rules, shield, timeouts_ms, languages }
+            RoomSettings { rules, shield, timeouts_ms, languages, delay_ms }
         },
     )
 }
 
 /// A patch that names each field or leaves it out.
 fn patch() -> impl Strategy<Value = RoomPatch> {
-    (settings(), any::<[bool; 9]>()).prop_map(|(settings, named)| {
+    (settings(), any::<[bool; 10]>()).prop_map(|(settings, named)| {
         let rules = settings.rules;
         RoomPatch {
             slow_ms: named[0].then_some(rules.slow_ms),
@@ -51,6 +52,7 @@ fn patch() -> impl Strategy<Value = RoomPatch> {
             shield: named[6].then_some(settings.shield),
             timeouts_ms: named[7].then_some(settings.timeouts_ms),
             languages: named[8].then_some(settings.languages),
+            delay_ms: named[9].then_some(settings.delay_ms),
         }
     })
 }
@@ -114,6 +116,7 @@ fn times_out_of_range_are_named() {
         (json!({ "timeouts_ms": [60_000, 60_000] }), "timeouts_ms"),
         (json!({ "timeouts_ms": [1] }), "timeouts_ms"),
         (json!({ "languages": { "allowed": [] } }), "languages"),
+        (json!({ "delay_ms": 30_001 }), "delay_ms"),
         (json!({ "timeouts_ms": [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000] }), {
             "timeouts_ms"
         }),

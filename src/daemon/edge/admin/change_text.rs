@@ -176,6 +176,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         shield,
         timeouts_ms,
         languages,
+        delay_ms,
     } = patch;
     let changed = [
         slow_ms.is_some().then_some("slow mode"),
@@ -187,6 +188,7 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         shield.is_some().then_some("shield mode"),
         timeouts_ms.is_some().then_some("presets of timeouts"),
         languages.is_some().then_some("languages"),
+        delay_ms.is_some().then_some("message delay"),
     ];
     changed_text(&changed, &format!("the room of stream {stream_id}"))
 }

@@ -71,11 +71,11 @@ impl Gateway {
         let state = Arc::new(GatewayState {
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
-            clock: parts.clock,
+            clock: parts.clock.clone(),
             config: config.clone(),
             deflate: parts.config.delivery.deflate,
             streams: parts.streams,
-            history: CommentPages::new(parts.comments),
+            history: CommentPages::new(parts.comments, parts.clock.clone()),
             control: parts.control,
             meter: parts.board.telemetry().stage(StageName::Gateway),
             board: parts.board,

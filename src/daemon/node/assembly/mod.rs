@@ -35,7 +35,7 @@ use crate::daemon::edge::admin::{
 };
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Delays, Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
@@ -135,6 +135,8 @@ impl NodeBase {
             said: &mut known.said,
             streams: &self.streams,
             clock: &self.clock,
+            delays: Delays::new(self.streams.clone(), self.clock.clone()),
+            undue: Default::default(),
         };
         warm_start.run().await.context("cannot read back the event log")?;
         Ok(known)

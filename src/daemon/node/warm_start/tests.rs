@@ -104,6 +104,8 @@ async fn restored_comments_are_loaded_at_their_place() {
         said: &mut RoomMemory::default(),
         streams: &no_streams().await,
         clock: &clock,
+        delays: Delays::new(no_streams().await, clock.clone()),
+        undue: Default::default(),
     };
     warm_start.run().await.unwrap();
     let page = recent.after(STREAM, 0, 100).await.unwrap().unwrap();
@@ -130,6 +132,8 @@ async fn records_removed_meanwhile_are_not_claimed() {
         said: &mut RoomMemory::default(),
         streams: &no_streams().await,
         clock: &clock,
+        delays: Delays::new(no_streams().await, clock.clone()),
+        undue: Default::default(),
     };
     // The log still began at 1 when its bounds were read.
     assert_eq!(warm_start.load_partition(0, 1..11).await.unwrap(), 5);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::held::StreamRecord;
 use super::moved::MovedRecords;
 use super::overrides::RateOverrides;
 use super::pending::TakenBatch;
@@ -17,6 +18,7 @@ use super::stream_state::StreamState;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, BusMessage, SharedBus, UNNUMBERED};
+use crate::daemon::engines::directory::Delays;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, LogTelemetry, Polled, Position, Record, SharedLog,
@@ -54,6 +56,8 @@ pub struct CoordinatorParts {
     pub board: StatusBoard,
     pub config: Arc<BroadcastConfig>,
     pub overrides: RateOverrides,
+    /// `None` shows every comment at once.
+    pub delays: Option<Delays>,
 }
 
 /// Runs the broadcast stage for the partitions assigned to this node.
@@ -65,6 +69,8 @@ pub struct Coordinator {
     streams: AHashMap<StreamId, StreamState>,
     /// Streams with something to publish.
     waiting: AHashSet<StreamId>,
+    /// Streams with records that a message delay holds back.
+    delayed: AHashSet<StreamId>,
     /// The offset at which reading of each partition began.
     started_at: AHashMap<u32, u64>,
     /// The offset that is read next in each partition.
@@ -91,6 +97,7 @@ impl Coordinator {
             outlets,
             streams: AHashMap::new(),
             waiting: AHashSet::new(),
+            delayed: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
             is_committed: true,
@@ -124,6 +131,7 @@ impl Coordinator {
                 }
                 Err(error) => return Err(error.into()),
             }
+            self.release_due().await?;
             self.publish_due(false).await?;
             let now = Instant::now();
             if now >= next_tick {
@@ -143,7 +151,9 @@ impl Coordinator {
         let now = Instant::now();
         let due =
             self.waiting.iter().filter_map(|id| self.streams[id].due(&self.parts.config)).min();
-        due.map_or(next_tick, |due| due.min(next_tick)).saturating_duration_since(now)
+        let held = self.delayed.iter().filter_map(|id| self.streams[id].held.next_due()).min();
+        let next = due.into_iter().chain(held).chain([next_tick]).min().unwrap_or(next_tick);
+        next.saturating_duration_since(now)
     }
 
     async fn process(&mut self, polled: Polled) -> Result<(), BroadcastError> {
@@ -164,6 +174,7 @@ impl Coordinator {
             self.parts.board.forget_streams(&removed);
             let streams = &self.streams;
             self.waiting.retain(|id| streams.contains_key(id));
+            self.delayed.retain(|id| streams.contains_key(id));
         }
         for record in polled.records {
             self.next.insert(record.position.partition, record.position.offset + 1);
@@ -221,7 +232,6 @@ impl Coordinator {
         is_repeat: bool,
     ) -> Result<(), BroadcastError> {
         let stream_id = event.comment.stream_id;
-        let seq = record.position.offset;
         if is_repeat {
             self.parts.board.metrics().comments_repeated.inc();
         } else {
@@ -229,16 +239,18 @@ impl Coordinator {
             talkers.record_comment(&event.comment, self.read_at);
         }
         let read_at = self.read_at;
-        let state = self.state(stream_id, record.position);
         if is_repeat {
-            state.pending.skip(seq);
-        } else {
-            state.rate.add(1, Instant::now());
-            state.gauges.received += 1;
-            state.pending.add_comment(seq, event, state.sample_rate, read_at);
+            return self.accept(record.position, stream_id, StreamRecord::Nothing, None).await;
         }
-        self.waiting.insert(stream_id);
-        self.publish_if_full(stream_id).await
+        let created_at = event.comment.created_at;
+        let delays = self.parts.delays.as_ref();
+        let left = delays.and_then(|delays| delays.left(stream_id, created_at));
+        let due = left.map(|left| Instant::now() + left);
+        let state = self.state(stream_id, record.position);
+        state.rate.add(1, Instant::now());
+        state.gauges.received += 1;
+        let comment = StreamRecord::Comment { event: event.clone(), read_at };
+        self.accept(record.position, stream_id, comment, due).await
     }
 
     /// Deletes a comment from the recent cache and from the lists of the viewers that are told.
@@ -288,10 +300,8 @@ impl Coordinator {
         let seq = record.position.offset;
         let stream_id = event.stream_id;
         self.publish_restoration(seq, event).await?;
-        let state = self.state(stream_id, record.position);
-        state.pending.add_restoration(seq, event.comment_id);
-        self.waiting.insert(stream_id);
-        self.publish_if_full(stream_id).await
+        let restoration = StreamRecord::Restoration(event.comment_id);
+        self.accept(record.position, stream_id, restoration, None).await
     }
 
     async fn add_decision(
@@ -306,16 +316,64 @@ impl Coordinator {
             self.publish_deletion(stream_id, seq, deletion).await?;
             self.parts.board.telemetry().talkers().record_removal(stream_id, event.user_id);
         }
-        let state = self.state(stream_id, record.position);
-        match deletion {
+        let decision = match deletion {
             Some(deletion) => {
-                state.gauges.deleted += 1;
-                state.pending.add_deletion(seq, deletion);
+                self.state(stream_id, record.position).gauges.deleted += 1;
+                StreamRecord::Deletion(deletion)
             }
-            None => state.pending.skip(seq),
+            None => StreamRecord::Nothing,
+        };
+        self.accept(record.position, stream_id, decision, None).await
+    }
+
+    /// Adds a record to the batch of its stream, or holds it back until it is due.
+    async fn accept(
+        &mut self,
+        position: Position,
+        stream_id: StreamId,
+        record: StreamRecord,
+        due: Option<Instant>,
+    ) -> Result<(), BroadcastError> {
+        let state = self.state(stream_id, position);
+        if state.accept(position.offset, record, due) {
+            self.waiting.insert(stream_id);
+            return self.publish_if_full(stream_id).await;
         }
-        self.waiting.insert(stream_id);
-        self.publish_if_full(stream_id).await
+        self.delayed.insert(stream_id);
+        Ok(())
+    }
+
+    /// Moves records whose delay is over into the batches of their streams.
+    async fn release_due(&mut self) -> Result<(), BroadcastError> {
+        let now = Instant::now();
+        for stream_id in self.delayed.iter().copied().collect::<Vec<_>>() {
+            while let Some(state) = self.streams.get_mut(&stream_id)
+                && state.release(now)
+            {
+                self.waiting.insert(stream_id);
+                if !state.pending.is_full() {
+                    break;
+                }
+                self.publish(stream_id).await?;
+            }
+            if self.streams.get(&stream_id).is_none_or(|state| state.held.is_empty()) {
+                self.delayed.remove(&stream_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the positions to commit: those of the next records, or of the oldest that wait.
+    fn positions(&self) -> Vec<Position> {
+        let mut next = self.next.clone();
+        for state in self.delayed.iter().filter_map(|stream_id| self.streams.get(stream_id)) {
+            if let Some(first) = state.held.first_seq()
+                && let Some(offset) = next.get_mut(&state.partition)
+            {
+                *offset = first.min(*offset);
+            }
+        }
+        next.into_iter().map(|(partition, offset)| Position { partition, offset }).collect()
     }
 
     fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
@@ -435,8 +493,7 @@ impl Coordinator {
     async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
         self.publish_due(true).await?;
         self.moved.report(&self.parts.log_telemetry);
-        let next: Vec<Position> =
-            self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
+        let next = self.positions();
         match consumer.commit(&next).await {
             // The next commit stores it. A crash before that repeats batches that edges recognize.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {

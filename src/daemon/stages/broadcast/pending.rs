@@ -100,6 +100,12 @@ impl PendingBatch {
     /// is taken back.
     pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Removal) {
         self.to_seq = seq;
+        self.hide(&deletion);
+        self.events.push(RecentEvent::Deleted { seq, deletion });
+    }
+
+    /// Hides a comment of this batch, as its deletion says.
+    pub(super) fn hide(&mut self, deletion: &Removal) {
         let is_deleted = |comment: &SequencedComment| comment.comment_id == deletion.comment_id;
         if deletion.except.is_none() {
             self.own.retain(|comment| !is_deleted(comment));
@@ -108,7 +114,6 @@ impl PendingBatch {
             let comment = self.shown.remove(at);
             self.own.extend(deletion.except.map(|_| comment));
         }
-        self.events.push(RecentEvent::Deleted { seq, deletion });
     }
 
     /// Adds a restoration. Deletions of its comment in this batch are told nobody any more.

@@ -99,7 +99,7 @@ impl Worker {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
-        let Accepted { comment_id, seq, comment } = match reply.outcome {
+        let Accepted { comment_id, seq, comment, delayed } = match reply.outcome {
             Ok(accepted) => accepted,
             Err(error) => return self.refuse(slot, error, reply.client_ref),
         };
@@ -109,6 +109,9 @@ impl Worker {
         let is_staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
         let echo =
             Echo { seq, slot: slot as u32, generation: viewer.generation, comment, is_staff };
+        if delayed {
+            return self.send_echo(&echo);
+        }
         if let Some(due) = self.streams[viewer.stream as usize].register_echo(echo) {
             self.send_echo(&due);
         }

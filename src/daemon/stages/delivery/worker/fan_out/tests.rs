@@ -148,7 +148,7 @@ fn comment_is_acked_during_a_fan_out() {
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
     let comment_id = sample_comment(9).comment_id;
     let seq = 9;
-    let accepted = Accepted { comment_id, seq, comment: None };
+    let accepted = Accepted { comment_id, seq, comment: None, delayed: false };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
     rig.poll_once();
