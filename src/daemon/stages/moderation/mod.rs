@@ -25,13 +25,24 @@ pub(crate) mod samples;
 
 use std::sync::Arc;
 
-use crate::daemon::base::config::{ModerationConfig, ModerationStage};
+use crate::daemon::base::config::{ModerationConfig, ModerationStage, RulesConfig};
 use crate::daemon::engines::directory::Streams;
 
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
 pub use self::rules::{RoomLinks, RulesError, RulesStage, check_terms};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
+
+fn rules_stage(
+    config: &RulesConfig,
+    streams: Option<&Streams>,
+) -> Result<Arc<dyn Stage>, RulesError> {
+    let rules = RulesStage::new(config)?;
+    Ok(Arc::new(match streams {
+        Some(streams) => rules.with_rooms(streams.clone()),
+        None => rules,
+    }))
+}
 
 /// Builds the configured stages, in their order. With streams, comments are held to the terms and
 /// languages of their rooms.
@@ -40,14 +51,7 @@ pub fn build_pipeline(
     streams: Option<&Streams>,
 ) -> Result<Pipeline, RulesError> {
     let stages = config.stages.iter().map(|stage| match stage {
-        ModerationStage::Rules => {
-            let rules = RulesStage::new(&config.rules)?;
-            let rules = match streams {
-                Some(streams) => rules.with_rooms(streams.clone()),
-                None => rules,
-            };
-            Ok(Arc::new(rules) as Arc<dyn Stage>)
-        }
+        ModerationStage::Rules => rules_stage(&config.rules, streams),
     });
     Ok(Pipeline::new(stages.collect::<Result<_, _>>()?))
 }

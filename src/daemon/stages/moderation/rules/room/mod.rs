@@ -109,8 +109,10 @@ impl RoomRulesOfText {
         let lists = self.lists(stream_id, terms);
         lists.iter().find_map(|(action, words)| {
             let decision = decision(*action);
-            let decides = severity(decision) > severity(least);
-            let matched = words.find(reading).filter(|_| decides)?.to_owned();
+            if severity(decision) <= severity(least) {
+                return None;
+            }
+            let matched = words.find(reading)?.to_owned();
             Some(RoomFinding { rule: Rule::RoomTerm, decision, matched })
         })
     }
