@@ -1,5 +1,7 @@
 //! The coordinator: one loop that reads the partitions assigned to this node and publishes batches.
 
+mod delayed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +11,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::held::StreamRecord;
-use super::moved::MovedRecords;
-use super::overrides::RateOverrides;
-use super::pending::TakenBatch;
-use super::publication::{Outlets, StreamBatch};
-use super::stream_state::StreamState;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, BusMessage, SharedBus, UNNUMBERED};
@@ -25,6 +21,12 @@ use crate::daemon::engines::eventlog::{
     StartAt, Topic,
 };
 use crate::daemon::engines::recent::SharedRecentCache;
+use crate::daemon::stages::broadcast::held::StreamRecord;
+use crate::daemon::stages::broadcast::moved::MovedRecords;
+use crate::daemon::stages::broadcast::overrides::RateOverrides;
+use crate::daemon::stages::broadcast::pending::TakenBatch;
+use crate::daemon::stages::broadcast::publication::{Outlets, StreamBatch};
+use crate::daemon::stages::broadcast::stream_state::StreamState;
 use crate::policy::THROTTLE_TICK;
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
@@ -324,56 +326,6 @@ impl Coordinator {
             None => StreamRecord::Nothing,
         };
         self.accept(record.position, stream_id, decision, None).await
-    }
-
-    /// Adds a record to the batch of its stream, or holds it back until it is due.
-    async fn accept(
-        &mut self,
-        position: Position,
-        stream_id: StreamId,
-        record: StreamRecord,
-        due: Option<Instant>,
-    ) -> Result<(), BroadcastError> {
-        let state = self.state(stream_id, position);
-        if state.accept(position.offset, record, due) {
-            self.waiting.insert(stream_id);
-            return self.publish_if_full(stream_id).await;
-        }
-        self.delayed.insert(stream_id);
-        Ok(())
-    }
-
-    /// Moves records whose delay is over into the batches of their streams.
-    async fn release_due(&mut self) -> Result<(), BroadcastError> {
-        let now = Instant::now();
-        for stream_id in self.delayed.iter().copied().collect::<Vec<_>>() {
-            while let Some(state) = self.streams.get_mut(&stream_id)
-                && state.release(now)
-            {
-                self.waiting.insert(stream_id);
-                if !state.pending.is_full() {
-                    break;
-                }
-                self.publish(stream_id).await?;
-            }
-            if self.streams.get(&stream_id).is_none_or(|state| state.held.is_empty()) {
-                self.delayed.remove(&stream_id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the positions to commit: those of the next records, or of the oldest that wait.
-    fn positions(&self) -> Vec<Position> {
-        let mut next = self.next.clone();
-        for state in self.delayed.iter().filter_map(|stream_id| self.streams.get(stream_id)) {
-            if let Some(first) = state.held.first_seq()
-                && let Some(offset) = next.get_mut(&state.partition)
-            {
-                *offset = first.min(*offset);
-            }
-        }
-        next.into_iter().map(|(partition, offset)| Position { partition, offset }).collect()
     }
 
     fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
