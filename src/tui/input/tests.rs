@@ -433,6 +433,8 @@ fn flagged(number: u64) -> ReviewItem {
         reason: "link".into(),
         flagged_at: held.created_at,
         held: true,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,

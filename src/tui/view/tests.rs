@@ -112,6 +112,8 @@ fn reviewing() -> Console {
             reason: "toxicity".into(),
             flagged_at: now - number * 7_000,
             held: number.is_multiple_of(2),
+            shadowed: false,
+            evidence: Default::default(),
             // The claim on the fourth has run out.
             claimed_by: (2..=5).contains(&number).then(|| {
                 let name = if number == 5 { "ann (uid 1000)" } else { "bob (uid 1001)" };
@@ -726,6 +728,8 @@ fn a_wide_screen_has_the_queue_beside_every_view() {
             reason: "link".into(),
             flagged_at: comment.created_at,
             held: number == 0,
+            shadowed: false,
+            evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,
             claimed_by_you: false,

@@ -250,9 +250,9 @@ impl Coordinator {
     ) -> Result<(), BroadcastError> {
         let recent = &self.parts.recent;
         let comment_id = deletion.comment_id;
-        let added = match deletion.except {
-            None => recent.add_tombstone(stream_id, comment_id, seq).await,
-            Some(_) => recent.hide_from_others(stream_id, comment_id, seq).await,
+        let added = match deletion.hidden_from() {
+            HiddenFrom::Everybody => recent.add_tombstone(stream_id, comment_id, seq).await,
+            HiddenFrom::Others => recent.hide_from_others(stream_id, comment_id, seq).await,
         };
         if let Err(error) = added {
             warn!(%stream_id, %error, "deletion not written to the recent cache");

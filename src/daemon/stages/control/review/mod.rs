@@ -20,7 +20,9 @@ use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
-use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
+use crate::protocol::admin::{
+    ClaimRequest, Outcome, ReviewItem, ReviewRequest, Shadow, audit_action,
+};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, Role};
@@ -41,7 +43,14 @@ impl Control {
     ) -> Result<Vec<ReviewItem>, ControlError> {
         let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
-        Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
+        // Without a held comment, each item knows itself who sees it.
+        let any_held = items.iter().any(|item| item.held);
+        let shadows = if any_held { self.shadows().await? } else { Vec::new() };
+        let seen = |item: ReviewItem| {
+            let shadowed = item.shadowed || (item.held && is_shadowed(&item, &shadows));
+            ReviewItem { shadowed, ..seen_by(actor, now_ms, item) }
+        };
+        Ok(items.into_iter().map(seen).collect())
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.
@@ -69,14 +78,8 @@ impl Control {
         let started = Instant::now();
         // An approved comment of a shadowed user is shown like all others of that user.
         let shadows = self.shadows().await?;
-        let is_shadowed = |item: &ReviewItem| {
-            shadows.iter().any(|shadow| {
-                shadow.user_id == item.user_id
-                    && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-            })
-        };
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_shadowed(item);
+            let shadow = is_shadowed(item, &shadows);
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
@@ -99,7 +102,8 @@ impl Control {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
         let rejected = |item: &ReviewItem, at: u64| {
-            decision_on(item, Decision::Reject, actor, public_reason(reason), at)
+            let decided = decision_on(item, Decision::Reject, actor, public_reason(reason), at);
+            CommentModerated { was_hidden: item.shadowed, ..decided }
         };
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
@@ -148,6 +152,13 @@ impl Control {
     }
 }
 
+/// Returns whether new comments of an item's sender are shown to the sender only.
+fn is_shadowed(item: &ReviewItem, shadows: &[Shadow]) -> bool {
+    shadows.iter().any(|shadow| {
+        shadow.user_id == item.user_id && shadow.stream_id.is_none_or(|only| only == item.stream_id)
+    })
+}
+
 /// Returns an item as it is shown to an actor: without a claim that has run out.
 fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
     let Some(by) = item.holder(now_ms) else {
@@ -191,6 +202,7 @@ fn decision_on(
         timestamp,
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
+        was_hidden: false,
     }
 }
 
