@@ -146,6 +146,8 @@ pub enum Decision {
 }
 
 impl Decision {
+    pub const ALL: [Self; 4] = [Self::Accept, Self::Reject, Self::ShadowBan, Self::Flag];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",

@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Timeout,
     Kick,
     Unban,
+    Shadow,
+    Unshadow,
     Approve,
     Remove,
     Claim,
@@ -174,6 +176,14 @@ pub(crate) const COMMANDS: &[Entry] = &[
     act(Command::Timeout, "timeout", &["m"], "time out", "a user may watch but not comment"),
     act(Command::Kick, "kick", &["x"], "kick", "disconnect a user; it may return"),
     act(Command::Unban, "unban", &["u"], "unban", "lift a user's ban and timeout"),
+    act(
+        Command::Shadow,
+        "shadow",
+        &["s"],
+        "shadow",
+        "show a user's new comments to the user only, who is told nothing",
+    ),
+    act(Command::Unshadow, "unshadow", &["S"], "unshadow", "end a user's shadow bans"),
     act(
         Command::Approve,
         "approve",

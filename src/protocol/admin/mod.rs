@@ -15,6 +15,7 @@ pub mod dependency;
 mod doctor;
 mod egress;
 mod lag;
+mod moderation;
 mod node;
 mod problem;
 mod process;
@@ -55,6 +56,7 @@ pub use self::dead_letters::{
 pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::lag::{ConsumerLag, GroupLag, LagState};
+pub use self::moderation::{DecidedCount, DecisionCounts, MAX_DECIDED, RecentModeration};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};

@@ -1,6 +1,6 @@
 //! The columns of the review queue, of decisions and of offenders.
 
-use super::Kind::{Duration, Flag, Number, Text};
+use super::Kind::{Duration, Flag, Number, Text, Word};
 use super::rows::At;
 use super::{Column, Columns, Row, Value};
 use crate::protocol::admin::{ModerationDecision, Offender, ReviewItem};
@@ -87,7 +87,7 @@ impl Columns for At<'_, ModerationDecision> {
         Column::new("user", Number),
         Column::new("name", Text),
         Column::new("age", Duration),
-        Column::new("verdict", Text),
+        Column::new("verdict", Word(&["accept", "reject", "shadow_ban", "flag"])),
         Column::new("stage", Text),
         Column::new("reason", Text),
         Column::new("score", Number),

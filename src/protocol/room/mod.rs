@@ -1,5 +1,7 @@
 //! The rules of a room: what a stream's viewers may comment, and how often.
 
+pub mod words;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::quantity::show_duration;

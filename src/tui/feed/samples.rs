@@ -343,6 +343,7 @@ fn stream(id: u64, title: &str) -> StreamStatus {
         sampled_out: 0,
         deleted: id * 3,
         reactions: [("fire".to_owned(), 15_000), ("heart".to_owned(), 8_000)].into(),
+        room: Default::default(),
     }
 }
 

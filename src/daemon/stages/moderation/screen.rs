@@ -10,7 +10,7 @@ use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{Held, Screen, Screening};
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
@@ -83,6 +83,8 @@ impl Screen for ModerationScreen {
             return Ok(Screening::Accept);
         }
         count(&self.metrics.moderation_reasons, finding.reason);
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
         self.record(moderated(comment, &verdict, self.clock.now_ms()), comment).await;
         let reason: Arc<str> = finding.reason.into();
         Ok(match finding.decision {

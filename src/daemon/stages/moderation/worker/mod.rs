@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::StoreError;
@@ -242,6 +242,8 @@ impl ModerationWorker {
             return;
         }
         count(&self.metrics.moderation_reasons, finding.reason);
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
         let now_ms = self.clock.now_ms();
         let was_hidden = event.shadow;
         let decided = CommentModerated { was_hidden, ..moderated(comment, verdict, now_ms) };
