@@ -286,3 +286,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn words_that_a_column_never_has_are_refused() {
+    let wrong = |text: &str| Filter::parse(text, Status::COLUMNS).unwrap_err().message;
+    let expected = "`wel` is never there; there are well, degraded, failing";
+    assert_eq!(wrong("health=wel"), expected);
+    assert_eq!(wrong("health in (well, wel)"), expected);
+    for right in ["health=well", "health!=Degraded", "health~wel", "health=-"] {
+        assert!(Filter::parse(right, Status::COLUMNS).is_ok(), "{right}");
+    }
+}

@@ -1,3 +1,8 @@
+mod moderation;
+mod notices;
+mod overlays;
+mod streams;
+
 use std::time::Duration;
 
 use crossterm::event::KeyCode;
@@ -7,8 +12,8 @@ use ratatui::style::{Color, Style};
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, AuditEntry, ClusterColour, ModerationDecision, Offender, Preview, ReviewItem,
-    SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, AuditEntry, ClusterColour, ModerationDecision, Offender, Preview,
+    ReviewEvidence, ReviewItem, SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -98,6 +103,16 @@ fn opened() -> Console {
     console
 }
 
+fn by_models(number: u64) -> ReviewEvidence {
+    let toxicity = 0.5 + number as f64 / 100.0;
+    ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(toxicity),
+        scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), toxicity)].into(),
+        model: Some("3".to_owned()),
+    }
+}
+
 fn reviewing() -> Console {
     let mut console = at(fed(samples::healthy), Place::View(View::Moderation));
     let now = console.now_ms();
@@ -112,8 +127,8 @@ fn reviewing() -> Console {
             reason: "toxicity".into(),
             flagged_at: now - number * 7_000,
             held: number.is_multiple_of(2),
-            shadowed: false,
-            evidence: Default::default(),
+            shadowed: number == 3,
+            evidence: if number % 4 == 0 { ReviewEvidence::default() } else { by_models(number) },
             // The claim on the fourth has run out.
             claimed_by: (2..=5).contains(&number).then(|| {
                 let name = if number == 5 { "ann (uid 1000)" } else { "bob (uid 1001)" };
@@ -190,124 +205,6 @@ fn overview_just_started() {
 }
 
 #[test]
-fn streams_one_twelve_and_three_hundred() {
-    let with = |count| {
-        let feed = (0..=20).map(|second| samples::streams(second, count));
-        at(console(feed), Place::View(View::Streams))
-    };
-    let one = screen(&with(1), SIZES[1]);
-    let twelve = screen(&with(12), SIZES[1]);
-    insta::assert_snapshot!(format!("{one}\n{twelve}\n{}", screens(&with(300))));
-}
-
-#[test]
-fn streams_throttled_and_filtered() {
-    let mut console = at(fed(samples::throttled), Place::View(View::Streams));
-    for key in "/in>1 state=live".chars() {
-        press(&mut console, KeyCode::Char(key).into());
-    }
-    let typing = screen(&console, SIZES[1]);
-    for key in [KeyCode::Enter, KeyCode::Char('/'), KeyCode::Char(' '), KeyCode::Char('(')] {
-        press(&mut console, key.into());
-    }
-    let wrong = screen(&console, SIZES[1]);
-    assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
-    assert!(typing.contains("5 of 12 streams: viewers 19k"), "a sum of some says so: {typing}");
-    assert!(wrong.contains("✗"), "{wrong}");
-    insta::assert_snapshot!(format!("{typing}\n{wrong}"));
-}
-
-#[test]
-fn a_stream_opened() {
-    insta::assert_snapshot!(screens(&opened()));
-}
-
-#[test]
-fn a_share_fixed_by_hand_has_a_name_and_a_time() {
-    let mut console = fed(samples::throttled);
-    let mut streams = console.moment().unwrap().snapshot.streams.iter();
-    let stream_id = streams.find(|it| it.throttle_override.is_some()).unwrap().stream_id;
-    console.go(Place::Stream(stream_id));
-    assert!(console.needs().audit, "the audit log knows it");
-    let entry = |actor: &str, target: String| AuditEntry {
-        audit_id: 26,
-        at: 1_795_254_408_000,
-        actor: actor.to_owned(),
-        action: "throttle".to_owned(),
-        target,
-        detail: serde_json::Value::Null,
-        undoes: None,
-        undone_by: None,
-    };
-    let fixed = entry("ann (uid 1000)", format!("stream {stream_id}"));
-    console.side.audit = vec![entry("bob", "stream 1234".to_owned()), fixed];
-    let shown = screen(&console, SIZES[2]);
-    let why =
-        "Fixed at 2.5% by hand. ann set it at 2026-11-21 09:46:48. It stays until t sets auto.";
-    assert!(shown.contains(why), "{shown}");
-}
-
-#[test]
-fn the_smallest_screen_has_rows_of_talkers() {
-    let mut console = opened();
-    console.focus_on(Panel::Talkers);
-    let shown = screen(&console, SIZES[0]);
-    assert!(shown.contains("4700") && shown.contains("4701"), "{shown}");
-}
-
-#[test]
-fn who_says_how_much_on_a_stream() {
-    let mut console = opened();
-    let talker = |user_id, name: &str, said, refused, removed| Talker {
-        user_id: UserId(user_id),
-        name: name.to_owned(),
-        said,
-        error: 0,
-        refused,
-        removed,
-        text: 1,
-    };
-    let text = "cheap followers at …".to_owned();
-    console.side.talkers = Some(Talkers {
-        window_ms: 420_000,
-        said: 9_000,
-        talkers: vec![talker(4_711, "zed_k", 60, 212, 9), talker(4_712, "ines_p", 12, 0, 0)],
-        texts: vec![SameText { id: 1, text, users: 38, said: 214, error: 0, new: 31 }],
-        ..Talkers::none_of(StreamId(7))
-    });
-    let wide = screen(&console, SIZES[2]);
-    assert!(wide.contains("×38") && wide.contains("same text: "), "{wide}");
-    console.focus_on(Panel::Talkers);
-    let narrow = screen(&console, SIZES[1]);
-    assert!(narrow.contains("same text: cheap followers at …"), "{narrow}");
-    insta::assert_snapshot!(format!("{narrow}\n{wide}"));
-}
-
-#[test]
-fn long_ids_and_names_can_be_told_apart() {
-    let mut console = opened();
-    let id = 9_665_865_681_234_562_943;
-    let talker = Talker {
-        user_id: UserId(id),
-        name: format!("load{id}"),
-        said: 9,
-        error: 0,
-        refused: 0,
-        removed: 0,
-        text: 1,
-    };
-    let talkers =
-        Talkers { window_ms: 60_000, talkers: vec![talker], ..Talkers::none_of(StreamId(7)) };
-    console.side.talkers = Some(talkers);
-    let narrow = screen(&console, SIZES[2]);
-    assert!(narrow.contains("96658…2943"), "{narrow}");
-    assert!(narrow.contains("…2943 ") && !narrow.contains("9665865…"), "{narrow}");
-    console.focus_on(Panel::Talkers);
-    let alone = screen(&console, SIZES[1]);
-    assert!(alone.contains(&format!(" {id} ")), "{alone}");
-}
-
-#[test]
 fn the_cluster() {
     insta::assert_snapshot!(screens(&at(fed(samples::healthy), Place::View(View::Cluster))));
 }
@@ -331,65 +228,6 @@ fn engines_with_and_without_a_redis_node() {
     let well = screens(&at(fed(samples::healthy), Place::View(View::Engines)));
     let down = screen(&at(fed(samples::redis_down), Place::View(View::Engines)), SIZES[2]);
     insta::assert_snapshot!(format!("{well}\n{down}"));
-}
-
-#[test]
-fn moderation_with_seventeen_to_review() {
-    insta::assert_snapshot!(screens(&reviewing()));
-}
-
-#[test]
-fn a_long_queue_takes_the_rows_left_blank() {
-    let mut console = reviewing();
-    let item = console.side.reviews[0].clone();
-    console.side.reviews = (1..=24)
-        .map(|number| {
-            let comment_id = comment(number, "", "").comment_id;
-            ReviewItem { comment_id, message: format!("message {number}."), ..item.clone() }
-        })
-        .collect();
-    console.side.decisions.truncate(2);
-    let shown = screen(&console, SIZES[2]);
-    assert!(shown.contains("message 24.") && !shown.contains(" more"), "{shown}");
-    assert!(shown.contains("decided 2") && shown.contains("user_3"), "{shown}");
-    console.side.decisions.clear();
-    console.side.offenders.clear();
-    let shown = screen(&console, SIZES[2]);
-    assert!(shown.contains("decided 0") && shown.contains("none"), "{shown}");
-}
-
-#[test]
-fn a_long_queue_is_counted_in_the_overview() {
-    let feed = (0..=60).map(samples::healthy).map(|mut snapshot| {
-        snapshot.moderation.queued = 1_234;
-        snapshot
-    });
-    let shown = screen(&console(feed), SIZES[2]);
-    assert!(shown.contains("1.2k to review"), "{shown}");
-}
-
-#[test]
-fn who_holds_what_is_seen_at_every_size() {
-    let mut console = reviewing();
-    for size in SIZES {
-        let shown = screen(&console, size);
-        assert!(shown.contains("to review 17 · oldest 1:59"), "{shown}");
-        // The narrowest has no room for the whole title.
-        let whole = size.0 < 80 || shown.contains("oldest 1:59 · you hold 1, bob 2");
-        assert!(whole && shown.contains("‖ bob: is"), "{shown}");
-    }
-    for panel in ["decided 12", "offenders, 1 h: 3"] {
-        press(&mut console, KeyCode::Tab.into());
-        let shown = screen(&console, SIZES[0]);
-        assert!(shown.contains(panel), "{shown}");
-    }
-    console.veiled = true;
-    for size in SIZES {
-        let shown = screen(&console, size);
-        for secret in ["user_1", "new_user", "followers", "allowed"] {
-            assert!(!shown.contains(secret), "{secret}: {shown}");
-        }
-    }
 }
 
 #[test]
@@ -516,153 +354,12 @@ fn a_look_back_offers_only_keys_that_work() {
     assert!(tabs.contains("UNLOCKED") && keys.contains("d drain"), "{tabs}\n{keys}");
 }
 
-#[test]
-fn overlays() {
-    let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
-        let mut console = fed(samples::throttled);
-        let asked = type_keys(&mut console, keys);
-        let effect = "Show 2% of stream 7 instead of 10%: 17k viewers see 468/s instead of \
-                      2.3k/s. History keeps all. It stays until it is set to auto.";
-        if let Some(Effect::Preview(asked)) = asked {
-            let preview = Preview { effect: effect.to_owned(), ..Preview::default() };
-            show_effect(&mut console, &asked, Ok(preview));
-        }
-        screen(&console, SIZES[1])
-    });
-    insta::assert_snapshot!(shown.join("\n"));
-}
-
 /// Returns the effect of the last key.
 fn type_keys(console: &mut Console, keys: &str) -> Option<Effect> {
     keys.chars().fold(None, |_, key| {
         let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
         press(console, code.into())
     })
-}
-
-#[test]
-fn a_question_is_open_before_its_effect_is_known() {
-    let mut console = fed(samples::throttled);
-    let Some(Effect::Preview(asked)) = type_keys(&mut console, "!:kick zed\n") else { panic!() };
-    let computing = screen(&console, SIZES[1]);
-    assert!(computing.contains("kick zed") && computing.contains("computing…"), "{computing}");
-    assert!(!computing.contains("does it") && !computing.contains("do it"), "{computing}");
-    let mut failed = fed(samples::throttled);
-    type_keys(&mut failed, "!:kick zed\n");
-    show_effect(&mut failed, &asked, Err("the registry does not answer".to_owned()));
-    let failed = screen(&failed, SIZES[1]);
-    assert!(failed.contains("✗ its effect is not known: the registry does"), "{failed}");
-    assert!(failed.contains("Enter does it all the same"), "{failed}");
-    let effect = "Kick zed (user 42): 2 connections on edge-1.".to_owned();
-    show_effect(&mut console, &asked, Ok(Preview { effect, ..Preview::default() }));
-    let shown = screen(&console, SIZES[1]);
-    assert!(
-        shown.contains("2 connections on edge-1") && shown.contains("Enter does it"),
-        "{shown}"
-    );
-    assert!(!shown.contains("computing"), "{shown}");
-}
-
-#[test]
-fn the_first_row_says_who_acts_with_which_role() {
-    let mut console = fed(samples::healthy);
-    let session = |role| Session { role, ..session() };
-    console.set_session(Some(session(AdminRole::Operator)));
-    let wide = screen(&console, (120, 36));
-    assert!(wide.lines().next().unwrap().contains("ann, operator   "), "{wide}");
-    assert!(!wide.contains("read-only by role"));
-    console.set_session(Some(session(AdminRole::Viewer)));
-    console.set_session(None);
-    let wide = screen(&console, (120, 36));
-    assert!(wide.lines().next().unwrap().contains("ann, viewer"), "{wide}");
-    assert!(wide.contains("read-only by role"), "{wide}");
-}
-
-#[test]
-fn notices_say_what_was_done_and_how_to_undo_it() {
-    let mut console = fed(samples::healthy);
-    console.notice = Some(Notice::Done("Banned troll42 (user 4711) for good.".into()));
-    console.undo.push(crate::tui::act::UndoEntry {
-        text: "ban troll42".into(),
-        reversals: Vec::new(),
-        equivalents: Vec::new(),
-        at_ms: 0,
-        window_ms: 10_000,
-    });
-    console.clock_ms = 3_000;
-    let shown = screen(&console, SIZES[1]);
-    assert!(
-        shown.contains("✓ Banned troll42") && shown.contains("U takes it back, 7 s"),
-        "{shown}"
-    );
-}
-
-/// A loss whose sentence is longer than the screen of a small terminal.
-fn with_a_long_loss() -> Console {
-    let mut console = fed(samples::healthy);
-    let lost: String = (0..150).map(|number| format!("part {number} is lost, ")).collect();
-    let loss = Alert {
-        effect: format!("{lost}and this is the end"),
-        next: "when it is dealt with: lc acknowledge history_incomplete".to_owned(),
-        ..samples::alert("history_incomplete", "archiver", &["edge-1"])
-    };
-    let low = samples::alert("places_low", "", &["edge-2"]);
-    console.set_alerts(Some(vec![loss, low]));
-    console.add_snapshot(samples::healthy(61));
-    console
-}
-
-#[test]
-fn a_cut_warning_can_be_read_to_its_end() {
-    for size in SIZES {
-        let mut console = with_a_long_loss();
-        let shown = screen(&console, size);
-        assert!(shown.contains('…') && shown.contains("i read all"), "{shown}");
-        press(&mut console, KeyCode::Char('i').into());
-        let shown = screen(&console, size);
-        assert!(shown.contains("part 0 is lost") && shown.contains("in full"), "{shown}");
-        for _ in 0..40 {
-            press(&mut console, KeyCode::PageDown.into());
-        }
-        let shown = screen(&console, size);
-        assert!(shown.contains("acknowledge") && shown.contains("history_incomplete"), "{shown}");
-        press(&mut console, KeyCode::Esc.into());
-        assert_eq!(console.mode, Mode::Watching);
-    }
-}
-
-#[test]
-fn a_cut_notice_can_be_read_to_its_end() {
-    let mut console = fed(samples::healthy);
-    let lines: String = (0..9).map(|number| format!("Acknowledged: loss {number}\n")).collect();
-    console.notice = Some(Notice::Done(format!("{lines}Done in 3.1 ms.")));
-    let shown = screen(&console, SIZES[1]);
-    assert!(shown.contains("✓ Acknowledged: loss 0 Acknowledged: loss 1"), "{shown}");
-    assert!(shown.contains("i read all"), "{shown}");
-    press(&mut console, KeyCode::Char('i').into());
-    let shown = screen(&console, SIZES[1]);
-    assert!(shown.contains("loss 8") && shown.contains("Done in 3.1 ms."), "{shown}");
-}
-
-#[test]
-fn the_selected_alert_is_always_seen() {
-    let mut console = fed(samples::healthy);
-    let alerts = (0..7).map(|number| {
-        let effect = format!("setting {number} differs: {}", "on other nodes ".repeat(9));
-        let subject = format!("setting_{number}");
-        Alert { effect, ..samples::alert("settings_differ", &subject, &[]) }
-    });
-    console.set_alerts(Some(alerts.collect()));
-    console.add_snapshot(samples::healthy(61));
-    for number in 0..7 {
-        for size in SIZES {
-            let shown = screen(&console, size);
-            let wanted = format!("setting {number} differs");
-            let chosen = shown.lines().find(|line| line.starts_with('▶'));
-            assert!(chosen.is_some_and(|line| line.contains(&wanted)), "{wanted}:\n{shown}");
-        }
-        press(&mut console, KeyCode::Down.into());
-    }
 }
 
 #[test]
