@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::admin::Status;
 
 /// A row with one column of each kind, and one without a value.
 struct Sample;

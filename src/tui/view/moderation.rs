@@ -20,6 +20,8 @@ const ALL_PANELS: u16 = 20;
 /// From this height on, reasons are counted too, in so many rows.
 const WITH_REASONS: u16 = 40;
 const REASON_ROWS: u16 = 8;
+/// From this width on hidden comments are counted too.
+const WITH_HIDDEN: u16 = 90;
 /// From this width on the queue has a column of all scores.
 const WITH_SCORES: u16 = 170;
 /// Moderators that are named in the title.
@@ -27,7 +29,7 @@ const SHOWN_HOLDERS: usize = 3;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let Some(moment) = console.moment() else { return };
-    let figures = figures_of(moment);
+    let figures = figures_of(moment, area.width);
     let rows = if area.height >= 6 { figures.len() as u16 } else { 0 };
     let (figures_rows, rest) = split_top(area, rows);
     table::lines(canvas, figures_rows, &figures);
@@ -178,7 +180,7 @@ pub(super) fn queue_head(canvas: &mut Canvas<'_>, area: Rect, console: &Console)
 
 /// Writes what moderation does now against the hour before, how far it is behind, and what it
 /// decided since the nodes started.
-fn figures_of(moment: &Moment) -> Vec<Vec<Cell>> {
+fn figures_of(moment: &Moment, width: u16) -> Vec<Vec<Cell>> {
     let counts = &moment.snapshot.moderation;
     let recent = &counts.recent;
     let RecentModeration { minute, hour, .. } = recent;
@@ -188,14 +190,16 @@ fn figures_of(moment: &Moment) -> Vec<Vec<Cell>> {
         ("flagged", against(minute.flagged_share(), hour.flagged_share())),
         ("rejected", against(minute.rejected_share(), hour.rejected_share())),
     ]));
-    now.extend(behind(moment));
     let mut start = vec![Cell::text(" ")];
+    start.extend(behind(moment));
     start.extend(facts(&[
         ("since start: checked", figures::count(counts.checked)),
         ("rejected", figures::count(counts.rejected)),
         ("flagged", figures::count(counts.flagged)),
-        ("shadowed", figures::count(counts.shadow_banned)),
     ]));
+    if width >= WITH_HIDDEN {
+        start.extend(facts(&[("hidden", figures::count(counts.shadow_banned))]));
+    }
     vec![now, start]
 }
 
