@@ -20,6 +20,8 @@ const ALL_PANELS: u16 = 20;
 /// From this height on, reasons are counted too, in so many rows.
 const WITH_REASONS: u16 = 40;
 const REASON_ROWS: u16 = 8;
+/// From this height on, what was decided since the start is told, and how far moderation is behind.
+const WITH_START: u16 = 14;
 /// From this width on hidden comments are counted too.
 const WITH_HIDDEN: u16 = 90;
 /// From this width on the queue has a column of all scores.
@@ -30,7 +32,11 @@ const SHOWN_HOLDERS: usize = 3;
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let Some(moment) = console.moment() else { return };
     let figures = figures_of(moment, area.width);
-    let rows = if area.height >= 6 { figures.len() as u16 } else { 0 };
+    let rows = match area.height {
+        0..6 => 0,
+        6..WITH_START => 1,
+        _ => figures.len() as u16,
+    };
     let (figures_rows, rest) = split_top(area, rows);
     table::lines(canvas, figures_rows, &figures);
     if area.height < ALL_PANELS {
@@ -70,7 +76,7 @@ fn reviews(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let listing = console.reviews();
     // Where the column of all scores is left out, the selected comment tells its own.
     let chosen = listing.selection().map(|row| chosen_scores(row.item));
-    let room = area.width < WITH_SCORES && area.height >= 6;
+    let room = area.width < WITH_SCORES && area.height >= 8;
     let (area, below) = split_top(area, area.height.saturating_sub(u16::from(room)));
     canvas.line(below, &chosen.unwrap_or_default());
     let mut title = table::title("to review", &listing, Panel::Reviews, console);
