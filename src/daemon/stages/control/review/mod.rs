@@ -20,15 +20,14 @@ use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
-use crate::protocol::admin::{
-    ClaimRequest, Outcome, ReviewItem, ReviewRequest, Shadow, audit_action,
-};
+use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
+use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
@@ -41,16 +40,9 @@ impl Control {
         actor: &Actor,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
-        let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
-        // Without a held comment, each item knows itself who sees it.
-        let any_held = items.iter().any(|item| item.held);
-        let shadows = if any_held { self.shadows().await? } else { Vec::new() };
-        let seen = |item: ReviewItem| {
-            let shadowed = item.shadowed || (item.held && is_shadowed(&item, &shadows));
-            ReviewItem { shadowed, ..seen_by(actor, now_ms, item) }
-        };
-        Ok(items.into_iter().map(seen).collect())
+        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
+        Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.
@@ -150,13 +142,6 @@ impl Control {
         }
         Ok(Decided { audit_id, item, at })
     }
-}
-
-/// Returns whether new comments of an item's sender are shown to the sender only.
-fn is_shadowed(item: &ReviewItem, shadows: &[Shadow]) -> bool {
-    shadows.iter().any(|shadow| {
-        shadow.user_id == item.user_id && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-    })
 }
 
 /// Returns an item as it is shown to an actor: without a claim that has run out.
