@@ -27,7 +27,7 @@ use crate::policy::THROTTLE_TICK;
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
 use crate::protocol::events::{
-    CommentModerated, CommentRestored, CommentSubmitted, Event, Removal,
+    CommentModerated, CommentRestored, CommentSubmitted, Event, HiddenFrom, Removal,
 };
 use crate::protocol::{Seq, StreamId};
 
