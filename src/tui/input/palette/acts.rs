@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::LineError;
-use super::completions::GOTO;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, ClearRoomRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ProblemCode, RestoreRequest,
@@ -41,6 +40,18 @@ pub(super) const ACTS: &[(&str, &str)] = &[
     ("alerts ack", "ALERT [--note TEXT]"),
     ("acknowledge", "PROBLEM"),
     ("undo", "AUDIT [--note TEXT]"),
+];
+
+/// Words of the palette beside the commands, each with its argument.
+pub(super) const GOTO: &[(&str, &str)] = &[
+    ("stream", "STREAM"),
+    ("node", "NODE"),
+    ("at", "13:01 or 13:01:07, UTC"),
+    ("save", "NAME: keep this view as @NAME for all operators"),
+    ("forget", "NAME: remove the view @NAME"),
+    ("alert", "CONDITION [for 30s], or off N; alone it lists your alerts"),
+    ("ctx", "NAME: attach to another context of lc ctx; without NAME it lists them"),
+    ("theme", "dark, light, high-contrast, blue-orange or mono"),
 ];
 
 /// The words of a command without its options, and its options.

@@ -1,6 +1,6 @@
 //! What a line of the palette may become.
 
-use super::acts::ACTS;
+use super::acts::{ACTS, GOTO};
 use crate::protocol::admin::{NodeStatus, ProblemCode};
 use crate::protocol::room::words::RULES;
 use crate::tui::commands::COMMANDS;
@@ -9,18 +9,6 @@ use crate::tui::theme::ThemeName;
 
 /// Completions that are shown.
 const MAX_COMPLETIONS: usize = 8;
-/// Words of the palette beside the commands, each with its argument.
-pub(super) const GOTO: &[(&str, &str)] = &[
-    ("stream", "STREAM"),
-    ("node", "NODE"),
-    ("at", "13:01 or 13:01:07, UTC"),
-    ("save", "NAME: keep this view as @NAME for all operators"),
-    ("forget", "NAME: remove the view @NAME"),
-    ("alert", "CONDITION [for 30s], or off N; alone it lists your alerts"),
-    ("ctx", "NAME: attach to another context of lc ctx; without NAME it lists them"),
-    ("theme", "dark, light, high-contrast, blue-orange or mono"),
-];
-
 /// Returns what a line may become, each with what follows it.
 pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String)> {
     let typed = typed.trim_start();
