@@ -9,6 +9,7 @@ use crate::tui::theme::ThemeName;
 
 /// Completions that are shown.
 const MAX_COMPLETIONS: usize = 8;
+
 /// Returns what a line may become, each with what follows it.
 pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String)> {
     let typed = typed.trim_start();
