@@ -396,6 +396,7 @@ fn stream_status() -> live_comments::protocol::admin::StreamStatus {
         sampled_out: 0,
         deleted: 0,
         reactions: [(HOSTILE.to_owned(), 1)].into(),
+        room: Default::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Subcommand};
+use clap::{Args, Subcommand};
 
 use self::terms::TermsArgs;
 use super::arguments::{duration_up_to, to_ms};
@@ -18,11 +18,8 @@ use super::table::facts;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
-use crate::protocol::quantity::{counted, parse_duration, show_duration};
-use crate::protocol::room::{
-    LONGEST_DELAY_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, Language,
-    LanguageAction, LanguagePolicy, RoomPatch, SHORTEST_UNIQUE_MS, timeouts_text,
-};
+use crate::protocol::quantity::{counted, show_duration};
+use crate::protocol::room::{LanguageAction, RoomPatch, timeouts_text};
 
 /// The daemon's limit of `--last`.
 const LONGEST_LAST: Duration = Duration::from_secs(86_400);
@@ -87,29 +84,28 @@ enum RoomCommand {
 #[derive(Debug, Args)]
 struct SlowArgs {
     /// Time from one comment to the next, from 1s to 1h; or off
-    #[arg(value_name = "TIME|off", value_parser = time_or_off(1_000, LONGEST_SLOW_MS))]
-    time: Setting,
+    #[arg(value_name = "TIME|off", value_parser = value_of("slow"))]
+    time: RoomPatch,
 }
 
 #[derive(Debug, Args)]
 struct FollowersArgs {
     /// How long a user must have followed, up to 90d; on, for any time; or off
-    #[arg(value_name = "TIME|on|off", value_parser = followers)]
-    time: Setting,
+    #[arg(value_name = "TIME|on|off", value_parser = value_of("followers"))]
+    time: RoomPatch,
 }
 
 #[derive(Debug, Args)]
 struct UniqueArgs {
     /// The time, from 10s to 1h; or off
-    #[arg(value_name = "TIME|off",
-          value_parser = time_or_off(SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS))]
-    time: Setting,
+    #[arg(value_name = "TIME|off", value_parser = value_of("unique"))]
+    time: RoomPatch,
 }
 
 #[derive(Debug, Args)]
 struct SwitchArgs {
-    #[arg(value_name = "on|off", value_parser = switch(), action = ArgAction::Set)]
-    state: bool,
+    #[arg(value_name = "on|off", value_parser = ["on", "off"])]
+    state: String,
 }
 
 #[derive(Debug, Args)]
@@ -132,8 +128,8 @@ struct LanguagesArgs {
 #[derive(Debug, Args)]
 struct DelayArgs {
     /// The time, from 1s to 30s; or off
-    #[arg(value_name = "TIME|off", value_parser = time_or_off(1_000, LONGEST_DELAY_MS))]
-    time: Setting,
+    #[arg(value_name = "TIME|off", value_parser = value_of("delay"))]
+    time: RoomPatch,
 }
 
 #[derive(Debug, Args)]
@@ -149,40 +145,11 @@ struct ClearArgs {
     note: Option<String>,
 }
 
-/// A time in milliseconds, or off. Of its own type: clap reads an `Option` as an argument that may
-/// be left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Setting(Option<u64>);
-
-fn time_or_off(
-    min_ms: u64,
-    max_ms: u64,
-) -> impl Fn(&str) -> Result<Setting, String> + Clone + Send + Sync {
-    move |text| {
-        if is_off(text) {
-            return Ok(Setting(None));
-        }
-        let ms = to_ms(parse_duration(text).map_err(|error| format!("{error}; or off"))?);
-        if (min_ms..=max_ms).contains(&ms) {
-            return Ok(Setting(Some(ms)));
-        }
-        Err(format!("must be {} to {}, or off", show_duration(min_ms), show_duration(max_ms)))
-    }
-}
-
-fn followers(text: &str) -> Result<Setting, String> {
-    if text.trim().eq_ignore_ascii_case("on") {
-        return Ok(Setting(Some(0)));
-    }
-    time_or_off(0, LONGEST_FOLLOWERS_MS)(text)
-}
-
-fn is_off(text: &str) -> bool {
-    text.trim().eq_ignore_ascii_case("off")
-}
-
-fn switch() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(["on", "off"]).map(|text| text == "on")
+/// Reads the value of a rule, as the change that it makes.
+fn value_of(
+    rule: &'static str,
+) -> impl Fn(&str) -> Result<RoomPatch, String> + Clone + Send + Sync {
+    move |text| RoomPatch::of_words(rule, &[text])
 }
 
 fn language_action() -> impl TypedValueParser<Value = LanguageAction> {
@@ -190,35 +157,6 @@ fn language_action() -> impl TypedValueParser<Value = LanguageAction> {
         "reject" => LanguageAction::Reject,
         _ => LanguageAction::Flag,
     })
-}
-
-/// Returns the policy; `None` for off.
-fn languages(codes: &[String], action: LanguageAction) -> Result<Option<LanguagePolicy>, String> {
-    if codes.len() == 1 && is_off(&codes[0]) {
-        return Ok(None);
-    }
-    let codes = codes.iter().flat_map(|text| text.split(',')).filter(|code| !code.is_empty());
-    let mut allowed = codes.map(str::parse).collect::<Result<Vec<Language>, _>>()?;
-    allowed.sort_unstable();
-    allowed.dedup();
-    if allowed.is_empty() {
-        return Err("name at least one language, or off".to_owned());
-    }
-    Ok(Some(LanguagePolicy { allowed, action }))
-}
-
-/// Returns the times, the shortest first.
-fn presets(times: &[String]) -> Result<Vec<u64>, String> {
-    if times.len() == 1 && is_off(&times[0]) {
-        return Ok(Vec::new());
-    }
-    let mut presets = Vec::new();
-    for text in times.iter().flat_map(|text| text.split(',')) {
-        presets.push(to_ms(parse_duration(text)?));
-    }
-    presets.sort_unstable();
-    presets.dedup();
-    Ok(presets)
 }
 
 pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -240,27 +178,27 @@ pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<Exi
 impl RoomCommand {
     /// Returns the patch of a command that changes a rule.
     fn patch(self) -> anyhow::Result<RoomPatch> {
-        let patch = RoomPatch::default();
-        Ok(match self {
-            Self::Slow(args) => RoomPatch { slow_ms: Some(args.time.0), ..patch },
-            Self::Followers(args) => RoomPatch { followers_ms: Some(args.time.0), ..patch },
-            Self::Subscribers(args) => RoomPatch { subscribers_only: Some(args.state), ..patch },
-            Self::Emotes(args) => RoomPatch { emotes_only: Some(args.state), ..patch },
-            Self::Unique(args) => RoomPatch { unique_ms: Some(args.time.0), ..patch },
-            Self::Links(args) => RoomPatch { no_links: Some(!args.state), ..patch },
-            Self::Shield(args) => RoomPatch { shield: Some(args.state), ..patch },
-            Self::Timeouts(args) => {
-                let timeouts = presets(&args.times).map_err(UsageError)?;
-                RoomPatch { timeouts_ms: Some(timeouts), ..patch }
+        let (rule, values) = match self {
+            Self::Slow(SlowArgs { time: patch })
+            | Self::Followers(FollowersArgs { time: patch })
+            | Self::Unique(UniqueArgs { time: patch })
+            | Self::Delay(DelayArgs { time: patch }) => return Ok(patch),
+            Self::Subscribers(args) => ("subscribers", vec![args.state]),
+            Self::Emotes(args) => ("emotes", vec![args.state]),
+            Self::Links(args) => ("links", vec![args.state]),
+            Self::Shield(args) => ("shield", vec![args.state]),
+            Self::Timeouts(args) => ("timeouts", args.times),
+            Self::Languages(LanguagesArgs { codes, action }) => {
+                let mut patch = RoomPatch::of_words("languages", &codes).map_err(UsageError)?;
+                if let Some(Some(policy)) = &mut patch.languages {
+                    policy.action = action;
+                }
+                return Ok(patch);
             }
-            Self::Languages(args) => {
-                let policy = languages(&args.codes, args.action).map_err(UsageError)?;
-                RoomPatch { languages: Some(policy), ..patch }
-            }
-            Self::Delay(args) => RoomPatch { delay_ms: Some(args.time.0), ..patch },
             // They change no setting.
-            Self::Terms(_) | Self::Clear(_) => patch,
-        })
+            Self::Terms(_) | Self::Clear(_) => return Ok(RoomPatch::default()),
+        };
+        Ok(RoomPatch::of_words(rule, &values).map_err(UsageError)?)
     }
 }
 
@@ -343,28 +281,5 @@ mod tests {
             delay_ms: Some(5_000),
         };
         insta::assert_snapshot!(in_full(&Room::from(stream), 3));
-    }
-
-    #[test]
-    fn times_switches_and_presets_are_read() {
-        let slow = time_or_off(1_000, LONGEST_SLOW_MS);
-        assert_eq!(slow("30s"), Ok(Setting(Some(30_000))));
-        assert_eq!(slow("Off"), Ok(Setting(None)));
-        assert_eq!(slow("2h").unwrap_err(), "must be 1s to 1h, or off");
-        assert!(slow("fast").is_err());
-        assert_eq!(followers("on"), Ok(Setting(Some(0))));
-        assert_eq!(followers("10m"), Ok(Setting(Some(600_000))));
-        let texts =
-            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(presets(&texts(&["10m", "1m"])), Ok(vec![60_000, 600_000]));
-        assert_eq!(presets(&texts(&["1m,10m"])), Ok(vec![60_000, 600_000]));
-        assert_eq!(presets(&texts(&["off"])), Ok(vec![]));
-        assert!(presets(&texts(&["1m", "off"])).is_err());
-        let read = |codes: &[&str]| languages(&texts(codes), LanguageAction::Flag);
-        let allowed = |codes: &[&str]| read(codes).unwrap().unwrap().allowed;
-        assert_eq!(allowed(&["en,de"]), [Language::De, Language::En]);
-        assert_eq!(allowed(&["en", "en"]), [Language::En]);
-        assert_eq!(read(&["off"]), Ok(None));
-        assert!(read(&["xx"]).is_err() && read(&[","]).is_err());
     }
 }

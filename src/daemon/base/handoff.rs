@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::Evidence;
 use crate::protocol::message::Encoding;
 use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
@@ -80,7 +81,15 @@ pub enum Screening {
     /// Stores it and shows it only to its sender.
     Shadow(Arc<str>),
     /// Keeps it hidden until a moderator decides.
-    Hold(Arc<str>),
+    Hold(Held),
+}
+
+/// Why a comment is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// A stable word.
+    pub reason: Arc<str>,
+    pub evidence: Evidence,
 }
 
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
@@ -89,7 +98,7 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody>;
 
     /// Stores a held comment for review.
-    async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
+    async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody>;
 }
 
 /// Finds links, for rooms that refuse them. Implemented by moderation.

@@ -2,6 +2,7 @@
 
 mod languages;
 mod terms;
+pub mod words;
 
 use serde::{Deserialize, Deserializer, Serialize};
 

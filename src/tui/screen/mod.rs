@@ -256,6 +256,10 @@ impl EventLoop {
                 side.audit = audit;
                 None
             }
+            Fetched::Shadows(shadows) => {
+                side.shadows = shadows;
+                return;
+            }
             Fetched::Tail(stream_id, item) => {
                 let tail = side.tail.as_mut().filter(|tail| tail.stream_id == stream_id);
                 if let Some(tail) = tail {

@@ -324,6 +324,7 @@ fn measured(
         sampled_out: count(|rates| rates.sampled_out),
         deleted: count(|rates| rates.deleted),
         reactions: Default::default(),
+        room: stream.room.clone(),
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) fn stored_comment(row: &impl Columns) -> Result<StoredComment, StoreE
         comment: comment(row)?,
         stream_id: StreamId(row.natural("stream_id")?),
         deleted: row.flag("deleted")?,
+        only_hidden: row.flag("only_hidden")?,
         shadow: row.flag("shadow")?,
     })
 }

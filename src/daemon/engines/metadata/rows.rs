@@ -9,7 +9,9 @@ use super::review::{DecidedReview, ReviewVerdict, StoredReview};
 use super::{PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
+use crate::protocol::admin::{
+    AuditEntry, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
+};
 use crate::protocol::json;
 use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
@@ -126,11 +128,27 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         reason: row.text("reason")?.to_owned(),
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
+        shadowed: row.flag("shadowed")?,
+        evidence: match row.text_or_null("evidence")? {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                StoreError::Corrupt(format!("what a comment was flagged by: {error}"))
+            })?,
+            None => ReviewEvidence::default(),
+        },
         claimed_by: row.text_or_null("claimed_by")?.map(str::to_owned),
         claim_expires_at: row.natural_or_null("claim_expires_at")?,
         claimed_by_you: false,
         alike: 0,
     })
+}
+
+/// Returns the text of what a comment was flagged by; `None` if nothing is known.
+pub(super) fn evidence_text(evidence: &ReviewEvidence) -> Result<Option<String>, StoreError> {
+    if *evidence == ReviewEvidence::default() {
+        return Ok(None);
+    }
+    let text = json::to_string(evidence);
+    text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Reads an item of the queue, with the column `same`: all undecided items of its text.

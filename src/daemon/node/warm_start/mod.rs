@@ -172,9 +172,11 @@ impl WarmStart<'_> {
                 Event::CommentModerated(event) => {
                     if let Some(deletion) = event.removal() {
                         let CommentModerated { stream_id, comment_id, .. } = event;
-                        match deletion.except {
-                            None => self.recent.add_tombstone(stream_id, comment_id, seq).await?,
-                            Some(_) => {
+                        match deletion.hidden_from() {
+                            HiddenFrom::Everybody => {
+                                self.recent.add_tombstone(stream_id, comment_id, seq).await?;
+                            }
+                            HiddenFrom::Others => {
                                 self.recent.hide_from_others(stream_id, comment_id, seq).await?;
                             }
                         }

@@ -52,6 +52,7 @@ fn moderated(n: u64) -> Event {
         timestamp: 2,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     })
 }
 

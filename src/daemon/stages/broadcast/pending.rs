@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::daemon::engines::bus::Batch;
 use crate::daemon::engines::recent::RecentEvent;
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::{CommentSubmitted, Removal};
+use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
@@ -107,12 +107,13 @@ impl PendingBatch {
     /// Hides a comment of this batch, as its deletion says.
     pub(super) fn hide(&mut self, deletion: &Removal) {
         let is_deleted = |comment: &SequencedComment| comment.comment_id == deletion.comment_id;
-        if deletion.except.is_none() {
+        let keeps_own = deletion.hidden_from() == HiddenFrom::Others;
+        if !keeps_own {
             self.own.retain(|comment| !is_deleted(comment));
         }
         if let Some(at) = self.shown.iter().position(is_deleted) {
             let comment = self.shown.remove(at);
-            self.own.extend(deletion.except.map(|_| comment));
+            self.own.extend(keeps_own.then_some(comment));
         }
     }
 

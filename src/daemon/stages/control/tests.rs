@@ -44,6 +44,8 @@ fn review(number: u64, held: bool) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: STARTED_MS,
         held,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,
@@ -661,6 +663,7 @@ async fn world_to_change() -> World {
         timestamp: STARTED_MS,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     };
     let payload = Event::CommentModerated(rejected).encode();
     world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

@@ -55,7 +55,11 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT found.*, EXISTS (SELECT FROM tombstones AS t
         WHERE t.stream_id = found.stream_id AND t.sort_key = $1
-          AND greatest(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
+          AND greatest(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted,
+        EXISTS (SELECT FROM tombstones AS t
+        WHERE t.stream_id = found.stream_id AND t.sort_key = $1
+          AND t.hidden_place > t.restored_place
+          AND t.deleted_place <= t.restored_place) AS only_hidden
     FROM kept CROSS JOIN LATERAL (SELECT * FROM comments AS c
         WHERE c.stream_id = kept.id AND c.sort_key = $1 LIMIT 1) AS found
     LIMIT 1";

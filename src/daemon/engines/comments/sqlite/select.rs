@@ -32,7 +32,11 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT c.*, EXISTS (SELECT 1 FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
-            AND max(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
+            AND max(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted,
+        EXISTS (SELECT 1 FROM tombstones AS t
+        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
+            AND t.hidden_place > t.restored_place
+            AND t.deleted_place <= t.restored_place) AS only_hidden
     FROM kept CROSS JOIN comments AS c ON c.stream_id = kept.id AND c.sort_key = ?
     LIMIT 1";
 

@@ -31,7 +31,7 @@ use crate::policy::THROTTLE_TICK;
 use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
 use crate::protocol::events::{
-    CommentModerated, CommentRestored, CommentSubmitted, Event, Removal,
+    CommentModerated, CommentRestored, CommentSubmitted, Event, HiddenFrom, Removal,
 };
 use crate::protocol::{Seq, StreamId};
 
@@ -264,9 +264,9 @@ impl Coordinator {
     ) -> Result<(), BroadcastError> {
         let recent = &self.parts.recent;
         let comment_id = deletion.comment_id;
-        let added = match deletion.except {
-            None => recent.add_tombstone(stream_id, comment_id, seq).await,
-            Some(_) => recent.hide_from_others(stream_id, comment_id, seq).await,
+        let added = match deletion.hidden_from() {
+            HiddenFrom::Everybody => recent.add_tombstone(stream_id, comment_id, seq).await,
+            HiddenFrom::Others => recent.hide_from_others(stream_id, comment_id, seq).await,
         };
         if let Err(error) = added {
             warn!(%stream_id, %error, "deletion not written to the recent cache");

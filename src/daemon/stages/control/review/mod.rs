@@ -27,6 +27,7 @@ use crate::protocol::{Badges, CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
+use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
@@ -39,8 +40,8 @@ impl Control {
         actor: &Actor,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
-        let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
+        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
@@ -69,14 +70,8 @@ impl Control {
         let started = Instant::now();
         // An approved comment of a shadowed user is shown like all others of that user.
         let shadows = self.shadows().await?;
-        let is_shadowed = |item: &ReviewItem| {
-            shadows.iter().any(|shadow| {
-                shadow.user_id == item.user_id
-                    && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-            })
-        };
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_shadowed(item);
+            let shadow = is_shadowed(item, &shadows);
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
@@ -99,7 +94,8 @@ impl Control {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
         let rejected = |item: &ReviewItem, at: u64| {
-            decision_on(item, Decision::Reject, actor, public_reason(reason), at)
+            let decided = decision_on(item, Decision::Reject, actor, public_reason(reason), at);
+            CommentModerated { was_hidden: item.shadowed, ..decided }
         };
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
@@ -191,6 +187,7 @@ fn decision_on(
         timestamp,
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
+        was_hidden: false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage, SharedRecentCache};
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::{Event, Removal};
+use crate::protocol::events::{Event, HiddenFrom, Removal};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Events per page. Bounds the memory of a viewer that catches up.
@@ -277,9 +277,11 @@ impl LogEvent {
             Self::Comment { .. } => {}
             Self::Deleted { deletion, .. } => {
                 let state = states.entry(deletion.comment_id).or_insert(DeletionState::NotDeleted);
-                *state = match (*state, deletion.except) {
-                    (DeletionState::Deleted, _) | (_, None) => DeletionState::Deleted,
-                    (_, Some(_)) => DeletionState::HiddenFromOthers,
+                *state = match (*state, deletion.hidden_from()) {
+                    (DeletionState::Deleted, _) | (_, HiddenFrom::Everybody) => {
+                        DeletionState::Deleted
+                    }
+                    (_, HiddenFrom::Others) => DeletionState::HiddenFromOthers,
                 };
             }
             Self::Restored(comment_id) => {

@@ -325,8 +325,8 @@ impl Ingest {
                 let text = format!("the comment was refused: {reason}");
                 Err(ErrorBody::new(ErrorCode::ModerationRejected, text))
             }
-            Screening::Hold(reason) => {
-                self.parts.screen.hold(comment.clone(), reason).await?;
+            Screening::Hold(held) => {
+                self.parts.screen.hold(comment.clone(), held).await?;
                 let text = "a moderator looks at the comment before it is shown";
                 Err(ErrorBody::new(ErrorCode::HeldForReview, text))
             }

@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
-use crate::daemon::base::handoff::ConnectionId;
+use crate::daemon::base::handoff::{ConnectionId, Held};
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::reservations::{Claim, Claimed, Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
+use crate::protocol::events::Evidence;
 use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
@@ -49,13 +50,16 @@ impl Screen for ByText {
         self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(match &*comment.message {
             "bad" => Screening::Reject("blocked_word".into()),
-            "odd" => Screening::Hold("link".into()),
+            "odd" => {
+                let evidence = Evidence::default();
+                Screening::Hold(Held { reason: "link".into(), evidence })
+            }
             "troll" => Screening::Shadow("repeat".into()),
             _ => Screening::Accept,
         })
     }
 
-    async fn hold(&self, _: Arc<Comment>, _: Arc<str>) -> Result<(), ErrorBody> {
+    async fn hold(&self, _: Arc<Comment>, _: Held) -> Result<(), ErrorBody> {
         self.held.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
