@@ -19,7 +19,7 @@ use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
 use crate::protocol::quantity::{counted, show_duration};
-use crate::protocol::room::{LanguageAction, RoomPatch, timeouts_text};
+use crate::protocol::room::{LanguageAction, LanguagePolicy, RoomPatch, timeouts_text};
 
 /// The daemon's limit of `--last`.
 const LONGEST_LAST: Duration = Duration::from_secs(86_400);
@@ -259,7 +259,7 @@ fn in_full(room: &Room, terms: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::room::{RoomRules, RoomSettings};
+    use crate::protocol::room::{Language, RoomRules, RoomSettings};
     use crate::protocol::stream::NewStream;
 
     #[test]

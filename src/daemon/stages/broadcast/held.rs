@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::protocol::events::{CommentSubmitted, Removal};
+use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
 use crate::protocol::{CommentId, Seq};
 
 /// The most bytes that wait per stream, texts included. 30 s of 2,000 comments per second of usual
@@ -97,9 +97,8 @@ impl HeldRecords {
         };
         if let Some(held) = self.queue.iter_mut().find(is_meant) {
             // A deletion for everybody counts more than one that spares the author.
-            let is_whole =
-                held.waiting.removal.as_ref().is_some_and(|before| before.except.is_none());
-            if !is_whole {
+            let before = held.waiting.removal.as_ref().map(Removal::hidden_from);
+            if before != Some(HiddenFrom::Everybody) {
                 held.waiting.removal = Some(removal.clone());
             }
         }

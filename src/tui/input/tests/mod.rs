@@ -260,7 +260,7 @@ proptest! {
         let settings = console.view_settings();
         let request = SaveViewRequest { name: "x".into(), settings: settings.clone() };
         let mut other = on_stream();
-        prop_assert_eq!(other.show_saved(&saved(&request)), Ok(()));
+        prop_assert_eq!(other.show_saved(&palette::saved(&request)), Ok(()));
         prop_assert_eq!(other.view_settings(), settings);
     }
 }

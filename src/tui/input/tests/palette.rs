@@ -172,7 +172,7 @@ fn rows_are_copied_as_json() {
     assert_eq!(stream.stream_id, StreamId(7));
 }
 
-fn saved(request: &SaveViewRequest) -> SavedView {
+pub(super) fn saved(request: &SaveViewRequest) -> SavedView {
     SavedView {
         name: request.name.clone(),
         settings: request.settings.clone(),
