@@ -10,6 +10,8 @@
 pub mod calibration;
 pub mod feature_hash;
 pub mod features;
+#[cfg(feature = "daemon")]
+pub mod language;
 pub mod metrics;
 pub mod network;
 pub mod normalise;

@@ -19,44 +19,66 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The label of a counter that is split by reason.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct Reason {
     pub reason: String,
 }
 
-/// Counters by reason. Clones share them. The number of counters is bounded because reasons are
+/// The labels of the decisions of moderation stages.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct Decided {
+    pub stage: String,
+    pub reason: String,
+    pub decision: String,
+}
+
+/// Counters by labels. Clones share them. The number of counters is bounded because labels are
 /// constants of the code. The `Family` of `prometheus-client` cannot list its counters, which `lc
 /// top` needs.
-#[derive(Debug, Clone, Default)]
-pub struct ByReason {
-    counters: Arc<RwLock<BTreeMap<String, Counter>>>,
+#[derive(Debug, Clone)]
+pub struct By<L> {
+    counters: Arc<RwLock<BTreeMap<L, Counter>>>,
+}
+
+/// Counters by reason.
+pub type ByReason = By<Reason>;
+
+impl<L> Default for By<L> {
+    fn default() -> Self {
+        Self { counters: Arc::default() }
+    }
+}
+
+impl<L: Ord + Clone> By<L> {
+    /// Returns the counter of labels. Callers that count the same often should keep it.
+    pub fn get_or_create(&self, labels: &L) -> Counter {
+        if let Some(counter) = self.counters.read().get(labels) {
+            return counter.clone();
+        }
+        self.counters.write().entry(labels.clone()).or_default().clone()
+    }
 }
 
 impl ByReason {
-    /// Returns the counter of a reason. Callers that count a reason often should keep it.
-    pub fn get_or_create(&self, label: &Reason) -> Counter {
-        if let Some(counter) = self.read().get(&label.reason) {
-            return counter.clone();
-        }
-        let mut counters = self.counters.write();
-        counters.entry(label.reason.clone()).or_default().clone()
-    }
-
     /// Returns all counts, by reason.
     pub fn totals(&self) -> BTreeMap<String, u64> {
-        self.read().iter().map(|(reason, counter)| (reason.clone(), counter.get())).collect()
-    }
-
-    fn read(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Counter>> {
-        self.counters.read()
+        let counters = self.counters.read();
+        counters.iter().map(|(label, counter)| (label.reason.clone(), counter.get())).collect()
     }
 }
 
-impl EncodeMetric for ByReason {
+impl By<Decided> {
+    /// Returns all counts.
+    pub fn totals(&self) -> BTreeMap<Decided, u64> {
+        let counters = self.counters.read();
+        counters.iter().map(|(labels, counter)| (labels.clone(), counter.get())).collect()
+    }
+}
+
+impl<L: EncodeLabelSet> EncodeMetric for By<L> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (reason, counter) in self.read().iter() {
-            let label = Reason { reason: reason.clone() };
-            counter.encode(encoder.encode_family(&label)?)?;
+        for (labels, counter) in self.counters.read().iter() {
+            counter.encode(encoder.encode_family(labels)?)?;
         }
         Ok(())
     }
@@ -173,6 +195,8 @@ pub struct Metrics {
     pub moderation_hook_failures: ByReason,
     /// By what became of it: comments that were not checked in time before publication.
     pub moderation_late: ByReason,
+    /// Decisions of moderation stages other than accept.
+    pub moderation_by_stage: By<Decided>,
 }
 
 impl Metrics {
@@ -277,6 +301,11 @@ impl Metrics {
             "Scores of comments, 0 to 1",
             self.moderation_scores.0.clone(),
         );
+        registry.register(
+            "moderation_by_stage",
+            "Decisions of moderation stages other than accept",
+            self.moderation_by_stage.clone(),
+        );
         registry.register("connections", "Viewer connections", self.connections.clone());
         registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
         registry.register(
@@ -292,6 +321,16 @@ pub fn count(family: &ByReason, reason: &str) {
     family.get_or_create(&Reason { reason: reason.to_owned() }).inc();
 }
 
+/// Adds one to the decisions of a moderation stage for a reason.
+pub fn count_decided(metrics: &Metrics, stage: &str, reason: &str, decision: &str) {
+    let labels = Decided {
+        stage: stage.to_owned(),
+        reason: reason.to_owned(),
+        decision: decision.to_owned(),
+    };
+    metrics.moderation_by_stage.get_or_create(&labels).inc();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,7 +343,10 @@ mod tests {
         count(&metrics.comments_refused, "too_large");
         let totals = metrics.comments_refused.totals();
         assert_eq!(totals, BTreeMap::from([("banned".to_owned(), 2), ("too_large".to_owned(), 1)]));
+        count_decided(&metrics, "rules", "link", "flag");
         let text = metrics.render("extra 1\n");
+        let by_stage = r#"by_stage_total{stage="rules",reason="link",decision="flag"} 1"#;
+        assert!(text.contains(by_stage), "{text}");
         assert!(text.contains("lcd_comments_refused_total{reason=\"banned\"} 2"), "{text}");
         assert!(text.contains("# TYPE lcd_comments_refused counter"), "{text}");
         assert!(text.ends_with("extra 1\n# EOF\n"), "{text}");

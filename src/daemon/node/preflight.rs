@@ -9,8 +9,7 @@ use crate::daemon::base::config::{
     AuthConfig, CommentsEngine, Config, EventLogEngine, MetadataEngine,
 };
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::edge::admin;
-use crate::daemon::edge::gateway;
+use crate::daemon::edge::{admin, gateway};
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::stages::auth::{SigningSecret, Verifier};
 use crate::daemon::stages::moderation;
@@ -37,7 +36,8 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     add_tokens(config, &mut faults);
     faults.extend(gateway::tls_faults(&config.gateway));
     faults.extend(admin::remote_faults(&config.admin));
-    if let Err(error) = moderation::build_pipeline(&config.moderation, &StatusBoard::default()) {
+    let board = StatusBoard::default();
+    if let Err(error) = moderation::build_pipeline(&config.moderation, &board, None) {
         faults.extend(error.0.iter().map(ToString::to_string));
     }
     if let Err(error) = admin::check_socket_path(&config.node.admin_socket) {

@@ -26,6 +26,7 @@ fn shown(seq: Seq) -> SequencedComment {
         message: "hi".into(),
         created_at: 0,
         seq,
+        badges: Default::default(),
     }
 }
 

@@ -25,6 +25,8 @@ pub const CREATE_STREAM: &str = "create_stream";
 pub const UPDATE_STREAM: &str = "update_stream";
 /// The rules of a room.
 pub const ROOM: &str = "room";
+/// The blocked terms of a room.
+pub const ROOM_TERMS: &str = "room_terms";
 /// Stands for the deletions of the comments of a room.
 pub const CLEAR_ROOM: &str = "clear_room";
 /// Stands for the entries of several changes that were made as one.

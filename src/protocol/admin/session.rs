@@ -142,6 +142,7 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/streams", Operator),
     ("/v1/streams/{id}", Operator),
     ("/v1/streams/{id}/room", Moderator),
+    ("/v1/streams/{id}/room/terms", Moderator),
     ("/v1/streams/{id}/room/clear", Moderator),
     ("/v1/tokens", Operator),
     ("/v1/tokens/users", Operator),
@@ -168,6 +169,7 @@ pub fn role_to_undo(action: &str) -> AdminRole {
         | audit_action::RESTORE
         | audit_action::FORGIVE => needed_role(&format!("/v1/mod/{action}")),
         audit_action::ROOM => needed_role("/v1/streams/{id}/room"),
+        audit_action::ROOM_TERMS => needed_role("/v1/streams/{id}/room/terms"),
         audit_action::CLEAR_ROOM => needed_role("/v1/streams/{id}/room/clear"),
         _ => needed_role(&format!("/v1/{action}")),
     }
@@ -222,6 +224,7 @@ mod tests {
             "restore",
             "forgive",
             "room",
+            "room_terms",
             "clear_room",
             "dm",
             "undo",

@@ -135,6 +135,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     for (key, share) in config.alerts.shares() {
         faults.check((0.0..=1.0).contains(&share), key, "must be a share of 0 to 1");
     }
+    faults.check(config.alerts.flagged_high > 1.0, "alerts.flagged_high", "must be more than 1");
     faults.check(
         config.shutdown.deadline >= Duration::from_secs(1),
         "shutdown.deadline",

@@ -11,7 +11,7 @@ use crate::protocol::admin::{
     ThrottleRequest, UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 
 /// Writes `ann (user 42)`, or `user 42` without a known name.
@@ -180,6 +180,8 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         shield,
         timeouts_ms,
         checks,
+        delay_ms,
+        languages,
     } = patch;
     let changed = [
         slow_ms.is_some().then_some("slow mode"),
@@ -191,8 +193,16 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         shield.is_some().then_some("shield mode"),
         timeouts_ms.is_some().then_some("presets of timeouts"),
         checks.is_some().then_some("checks"),
+        languages.is_some().then_some("languages"),
+        delay_ms.is_some().then_some("message delay"),
     ];
     changed_text(&changed, &format!("the room of stream {stream_id}"))
+}
+
+/// Tells how many terms were named. The terms are in the audit entry.
+pub(super) fn update_terms(patch: &TermsPatch, stream_id: StreamId) -> String {
+    let terms = counted((patch.add.len() + patch.remove.len()) as u64, "blocked term");
+    format!("changed {terms} of the room of stream {stream_id}")
 }
 
 pub(super) fn clear_room(

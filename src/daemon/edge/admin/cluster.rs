@@ -140,7 +140,14 @@ impl ClusterView {
     pub(super) fn moderation(&self, queued: u64) -> ModerationCounts {
         let mut sum = ModerationCounts { queued, ..ModerationCounts::default() };
         for ModerationCounts {
-            checked, accepted, rejected, shadow_banned, flagged, reasons, ..
+            checked,
+            accepted,
+            rejected,
+            shadow_banned,
+            flagged,
+            reasons,
+            recent,
+            ..
         } in self.reports.iter().map(|report| &report.moderation)
         {
             sum.checked += checked;
@@ -149,6 +156,7 @@ impl ClusterView {
             sum.shadow_banned += shadow_banned;
             sum.flagged += flagged;
             add_by_reason(&mut sum.reasons, reasons);
+            sum.recent.add(recent);
         }
         sum
     }

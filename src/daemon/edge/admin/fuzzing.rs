@@ -97,7 +97,7 @@ pub(super) fn trials(world: &World) -> TextTrials {
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
-    let pipeline = moderation::build_pipeline(&config, &StatusBoard::default());
+    let pipeline = moderation::build_pipeline(&config, &StatusBoard::default(), None);
     let pipeline = pipeline.expect("the rules can be used");
     let context = ModerationContext::new(ModerationContextParts {
         metadata: world.metadata.clone(),

@@ -21,6 +21,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/streams/{id}", post(change::update_stream))
         .route("/v1/streams/{id}/talkers", get(talkers::talkers))
         .route("/v1/streams/{id}/room", get(read::room).post(change::update_room))
+        .route("/v1/streams/{id}/room/terms", get(read::room_terms).post(change::update_terms))
         .route("/v1/streams/{id}/room/clear", post(change::clear_room))
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))

@@ -55,6 +55,7 @@ pub(super) async fn test(
         name: user.as_ref().and_then(|user| user.name.as_deref()).unwrap_or_default().into(),
         message,
         created_at: now_ms,
+        badges: Default::default(),
     };
     let role = user.as_ref().map(|user| user.role());
     parts.trials.context.look_up(&[comment.user_id]).await;

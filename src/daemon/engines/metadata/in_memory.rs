@@ -9,9 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::StoredReview;
 use super::{
-    DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
     MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict,
-    SWEEP_AFTER_MS, UserPointChange, UserRecord,
+    SWEEP_AFTER_MS, UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -19,7 +19,7 @@ use crate::protocol::admin::{
     AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings, UNCHECKED};
+use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -37,6 +37,7 @@ pub(crate) struct InMemoryMetadata {
 struct Tables {
     streams: BTreeMap<StreamId, Stream>,
     overrides: BTreeMap<StreamId, FixedRate>,
+    terms: BTreeMap<StreamId, Vec<RoomTerm>>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
@@ -292,6 +293,30 @@ impl MetadataStore for InMemoryMetadata {
         stream.room.apply(patch);
         let stream = stream.clone();
         Ok((tables.record(audit), stream))
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        let mut tables = self.call("change_terms")?;
+        tables.known_stream(stream_id)?;
+        let stored = tables.terms.get(&stream_id).into_iter().flatten();
+        let change = terms_after(stored.map(|term| (stream_id, term.clone())).collect(), patch)?;
+        let audit_id = tables.record(audit.with_before(&change.before));
+        tables.terms.insert(stream_id, change.after.clone());
+        Ok(ChangedTerms { audit_id, terms: change.after })
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        let tables = self.call("room_terms")?;
+        let of_stream = |(stream_id, terms): (&StreamId, &Vec<RoomTerm>)| {
+            let stream_id = *stream_id;
+            terms.iter().map(move |term| (stream_id, term.clone())).collect::<Vec<_>>()
+        };
+        Ok(tables.terms.iter().flat_map(of_stream).collect())
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

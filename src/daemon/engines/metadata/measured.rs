@@ -5,15 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
-    PendingEvent, ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, PendingEvent, ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -57,6 +57,19 @@ impl MetadataStore for MeasuredMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         measured(&self.meter, self.store.update_room(stream_id, patch, audit)).await
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        measured(&self.meter, self.store.change_terms(stream_id, patch, audit)).await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        measured(&self.meter, self.store.room_terms()).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

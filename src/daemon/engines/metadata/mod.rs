@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -80,14 +80,43 @@ impl NewAudit {
     }
 
     /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
-    pub(crate) fn with_before(mut self, before: &RoomSettings) -> Self {
+    pub(crate) fn with_before(mut self, before: &impl serde::Serialize) -> Self {
         if let Some(fields) = self.detail.as_object_mut() {
-            // Serializing structs of numbers cannot fail.
+            // Serializing structs of texts and numbers cannot fail.
             let before = serde_json::to_value(before).unwrap_or_default();
             fields.insert(BEFORE.to_owned(), before);
         }
         self
     }
+}
+
+/// The terms of a room after a change, ordered, and its audit entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedTerms {
+    pub audit_id: u64,
+    pub terms: Vec<RoomTerm>,
+}
+
+/// A change of the terms of a room.
+struct TermsChange {
+    /// Those of the changed terms that the room had.
+    before: Vec<RoomTerm>,
+    /// All terms of the room.
+    after: Vec<RoomTerm>,
+}
+
+/// Applies a patch to the terms of one room. [`StoreError::Full`] if that makes too many.
+fn terms_after(
+    stored: Vec<(StreamId, RoomTerm)>,
+    patch: &TermsPatch,
+) -> Result<TermsChange, StoreError> {
+    let stored: Vec<_> = stored.into_iter().map(|(_, term)| term).collect();
+    let after = patch.applied_to(&stored);
+    if after.len() > MAX_ROOM_TERMS {
+        return Err(StoreError::Full("blocked term: a room has at most 500"));
+    }
+    let before = stored.into_iter().filter(|known| patch.names(&known.term)).collect();
+    Ok(TermsChange { before, after })
 }
 
 /// An event for the comment topic of the log, as a change decided it.
@@ -151,6 +180,17 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         patch: RoomPatch,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
+    /// Adds and removes blocked terms of a room. The entry is stored with those of the named terms
+    /// that the room had [before](BEFORE). [`StoreError::NotFound`] for an unknown stream,
+    /// [`StoreError::Full`] if the room would have more than [`MAX_ROOM_TERMS`].
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError>;
+    /// Returns the blocked terms of all rooms, ordered by stream and term.
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;

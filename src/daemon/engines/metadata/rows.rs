@@ -11,12 +11,13 @@ use super::{KnownUser, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::policy::reputation::{CountedCause, Reputation};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
-use crate::protocol::json;
-use crate::protocol::room::RoomSettings;
+use crate::protocol::admin::{
+    AuditEntry, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
+};
+use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{StreamId, UserId};
+use crate::protocol::{StreamId, UserId, json};
 
 pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
     Ok(Stream {
@@ -43,6 +44,20 @@ pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, Store
     }
     let text = json::to_string(settings);
     text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Returns the terms of all rooms, ordered by stream and term.
+pub(super) fn room_terms(rows: &[impl Columns]) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+    let mut terms = rows.iter().map(room_term).collect::<Result<Vec<_>, _>>()?;
+    // Not by the database, whose order of texts depends on its settings.
+    terms.sort_by(|(one, this), (other, that)| (one, &this.term).cmp(&(other, &that.term)));
+    Ok(terms)
+}
+
+fn room_term(row: &impl Columns) -> Result<(StreamId, RoomTerm), StoreError> {
+    let term = row.text("term")?.to_owned();
+    let action = enum_from_text(row.text("action")?)?;
+    Ok((StreamId(row.natural("stream_id")?), RoomTerm { term, action }))
 }
 
 /// Returns the id above the column `highest`.
@@ -155,11 +170,27 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         reason: row.text("reason")?.to_owned(),
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
+        shadowed: row.flag("shadowed")?,
+        evidence: match row.text_or_null("evidence")? {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                StoreError::Corrupt(format!("what a comment was flagged by: {error}"))
+            })?,
+            None => ReviewEvidence::default(),
+        },
         claimed_by: row.text_or_null("claimed_by")?.map(str::to_owned),
         claim_expires_at: row.natural_or_null("claim_expires_at")?,
         claimed_by_you: false,
         alike: 0,
     })
+}
+
+/// Returns the text of what a comment was flagged by; `None` if nothing is known.
+pub(super) fn evidence_text(evidence: &ReviewEvidence) -> Result<Option<String>, StoreError> {
+    if *evidence == ReviewEvidence::default() {
+        return Ok(None);
+    }
+    let text = json::to_string(evidence);
+    text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Reads an item of the queue, with the column `same`: all undecided items of its text.

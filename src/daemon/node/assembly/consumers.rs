@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::engines::directory::Delays;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
 use crate::daemon::stages::control::Control;
@@ -31,6 +32,7 @@ impl Consumers {
             board: base.board.clone(),
             config: Arc::new(base.config.broadcast.clone()),
             overrides: base.overrides.clone(),
+            delays: Some(Delays::new(base.streams.clone(), base.clock.clone())),
         });
         let archiver = base.has_role(NodeRole::Archiver).then(|| Archiver {
             log: base.engines.log.clone(),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::{FatalErrors, NodeBase};
-use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, Submission};
+use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, RoomRequest, Submission};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
 use crate::daemon::node::shutdown::TaskGroups;
@@ -25,6 +25,8 @@ use crate::protocol::admin::dependency::REACTION_TOTALS;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
+/// Changes of rooms by viewers that may wait. More are answered `overloaded`.
+const MAX_ROOM_REQUESTS: usize = 64;
 /// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;
 
@@ -45,6 +47,7 @@ pub(super) struct Edge {
     submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
+    rooms: mpsc::Receiver<RoomRequest>,
 }
 
 /// All tasks of the role except the accept loop.
@@ -64,10 +67,12 @@ impl Edge {
         measure_queues(base, &submit);
         let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
         let (request_auth, auth) = mpsc::channel(MAX_AUTH_REQUESTS);
+        let (change_rooms, rooms) = mpsc::channel(MAX_ROOM_REQUESTS);
         let requests = ViewerRequests {
             submissions: submit.clone(),
             reactions: report_reactions,
             auth: request_auth,
+            rooms: change_rooms,
         };
         let delivery = Delivery::start(DeliveryParts {
             node: base.node(),
@@ -91,6 +96,7 @@ impl Edge {
             submissions,
             reactions,
             auth,
+            rooms,
         })
     }
 
@@ -105,7 +111,7 @@ impl Edge {
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, window, submit, submissions, reactions, auth } = self;
+        let Self { delivery, ingest, window, submit, submissions, reactions, auth, rooms } = self;
         let parts = GatewayParts {
             config: base.config.clone(),
             clock: base.clock.clone(),
@@ -121,6 +127,7 @@ impl Edge {
             sink: Arc::new(delivery.handle()),
             submissions: submit,
             auth_requests: auth,
+            room_requests: rooms,
             node: base.node(),
         };
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
@@ -189,12 +196,13 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
 impl EdgeTasks {
     pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
         let Self { delivery, ingest, window, submissions, reactions, viewers } = self;
-        let ViewerTasks { auth, names, releases } = viewers;
+        let ViewerTasks { auth, rooms, names, releases } = viewers;
         let handle = delivery.handle();
         start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
         fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
+        fatal.spawn(&tasks.rest, "rooms", |stop| rooms.run(stop));
         fatal.spawn(&tasks.rest, "names", |stop| names.run(stop));
         fatal.spawn(&tasks.rest, "releases", |stop| releases.run(stop));
         handle

@@ -36,7 +36,7 @@ use crate::daemon::edge::admin::{
 };
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Delays, Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
@@ -101,7 +101,8 @@ impl NodeBase {
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
-        let pipeline = Arc::new(moderation::build_pipeline(&config.moderation, &board)?);
+        let pipeline =
+            Arc::new(moderation::build_pipeline(&config.moderation, &board, Some(&streams))?);
         let context = Arc::new(ModerationContext::new(ModerationContextParts {
             metadata: engines.metadata.clone(),
             metadata_breaker: engines.metadata_breaker.clone(),
@@ -153,6 +154,8 @@ impl NodeBase {
             said: &mut known.said,
             streams: &self.streams,
             clock: &self.clock,
+            delays: Delays::new(self.streams.clone(), self.clock.clone()),
+            undue: Default::default(),
         };
         warm_start.run().await.context("cannot read back the event log")?;
         Ok(known)

@@ -277,8 +277,14 @@ impl Search {
                     let text = (&**comment).into();
                     let user_id = comment.user_id;
                     let found_at = Some(record.position);
-                    let is_deleted = false;
-                    let owner = CommentOwner { stream_id, user_id, text, is_deleted, found_at };
+                    let owner = CommentOwner {
+                        stream_id,
+                        user_id,
+                        text,
+                        is_deleted: false,
+                        is_hidden: event.shadow,
+                        found_at,
+                    };
                     let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
                     if matches!(seen, SeenComment::Restored) {
                         *seen = SeenComment::Shown(owner);

@@ -40,6 +40,7 @@ mod reputation;
 mod restore;
 mod review;
 mod room;
+mod room_terms;
 mod sanctions;
 mod search;
 mod shadows;

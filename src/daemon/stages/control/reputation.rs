@@ -143,7 +143,7 @@ mod tests {
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
     use crate::protocol::StreamId;
     use crate::protocol::admin::{
-        ClearRoomRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest,
+        ClearRoomRequest, DeleteRequest, RestoreRequest, ReviewEvidence, ReviewItem, ReviewRequest,
         SanctionRequest, UndoRequest, UserRef,
     };
 
@@ -186,6 +186,8 @@ mod tests {
             claim_expires_at: None,
             claimed_by_you: false,
             alike: 0,
+            shadowed: false,
+            evidence: ReviewEvidence::default(),
         };
         world.metadata.queue_review(item, 0).await.unwrap();
         ReviewRequest { comment_id: comment.comment_id, reason: None, note: None }

@@ -162,6 +162,7 @@ mod tests {
             timestamp: STARTED_MS,
             decided_by: "rules".into(),
             text: None,
+            was_hidden: false,
         };
         let payload = Event::CommentModerated(rejected).encode();
         world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

@@ -30,15 +30,16 @@ pub(crate) mod samples;
 
 use std::sync::Arc;
 
-use crate::daemon::base::config::{ModerationConfig, ModerationStage};
+use crate::daemon::base::config::{ModerationConfig, ModerationStage, RulesConfig};
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::directory::Streams;
 
 pub use self::context::{CommentContext, ModerationContext, ModerationContextParts};
 pub use self::held::{HeldChecker, HeldCheckerParts};
 pub use self::hook::{HookError, HookStage, try_hook};
 pub use self::model::{ModelError, ModelStage};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};
-pub use self::rules::{RoomLinks, RulesError, RulesStage};
+pub use self::rules::{RoomLinks, RulesError, RulesStage, check_terms};
 pub use self::screen::{ModerationScreen, ModerationScreenParts};
 pub use self::worker::{ModerationWorker, ModerationWorkerParts};
 
@@ -59,18 +60,20 @@ pub enum StageError {
 pub struct PipelineError(pub Vec<StageError>);
 
 /// Builds the configured stages, in their order. They count and tell their problems on the board.
-/// Blocks while it reads their files.
+/// With streams, comments are held to the terms and languages of their rooms. Blocks while it reads
+/// the files of the stages.
 ///
 /// # Errors
 /// A stage cannot be built. The others were tried, too.
 pub fn build_pipeline(
     config: &ModerationConfig,
     board: &StatusBoard,
+    streams: Option<&Streams>,
 ) -> Result<Pipeline, PipelineError> {
     let mut stages = Vec::new();
     let mut errors = Vec::new();
     for stage in &config.stages {
-        match build_stage(*stage, config, board) {
+        match build_stage(*stage, config, board, streams) {
             Ok(stage) => stages.push(stage),
             Err(error) => errors.push(error),
         }
@@ -82,10 +85,22 @@ fn build_stage(
     stage: ModerationStage,
     config: &ModerationConfig,
     board: &StatusBoard,
+    streams: Option<&Streams>,
 ) -> Result<Arc<dyn Stage>, StageError> {
     Ok(match stage {
-        ModerationStage::Rules => Arc::new(RulesStage::new(&config.rules)?),
+        ModerationStage::Rules => rules_stage(&config.rules, streams)?,
         ModerationStage::Model => Arc::new(ModelStage::new(&config.model)?),
         ModerationStage::Hook => Arc::new(HookStage::new(&config.hook, board)?),
     })
+}
+
+fn rules_stage(
+    config: &RulesConfig,
+    streams: Option<&Streams>,
+) -> Result<Arc<dyn Stage>, RulesError> {
+    let rules = RulesStage::new(config)?;
+    Ok(Arc::new(match streams {
+        Some(streams) => rules.with_rooms(streams.clone()),
+        None => rules,
+    }))
 }

@@ -22,6 +22,7 @@ pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
         name: format!("user{user}").into(),
         message: message.into(),
         created_at: 1000,
+        badges: Default::default(),
     }
 }
 

@@ -10,12 +10,13 @@ use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::{Screen, Screened, Screening};
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::admin::ReviewItem;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{Comment, ErrorCode, UserId};
@@ -96,13 +97,15 @@ impl Screen for ModerationScreen {
             return Ok(Screened { screening: Screening::Accept, decided: None, has_points });
         }
         count(&self.metrics.moderation_reasons, finding.reason);
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
         let decided = Some(moderated(comment, &verdict, self.clock.now_ms()));
         let reason: Arc<str> = finding.reason.into();
         let screening = match finding.decision {
             Decision::Accept => Screening::Accept,
             Decision::Reject => Screening::Reject(reason),
             Decision::ShadowBan => Screening::Shadow(reason),
-            Decision::Flag => Screening::Hold(reason),
+            Decision::Flag => Screening::Hold(Held { reason, evidence: verdict.evidence() }),
         };
         Ok(Screened { screening, decided, has_points })
     }
@@ -114,8 +117,9 @@ impl Screen for ModerationScreen {
         self.context.store_points().await;
     }
 
-    async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
-        let item = self.reviews.item(&comment, &reason, true);
+    async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
+        let item =
+            ReviewItem { held: true, ..self.reviews.item(&comment, &held.reason, &held.evidence) };
         self.reviews.queue(item).await.map_err(|error| match error {
             StoreError::Unavailable(_) => {
                 let wait_ms = self.reviews.breaker.retry_after().as_millis() as u64;
@@ -139,6 +143,7 @@ mod tests {
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
     use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
+    use crate::protocol::events::Evidence;
     use std::time::Duration;
 
     struct Bench {
@@ -168,6 +173,12 @@ mod tests {
         Bench { screen, log, store, metrics }
     }
 
+    /// As the rules hold a comment.
+    fn held() -> Held {
+        let evidence = Evidence { stage: "rules".into(), ..Evidence::default() };
+        Held { reason: reason::BLOCKED_WORD.into(), evidence }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn decisions_are_returned_and_recorded_by_user() {
         let cases = [
@@ -182,7 +193,7 @@ mod tests {
                 Screening::Shadow(reason::BLOCKED_WORD.into()),
                 Some(Decision::ShadowBan),
             ),
-            (RuleAction::Flag, Screening::Hold(reason::BLOCKED_WORD.into()), Some(Decision::Flag)),
+            (RuleAction::Flag, Screening::Hold(held()), Some(Decision::Flag)),
         ];
         for (action, screening, recorded) in cases {
             let bench = bench(action);
@@ -220,13 +231,14 @@ mod tests {
         let bench = bench(RuleAction::Flag);
         let comment = Arc::new(comment(1, 2, "badword"));
         for _ in 0..2 {
-            bench.screen.hold(comment.clone(), reason::BLOCKED_WORD.into()).await.unwrap();
+            bench.screen.hold(comment.clone(), held()).await.unwrap();
         }
         let queued = bench.store.reviews();
         assert_eq!(queued.len(), 1);
         assert!(queued[0].held);
         assert_eq!((queued[0].comment_id, queued[0].flagged_at), (comment.comment_id, 5000));
         assert_eq!(queued[0].reason, reason::BLOCKED_WORD);
+        assert_eq!(queued[0].evidence.stage.as_deref(), Some("rules"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +246,7 @@ mod tests {
         let bench = bench(RuleAction::Flag);
         bench.store.set_down(true);
         for _ in 0..10 {
-            let error = bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await;
+            let error = bench.screen.hold(Arc::new(comment(1, 2, "badword")), held()).await;
             let error = error.unwrap_err();
             assert_eq!(error.code, ErrorCode::StoreUnavailable);
             assert!(error.retry_after_ms.unwrap() >= 1000);
@@ -242,6 +254,6 @@ mod tests {
         assert!(bench.store.calls() < 5, "the breaker answers: {} calls", bench.store.calls());
         bench.store.set_down(false);
         tokio::time::advance(Duration::from_secs(6)).await;
-        bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await.unwrap();
+        bench.screen.hold(Arc::new(comment(1, 2, "badword")), held()).await.unwrap();
     }
 }

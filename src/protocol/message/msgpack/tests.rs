@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Badges;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::message::json;
@@ -17,6 +18,7 @@ fn comment() -> impl Strategy<Value = SequencedComment> {
             message: text.into(),
             created_at,
             seq,
+            badges: Badges::from_bits((seq % 16) as u8),
         },
     )
 }
@@ -82,6 +84,7 @@ fn with_id(comment_id: CommentId) -> SequencedComment {
         message: "m".into(),
         created_at,
         seq: 1,
+        badges: Default::default(),
     }
 }
 

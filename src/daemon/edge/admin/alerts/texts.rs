@@ -27,6 +27,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
     (rule::LAG_HIGH, "consumers"),
     (rule::LAG_GROWING, "consumers in time"),
     (rule::REVIEW_OLD, "review queue"),
+    (rule::FLAGGED_HIGH, "flagged comments"),
     (rule::VERSIONS_MIXED, "versions equal"),
 ];
 
@@ -237,6 +238,12 @@ fn effect(alert: &Alert) -> Option<String> {
         rule::REVIEW_OLD => {
             format!("a comment has waited {} for review", show_duration(value as u64))
         }
+        rule::FLAGGED_HIGH => format!(
+            "moderation on {on} flagged {} of the comments of the last minute{worst}, from {} on it \
+             is an alert: viewers see those that are not held until a person decides",
+            percent(value),
+            percent(threshold)
+        ),
         _ => return None,
     })
 }
@@ -313,6 +320,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::LAG_HIGH | rule::LAG_GROWING => "lc lag; lc stores: is its store slow?",
         rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",
         rule::REVIEW_OLD => "lc mod queue",
+        rule::FLAGGED_HIGH => "lc mod queue --sort -alike; in a raid lc room STREAM shield on",
         rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",
         _ => "",
     }

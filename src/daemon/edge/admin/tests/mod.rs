@@ -322,6 +322,8 @@ fn flagged(number: u64) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: 1,
         held: false,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,

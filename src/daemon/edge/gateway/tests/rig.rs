@@ -121,6 +121,8 @@ impl Rig {
             sink: sink.clone(),
             submissions: submit,
             auth_requests: auth_end,
+            // No viewer of these tests changes a room.
+            room_requests: mpsc::channel(1).1,
             node,
         })
         .unwrap();

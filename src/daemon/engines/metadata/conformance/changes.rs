@@ -5,7 +5,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -79,6 +79,7 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
 /// Returns everything that a change by an operator can change.
 pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let streams = store.streams().await.unwrap();
+    let terms = store.room_terms().await.unwrap();
     let overrides = store.throttle_overrides().await.unwrap();
     let sanctions = store.sanctions(5).await.unwrap();
     let reviews = store.review_queue(10).await.unwrap();
@@ -86,7 +87,7 @@ pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let audit = store.audit_log(100).await.unwrap();
     let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
     format!(
-        "{streams:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
+        "{streams:?}\n{terms:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
     )
 }
 
@@ -98,6 +99,8 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.update_stream(stream, patch, audit(5, "update_stream")).await);
     let slow = RoomPatch { slow_ms: Some(Some(30_000)), ..RoomPatch::default() };
     refused(store.update_room(stream, slow, audit(5, "room")).await);
+    let terms = TermsPatch { remove: vec!["word".to_owned()], ..TermsPatch::default() };
+    refused(store.change_terms(stream, &terms, audit(5, "room_terms")).await);
     let half = SampleRate::from_share(0.5).map(FixedRate::from);
     refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
     let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));

@@ -4,6 +4,7 @@
 mod changes;
 mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -15,6 +16,7 @@ use serde_json::json;
 pub(crate) use changes::*;
 pub(crate) use reputations::*;
 pub(crate) use review::*;
+pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
 pub(crate) use streams::*;
@@ -35,6 +37,8 @@ macro_rules! metadata_suite {
                 every_stream_change_is_audited,
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
+                terms_of_rooms_are_kept_and_audited,
+                terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
                 a_sanction_replaces_one_of_its_kind,

@@ -7,10 +7,19 @@ use crate::daemon::engines::metadata::{
     HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal,
     ReviewVerdict,
 };
-use crate::protocol::admin::ReviewItem;
+use crate::protocol::admin::{ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 use crate::protocol::{CommentId, StreamId, UserId};
+
+fn by_models() -> ReviewEvidence {
+    ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(0.61),
+        scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), 0.61)].into(),
+        model: Some("3".to_owned()),
+    }
+}
 
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
     ReviewItem {
@@ -22,6 +31,8 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at,
         held: number.is_multiple_of(2),
+        shadowed: number == 3,
+        evidence: if number == 2 { by_models() } else { ReviewEvidence::default() },
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,

@@ -15,6 +15,7 @@ mod audit;
 mod events;
 mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -27,8 +28,8 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
-    PendingEvent, ReviewError, UserPointChange, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -36,7 +37,7 @@ use crate::daemon::engines::backends::postgres::{
 };
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -91,6 +92,23 @@ impl MetadataStore for PostgresMetadata {
                 connection, stream_id, patch, audit
             )))
             .await
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| room_terms::change(
+                connection, stream_id, patch, audit
+            )))
+            .await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| room_terms::all(connection))).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -19,10 +19,12 @@ pub(super) async fn queue(
     item: &ReviewItem,
     text_key: i64,
 ) -> Result<(), StoreError> {
+    let evidence = rows::evidence_text(&item.evidence)?;
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+          shadowed, evidence)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -33,6 +35,8 @@ pub(super) async fn queue(
     .bind(integer(item.flagged_at))
     .bind(item.held)
     .bind(text_key)
+    .bind(item.shadowed)
+    .bind(evidence.as_deref().map(storable))
     .execute(connection)
     .await?;
     Ok(())

@@ -7,6 +7,7 @@ mod audit;
 mod events;
 mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -20,14 +21,14 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit, NewClaim,
-    PendingEvent, ReviewError, UserPointChange, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
 use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -85,6 +86,19 @@ impl MetadataStore for SqliteMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         streams::update_room(&self.file, stream_id, patch, audit).await
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        room_terms::change(&self.file, stream_id, patch, audit).await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        room_terms::all(&self.file).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -19,11 +19,13 @@ pub(super) async fn queue(
     item: &ReviewItem,
     text_key: i64,
 ) -> Result<(), StoreError> {
+    let evidence = rows::evidence_text(&item.evidence)?;
     let mut transaction = file.begin().await?;
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+          shadowed, evidence)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -34,6 +36,8 @@ pub(super) async fn queue(
     .bind(integer(item.flagged_at))
     .bind(item.held)
     .bind(text_key)
+    .bind(item.shadowed)
+    .bind(evidence)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await

@@ -183,6 +183,7 @@ pub(crate) fn submitted(stream_id: StreamId, number: u64, message: &str) -> Comm
         name: "ann".into(),
         message: message.into(),
         created_at: STARTED_MS,
+        badges: Default::default(),
     };
     CommentSubmitted {
         comment: Arc::new(comment),

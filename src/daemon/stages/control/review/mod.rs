@@ -21,15 +21,14 @@ use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
-use crate::protocol::admin::{
-    ClaimRequest, Outcome, ReviewItem, ReviewRequest, Shadow, audit_action,
-};
+use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role};
+use crate::protocol::{Badges, CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
+use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
@@ -42,8 +41,8 @@ impl Control {
         actor: &Actor,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
-        let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
+        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
@@ -72,7 +71,7 @@ impl Control {
         let started = Instant::now();
         let shadows = self.shadows().await?;
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_shadowed(&shadows, item);
+            let shadow = is_shadowed(item, &shadows);
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
@@ -95,7 +94,8 @@ impl Control {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
         let rejected = |item: &ReviewItem, at: u64| {
-            decision_on(item, Decision::Reject, actor, public_reason(reason), at)
+            let decided = decision_on(item, Decision::Reject, actor, public_reason(reason), at);
+            CommentModerated { was_hidden: item.shadowed, ..decided }
         };
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
@@ -150,13 +150,6 @@ impl Control {
     }
 }
 
-/// Returns whether only its author sees an approved comment, like all others of that user.
-fn is_shadowed(shadows: &[Shadow], item: &ReviewItem) -> bool {
-    shadows.iter().any(|shadow| {
-        shadow.user_id == item.user_id && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-    })
-}
-
 /// Returns an item as it is shown to an actor: without a claim that has run out.
 fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
     let Some(by) = item.holder(now_ms) else {
@@ -200,6 +193,7 @@ fn decision_on(
         timestamp,
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
+        was_hidden: false,
     }
 }
 
@@ -220,6 +214,8 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
         name: item.name.as_str().into(),
         message: item.message.as_str().into(),
         created_at: item.comment_id.unix_ms(),
+        // The review queue does not keep them.
+        badges: Badges::default(),
     };
     CommentSubmitted {
         comment: Arc::new(comment),

@@ -195,6 +195,8 @@ mod tests {
             reason: "link".to_owned(),
             flagged_at: STARTED_MS,
             held,
+            shadowed: false,
+            evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,
             claimed_by_you: false,

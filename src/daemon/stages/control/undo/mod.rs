@@ -147,6 +147,9 @@ impl Control {
             Plan::Room { stream_id, patch } => {
                 self.change_room(stream_id, patch, audit, started).await
             }
+            Plan::RoomTerms { stream_id, patch } => {
+                self.change_terms(stream_id, &patch, audit, started).await
+            }
             Plan::Comment(plan) => {
                 let note = request.note.as_deref();
                 let undoing = Undoing { actor, audit_id: request.audit_id, note };

@@ -9,10 +9,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use super::LookUp;
-use crate::daemon::base::handoff::{Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening as Verdict};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::events::CommentModerated;
+use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{Comment, ErrorCode};
@@ -145,9 +145,9 @@ async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened
             let text = format!("the comment was refused: {reason}");
             ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationRejected, text))
         }
-        Verdict::Hold(reason) => {
+        Verdict::Hold(held) => {
             let text = "a moderator looks at the comment before it is shown";
-            hold(screen, comment, reason, text).await
+            hold(screen, comment, held, text).await
         }
     };
     CheckEnd { outcome, decided, has_points, late: None }
@@ -173,16 +173,12 @@ async fn unchecked(
 }
 
 async fn hold_unchecked(screen: &dyn Screen, comment: Arc<Comment>) -> ScreenOutcome {
-    hold(screen, comment, UNCHECKED.into(), "the comment is checked before it is shown").await
+    let held = Held { reason: UNCHECKED.into(), evidence: Evidence::default() };
+    hold(screen, comment, held, "the comment is checked before it is shown").await
 }
 
-async fn hold(
-    screen: &dyn Screen,
-    comment: Arc<Comment>,
-    reason: Arc<str>,
-    text: &str,
-) -> ScreenOutcome {
-    match timeout(HOLD_TIME, screen.hold(comment, reason)).await {
+async fn hold(screen: &dyn Screen, comment: Arc<Comment>, held: Held, text: &str) -> ScreenOutcome {
+    match timeout(HOLD_TIME, screen.hold(comment, held)).await {
         Ok(Ok(())) => ScreenOutcome::Held(ErrorBody::new(ErrorCode::HeldForReview, text)),
         Ok(Err(error)) => ScreenOutcome::Refuse(error),
         Err(_) => {

@@ -15,7 +15,7 @@ use crate::daemon::stages::ingest::screening::{
 use crate::daemon::stages::ingest::validate::validate;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Badges, Comment, ErrorCode};
 
 /// A comment that only moderation can still refuse.
 struct CommentAdmission {
@@ -74,7 +74,12 @@ impl Ingest {
     fn repeated(&mut self, key: Option<&RefKey>) -> Option<SubmissionState> {
         let key = key?;
         if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-            return Some(SubmissionState::Known(Ok(Accepted { comment_id, seq, comment: None })));
+            return Some(SubmissionState::Known(Ok(Accepted {
+                comment_id,
+                seq,
+                comment: None,
+                delayed: false,
+            })));
         }
         self.pending_refs.contains_key(key).then_some(SubmissionState::Repeated)
     }
@@ -189,6 +194,7 @@ impl Ingest {
             name: identity.name.clone(),
             message,
             created_at: comment_id.unix_ms(),
+            badges: Badges::of(identity),
         });
         // Before it is checked, so that its sender's next one meets the rules of the room.
         self.rooms.take(&share, &comment);

@@ -242,7 +242,7 @@ impl Ingest {
         for key in uncertain {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 self.pending_refs.remove(key);
-                let accepted = Accepted { comment_id, seq, comment: None };
+                let accepted = Accepted { comment_id, seq, comment: None, delayed: false };
                 known.insert(key.clone(), accepted);
             }
         }
@@ -310,7 +310,9 @@ impl Ingest {
                         self.pending_refs.remove(&key);
                         self.parts.refs.remember(&key, comment_id, seq);
                     }
-                    Ok(Accepted { comment_id, seq, comment: Some(comment) })
+                    let stream = self.parts.streams.get(comment.stream_id);
+                    let delayed = stream.is_some_and(|stream| stream.room.delay_ms.is_some());
+                    Ok(Accepted { comment_id, seq, comment: Some(comment), delayed })
                 }
                 (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
@@ -324,12 +326,12 @@ impl Ingest {
     /// Returns the outcome of the original, which was answered before its repeat.
     fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
-        known.map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None }).ok_or_else(
-            || {
+        known
+            .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, delayed: false })
+            .ok_or_else(|| {
                 let text = "the first submission with this ref failed; send it again";
                 ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
-            },
-        )
+            })
     }
 
     fn reply(

@@ -1,16 +1,16 @@
 //! The context of a comment: its user's reputation and the mood of its stream.
 //!
 //! In: the comments that the moderation worker, the screen or the checker of held comments checks,
-//! and the verdicts. Out: by how
-//! much the thresholds are lower for a comment ([`Subject::lowered`]); the points of
-//! users, in the metadata store. How points and moods move thresholds is
-//! [`policy::reputation`](crate::policy::reputation) and [`policy::crowd`](crate::policy::crowd).
+//! and the verdicts. Out: by how much the thresholds are lower for a comment
+//! ([`Subject::lowered`]); the points of users, in the metadata store. How points and moods move
+//! thresholds is [`policy::reputation`](crate::policy::reputation) and
+//! [`policy::crowd`](crate::policy::crowd).
 //!
 //! Always holds: no comment is judged by what it says itself, only by what was before it. Points
 //! are shared by all nodes: a change by another node is known within 5 seconds. A comment that is
 //! read again after a crash costs no points again, because the store counts a cause once. Points
-//! are stored before the worker's position moves past their comment, unless the store is down; those
-//! of a screened comment are stored after its sender was answered, before the node stops.
+//! are stored before the worker's position moves past their comment, unless the store is down;
+//! those of a screened comment are stored after its sender was answered, before the node stops.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than 100 ms. New points wait in memory.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::daemon::stages::moderation::pipeline::{Subject, Verdict};
 use crate::protocol::events::Decision;
 use crate::protocol::json;
-use crate::protocol::{Comment, CommentId, Role, StreamId, UserId};
+use crate::protocol::{Badges, Comment, CommentId, Role, StreamId, UserId};
 
 /// What is posted to the service, as JSON.
 #[derive(Debug, Serialize)]
@@ -53,6 +53,7 @@ pub(super) fn trial() -> Bytes {
         name: "lcd".into(),
         message: "Does this service work?".into(),
         created_at: 0,
+        badges: Badges::default(),
     };
     let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
     Question::new(&subject, &Verdict::accept(), true).encode()

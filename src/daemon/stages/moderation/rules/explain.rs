@@ -4,9 +4,11 @@ use super::RulesStage;
 use super::fold::Reading;
 use super::history::{Counted, Counts};
 use super::identity::identity;
+use super::room::RoomFinding;
 use super::rule::Rule;
 use crate::daemon::stages::moderation::pipeline::{Explanation, Finding, Subject, severity};
 use crate::protocol::admin::BrokenRule;
+use crate::protocol::events::Decision;
 
 /// The note about a user that no rule applies to.
 const EXEMPT: &str = "moderators, broadcasters and admins are exempt from all rules";
@@ -34,6 +36,21 @@ impl RulesStage {
         let mut rules = Vec::new();
         for (rule, matched) in of_history.chain(of_text) {
             let decision = rule.decision(&self.config);
+            if severity(decision) > severity(finding.decision) {
+                finding = Finding::new(decision, rule.reason());
+            }
+            rules.push(BrokenRule {
+                rule: rule.reason().to_owned(),
+                decision,
+                setting: rule.setting().to_owned(),
+                matched: Some(matched),
+            });
+        }
+        let of_room = self
+            .rooms
+            .iter()
+            .flat_map(|rooms| rooms.findings(comment.stream_id, &reading, Decision::Accept));
+        for RoomFinding { rule, decision, matched } in of_room {
             if severity(decision) > severity(finding.decision) {
                 finding = Finding::new(decision, rule.reason());
             }

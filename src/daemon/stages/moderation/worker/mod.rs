@@ -14,7 +14,7 @@ use super::context::{CommentContext, ModerationContext};
 use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::StoreError;
@@ -257,7 +257,7 @@ impl ModerationWorker {
         }
         self.finish_checks(&mut checks).await;
         for CommentCheck { event, verdict, .. } in &checks {
-            self.record_verdict(&event.comment, verdict, &mut results);
+            self.record_verdict(event, verdict, &mut results);
         }
         Ok(results)
     }
@@ -299,7 +299,13 @@ impl ModerationWorker {
         !event.screened && stream.is_none_or(|stream| stream.moderation != ModerationMode::Off)
     }
 
-    fn record_verdict(&self, comment: &Comment, verdict: &Verdict, results: &mut BatchResults) {
+    fn record_verdict(
+        &self,
+        event: &CommentSubmitted,
+        verdict: &Verdict,
+        results: &mut BatchResults,
+    ) {
+        let comment = &*event.comment;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         self.metrics.moderation_scores.observe(&verdict.scores);
@@ -309,8 +315,11 @@ impl ModerationWorker {
             return;
         }
         count(&self.metrics.moderation_reasons, finding.reason);
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
         let now_ms = self.clock.now_ms();
-        let decided = moderated(comment, verdict, now_ms);
+        let was_hidden = event.shadow;
+        let decided = CommentModerated { was_hidden, ..moderated(comment, verdict, now_ms) };
         let record = |key, decided| {
             let payload = Event::CommentModerated(decided).encode().into();
             NewRecord { key, timestamp_ms: now_ms, payload }
@@ -319,7 +328,8 @@ impl ModerationWorker {
             results.deletions.push(record(comment.stream_id.0, decided.without_text()));
         }
         if finding.decision == Decision::Flag {
-            results.reviews.push(self.reviews.item(comment, finding.reason, false));
+            let item = self.reviews.item(comment, finding.reason, &verdict.evidence());
+            results.reviews.push(ReviewItem { shadowed: event.shadow, ..item });
         }
         results.decisions.push(record(comment.user_id.0, decided));
     }
@@ -416,6 +426,7 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Co
         timestamp: now_ms,
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
         text: Some(ModeratedText { evidence: Some(verdict.evidence()), ..comment.into() }),
+        was_hidden: false,
     }
 }
 

@@ -74,7 +74,7 @@ impl Control {
         let shadows = self.shadows().await?;
         let is_hidden = decided.decision == Decision::ShadowBan;
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_hidden || is_shadowed(&shadows, item);
+            let shadow = is_hidden || is_shadowed(item, &shadows);
             item.held
                 .then(|| Event::CommentSubmitted(CommentSubmitted { shadow, ..released(item) }))
         };

@@ -9,7 +9,7 @@ use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
 use crate::protocol::UserId;
-use crate::protocol::admin::{ClaimRequest, UndoRequest};
+use crate::protocol::admin::{ClaimRequest, ReviewEvidence, UndoRequest};
 use crate::protocol::room::UNCHECKED;
 
 const STREAM: StreamId = StreamId(1);
@@ -30,6 +30,8 @@ async fn world(unchecked: u64) -> World {
             claim_expires_at: None,
             claimed_by_you: false,
             alike: 0,
+            shadowed: false,
+            evidence: ReviewEvidence::default(),
         };
         world.metadata.queue_review(item, 0).await.unwrap();
     }
@@ -50,6 +52,7 @@ fn decided(number: u64, decision: Decision, reason: &str) -> CommentModerated {
         timestamp: STARTED_MS,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
-use crate::daemon::base::handoff::{ConnectionId, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening as Verdict};
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
@@ -21,7 +21,7 @@ use crate::daemon::engines::reservations::{Claim, Claimed, Proposal, Reservation
 use crate::daemon::stages::ingest::screening::{ScreeningParts, ScreeningThreads};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
-use crate::protocol::events::CommentModerated;
+use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::{Comment, Identity, Role, Standing, StreamId, UserId};
 
@@ -68,7 +68,10 @@ impl Screen for ByText {
         }
         let screening = match &*comment.message {
             "bad" => Verdict::Reject("blocked_word".into()),
-            "odd" => Verdict::Hold("link".into()),
+            "odd" => {
+                let evidence = Evidence::default();
+                Verdict::Hold(Held { reason: "link".into(), evidence })
+            }
             "troll" => Verdict::Shadow("repeat".into()),
             _ => Verdict::Accept,
         };
@@ -77,9 +80,9 @@ impl Screen for ByText {
 
     async fn record(&self, _: Option<CommentModerated>) {}
 
-    async fn hold(&self, _: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
+    async fn hold(&self, _: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
         self.held.fetch_add(1, Ordering::SeqCst);
-        self.reasons.lock().push(reason);
+        self.reasons.lock().push(held.reason);
         Ok(())
     }
 }
