@@ -34,7 +34,8 @@ impl Control {
         Ok(Who { shadows, ..who })
     }
 
-    /// Returns the same without shadows of several users, or for each the reason why it cannot be told.
+    /// Returns the same without shadows of several users, or for each the reason why it cannot be
+    /// told.
     ///
     /// # Errors
     /// The sanctions cannot be read.
