@@ -8,11 +8,11 @@
 //! comes last in the log counts, in whatever order they are written. A deleted comment keeps its
 //! text, which [`CommentStore::get`] returns to moderators. Pages are ordered by the log's
 //! sequence, newest first. They never show a deleted comment, and one that is hidden from others
-//! only to its author. Comments of an older log, one of another epoch, come after all of a newer one.
-//! Times are only shown, so a wrong clock changes no order. The store knows how far it has stored
-//! each partition of the log, whatever a consumer group says: see [`CommentStore::positions`].
-//! Comments older than [`retention`] are removed in the background, never after their tombstones;
-//! one that is written again may be ignored.
+//! only to its author. Comments of an older log, one of another epoch, come after all of a newer
+//! one. Times are only shown, so a wrong clock changes no order. The store knows how far it has
+//! stored each partition of the log, whatever a consumer group says: see
+//! [`CommentStore::positions`]. Comments older than [`retention`] are removed in the background,
+//! never after their tombstones; one that is written again may be ignored.
 //!
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
 //! stored.
