@@ -119,7 +119,7 @@ pub(super) async fn run(
     let subject = comment.clone();
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
-        drop(timeout(deadline / 2, look_up).await);
+        let _ = timeout(deadline / 2, look_up).await;
         checker.screen(&subject).await
     });
     // A check that is late is of no use any more.
