@@ -43,6 +43,7 @@ fn patch() -> impl Strategy<Value = RoomPatch> {
             no_links: named[5].then_some(rules.no_links),
             shield: named[6].then_some(settings.shield),
             timeouts_ms: named[7].then_some(settings.timeouts_ms),
+            ..RoomPatch::default()
         }
     })
 }
