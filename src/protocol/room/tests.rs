@@ -52,9 +52,9 @@ fn patch() -> impl Strategy<Value = RoomPatch> {
             no_links: named[5].then_some(rules.no_links),
             shield: named[6].then_some(settings.shield),
             timeouts_ms: named[7].then_some(settings.timeouts_ms),
-            checks: None,
             languages: named[8].then_some(settings.languages),
             delay_ms: named[9].then_some(settings.delay_ms),
+            ..RoomPatch::default()
         }
     })
 }
