@@ -1,14 +1,12 @@
 //! Prints figures as tables in Markdown.
 
-use std::fmt::Display;
-
 use live_comments::classifier::Task;
 use live_comments::classifier::calibration::{Platt, calibration_error};
 use live_comments::classifier::metrics::{Curve, Scored};
 use live_comments::classifier::recipe::{Material, depends_on_context};
 use live_comments::classifier::samples::Sample;
 
-use crate::data::{CHATS, Data, may_train_on};
+use crate::data::{Data, may_train_on};
 use crate::{Plan, Trained};
 
 const FIGURES: &str = "| rows | AUC | recall @FPR 1 % | 2 % | 5 % | accuracy @FPR ≤ 2 % | 5 % |";
@@ -31,7 +29,7 @@ fn row(name: &str, rows: &[Scored]) {
     println!("| {name} | {} | {} |", curve.rows(), cells.join(" | "));
 }
 
-fn cell(figure: Option<f64>) -> String {
+pub(crate) fn cell(figure: Option<f64>) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.4}"))
 }
 
@@ -58,7 +56,7 @@ pub(crate) fn print_figures(
     for source in data.sources(task) {
         row(source, &part(&|name| name == source));
     }
-    let thresholds = trained.thresholds(data)?;
+    let thresholds = trained.thresholds(data, None)?;
     let curve = Curve::new(&part(&core));
     println!("\n| threshold | z | recall | FPR |\n|---|---|---|---|");
     for (name, z) in [("flag", thresholds.flag), ("reject", thresholds.reject)] {
@@ -105,31 +103,4 @@ pub(crate) fn print_left_out(plan: Plan, data: &Data, with: &[String]) {
         let material = Material { labelled: &others, chat: &chat, written };
         row(source, &Trained::new(plan, &material).scores(&left_out));
     }
-}
-
-/// Prints the share of each chat log that is flagged by networks that learned nothing from it.
-pub(crate) fn print_chat_shares(plan: Plan, data: &Data, with: &[String]) -> anyhow::Result<()> {
-    println!("\n| log, not learned from | texts | flagged or rejected | rejected |");
-    println!("|---|---|---|---|");
-    let labelled = data.labelled(plan.task).iter();
-    let allowed: Vec<_> = labelled.filter(|sample| may_train_on(sample, with)).collect();
-    for (number, (name, _)) in CHATS.iter().enumerate() {
-        let chat = data.chat(Some(number));
-        let written = data.written(plan.task);
-        let material = Material { labelled: &allowed, chat: &chat, written };
-        let trained = Trained::new(plan, &material);
-        let thresholds = trained.thresholds(data)?;
-        let zs = trained.chat_scores(&data.chats[number]);
-        let share = |threshold: f32| {
-            let reached = zs.iter().filter(|z| **z >= threshold).count();
-            percent(reached as f64 / zs.len() as f64)
-        };
-        let flagged = share(thresholds.flag);
-        println!("| {name} | {} | {flagged} | {} |", zs.len(), share(thresholds.reject));
-    }
-    Ok(())
-}
-
-fn percent(share: f64) -> impl Display {
-    format!("{:.2} %", share * 100.0)
 }

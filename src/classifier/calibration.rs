@@ -107,6 +107,11 @@ impl Thresholds {
         Some(Self { flag, reject })
     }
 
+    /// Returns the thresholds that keep the shares in each of several chats: the higher of each.
+    pub fn stricter(self, other: Self) -> Self {
+        Self { flag: self.flag.max(other.flag), reject: self.reject.max(other.reject) }
+    }
+
     /// Reports whether both are finite and the texts that are rejected would also be flagged.
     pub fn are_in_order(&self) -> bool {
         self.flag.is_finite() && self.reject.is_finite() && self.flag < self.reject

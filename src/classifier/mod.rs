@@ -16,6 +16,7 @@ pub mod normalise;
 mod random;
 pub mod recipe;
 pub mod samples;
+mod segment;
 mod shape;
 pub mod training;
 pub mod weights;

@@ -9,6 +9,8 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::segment::segment;
+
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
 /// Stands for the name behind an `@`.
@@ -21,6 +23,10 @@ const LONG_NUMBER_DIGITS: usize = 5;
 const LONGEST_RUN: usize = 2;
 /// Single characters that stand apart and are joined from this many on.
 const MIN_SPELLED: usize = 3;
+
+/// Stands for several spaces until spelled words are joined: they part the words of a text whose
+/// letters are parted by one.
+const WIDE_GAP: char = '\n';
 
 /// Codes of emotes that stand for a picture on the large platforms. They are dropped where they
 /// are a whole word in exactly this case.
@@ -105,7 +111,12 @@ impl Normaliser {
     pub fn write(&mut self, text: &str, form: Form, out: &mut String) {
         out.clear();
         self.joined.clear();
-        for word in text.split_whitespace() {
+        let mut gap = ' ';
+        for word in text.split(char::is_whitespace) {
+            if word.is_empty() {
+                gap = WIDE_GAP;
+                continue;
+            }
             if self.emotes.contains(word) {
                 continue;
             }
@@ -113,13 +124,17 @@ impl Normaliser {
             let target = if form == Form::Folded { &mut self.joined } else { &mut *out };
             for part in self.folded.split_whitespace() {
                 if !target.is_empty() {
-                    target.push(' ');
+                    target.push(if form == Form::Folded { gap } else { ' ' });
                 }
                 target.push_str(part);
+                gap = ' ';
             }
         }
         if form == Form::Folded {
-            join_spelled(&self.joined, &mut self.folded);
+            self.folded.clear();
+            for part in self.joined.split(WIDE_GAP) {
+                join_spelled(part, part.len() < self.joined.len(), &mut self.folded);
+            }
             out.reserve(self.folded.len());
             for word in self.folded.split(' ').filter(|word| !word.is_empty()) {
                 if !out.is_empty() {
@@ -297,9 +312,9 @@ fn join_parted(word: &str, chars: &mut Vec<char>, out: &mut String) {
     }
 }
 
-/// Joins single characters that spaces part: `f u n` becomes `fun`.
-fn join_spelled(text: &str, out: &mut String) {
-    out.clear();
+/// Joins single characters that spaces part: `f u n` becomes `fun`. If wide gaps are around the
+/// text, it is one word, and two characters are enough; otherwise its words are looked up.
+fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
     let is_single = |word: &str| {
         let mut chars = word.chars();
         chars.next().is_some_and(char::is_alphanumeric) && chars.next().is_none()
@@ -316,13 +331,19 @@ fn join_spelled(text: &str, out: &mut String) {
         if !out.is_empty() {
             out.push(' ');
         }
-        let taken = if count >= MIN_SPELLED {
+        let is_whole = length > text.len();
+        let taken = if count >= MIN_SPELLED || (in_gaps && is_whole) {
             length
         } else {
             rest.find(' ').map_or(rest.len(), |space| space + 1)
         };
         let (words, after) = rest.split_at(taken.min(rest.len()));
-        out.extend(words.chars().filter(|c| *c != ' '));
+        if count >= MIN_SPELLED && !in_gaps {
+            let run: String = words.chars().filter(|c| *c != ' ').collect();
+            segment(&run, out);
+        } else {
+            out.extend(words.chars().filter(|c| *c != ' '));
+        }
         rest = after;
     }
 }
@@ -349,18 +370,21 @@ fn undo_digits(word: &str, out: &mut String) {
         return;
     }
     let body = word.trim_end_matches(['!', '|']);
-    for c in body.chars() {
-        out.push(match c {
-            '0' => 'o',
-            '1' | '!' | '|' => 'i',
-            '3' => 'e',
-            '4' | '@' => 'a',
-            '5' | '$' => 's',
-            '7' => 't',
-            c => c,
-        });
-    }
+    out.extend(body.chars().map(letter_of));
     out.push_str(&word[body.len()..]);
+}
+
+/// Returns the letter that a digit or a sign stands for.
+pub(super) fn letter_of(c: char) -> char {
+    match c {
+        '0' => 'o',
+        '1' | '!' | '|' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        c => c,
+    }
 }
 
 #[cfg(test)]
@@ -401,6 +425,9 @@ mod tests {
             ("привет", "привет"),
             ("y o u are a n 00 b", "you are a n 00 b"),
             ("n 0 0 b", "noob"),
+            ("y o u a r e m y h e r o", "you are my hero"),
+            ("y o u  a r e  m y  h e r o", "you are my hero"),
+            ("so a  b in  EZ  c", "so a b in c"),
             // Digits and signs for letters, in words with a Latin letter.
             ("1d10t $tup1d! !diot w|n|", "idiot stupid! idiot win|"),
             ("1337 4:30 $5", "1337 4:30 $5"),
