@@ -11,6 +11,7 @@ use crate::{Plan, Trained};
 /// Prints the share of each log that is flagged by networks that learned nothing from it, at
 /// thresholds that were fitted to the other logs.
 pub(crate) fn print_unseen_chats(plan: Plan, data: &Data, with: &[String]) -> anyhow::Result<()> {
+    let plan = Plan { seeds: &plan.seeds[..2], ..plan };
     println!("\n| kind of chat never seen | texts | flagged or rejected | rejected |");
     println!("|---|---|---|---|");
     let labelled = data.labelled(plan.task).iter();

@@ -37,7 +37,7 @@ const FITTED_PERCENT: usize = 75;
 
 /// Files of `models/lines`, by task.
 const WRITTEN: [(Task, &[&str]); 2] = [
-    (Task::Toxicity, &["game_chat", "arena_chat", "exclamations"]),
+    (Task::Toxicity, &["game_chat", "exclamations"]),
     (Task::Spam, &["promotion", "viewer_sellers", "technical_chat"]),
 ];
 /// Toxic texts of the evasion suite. No model learns from them.

@@ -128,10 +128,16 @@ impl Trained {
         chat.iter().map(|sample| self.z(&sample.text, &mut extractor)).collect()
     }
 
-    /// Returns the thresholds that hold in each log of chat, without one of them.
+    /// Returns the thresholds that hold in each log of chat, without one of them. A log that is too
+    /// short to tell from where texts are rejected does not raise that threshold.
     fn thresholds(&self, data: &Data, without: Option<usize>) -> anyhow::Result<Thresholds> {
         let shares = self.plan.task.chat_shares();
-        let fit = |chat| Thresholds::of_chat(&self.chat_scores(chat), shares);
+        let fit = |chat: &[Sample]| {
+            let fitted = Thresholds::of_chat(&self.chat_scores(chat), shares)?;
+            let is_short = (chat.len() as f64) * shares.reject < 1.0;
+            let reject = if is_short { fitted.flag.next_up() } else { fitted.reject };
+            Some(Thresholds { reject, ..fitted })
+        };
         let fitted = data.fitted(without).filter_map(fit);
         fitted.reduce(Thresholds::stricter).context("no chat to fit thresholds to")
     }

@@ -1,5 +1,7 @@
 //! Prints figures as tables in Markdown.
 
+use std::thread;
+
 use live_comments::classifier::Task;
 use live_comments::classifier::calibration::{Platt, calibration_error};
 use live_comments::classifier::metrics::{Curve, Scored};
@@ -92,15 +94,26 @@ fn print_calibration(scores: &[Scored]) {
 pub(crate) fn print_left_out(plan: Plan, data: &Data, with: &[String]) {
     let plan = Plan { seeds: &plan.seeds[..1], ..plan };
     head("left out");
-    for source in data.sources(plan.task) {
+    let scores = &|source: &&str| {
         let labelled = data.labelled(plan.task).iter();
         let (left_out, others): (Vec<_>, Vec<_>) =
-            labelled.partition(|sample| sample.source == source);
+            labelled.partition(|sample| sample.source == *source);
         let others: Vec<_> =
             others.into_iter().filter(|sample| may_train_on(sample, with)).collect();
         let chat = data.chat(None);
         let written = data.written(plan.task);
         let material = Material { labelled: &others, chat: &chat, written };
-        row(source, &Trained::new(plan, &material).scores(&left_out));
+        Trained::new(plan, &material).scores(&left_out)
+    };
+    let sources: Vec<_> = data.sources(plan.task).into_iter().collect();
+    for pair in sources.chunks(2) {
+        let scored: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                pair.iter().map(|source| scope.spawn(move || scores(source))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        for (source, scores) in pair.iter().zip(scored) {
+            row(source, &scores);
+        }
     }
 }

@@ -16,9 +16,9 @@ pub mod normalise;
 mod random;
 pub mod recipe;
 pub mod samples;
-mod segment;
 mod shape;
 pub mod training;
+mod vocabulary;
 pub mod weights;
 
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::segment::segment;
+use super::vocabulary::{MAX_MASKED, is_known_in_letters, letter_of, segment, unmask, unstretch};
 
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
@@ -66,6 +66,14 @@ const EMOTES: &str = "\
 const LOOK_ALIKES: &str = "\
     аa вb сc еe ёe һh іi їi јj кk ԛq оo рp ѕs тt уy ԝw хx үy нh мm ԁd ɡg ӏl ոn զq гr пn яr иn \
     αa βb γy δd εe ζz ηn ιi κk μm νv οo πn ρp σo ςc τt υu χx ωw";
+
+/// Those of them that are in no alphabet of a large language.
+const RARE_LOOK_ALIKES: [char; 7] = ['ѕ', 'ԛ', 'ԝ', 'һ', 'ԁ', 'ɡ', 'ӏ'];
+
+/// Marks behind a word.
+const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
+/// Words with digits for letters from which a text is taken to write all letters so.
+const MIN_DIGIT_WORDS: usize = 2;
 
 /// The kinds of normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +144,12 @@ impl Normaliser {
                 join_spelled(part, part.len() < self.joined.len(), &mut self.folded);
             }
             out.reserve(self.folded.len());
+            let in_digits = writes_in_digits(&self.folded);
             for word in self.folded.split(' ').filter(|word| !word.is_empty()) {
                 if !out.is_empty() {
                     out.push(' ');
                 }
-                undo_digits(word, out);
+                undo_digits(word, in_digits, out);
             }
         }
     }
@@ -153,21 +162,27 @@ impl Normaliser {
             return;
         }
         self.chunk.clear();
+        self.chars.clear();
         if word.is_ascii() {
-            let letters = word.chars().map(|c| c.to_ascii_lowercase());
-            push_letters(letters, form, &mut self.chunk);
+            self.chars.extend(word.chars().map(|c| c.to_ascii_lowercase()));
         } else {
-            self.chars.clear();
             let visible = word.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase);
             self.chars.extend(visible);
-            push_letters(self.chars.iter().copied(), form, &mut self.chunk);
+        }
+        match unstretch(&self.chars).filter(|_| form == Form::Folded) {
+            Some(word) => self.chunk.push_str(word),
+            None => push_letters(self.chars.iter().copied(), form, &mut self.chunk),
         }
         // Full-width letters and invisible characters may have hidden it.
         if is_address(&self.chunk) {
             self.folded.push_str(URL_TOKEN);
             return;
         }
-        replace_names_and_numbers(&self.chunk, &mut self.folded);
+        if form == Form::Folded && self.chunk.starts_with('@') && is_known_in_letters(&self.chunk) {
+            self.folded.extend(self.chunk.chars().map(letter_of));
+        } else {
+            replace_names_and_numbers(&self.chunk, &mut self.folded);
+        }
         if form == Form::Plain {
             return;
         }
@@ -177,11 +192,17 @@ impl Normaliser {
             self.chunk.clear();
             self.chunk.extend(self.folded.nfkd().filter(|c| !is_mark(*c)).nfc());
             std::mem::swap(&mut self.folded, &mut self.chunk);
-            if self.folded.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            if self.folded.bytes().any(|byte| byte.is_ascii_alphabetic())
+                || is_wholly_borrowed(&self.folded)
+            {
                 self.chunk.clear();
                 self.chunk.extend(self.folded.chars().map(latin_look_alike));
                 std::mem::swap(&mut self.folded, &mut self.chunk);
             }
+        }
+        if let Some(word) = unmask(self.folded.trim_end_matches(END_MARKS)) {
+            let rest = self.folded.trim_end_matches(END_MARKS).len();
+            self.folded.replace_range(..rest, word);
         }
     }
 }
@@ -220,7 +241,8 @@ fn push_letters(letters: impl Iterator<Item = char>, form: Form, out: &mut Strin
         }
         last = Some(c);
         // Digits are counted later, when it is known how long their number is.
-        if c.is_ascii_digit() || run <= LONGEST_RUN {
+        let is_mask = form == Form::Folded && c == '*' && run <= MAX_MASKED;
+        if c.is_ascii_digit() || run <= LONGEST_RUN || is_mask {
             out.push(c);
         } else if form == Form::Folded && c.is_alphabetic() {
             out.truncate(start + c.len_utf8());
@@ -348,6 +370,13 @@ fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
     }
 }
 
+/// Reports whether a word without a Latin letter has only letters that look like one, and among them
+/// one that hardly any language needs.
+fn is_wholly_borrowed(word: &str) -> bool {
+    word.contains(RARE_LOOK_ALIKES)
+        && word.chars().all(|c| !c.is_alphabetic() || latin_look_alike(c) != c)
+}
+
 fn latin_look_alike(c: char) -> char {
     if c.is_ascii() {
         return c;
@@ -361,30 +390,31 @@ fn latin_look_alike(c: char) -> char {
     c
 }
 
-/// Writes the letter for digits and signs that stand for one, in words with a Latin letter. `!`
-/// and `|` at the end stay.
-fn undo_digits(word: &str, out: &mut String) {
-    let has_letter = word.bytes().any(|byte| byte.is_ascii_alphabetic());
-    if !has_letter {
-        out.push_str(word);
-        return;
-    }
-    let body = word.trim_end_matches(['!', '|']);
-    out.extend(body.chars().map(letter_of));
-    out.push_str(&word[body.len()..]);
+/// Reports whether several words of a text have digits for letters.
+fn writes_in_digits(text: &str) -> bool {
+    let is_mixed = |word: &&str| {
+        word.bytes().any(|byte| byte.is_ascii_digit())
+            && word.bytes().filter(u8::is_ascii_alphabetic).count() > 0
+            && is_known_in_letters(word.trim_end_matches(END_MARKS))
+    };
+    text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.split(' ').filter(is_mixed).count() >= MIN_DIGIT_WORDS
 }
 
-/// Returns the letter that a digit or a sign stands for.
-pub(super) fn letter_of(c: char) -> char {
-    match c {
-        '0' => 'o',
-        '1' | '!' | '|' => 'i',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '7' => 't',
-        c => c,
+/// Writes the letter for digits and signs that stand for one: in words with a Latin letter, and in
+/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end stay.
+fn undo_digits(word: &str, in_digits: bool, out: &mut String) {
+    let body = word.trim_end_matches(['!', '|']);
+    let is_all = |test: fn(u8) -> bool| word.bytes().all(test) && is_known_in_letters(word);
+    let is_written_so = word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        || (word.contains(['@', '$']) && is_all(|byte| b"@$!|".contains(&byte)))
+        || (in_digits && is_all(|byte| byte.is_ascii_digit()));
+    if is_written_so {
+        out.extend(body.chars().map(letter_of));
+    } else {
+        out.push_str(body);
     }
+    out.push_str(&word[body.len()..]);
 }
 
 #[cfg(test)]
@@ -422,12 +452,19 @@ mod tests {
             ("i.d.i.o.t s-t-u-p-i-d e.g.", "idiot stupid e.g."),
             ("z\u{351}a\u{300}lgo", "zalgo"),
             ("іdіоt", "idiot"),
-            ("привет", "привет"),
+            ("аѕѕ", "ass"),
+            ("привет сор", "привет сор"),
             ("y o u are a n 00 b", "you are a n 00 b"),
             ("n 0 0 b", "noob"),
             ("y o u a r e m y h e r o", "you are my hero"),
             ("y o u  a r e  m y  h e r o", "you are my hero"),
             ("so a  b in  EZ  c", "so a b in c"),
+            // Masked and stretched words.
+            ("what a st*pid, f**king t3st", "what a stupid, fucking test"),
+            ("sshhiiit ffuuuccck looool", "shit fuck lol"),
+            ("@$$ @nd @ann", "ass and usertok"),
+            ("y0u 4r3 15 455", "you are is ass"),
+            ("at 15 455", "at 15 455"),
             // Digits and signs for letters, in words with a Latin letter.
             ("1d10t $tup1d! !diot w|n|", "idiot stupid! idiot win|"),
             ("1337 4:30 $5", "1337 4:30 $5"),
