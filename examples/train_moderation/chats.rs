@@ -5,7 +5,7 @@ use live_comments::classifier::recipe::Material;
 use live_comments::classifier::samples::Sample;
 use live_comments::classifier::{Model, Task, Verdict};
 
-use crate::data::{Data, may_train_on};
+use crate::data::Data;
 use crate::{Plan, Trained};
 
 /// Prints the share of each log that is flagged by networks that learned nothing from it, at
@@ -15,7 +15,7 @@ pub(crate) fn print_unseen_chats(plan: Plan, data: &Data, with: &[String]) -> an
     println!("\n| kind of chat never seen | texts | flagged or rejected | rejected |");
     println!("|---|---|---|---|");
     let labelled = data.labelled(plan.task).iter();
-    let allowed: Vec<_> = labelled.filter(|sample| may_train_on(sample, with)).collect();
+    let allowed: Vec<_> = labelled.filter(|sample| data.may_train_on(sample, with)).collect();
     for (number, log) in data.chats.iter().enumerate() {
         let chat = data.chat(Some(number));
         let written = data.written(plan.task);

@@ -81,6 +81,8 @@ impl Chat {
 /// All texts.
 pub(crate) struct Data {
     labelled: [Vec<Sample>; 2],
+    /// Texts of the evasion suite.
+    suite: HashSet<String>,
     written: [Vec<Sample>; 2],
     pub(crate) chats: Vec<Chat>,
     pub(crate) identities: Vec<Sample>,
@@ -95,10 +97,9 @@ impl Data {
         let chats = CHATS.into_iter().map(chat).collect::<Result<_, _>>()?;
         let suite: HashSet<String> =
             shipped(EVASION_SUITE)?.into_iter().map(|sample| sample.text).collect();
-        let mut toxicity = file("toxicity_train")?;
-        toxicity.retain(|sample| !suite.contains(&sample.text));
         Ok(Self {
-            labelled: [toxicity, file("spam_train")?],
+            labelled: [file("toxicity_train")?, file("spam_train")?],
+            suite,
             written: [written(Task::Toxicity)?, written(Task::Spam)?],
             chats,
             identities: expand(&shipped(IDENTITIES)?, IDENTITIES_SEED),
@@ -111,6 +112,11 @@ impl Data {
 
     pub(crate) fn written(&self, task: Task) -> &[Sample] {
         &self.written[task as usize]
+    }
+
+    /// Reports whether networks may learn from a text.
+    pub(crate) fn may_train_on(&self, sample: &Sample, with: &[String]) -> bool {
+        is_allowed(&sample.source, with) && !self.suite.contains(&sample.text)
     }
 
     /// Returns the chat lines that a model learns from, without those of one log.
@@ -162,10 +168,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
 
 fn is_allowed(source: &str, with: &[String]) -> bool {
     !UNSETTLED.contains(&source) || with.iter().any(|name| name == source)
-}
-
-pub(crate) fn may_train_on(sample: &Sample, with: &[String]) -> bool {
-    is_allowed(&sample.source, with)
 }
 
 /// Reports whether a text is in the fifth that is held out. Texts that differ only in case, spaces

@@ -55,7 +55,7 @@ struct Args {
     output: PathBuf,
 
     /// Version in the weights file
-    #[arg(long, value_name = "TEXT", default_value = "1")]
+    #[arg(long, value_name = "TEXT", default_value = "2")]
     model_version: String,
 }
 
@@ -149,7 +149,7 @@ fn main() -> anyhow::Result<()> {
     let mut tasks = Vec::new();
     for plan in PLANS {
         let labelled = data.labelled(plan.task);
-        let allowed = |sample: &&Sample| data::may_train_on(sample, &args.with);
+        let allowed = |sample: &&Sample| data.may_train_on(sample, &args.with);
         let seen = |sample: &&Sample| allowed(sample) && !is_held_out(sample);
         let chosen: Vec<_> = labelled.iter().filter(seen).collect();
         let written = data.written(plan.task);

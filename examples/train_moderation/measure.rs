@@ -8,7 +8,7 @@ use live_comments::classifier::metrics::{Curve, Scored};
 use live_comments::classifier::recipe::{Material, depends_on_context};
 use live_comments::classifier::samples::Sample;
 
-use crate::data::{Data, may_train_on};
+use crate::data::Data;
 use crate::{Plan, Trained};
 
 const FIGURES: &str = "| rows | AUC | recall @FPR 1 % | 2 % | 5 % | accuracy @FPR ≤ 2 % | 5 % |";
@@ -99,7 +99,7 @@ pub(crate) fn print_left_out(plan: Plan, data: &Data, with: &[String]) {
         let (left_out, others): (Vec<_>, Vec<_>) =
             labelled.partition(|sample| sample.source == *source);
         let others: Vec<_> =
-            others.into_iter().filter(|sample| may_train_on(sample, with)).collect();
+            others.into_iter().filter(|sample| data.may_train_on(sample, with)).collect();
         let chat = data.chat(None);
         let written = data.written(plan.task);
         let material = Material { labelled: &others, chat: &chat, written };

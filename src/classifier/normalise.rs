@@ -169,7 +169,8 @@ impl Normaliser {
             let visible = word.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase);
             self.chars.extend(visible);
         }
-        match unstretch(&self.chars).filter(|_| form == Form::Folded) {
+        let stretched = if form == Form::Folded { unstretch(&self.chars) } else { None };
+        match stretched {
             Some(word) => self.chunk.push_str(word),
             None => push_letters(self.chars.iter().copied(), form, &mut self.chunk),
         }

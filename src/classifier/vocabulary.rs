@@ -85,10 +85,10 @@ pub(super) fn unmask(word: &str) -> Option<&'static str> {
 /// Returns the word of which some letters are stretched here, if a run is longer than in any word.
 /// Doubled letters of the word are preferred where they are repeated here.
 pub(super) fn unstretch(letters: &[char]) -> Option<&'static str> {
-    let runs: Vec<&[char]> = letters.chunk_by(|a, b| a == b).collect();
-    if !runs.iter().any(|run| run.len() >= STRETCHED_RUN) {
+    if !letters.windows(STRETCHED_RUN).any(|run| run.iter().all(|c| *c == run[0])) {
         return None;
     }
+    let runs: Vec<&[char]> = letters.chunk_by(|a, b| a == b).collect();
     let known = VOCABULARY.by_outline.get(&outline(letters.iter().copied()))?;
     let doubles = |word: &&&str| word.as_bytes().chunk_by(|a, b| a == b).count();
     let fits = |word: &&&str| {
