@@ -169,11 +169,12 @@ impl Normaliser {
             let visible = word.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase);
             self.chars.extend(visible);
         }
-        let stretched = if form == Form::Folded { unstretch(&self.chars) } else { None };
-        match stretched {
-            Some(word) => self.chunk.push_str(word),
-            None => push_letters(self.chars.iter().copied(), form, &mut self.chunk),
-        }
+        let letters = self.chars.iter().rposition(|c| c.is_alphabetic()).map_or(0, |at| at + 1);
+        let (body, end) = self.chars.split_at(letters);
+        let stretched = if form == Form::Folded { unstretch(body) } else { None };
+        let rest = if stretched.is_some() { end } else { &self.chars };
+        self.chunk.push_str(stretched.unwrap_or_default());
+        push_letters(rest.iter().copied(), form, &mut self.chunk);
         // Full-width letters and invisible characters may have hidden it.
         if is_address(&self.chunk) {
             self.folded.push_str(URL_TOKEN);
@@ -462,7 +463,7 @@ mod tests {
             ("so a  b in  EZ  c", "so a b in c"),
             // Masked and stretched words.
             ("what a st*pid, f**king t3st", "what a stupid, fucking test"),
-            ("sshhiiit ffuuuccck looool", "shit fuck lol"),
+            ("sshhiiit!!! ffuuuccck, looool", "shit!! fuck, lol"),
             ("@$$ @nd @ann", "ass and usertok"),
             ("y0u 4r3 15 455", "you are is ass"),
             ("at 15 455", "at 15 455"),

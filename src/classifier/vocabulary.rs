@@ -158,7 +158,7 @@ mod tests {
             ("youareanidiot", "you are an idiot"),
             ("y0uareastup1d", "y0u are a stup1d"),
             ("idiot", "idiot"),
-            ("iamzq", "i am zq"),
+            ("iamyourzq", "i am your zq"),
             ("scunthorpe", "scunthorpe"),
             ("zzcuntzzzz", "zzcuntzzzz"),
             ("привет", "привет"),
