@@ -9,7 +9,9 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::vocabulary::{MAX_MASKED, is_known_in_letters, letter_of, segment, unmask, unstretch};
+use super::vocabulary::{
+    MAX_MASKED, is_known_in_letters, is_stretched, letter_of, segment, unmask, unstretch,
+};
 
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
@@ -171,10 +173,12 @@ impl Normaliser {
         }
         let letters = self.chars.iter().rposition(|c| c.is_alphabetic()).map_or(0, |at| at + 1);
         let (body, end) = self.chars.split_at(letters);
-        let stretched = if form == Form::Folded { unstretch(body) } else { None };
-        let rest = if stretched.is_some() { end } else { &self.chars };
-        self.chunk.push_str(stretched.unwrap_or_default());
-        push_letters(rest.iter().copied(), form, &mut self.chunk);
+        let is_stretched = form == Form::Folded && is_stretched(body);
+        let known = if is_stretched { unstretch(body) } else { None };
+        let rest = if known.is_some() { end } else { &self.chars };
+        self.chunk.push_str(known.unwrap_or_default());
+        let longest_run = if is_stretched { 1 } else { LONGEST_RUN };
+        push_letters(rest, form, longest_run, &mut self.chunk);
         // Full-width letters and invisible characters may have hidden it.
         if is_address(&self.chunk) {
             self.folded.push_str(URL_TOKEN);
@@ -230,13 +234,13 @@ fn is_address(word: &str) -> bool {
     scheme || starts("www.") || word.eq_ignore_ascii_case("http")
 }
 
-/// Shortens runs: of three letters or more to one, or to two in the plain form; of anything else
-/// to two.
-fn push_letters(letters: impl Iterator<Item = char>, form: Form, out: &mut String) {
+/// Shortens runs: those of a letter that are longer than `longest_run` to one, or to two in the plain
+/// form; those of anything else to two.
+fn push_letters(letters: &[char], form: Form, longest_run: usize, out: &mut String) {
     let mut last = None;
     let mut run = 0;
     let mut start = 0;
-    for c in letters {
+    for c in letters.iter().copied() {
         run = if last == Some(c) { run + 1 } else { 1 };
         if run == 1 {
             start = out.len();
@@ -244,7 +248,8 @@ fn push_letters(letters: impl Iterator<Item = char>, form: Form, out: &mut Strin
         last = Some(c);
         // Digits are counted later, when it is known how long their number is.
         let is_mask = form == Form::Folded && c == '*' && run <= MAX_MASKED;
-        if c.is_ascii_digit() || run <= LONGEST_RUN || is_mask {
+        let longest = if c.is_alphabetic() { longest_run } else { LONGEST_RUN };
+        if c.is_ascii_digit() || run <= longest || is_mask {
             out.push(c);
         } else if form == Form::Folded && c.is_alphabetic() {
             out.truncate(start + c.len_utf8());

@@ -82,12 +82,14 @@ pub(super) fn unmask(word: &str) -> Option<&'static str> {
     VOCABULARY.by_length.get(word.len())?.iter().find(fits).copied()
 }
 
-/// Returns the word of which some letters are stretched here, if a run is longer than in any word.
-/// Doubled letters of the word are preferred where they are repeated here.
+/// Reports whether a run of a letter is longer than in any word.
+pub(super) fn is_stretched(letters: &[char]) -> bool {
+    let is_run = |run: &[char]| run[0].is_alphabetic() && run.iter().all(|c| *c == run[0]);
+    letters.windows(STRETCHED_RUN).any(is_run)
+}
+
+/// Returns the word of which some letters are stretched here. Doubled letters of the word are preferred where they are repeated here.
 pub(super) fn unstretch(letters: &[char]) -> Option<&'static str> {
-    if !letters.windows(STRETCHED_RUN).any(|run| run.iter().all(|c| *c == run[0])) {
-        return None;
-    }
     let runs: Vec<&[char]> = letters.chunk_by(|a, b| a == b).collect();
     let known = VOCABULARY.by_outline.get(&outline(letters.iter().copied()))?;
     let doubles = |word: &&&str| word.as_bytes().chunk_by(|a, b| a == b).count();
@@ -181,7 +183,8 @@ mod tests {
         assert_eq!(stretched("gooood"), Some("good"));
         assert_eq!(stretched("noooo"), Some("no"));
         assert_eq!(stretched("asssss"), Some("ass"));
-        assert_eq!(stretched("good"), None);
+        assert_eq!(stretched("zzqqq"), None);
+        assert!(!is_stretched(&['g', 'o', 'o', 'd']));
         assert!(is_known_in_letters("@$$") && is_known_in_letters("15"));
         assert!(!is_known_in_letters("99"));
     }

@@ -9,7 +9,7 @@ pub(super) const DISGUISES: [Disguise; 12] = [
     ("symbols", |term| each(term, |_, c| replaced(c, "asi", "@$!"))),
     ("spaces", |term| parted(term, " ")),
     ("dots", |term| parted(term, ".")),
-    ("stretched", |term| each(term, |at, c| c.to_string().repeat(1 + at % 3))),
+    ("stretched", |term| each(term, stretched)),
     ("look-alikes", |term| each(term, |_, c| replaced(c, "aceopxyis", "асеорхуіѕ"))),
     ("full width", |term| each(term, |_, c| shifted(c, 0xFF41))),
     ("mathematical", |term| each(term, |_, c| shifted(c, 0x1D41A))),
@@ -21,6 +21,10 @@ pub(super) const DISGUISES: [Disguise; 12] = [
 fn each(term: &str, disguise: impl Fn(usize, char) -> String) -> String {
     let letters = term.chars().enumerate();
     letters.map(|(at, c)| if c == ' ' { " ".to_owned() } else { disguise(at, c) }).collect()
+}
+
+fn stretched(at: usize, c: char) -> String {
+    c.to_string().repeat(if c.is_alphabetic() { 1 + at % 3 } else { 1 })
 }
 
 fn upper(c: char) -> String {
