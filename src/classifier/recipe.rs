@@ -12,7 +12,7 @@ use super::training::Example;
 /// Data sets whose toxicity lies in the context or in long texts; they count half.
 const CONTEXT_SOURCES: [&str; 3] = ["cad", "edos", "wiki_context_toxicity"];
 const CONTEXT_WEIGHT: f32 = 0.5;
-const HAM_WEIGHT: f32 = 1.0;
+const HAM_WEIGHT: f32 = 0.7;
 const WRITTEN_WEIGHT: f32 = 1.5;
 const STARRED_WEIGHT: f32 = 0.7;
 /// Share of the texts that are copied with a vowel masked, and of the words in such a copy.

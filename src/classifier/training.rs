@@ -47,12 +47,18 @@ impl TrainingOptions {
         epochs: 4,
         rate: 0.1,
         linear_rate: 0.4,
-        dropout: 0.3,
+        dropout: 0.4,
         l2: 1e-5,
         initial_square: 0.1,
     };
-    pub const SPAM: Self =
-        Self { form: Form::Plain, bits: 16, epochs: 5, linear_rate: 0.2, ..Self::TOXICITY };
+    pub const SPAM: Self = Self {
+        form: Form::Plain,
+        bits: 16,
+        epochs: 5,
+        linear_rate: 0.2,
+        dropout: 0.3,
+        ..Self::TOXICITY
+    };
 }
 
 /// Share of the first step that the last one has.
