@@ -23,6 +23,7 @@ pub mod samples;
 mod shape;
 #[cfg(any(feature = "lc", test))]
 pub mod training;
+mod vocabulary;
 pub mod weights;
 
 use serde::{Deserialize, Serialize};
