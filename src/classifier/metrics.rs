@@ -97,8 +97,8 @@ impl Curve {
         self.rates(reached.last().unwrap_or(&self.points[0]))
     }
 
-    /// Returns the lowest score as a threshold that at most this share of the negative rows reaches.
-    /// `None` unless there are rows of both classes.
+    /// Returns the lowest score as a threshold that at most this share of the negative rows
+    /// reaches. `None` unless there are rows of both classes.
     pub fn threshold_at_fpr(&self, most: f64) -> Option<f32> {
         self.auc()?;
         self.within(most).last().map(|point| point.score)

@@ -234,8 +234,8 @@ fn is_address(word: &str) -> bool {
     scheme || starts("www.") || word.eq_ignore_ascii_case("http")
 }
 
-/// Shortens runs: those of a letter that are longer than `longest_run` to one, or to two in the plain
-/// form; those of anything else to two.
+/// Shortens runs: those of a letter that are longer than `longest_run` to one, or to two in the
+/// plain form; those of anything else to two.
 fn push_letters(letters: &[char], form: Form, longest_run: usize, out: &mut String) {
     let mut last = None;
     let mut run = 0;
@@ -377,8 +377,8 @@ fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
     }
 }
 
-/// Reports whether a word without a Latin letter has only letters that look like one, and among them
-/// one that hardly any language needs.
+/// Reports whether a word without a Latin letter has only letters that look like one, and among
+/// them one that hardly any language needs.
 fn is_wholly_borrowed(word: &str) -> bool {
     word.contains(RARE_LOOK_ALIKES)
         && word.chars().all(|c| !c.is_alphabetic() || latin_look_alike(c) != c)
@@ -409,7 +409,8 @@ fn writes_in_digits(text: &str) -> bool {
 }
 
 /// Writes the letter for digits and signs that stand for one: in words with a Latin letter, and in
-/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end stay.
+/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end
+/// stay.
 fn undo_digits(word: &str, in_digits: bool, out: &mut String) {
     let body = word.trim_end_matches(['!', '|']);
     let is_all = |test: fn(u8) -> bool| word.bytes().all(test) && is_known_in_letters(word);

@@ -88,7 +88,8 @@ pub(super) fn is_stretched(letters: &[char]) -> bool {
     letters.windows(STRETCHED_RUN).any(is_run)
 }
 
-/// Returns the word of which some letters are stretched here. Doubled letters of the word are preferred where they are repeated here.
+/// Returns the word of which some letters are stretched here. Doubled letters of the word are
+/// preferred where they are repeated here.
 pub(super) fn unstretch(letters: &[char]) -> Option<&'static str> {
     let runs: Vec<&[char]> = letters.chunk_by(|a, b| a == b).collect();
     let known = VOCABULARY.by_outline.get(&outline(letters.iter().copied()))?;

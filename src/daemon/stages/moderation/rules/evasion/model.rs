@@ -1,6 +1,6 @@
 //! The evasion suite of the model and the rules together: toxic texts that the model flags, in
-//! every disguise, and innocent texts. The texts are paradetox's (`fixtures/SOURCES.md`); no network
-//! learned from them.
+//! every disguise, and innocent texts. The texts are paradetox's (`fixtures/SOURCES.md`); no
+//! network learned from them.
 
 use super::disguise::DISGUISES;
 use super::{innocent_texts, is_found};
