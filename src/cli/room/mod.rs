@@ -67,7 +67,7 @@ enum RoomCommand {
     Timeouts(TimeoutsArgs),
     /// Set how comments are checked, and what happens if moderation does not answer
     ///
-    /// The mode itself is set with lc streams set --moderation. Viewers are not told.
+    /// The mode itself is set with lc streams update --moderation. Viewers are not told.
     Checks(ChecksArgs),
     /// List, add and remove the terms that are blocked in this room
     Terms(TermsArgs),

@@ -18,6 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::classifier::Task;
+
 /// The label of a counter that is split by reason.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -118,7 +120,13 @@ impl ScoreHistograms {
 
 impl Default for ScoreHistograms {
     fn default() -> Self {
-        Self(Family::<ScoreLabel, Histogram>::new_with_constructor(|| Histogram::new(SCORE_BOUNDS)))
+        let new = || Histogram::new(SCORE_BOUNDS);
+        let family = Family::<ScoreLabel, Histogram>::new_with_constructor(new);
+        // Alerts can name it before anything was scored.
+        for task in Task::ALL {
+            drop(family.get_or_create(&ScoreLabel { task: task.as_str() }));
+        }
+        Self(family)
     }
 }
 

@@ -113,7 +113,7 @@ impl Inner {
             let bucket = row.1;
             let id = row.2;
             let seq = row.7;
-            let ttl_s = row.11;
+            let ttl_s = row.12;
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
             let part = (stream_id, log, Place { log, seq }.part());

@@ -24,10 +24,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::failure::Failure;
+use super::failure::{Failure, MAX_ANSWER_BYTES};
 
-/// The most bytes of an answer.
-pub(super) const MAX_ANSWER_BYTES: usize = 16 * 1024;
 /// The most bytes that a connection buffers, and so of the head of an answer.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024;
 /// An idle connection of this age is not used again. Services commonly close idle connections after

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::connections::MAX_ANSWER_BYTES;
+/// The most bytes of an answer.
+pub(super) const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// Why the service gave no decision. Never quotes an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
