@@ -254,8 +254,9 @@ impl Ingest {
         let Some(reservations) = self.parts.reservations.clone() else { return };
         let refused = self.rooms.claim(&reservations, batch.claimants()).await;
         if !refused.is_empty() {
-            batch.refuse(|comment| refused.get(&comment.comment_id).cloned());
-            self.pending_refs.retain(|_, comment_id| !refused.contains_key(comment_id));
+            for key in batch.refuse(|comment| refused.get(&comment.comment_id).cloned()) {
+                self.pending_refs.remove(&key);
+            }
         }
     }
 
