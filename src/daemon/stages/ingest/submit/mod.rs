@@ -207,7 +207,7 @@ impl Ingest {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            let uncertain = reserve_ids(reservations, &mut batch).await;
+            let uncertain = reserve_ids(reservations, &mut batch, &mut self.rooms).await;
             if !uncertain.is_empty() {
                 self.find_in_log(&uncertain, &mut batch).await;
             }
