@@ -201,7 +201,7 @@ fn an_explanation_names_rules_and_settings() {
     ];
     assert_eq!(rules, expected);
     explain("again", None);
-    explain("again", None);
+    explain("Again", None);
     let explained = explain("AGAIN!", None);
     assert_eq!(explained.rules[0].rule, reason::REPEAT);
     assert_eq!(explained.rules[0].matched.as_deref(), Some("3 equal comments within 30s"));

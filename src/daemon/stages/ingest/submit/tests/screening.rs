@@ -231,3 +231,19 @@ async fn a_stop_finishes_or_refuses_what_waits() {
     // The last one had been accepted, and only waited for its turn.
     assert_eq!(codes, [None, refused, None]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_points_for_a_time() {
+    for (record_ms, recorded) in [(3_500, 1), (60_000, 0)] {
+        let mut stage = Stage::start().await;
+        stage.screen.record_ms.store(record_ms, Ordering::SeqCst);
+        stage.ask(named(SCREENED, "troll")).await.unwrap();
+        stage.send(vec![named(SCREENED, "slow 9000")]).await;
+        let started = Instant::now();
+        stage.stop.cancel();
+        stage.task.await.unwrap();
+        assert_eq!(stage.screen.recorded.load(Ordering::SeqCst), recorded, "{record_ms} ms");
+        let limit = DRAIN_FOR + RECORD_FOR + Duration::from_millis(100);
+        assert!(started.elapsed() <= limit, "{:?}", started.elapsed());
+    }
+}
