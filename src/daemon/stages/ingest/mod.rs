@@ -5,7 +5,9 @@
 //!
 //! Always holds:
 //! - An ack is sent only after the log has the comment. Every submission gets exactly one reply.
-//! - Replies of one connection come in the order of its submissions.
+//! - Replies of one connection about one stream come in the order of its submissions, except that
+//!   a submission that finds no place to wait for moderation is answered at once. Those about a
+//!   stream whose comments are checked first may come after later ones about other streams.
 //! - Comments of one stream are appended in the order of their submission, also those that
 //!   moderation checks first; those of other streams do not wait for them ([`screening`]).
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same

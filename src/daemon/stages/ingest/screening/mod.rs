@@ -355,3 +355,10 @@ pub(super) fn overloaded() -> ErrorBody {
     let text = "too many comments wait for moderation; nothing was stored";
     ErrorBody::new(ErrorCode::Overloaded, text)
 }
+
+/// Returns the error of a repeat that finds no place. Its original may still be stored.
+pub(super) fn overloaded_repeat() -> ErrorBody {
+    let text = "too many comments wait for moderation; the first submission with this ref still \
+                waits for its answer";
+    ErrorBody::new(ErrorCode::Overloaded, text)
+}

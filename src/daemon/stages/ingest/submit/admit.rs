@@ -10,7 +10,7 @@ use crate::daemon::stages::ingest::batch::{AdmittedComment, Batch, OutcomeSource
 use crate::daemon::stages::ingest::refs::RefKey;
 use crate::daemon::stages::ingest::rooms::RoomShare;
 use crate::daemon::stages::ingest::screening::{
-    CheckedSubmission, Route, ScreenOutcome, SubmissionState, overloaded, route,
+    CheckedSubmission, Route, ScreenOutcome, SubmissionState, overloaded, overloaded_repeat, route,
 };
 use crate::daemon::stages::ingest::validate::validate;
 use crate::protocol::error_code::ErrorBody;
@@ -64,7 +64,7 @@ impl Ingest {
                 self.rooms.forget(&share, &comment);
                 SubmissionState::Known(Err(overloaded()))
             }
-            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded())),
+            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded_repeat())),
             SubmissionState::Known(outcome) => SubmissionState::Known(outcome),
         };
         self.put_into(batch, CheckedSubmission { submission, key, state }, false);

@@ -189,6 +189,10 @@ async fn a_full_queue_refuses_and_leaves_places_to_others() {
     for _ in 0..MAX_WAITING / 2 {
         assert_eq!(stage.next_ref().await.1, Some(ErrorCode::Overloaded));
     }
+    stage.send(vec![named(SCREENED, "slow 400 0")]).await;
+    let repeat = stage.replies.recv().await.unwrap().outcome.unwrap_err();
+    assert_eq!(repeat.code, ErrorCode::Overloaded);
+    assert!(!repeat.message.contains("nothing was stored"), "{}", repeat.message);
     let started = Instant::now();
     assert!(stage.ask(named(OTHER, "another stream")).await.is_ok());
     assert!(started.elapsed() < Duration::from_millis(50));
