@@ -9,8 +9,8 @@ use crate::daemon::engines::reservations::{Proposal, Reserved, SharedReservation
 use crate::protocol::{Comment, CommentId};
 
 /// Reserves the refs of a batch in one call, and changes the ids of comments that were reserved
-/// before, here and in the memory of their rooms. Ingest waits for it, because appends must keep the order of submissions. Returns the
-/// refs that another node may hold nevertheless.
+/// before, here and in the memory of their rooms. Ingest waits for it, because appends must keep
+/// the order of submissions. Returns the refs that another node may hold nevertheless.
 pub(super) async fn reserve_ids(
     reservations: &SharedReservations,
     batch: &mut Batch,
