@@ -81,6 +81,9 @@ impl Ingest {
                 delayed: false,
             })));
         }
+        if let Some(error) = self.parts.refs.get_held(key) {
+            return Some(SubmissionState::Known(Err(error)));
+        }
         self.pending_refs.contains_key(key).then_some(SubmissionState::Repeated)
     }
 
@@ -124,6 +127,9 @@ impl Ingest {
                     // A held comment may be shown later, so it keeps what it took of its room.
                     Some(ScreenOutcome::Held(error)) => {
                         self.forget_pending(key.as_ref());
+                        if let Some(key) = &key {
+                            self.parts.refs.remember_held(key, error.clone());
+                        }
                         return self.refuse(batch, submission, error);
                     }
                     Some(ScreenOutcome::Refuse(error)) => error,

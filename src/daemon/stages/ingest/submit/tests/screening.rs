@@ -251,3 +251,13 @@ async fn a_stop_waits_for_points_for_a_time() {
         assert!(started.elapsed() <= limit, "{:?}", started.elapsed());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_held_ref_sent_again_is_held_once() {
+    let mut stage = Stage::start().await;
+    for _ in 0..2 {
+        let held = stage.ask(submission(SCREENED, "odd", Some("r"))).await;
+        assert_eq!(held, Err(ErrorCode::HeldForReview));
+    }
+    assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
+}
