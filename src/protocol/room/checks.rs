@@ -30,7 +30,8 @@ pub enum WhenLate {
     Refuse,
 }
 
-/// The end of a comment on a stream in asynchronous mode while moderation is down.
+/// The end of a comment while moderation is down: of each on a stream in asynchronous mode, and of
+/// one that would pass because its check was late in synchronous mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -72,7 +73,8 @@ pub struct RoomChecks {
     pub deadline_ms: Option<u64>,
     /// In synchronous mode, the end of a comment whose check takes longer.
     pub late: WhenLate,
-    /// In asynchronous mode, the end of a comment while moderation is down.
+    /// The end of a comment while moderation is down. In synchronous mode, only that of a comment
+    /// that is late and would pass.
     pub down: WhenDown,
 }
 

@@ -22,8 +22,8 @@ use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::StreamId;
 use crate::protocol::admin::ProblemCode;
 use crate::protocol::quantity::show_duration;
-use crate::protocol::room::WhenDown;
-use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::room::{WhenDown, WhenLate};
+use crate::protocol::stream::{ModerationMode, Stream, StreamState};
 
 /// The time between two looks.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
@@ -100,22 +100,33 @@ impl ModerationWatch {
     /// Returns the sentence for operators; `None` if no stream is concerned.
     fn text(&self, outage: &Outage) -> Option<String> {
         let all = self.streams.all();
-        let streams_that = |down: WhenDown| {
+        let clause = |is_concerned: &dyn Fn(&Stream) -> bool, down: WhenDown, whose: &str| {
             let concerned = all.iter().filter(|stream| {
                 stream.state == StreamState::Live
-                    && stream.moderation == ModerationMode::Async
                     && stream.room.checks.down == down
+                    && is_concerned(stream)
             });
-            streams_text(&concerned.map(|stream| stream.stream_id).collect::<Vec<_>>())
+            let ids: Vec<_> = concerned.map(|stream| stream.stream_id).collect();
+            let end = match down {
+                WhenDown::Hold => "held for review",
+                WhenDown::Pass => "shown unchecked",
+            };
+            Some(format!("{whose} of {} are {end}", streams_text(&ids)?))
         };
-        let effect = match (streams_that(WhenDown::Hold), streams_that(WhenDown::Pass)) {
-            (None, None) => return None,
-            (Some(held), None) => format!("comments of {held} are held for review"),
-            (None, Some(shown)) => format!("comments of {shown} are shown unchecked"),
-            (Some(held), Some(shown)) => format!(
-                "comments of {held} are held for review, those of {shown} are shown unchecked"
-            ),
+        let is_async = |stream: &Stream| stream.moderation == ModerationMode::Async;
+        let passes_late = |stream: &Stream| {
+            stream.moderation == ModerationMode::Sync && stream.room.checks.late == WhenLate::Pass
         };
+        let clauses = [
+            clause(&is_async, WhenDown::Hold, "comments"),
+            clause(&is_async, WhenDown::Pass, "comments"),
+            clause(&passes_late, WhenDown::Hold, "late comments"),
+            clause(&passes_late, WhenDown::Pass, "late comments"),
+        ];
+        let effect = clauses.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        if effect.is_empty() {
+            return None;
+        }
         let cause = match outage {
             Outage::NoModerator => {
                 "no node with the role moderator runs: start one, it checks what it missed".into()

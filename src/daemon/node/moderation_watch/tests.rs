@@ -19,7 +19,7 @@ struct Bench {
 
 impl Bench {
     /// An edge beside the node `b`. Stream 1 passes comments, stream 2 holds them, 3 is checked
-    /// before publication.
+    /// before publication, and so is 4, which passes late comments unless moderation is down.
     async fn new() -> Self {
         let metadata = InMemoryMetadata::default();
         metadata.put_stream(stream(1, ModerationMode::Async));
@@ -27,6 +27,10 @@ impl Bench {
         holds.room.checks.down = WhenDown::Hold;
         metadata.put_stream(holds);
         metadata.put_stream(stream(3, ModerationMode::Sync));
+        let mut passes_late = stream(4, ModerationMode::Sync);
+        passes_late.room.checks.late = WhenLate::Pass;
+        passes_late.room.checks.down = WhenDown::Hold;
+        metadata.put_stream(passes_late);
         let registry = Arc::new(TestRegistry::new("a", &["b"]));
         let log = InMemoryLog::shaped(1, 0);
         let watch = ModerationWatch {
@@ -61,7 +65,9 @@ impl Bench {
 async fn without_a_moderator_each_room_is_named() {
     let bench = Bench::new().await;
     let text = bench.look().await.unwrap();
-    assert!(text.starts_with("comments of stream 2 are held for review, those of stream 1 are"));
+    let effect = "comments of stream 2 are held for review, comments of stream 1 are shown \
+                  unchecked, late comments of stream 4 are held for review; ";
+    assert!(text.starts_with(effect), "{text}");
     assert!(text.contains("no node with the role moderator runs"), "{text}");
     bench.start_moderator();
     assert_eq!(bench.look().await, None);

@@ -36,7 +36,8 @@ pub struct ModerationScreen {
 /// The dependencies of a [`ModerationScreen`].
 #[derive(Debug)]
 pub struct ModerationScreenParts {
-    /// May be the worker's own: no comment is checked by both.
+    /// May be the worker's own: its history counts a comment once, also one that is checked again
+    /// because its first check was late.
     pub pipeline: Arc<Pipeline>,
     pub context: Arc<ModerationContext>,
     pub log: SharedLog,

@@ -73,6 +73,13 @@ impl Rooms {
         }
     }
 
+    /// Notes that a comment that was accepted has another id now.
+    pub(super) fn rename(&mut self, share: &RoomShare, comment: &Comment, to: CommentId) {
+        if !share.is_empty() {
+            self.memory.rename(share, comment, to);
+        }
+    }
+
     /// Forgets a comment that was not stored after all. [`Self::release`] tells the other nodes.
     pub(super) fn give_back(&mut self, share: &RoomShare, comment: &Comment) {
         if !share.is_empty() {

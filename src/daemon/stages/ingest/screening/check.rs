@@ -128,7 +128,9 @@ pub(super) async fn run(
         Ok(Ok(Ok(screened))) => conclude(&*screen, comment, screened).await,
         Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
         Ok(Err(failure)) => {
-            error!(%failure, comment_id = %comment.comment_id, "the check of a comment failed");
+            // The message of a panic may quote the comment.
+            let panicked = failure.is_panic();
+            error!(panicked, comment_id = %comment.comment_id, "the check of a comment failed");
             unchecked(&*screen, comment, late, &metrics).await
         }
         Err(_) => unchecked(&*screen, comment, late, &metrics).await,

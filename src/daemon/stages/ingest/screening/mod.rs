@@ -175,6 +175,11 @@ impl ScreeningQueues {
         self.streams.is_empty() && self.records.is_empty()
     }
 
+    /// Returns whether a submission waits for its outcome.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
     /// Returns whether one more submission of a stream finds a place.
     pub(super) fn has_place(&self, stream_id: StreamId) -> bool {
         let own = self.streams.get(&stream_id).map_or(0, |queue| queue.items.len());
@@ -240,10 +245,9 @@ impl ScreeningQueues {
         }
     }
 
-    /// Ends the wait of everything with an error, in order.
+    /// Ends the wait of every submission with an error, in order.
     pub(super) fn refuse_all(&mut self, error: &ErrorBody) -> Vec<CheckedSubmission> {
         self.running.clear();
-        self.records.clear();
         let streams: Vec<_> = self.streams.keys().copied().collect();
         let items = self.streams.values_mut().flat_map(|queue| queue.items.iter_mut());
         for item in items {
@@ -252,6 +256,15 @@ impl ScreeningQueues {
             }
         }
         self.take_ready(&streams)
+    }
+
+    /// Gives up what is being recorded.
+    pub(super) fn drop_records(&mut self) {
+        let lost = self.records.len();
+        if lost > 0 {
+            warn!(lost, "moderation decisions or points not recorded: the stores are too slow");
+            self.records.clear();
+        }
     }
 
     fn finish(&mut self, finished: FinishedCheck) -> StreamId {
@@ -340,5 +353,12 @@ fn subject(stream_id: StreamId) -> String {
 /// Returns the error of a submission that finds no place.
 pub(super) fn overloaded() -> ErrorBody {
     let text = "too many comments wait for moderation; nothing was stored";
+    ErrorBody::new(ErrorCode::Overloaded, text)
+}
+
+/// Returns the error of a repeat that finds no place. Its original may still be stored.
+pub(super) fn overloaded_repeat() -> ErrorBody {
+    let text = "too many comments wait for moderation; the first submission with this ref still \
+                waits for its answer";
     ErrorBody::new(ErrorCode::Overloaded, text)
 }

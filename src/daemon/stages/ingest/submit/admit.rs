@@ -10,7 +10,7 @@ use crate::daemon::stages::ingest::batch::{AdmittedComment, Batch, OutcomeSource
 use crate::daemon::stages::ingest::refs::RefKey;
 use crate::daemon::stages::ingest::rooms::RoomShare;
 use crate::daemon::stages::ingest::screening::{
-    CheckedSubmission, Route, ScreenOutcome, SubmissionState, overloaded, route,
+    CheckedSubmission, Route, ScreenOutcome, SubmissionState, overloaded, overloaded_repeat, route,
 };
 use crate::daemon::stages::ingest::validate::validate;
 use crate::protocol::error_code::ErrorBody;
@@ -64,7 +64,7 @@ impl Ingest {
                 self.rooms.forget(&share, &comment);
                 SubmissionState::Known(Err(overloaded()))
             }
-            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded())),
+            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded_repeat())),
             SubmissionState::Known(outcome) => SubmissionState::Known(outcome),
         };
         self.put_into(batch, CheckedSubmission { submission, key, state }, false);
@@ -80,6 +80,9 @@ impl Ingest {
                 comment: None,
                 delayed: false,
             })));
+        }
+        if let Some(error) = self.parts.refs.get_held(key) {
+            return Some(SubmissionState::Known(Err(error)));
         }
         self.pending_refs.contains_key(key).then_some(SubmissionState::Repeated)
     }
@@ -124,6 +127,9 @@ impl Ingest {
                     // A held comment may be shown later, so it keeps what it took of its room.
                     Some(ScreenOutcome::Held(error)) => {
                         self.forget_pending(key.as_ref());
+                        if let Some(key) = &key {
+                            self.parts.refs.remember_held(key, error.clone());
+                        }
                         return self.refuse(batch, submission, error);
                     }
                     Some(ScreenOutcome::Refuse(error)) => error,

@@ -46,6 +46,8 @@ pub(super) const MAX_IN_FLIGHT: usize = 64;
 const MAX_BATCH: usize = 4096;
 /// When ingest stops, checks that run may take this long.
 const DRAIN_FOR: Duration = Duration::from_secs(2);
+/// After that, decisions and points that are being recorded may take this long.
+const RECORD_FOR: Duration = Duration::from_secs(2);
 
 /// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that
 /// find it full are answered with `overloaded`.
@@ -126,7 +128,7 @@ impl Ingest {
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
     /// Then it answers everything still in flight; comments that are still not checked after
-    /// [`DRAIN_FOR`] are refused.
+    /// [`DRAIN_FOR`] are refused. What is not recorded [`RECORD_FOR`] later is lost.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, stop: CancellationToken) {
         let mut taken = Vec::new();
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
@@ -157,11 +159,16 @@ impl Ingest {
                 ready = self.parts.screening.next_ready(MAX_BATCH), if has_room => {
                     in_flight.extend(self.accept_screened(ready).await);
                 }
-                () = sleep_until(drained_by), if !open && !self.parts.screening.is_idle() => {
+                () = sleep_until(drained_by), if !open && self.parts.screening.has_waiting() => {
                     let text = "the comment was not checked before this node stopped";
                     let refused = ErrorBody::new(ErrorCode::ShuttingDown, text);
                     let refused = self.parts.screening.refuse_all(&refused);
                     in_flight.extend(self.accept_screened(refused).await);
+                }
+                () = sleep_until(drained_by + RECORD_FOR),
+                    if !open && !self.parts.screening.is_idle() =>
+                {
+                    self.parts.screening.drop_records();
                 }
                 count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
                     0 => {
@@ -207,7 +214,7 @@ impl Ingest {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            let uncertain = reserve_ids(reservations, &mut batch).await;
+            let uncertain = reserve_ids(reservations, &mut batch, &mut self.rooms).await;
             if !uncertain.is_empty() {
                 self.find_in_log(&uncertain, &mut batch).await;
             }
@@ -254,8 +261,9 @@ impl Ingest {
         let Some(reservations) = self.parts.reservations.clone() else { return };
         let refused = self.rooms.claim(&reservations, batch.claimants()).await;
         if !refused.is_empty() {
-            batch.refuse(|comment| refused.get(&comment.comment_id).cloned());
-            self.pending_refs.retain(|_, comment_id| !refused.contains_key(comment_id));
+            for key in batch.refuse(|comment| refused.get(&comment.comment_id).cloned()) {
+                self.pending_refs.remove(&key);
+            }
         }
     }
 

@@ -10,7 +10,8 @@
 //! are shared by all nodes: a change by another node is known within 5 seconds. A comment that is
 //! read again after a crash costs no points again, because the store counts a cause once. Points
 //! are stored before the worker's position moves past their comment, unless the store is down.
-//! Those of a screened comment are stored beside the answer to its sender, and before ingest ends.
+//! Those of a screened comment are stored beside the answer to its sender. Ingest waits for that
+//! when it ends, for up to four seconds; then they are lost.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than 100 ms. New points wait in memory.

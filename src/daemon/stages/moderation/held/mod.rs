@@ -43,7 +43,8 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 /// The dependencies of a [`HeldChecker`].
 #[derive(Debug)]
 pub struct HeldCheckerParts {
-    /// May be the worker's own: no comment is checked by both.
+    /// May be the worker's own: its history counts a comment once, also one that is checked again
+    /// because its first check was late.
     pub pipeline: Arc<Pipeline>,
     pub context: Arc<ModerationContext>,
     pub held: Arc<dyn HeldComments>,

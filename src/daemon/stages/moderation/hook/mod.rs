@@ -124,7 +124,9 @@ impl HookStage {
             hook.record(&outcome);
             outcome
         });
-        asked.await.unwrap_or_else(|error| Err(Failure::Broken(error.to_string())))
+        // The message of a panic may quote the comment.
+        let broken = |_| Err(Failure::Broken("the request ended early".to_owned()));
+        asked.await.unwrap_or_else(broken)
     }
 
     /// Returns why the service would not be asked about a comment.

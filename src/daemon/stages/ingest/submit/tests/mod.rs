@@ -49,6 +49,9 @@ struct ByText {
     held: AtomicU32,
     /// How long a look-up takes.
     look_up_ms: AtomicU32,
+    /// How long the points of one comment take to be stored.
+    record_ms: AtomicU32,
+    recorded: AtomicU32,
     /// Of held comments.
     reasons: parking_lot::Mutex<Vec<Arc<str>>>,
 }
@@ -75,10 +78,14 @@ impl Screen for ByText {
             "troll" => Verdict::Shadow("repeat".into()),
             _ => Verdict::Accept,
         };
-        Ok(Screened { screening, decided: None, has_points: false })
+        Ok(Screened { screening, decided: None, has_points: &*comment.message == "troll" })
     }
 
-    async fn record(&self, _: Option<CommentModerated>) {}
+    async fn record(&self, _: Option<CommentModerated>) {
+        let ms = self.record_ms.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
+        self.recorded.fetch_add(1, Ordering::SeqCst);
+    }
 
     async fn hold(&self, _: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
         self.held.fetch_add(1, Ordering::SeqCst);

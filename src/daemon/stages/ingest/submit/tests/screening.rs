@@ -189,6 +189,10 @@ async fn a_full_queue_refuses_and_leaves_places_to_others() {
     for _ in 0..MAX_WAITING / 2 {
         assert_eq!(stage.next_ref().await.1, Some(ErrorCode::Overloaded));
     }
+    stage.send(vec![named(SCREENED, "slow 400 0")]).await;
+    let repeat = stage.replies.recv().await.unwrap().outcome.unwrap_err();
+    assert_eq!(repeat.code, ErrorCode::Overloaded);
+    assert!(!repeat.message.contains("nothing was stored"), "{}", repeat.message);
     let started = Instant::now();
     assert!(stage.ask(named(OTHER, "another stream")).await.is_ok());
     assert!(started.elapsed() < Duration::from_millis(50));
@@ -230,4 +234,30 @@ async fn a_stop_finishes_or_refuses_what_waits() {
     let refused = Some((ErrorCode::ShuttingDown, true));
     // The last one had been accepted, and only waited for its turn.
     assert_eq!(codes, [None, refused, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_points_for_a_time() {
+    for (record_ms, recorded) in [(3_500, 1), (60_000, 0)] {
+        let mut stage = Stage::start().await;
+        stage.screen.record_ms.store(record_ms, Ordering::SeqCst);
+        stage.ask(named(SCREENED, "troll")).await.unwrap();
+        stage.send(vec![named(SCREENED, "slow 9000")]).await;
+        let started = Instant::now();
+        stage.stop.cancel();
+        stage.task.await.unwrap();
+        assert_eq!(stage.screen.recorded.load(Ordering::SeqCst), recorded, "{record_ms} ms");
+        let limit = DRAIN_FOR + RECORD_FOR + Duration::from_millis(100);
+        assert!(started.elapsed() <= limit, "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_ref_sent_again_is_held_once() {
+    let mut stage = Stage::start().await;
+    for _ in 0..2 {
+        let held = stage.ask(submission(SCREENED, "odd", Some("r"))).await;
+        assert_eq!(held, Err(ErrorCode::HeldForReview));
+    }
+    assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
 }
