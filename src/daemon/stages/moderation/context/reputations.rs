@@ -8,13 +8,14 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::supervise::breaker::{Breaker, TRIAL_INTERVAL};
 use crate::daemon::base::two_generations::TwoGenerations;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{
     KnownUser, MAX_LOOKED_UP, SharedMetadataStore, UserPointChange,
 };
 use crate::policy::reputation::{Offence, Reputation, ReputationRules, UserShift, text_key};
+use crate::protocol::admin::BreakerState;
 use crate::protocol::{Comment, UserId};
 
 /// What was read of a user is read again after this time, when the user comments.
@@ -25,7 +26,7 @@ const UNRECORDED_FRESH_MS: u64 = 1_000;
 const LOOK_UP_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait for points to be stored.
 const STORE_WAIT: Duration = Duration::from_millis(250);
-/// After a look-up that took too long, the store is left alone for this time.
+/// After a call that took too long, the store is left alone for this time.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Users of one generation: about 15 MB in both.
 const MAX_USERS: usize = 100_000;
@@ -89,7 +90,7 @@ impl Reputations {
         match self.observe(asked.ok()) {
             Some(Ok(found)) => self.remember(&due, found, now_ms),
             Some(Err(error)) => warn!(%error, "reputations not read"),
-            None => *self.paused_until.lock() = Some(Instant::now() + PAUSE),
+            None => {}
         }
     }
 
@@ -103,22 +104,26 @@ impl Reputations {
         due
     }
 
+    /// Returns whether the store may be asked now. It is left alone while the breaker is open:
+    /// trial calls are for those that wait for the store, and its health check closes the breaker.
     fn may_ask(&self) -> bool {
         let is_paused = self.paused_until.lock().is_some_and(|until| Instant::now() < until);
-        !is_paused && self.parts.metadata_breaker.permits()
+        !is_paused && self.parts.metadata_breaker.state() == BreakerState::Closed
     }
 
-    /// Tells the breaker how a call ended; `None` if it took too long. Returns `None` if the store
-    /// is not available, of which the breaker has told.
+    /// Tells the breaker how a call ended. Returns `None`, and leaves the store alone for a while,
+    /// if the call took too long or the store is not available. The breaker is not told of calls
+    /// that took too long: their time limits are shorter than those of other callers.
     fn observe<T>(&self, answer: Option<Result<T, StoreError>>) -> Option<Result<T, StoreError>> {
         let breaker = &self.parts.metadata_breaker;
         match answer {
             None => {
-                breaker.failed(&"no answer in time for the reputations of users");
+                self.pause(PAUSE);
                 None
             }
             Some(Err(error @ StoreError::Unavailable(_))) => {
                 breaker.failed(&error);
+                self.pause(TRIAL_INTERVAL);
                 None
             }
             Some(other) => {
@@ -126,6 +131,10 @@ impl Reputations {
                 Some(other)
             }
         }
+    }
+
+    fn pause(&self, time: Duration) {
+        *self.paused_until.lock() = Some(Instant::now() + time);
     }
 
     fn remember(&self, asked: &[UserId], found: Vec<KnownUser>, now_ms: u64) {
@@ -184,17 +193,16 @@ impl Reputations {
     }
 
     pub(super) async fn store_points(&self) {
+        if !self.may_ask() {
+            return;
+        }
         let changes = std::mem::take(&mut *self.pending.lock());
         if changes.is_empty() {
             return;
         }
-        let mut stored = None;
-        if self.parts.metadata_breaker.permits() {
-            let half_life_ms = self.parts.rules.half_life_ms;
-            let count = self.parts.metadata.count_points(&changes, half_life_ms);
-            stored = self.observe(timeout(STORE_WAIT, count).await.ok());
-        }
-        match stored {
+        let half_life_ms = self.parts.rules.half_life_ms;
+        let count = self.parts.metadata.count_points(&changes, half_life_ms);
+        match self.observe(timeout(STORE_WAIT, count).await.ok()) {
             Some(Ok(())) => {}
             // They would be refused forever.
             Some(Err(error)) => {
