@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deletions::restoration_of;
 use super::{STREAM, Stage, assert_ranges_join, deletion_of};
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::bus::BusMessage;
@@ -52,6 +53,17 @@ async fn a_comment_deleted_in_time_is_never_shown() {
     assert!(matches!(published[..], [BusMessage::Deleted { .. }]), "at once: {published:?}");
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(shown(&stage), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_taken_back_in_time_is_not_sent() {
+    let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+    let (comment, comment_id) = stage.comment(Role::Viewer, false);
+    let records = vec![comment, deletion_of(comment_id), restoration_of(comment_id)];
+    stage.log.append(Topic::CommentEvents, records).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(shown(&stage), [1]);
+    assert!(stage.journal.batches().iter().all(|batch| batch.deletions.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
