@@ -78,3 +78,14 @@ async fn what_waits_is_shown_by_the_next_coordinator() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&next), [1, 2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn replayed_comments_do_not_throttle() {
+    let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+    stage.rate(4_000, 4).await;
+    assert_eq!(stage.journal.rates(), [0.0; 0]);
+    let (log, _) = stage.stop().await;
+    let next = Stage::start_with(log, Some(delays().await));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(next.journal.rates(), [0.0; 0], "they are of earlier");
+}
