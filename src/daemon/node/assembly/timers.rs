@@ -16,7 +16,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::node::disk_watch::{self, DiskWatch};
 use crate::daemon::node::log_watch::LogWatch;
-use crate::daemon::node::moderation_watch::{self, ModerationWatch};
+use crate::daemon::node::moderation_watch::{self, MetadataOutage, ModerationWatch};
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::admission;
@@ -92,6 +92,7 @@ fn start_moderation_watch(base: &NodeBase, group: &Supervisor) {
         streams: base.streams.clone(),
         state: base.moderation.clone(),
         problems: base.board.problems().clone(),
+        metadata: MetadataOutage::new(base.engines.metadata_breaker.clone()),
         down_after: base.config.moderation.held.down_after,
     };
     if !watch.is_moderator && !watch.is_edge {

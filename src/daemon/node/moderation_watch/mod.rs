@@ -6,21 +6,25 @@
 //! the streams concerned.
 //!
 //! Always holds: a registry that does not answer says nothing about moderation; then the lag does,
-//! which comes from the log. An edge that has not looked yet takes moderation for down unless it is
+//! which comes from the log. While the metadata store is down, and until [`CATCH_UP`] after, the lag
+//! says nothing: moderators still check, but their position waits for the store. An edge that has not looked yet takes moderation for down unless it is
 //! a moderator itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::problems::Problems;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::StreamId;
-use crate::protocol::admin::ProblemCode;
+use crate::protocol::admin::{BreakerState, ProblemCode};
 use crate::protocol::quantity::show_duration;
 use crate::protocol::room::{WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream, StreamState};
@@ -29,6 +33,8 @@ use crate::protocol::stream::{ModerationMode, Stream, StreamState};
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// The time limit of each question. A dependency that is slower is asked again later.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// After an outage of the metadata store, the moderators move their positions within this time.
+const CATCH_UP: Duration = Duration::from_secs(15);
 /// The subject of the problem.
 const SUBJECT: &str = "moderation";
 /// Streams that the problem names.
@@ -44,8 +50,30 @@ pub(super) struct ModerationWatch {
     pub(super) streams: Streams,
     pub(super) state: ModerationState,
     pub(super) problems: Problems,
+    pub(super) metadata: MetadataOutage,
     /// A published comment that waits longer than this for its check means that moderation is down.
     pub(super) down_after: Duration,
+}
+
+/// Whether the metadata store is down, or was until a moment ago. Clones share what they saw.
+#[derive(Debug, Clone)]
+pub(super) struct MetadataOutage {
+    breaker: Arc<Breaker>,
+    seen_at: Arc<Mutex<Option<Instant>>>,
+}
+
+impl MetadataOutage {
+    pub(super) fn new(breaker: Arc<Breaker>) -> Self {
+        Self { breaker, seen_at: Arc::default() }
+    }
+
+    fn is_recent(&self) -> bool {
+        let mut seen_at = self.seen_at.lock();
+        if self.breaker.state() != BreakerState::Closed {
+            *seen_at = Some(Instant::now());
+        }
+        seen_at.is_some_and(|at| at.elapsed() < CATCH_UP)
+    }
 }
 
 /// The reason why moderation counts as down.
@@ -88,6 +116,9 @@ impl ModerationWatch {
     /// Returns whether comments wait too long. Once they do, they must wait only half as long until
     /// moderation counts as up again, so that the state does not flicker.
     async fn is_behind(&self) -> bool {
+        if self.metadata.is_recent() {
+            return false;
+        }
         let was_down = self.state.is_down();
         let Ok(Ok(lags)) = timeout(TIMEOUT, self.log.lag()).await else { return was_down };
         let moderator = ConsumerGroup::Moderator.as_str();

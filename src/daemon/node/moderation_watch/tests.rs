@@ -15,6 +15,7 @@ struct Bench {
     watch: ModerationWatch,
     registry: Arc<TestRegistry>,
     log: InMemoryLog,
+    breaker: Arc<Breaker>,
 }
 
 impl Bench {
@@ -33,6 +34,7 @@ impl Bench {
         metadata.put_stream(passes_late);
         let registry = Arc::new(TestRegistry::new("a", &["b"]));
         let log = InMemoryLog::shaped(1, 0);
+        let breaker = Arc::new(Breaker::new("metadata"));
         let watch = ModerationWatch {
             is_moderator: false,
             is_edge: true,
@@ -41,9 +43,10 @@ impl Bench {
             streams: Streams::load(Arc::new(metadata)).await.unwrap(),
             state: ModerationState::default(),
             problems: Problems::default(),
+            metadata: MetadataOutage::new(breaker.clone()),
             down_after: Duration::from_secs(10),
         };
-        Self { watch, registry, log }
+        Self { watch, registry, log, breaker }
     }
 
     fn start_moderator(&self) {
@@ -76,7 +79,7 @@ async fn without_a_moderator_each_room_is_named() {
     assert!(!itself.state.is_down());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_moderator_that_is_behind_counts_as_down() {
     let bench = Bench::new().await;
     bench.start_moderator();
@@ -88,6 +91,11 @@ async fn a_moderator_that_is_behind_counts_as_down() {
     let old = NewRecord { key: 1, timestamp_ms: 5, payload: vec![1].into() };
     let at = bench.log.append(Topic::CommentEvents, vec![old]).await.unwrap()[0];
     consumer.commit(&[at]).await.unwrap();
+    bench.breaker.open(&"down");
+    assert_eq!(bench.look().await, None, "its position waits for the metadata store");
+    bench.breaker.succeeded();
+    assert_eq!(bench.look().await, None, "it moves soon");
+    tokio::time::sleep(CATCH_UP).await;
     assert!(bench.look().await.unwrap().contains("more than 10s behind"));
     let next = Position { offset: at.offset + 1, ..at };
     consumer.commit(&[next]).await.unwrap();

@@ -104,6 +104,21 @@ impl HeldRecords {
         }
     }
 
+    /// Takes back what hides a comment that waits, and its deletions that wait.
+    pub(super) fn restore(&mut self, comment_id: CommentId) {
+        for Held { waiting, .. } in &mut self.queue {
+            match &waiting.record {
+                StreamRecord::Comment { event, .. } if event.comment.comment_id == comment_id => {
+                    waiting.removal = None;
+                }
+                StreamRecord::Deletion(removal) if removal.comment_id == comment_id => {
+                    waiting.record = StreamRecord::Nothing;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Takes the oldest record if it is due, or if too much waits.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<DueRecord> {
         let is_full = self.bytes > MAX_BYTES;
@@ -156,6 +171,22 @@ mod tests {
         let hidden = |due: Option<DueRecord>| due.unwrap().removal.is_some();
         assert!(hidden(held.pop_due(Instant::now())));
         assert!(!hidden(held.pop_due(Instant::now())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_restored_in_time_is_shown() {
+        let mut held = HeldRecords::default();
+        held.push(1, comment(1), Some(Instant::now()));
+        for (seq, number) in [(2, 1), (3, 7)] {
+            let removal = sample_deletion(number);
+            held.hide(&removal);
+            held.push(seq, StreamRecord::Deletion(removal), None);
+        }
+        held.restore(sample_comment(1).comment_id);
+        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now())).collect();
+        assert!(due[0].removal.is_none());
+        assert!(matches!(due[1].record, StreamRecord::Nothing));
+        assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of another comment");
     }
 
     #[tokio::test(start_paused = true)]

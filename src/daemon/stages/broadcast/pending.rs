@@ -120,6 +120,11 @@ impl PendingBatch {
     /// Adds a restoration. Deletions of its comment in this batch are told nobody any more.
     pub(super) fn add_restoration(&mut self, seq: Seq, comment_id: CommentId) {
         self.to_seq = seq;
+        self.remove_deletions(comment_id);
+    }
+
+    /// Removes the deletions of a comment from this batch.
+    pub(super) fn remove_deletions(&mut self, comment_id: CommentId) {
         self.events.retain(|event| {
             !matches!(event, RecentEvent::Deleted { deletion, .. } if deletion.comment_id == comment_id)
         });

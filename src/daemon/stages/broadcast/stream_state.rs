@@ -65,10 +65,18 @@ impl StreamState {
             self.add(DueRecord { seq, record, removal: None });
             return true;
         }
-        if let StreamRecord::Deletion(removal) = &record {
-            self.held.hide(removal);
-            // The comment may have left the others already, and wait for the next batch only.
-            self.pending.hide(removal);
+        // A comment or a deletion may have left the others already, and wait for the next batch
+        // only.
+        match &record {
+            StreamRecord::Deletion(removal) => {
+                self.held.hide(removal);
+                self.pending.hide(removal);
+            }
+            StreamRecord::Restoration(comment_id) => {
+                self.held.restore(*comment_id);
+                self.pending.remove_deletions(*comment_id);
+            }
+            StreamRecord::Comment { .. } | StreamRecord::Nothing => {}
         }
         self.held.push(seq, record, due);
         false

@@ -17,7 +17,7 @@ use crate::daemon::engines::metadata::NewAudit;
 use crate::protocol::admin::{
     DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome, audit_action,
 };
-use crate::protocol::events::Event;
+use crate::protocol::events::{CommentModerated, Event, HiddenFrom};
 use crate::protocol::quantity::{show_counted, show_duration, show_time};
 use crate::protocol::{CommentId, StreamId, UserId};
 
@@ -74,6 +74,8 @@ enum SeenComment {
     Deleted,
     /// Its deletion was taken back; the comment itself is still to come.
     Restored,
+    /// Hidden from everybody but its author; the comment itself is still to come.
+    HiddenFromOthers,
     Shown(CommentOwner),
 }
 
@@ -260,10 +262,8 @@ impl Search {
 
     fn look(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
-            Ok(Event::CommentModerated(event))
-                if self.is_about(event.user_id) && event.decision.deletes() =>
-            {
-                self.seen.entry(event.comment_id).or_insert(SeenComment::Deleted);
+            Ok(Event::CommentModerated(event)) if self.is_about(event.user_id) => {
+                self.look_at_decision(&event);
             }
             Ok(Event::CommentRestored(event)) if self.is_about(event.user_id) => {
                 self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
@@ -286,12 +286,30 @@ impl Search {
                         found_at,
                     };
                     let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
-                    if matches!(seen, SeenComment::Restored) {
-                        *seen = SeenComment::Shown(owner);
+                    match seen {
+                        SeenComment::Restored => *seen = SeenComment::Shown(owner),
+                        SeenComment::HiddenFromOthers => {
+                            *seen = SeenComment::Shown(CommentOwner { is_hidden: true, ..owner });
+                        }
+                        SeenComment::Deleted | SeenComment::Shown(_) => {}
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A comment that is hidden from others can still be deleted: its author sees it.
+    fn look_at_decision(&mut self, event: &CommentModerated) {
+        let Some(from) = event.decision.hides_from() else { return };
+        let hidden = match from {
+            HiddenFrom::Everybody => SeenComment::Deleted,
+            HiddenFrom::Others => SeenComment::HiddenFromOthers,
+        };
+        let seen = self.seen.entry(event.comment_id).or_insert_with(|| hidden.clone());
+        // It was deleted before it was hidden from others.
+        if matches!(seen, SeenComment::HiddenFromOthers) {
+            *seen = hidden;
         }
     }
 
@@ -300,7 +318,7 @@ impl Search {
             SeenComment::Shown(owner) => {
                 Some(FoundComment { comment_id: *comment_id, owner: owner.clone() })
             }
-            SeenComment::Deleted | SeenComment::Restored => None,
+            SeenComment::Deleted | SeenComment::Restored | SeenComment::HiddenFromOthers => None,
         };
         let mut found: Vec<_> = self.seen.iter().filter_map(shown).collect();
         found.sort_by_key(|found| std::cmp::Reverse(found.comment_id.sort_key()));
@@ -311,8 +329,10 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::eventlog::Topic;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
     use crate::protocol::admin::{UndoRequest, UserRef};
+    use crate::protocol::events::Decision;
 
     fn request(last_ms: u64) -> DeleteOfUserRequest {
         DeleteOfUserRequest {
@@ -350,6 +370,33 @@ mod tests {
         assert_eq!(again.count(), 2, "restored comments are there to delete");
         let wrong = world.control.delete_of_user(&operator(), &request(999)).await.unwrap_err();
         assert!(matches!(wrong, ControlError::Invalid { field: "last_ms", .. }), "{wrong}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_hidden_from_others_is_deleted() {
+        let world = World::new().await;
+        let comment = world.comment(1, "cheap followers").comment;
+        let hidden = CommentModerated {
+            stream_id: comment.stream_id,
+            comment_id: comment.comment_id,
+            user_id: comment.user_id,
+            decision: Decision::ShadowBan,
+            reason: "spam".into(),
+            timestamp: 1,
+            decided_by: "rules".into(),
+            text: None,
+            was_hidden: false,
+        };
+        let payload = Event::CommentModerated(hidden).encode();
+        world.log.put(Topic::CommentEvents, 1, comment.created_at, payload);
+        let found = world.control.comments_of_user(&request(600_000)).await.unwrap();
+        assert!(found.found.comments[0].owner.is_hidden);
+        world.control.delete_of_user(&operator(), &request(600_000)).await.unwrap();
+        let last = world.log.events(Topic::CommentEvents).pop().unwrap().1;
+        let Event::CommentModerated(deletion) = last else { panic!("{last:?}") };
+        assert!(deletion.was_hidden, "its author is told, and nobody else");
+        let none = world.control.comments_of_user(&request(600_000)).await.unwrap_err();
+        assert!(matches!(none, ControlError::NoComments { .. }), "{none}");
     }
 
     #[tokio::test(start_paused = true)]

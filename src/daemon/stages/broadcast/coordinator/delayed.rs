@@ -1,9 +1,10 @@
 //! Records that the message delay of their room holds back.
 
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::{BroadcastError, Coordinator};
-use crate::daemon::engines::eventlog::Position;
+use crate::daemon::engines::eventlog::{Position, Topic};
 use crate::daemon::stages::broadcast::held::StreamRecord;
 use crate::protocol::StreamId;
 
@@ -43,6 +44,27 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// Remembers which records of new partitions are replayed. A delayed room makes that up to the
+    /// longest delay of all rooms of the partition, read at once.
+    pub(super) async fn find_replayed(&mut self, assigned: &[Position]) {
+        for Position { partition, offset } in assigned {
+            let end = match self.parts.log.bounds(Topic::CommentEvents, *partition).await {
+                Ok(bounds) => bounds.end,
+                Err(error) => {
+                    debug!(partition, %error, "end of the log unknown; replayed comments count");
+                    *offset
+                }
+            };
+            self.replayed_to.insert(*partition, end);
+        }
+    }
+
+    /// Returns whether a record was in the log before this node began to read its partition. It
+    /// says nothing about the rate of its stream now.
+    pub(super) fn is_replayed(&self, position: Position) -> bool {
+        self.replayed_to.get(&position.partition).is_some_and(|end| position.offset < *end)
     }
 
     /// Returns the positions to commit: those of the next records, or of the oldest that wait.

@@ -75,6 +75,8 @@ pub struct Coordinator {
     delayed: AHashSet<StreamId>,
     /// The offset at which reading of each partition began.
     started_at: AHashMap<u32, u64>,
+    /// The end of each partition when reading of it began. Records before it are replayed.
+    replayed_to: AHashMap<u32, u64>,
     /// The offset that is read next in each partition.
     next: AHashMap<u32, u64>,
     repeats: RepeatFilter,
@@ -101,6 +103,7 @@ impl Coordinator {
             waiting: AHashSet::new(),
             delayed: AHashSet::new(),
             started_at: AHashMap::new(),
+            replayed_to: AHashMap::new(),
             next: AHashMap::new(),
             is_committed: true,
             moved: MovedRecords::default(),
@@ -165,6 +168,7 @@ impl Coordinator {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);
         }
+        self.find_replayed(&polled.assigned).await;
         self.repeats.follow_assignment(&polled);
         for partition in polled.revoked {
             self.next.remove(&partition);
@@ -248,8 +252,11 @@ impl Coordinator {
         let delays = self.parts.delays.as_ref();
         let left = delays.and_then(|delays| delays.left(stream_id, created_at));
         let due = left.map(|left| Instant::now() + left);
+        let is_replayed = self.is_replayed(record.position);
         let state = self.state(stream_id, record.position);
-        state.rate.add(1, Instant::now());
+        if !is_replayed {
+            state.rate.add(1, Instant::now());
+        }
         state.gauges.received += 1;
         let comment = StreamRecord::Comment { event: event.clone(), read_at };
         self.accept(record.position, stream_id, comment, due).await

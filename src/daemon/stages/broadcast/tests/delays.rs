@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deletions::restoration_of;
 use super::{STREAM, Stage, assert_ranges_join, deletion_of};
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::bus::BusMessage;
@@ -55,6 +56,17 @@ async fn a_comment_deleted_in_time_is_never_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_taken_back_in_time_is_not_sent() {
+    let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+    let (comment, comment_id) = stage.comment(Role::Viewer, false);
+    let records = vec![comment, deletion_of(comment_id), restoration_of(comment_id)];
+    stage.log.append(Topic::CommentEvents, records).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(shown(&stage), [1]);
+    assert!(stage.journal.batches().iter().all(|batch| batch.deletions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_is_shown_by_the_next_coordinator() {
     let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
     stage.comments(2, Duration::from_secs(2)).await;
@@ -65,4 +77,15 @@ async fn what_waits_is_shown_by_the_next_coordinator() {
     let next = Stage::start_with(log, Some(delays().await));
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&next), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replayed_comments_do_not_throttle() {
+    let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+    stage.rate(4_000, 4).await;
+    assert_eq!(stage.journal.rates(), [0.0; 0]);
+    let (log, _) = stage.stop().await;
+    let next = Stage::start_with(log, Some(delays().await));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(next.journal.rates(), [0.0; 0], "they are of earlier");
 }

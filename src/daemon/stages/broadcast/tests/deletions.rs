@@ -33,7 +33,7 @@ fn decided(comment_id: CommentId, decision: Decision) -> CommentModerated {
     }
 }
 
-fn restoration_of(comment_id: CommentId) -> NewRecord {
+pub(super) fn restoration_of(comment_id: CommentId) -> NewRecord {
     record(&Event::CommentRestored(CommentRestored {
         stream_id: STREAM,
         comment_id,

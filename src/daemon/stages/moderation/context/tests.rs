@@ -314,3 +314,23 @@ async fn the_screen_knows_what_the_worker_counted() {
     assert_eq!(cluster.store.calls() - before, 2, "one to look up, one to count");
     assert_eq!(cluster.points(OFFENDER).await, 4.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_spares_the_store() {
+    let cluster = Cluster::new();
+    let breaker = Arc::new(Breaker::new("metadata"));
+    let context = ModerationContext::new(ModerationContextParts {
+        metadata: cluster.store.clone(),
+        metadata_breaker: breaker.clone(),
+        clock: cluster.clock.clone(),
+        config: ReputationConfig::default(),
+    });
+    breaker.open(&"down");
+    let before = cluster.store.calls();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    context.look_up(&[UserId(OFFENDER)]).await;
+    assert_eq!(cluster.store.calls(), before, "trial calls are for others");
+    breaker.succeeded();
+    context.look_up(&[UserId(OFFENDER)]).await;
+    assert_eq!(cluster.store.calls(), before + 1);
+}
