@@ -566,7 +566,7 @@ impl MetadataStore for InMemoryMetadata {
         let mut held = self.call("held_reviews")?.waiting();
         match which {
             HeldReviews::Unchecked => {
-                held.retain(|item| item.reason == UNCHECKED);
+                held.retain(|item| item.held && item.reason == UNCHECKED);
                 held.sort_by_key(|item| item.comment_id.sort_key());
             }
             HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),

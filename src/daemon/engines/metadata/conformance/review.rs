@@ -236,7 +236,8 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
     };
     let listed = async |which, limit| store.held_reviews(which, limit).await.unwrap();
     assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
-    for item in [unchecked(3, 10), unchecked(1, 30), item(2, 20), item(5, 1)] {
+    let visible = ReviewItem { held: false, ..unchecked(7, 2) };
+    for item in [unchecked(3, 10), unchecked(1, 30), item(2, 20), item(5, 1), visible] {
         queue(store, item).await;
     }
     let both = [unchecked(1, 30), unchecked(3, 10)];

@@ -198,7 +198,7 @@ pub(super) async fn held(
     let query = match which {
         // The reason is written out, so that the index of these items serves.
         HeldReviews::Unchecked => sqlx::query(
-            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked'
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held
              ORDER BY sort_key LIMIT $1",
         )
         .bind(limit),
