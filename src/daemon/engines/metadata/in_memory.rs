@@ -10,15 +10,15 @@ use parking_lot::{Mutex, MutexGuard};
 use super::review::StoredReview;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
-    MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict,
-    SWEEP_AFTER_MS, UserPointChange, UserRecord, terms_after,
+    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError,
+    ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+    AuditEntry, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind, SavedView,
+    Shadow,
 };
-use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
@@ -406,10 +406,12 @@ impl MetadataStore for InMemoryMetadata {
         Ok(in_force)
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        let mut tables = self.call("shadow")?;
-        tables.shadows.retain(|s| (s.user_id, s.stream_id) != (shadow.user_id, shadow.stream_id));
-        tables.shadows.push(shadow);
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("put_shadows")?;
+        for new in shadows {
+            tables.shadows.retain(|s| (s.user_id, s.stream_id) != (new.user_id, new.stream_id));
+            tables.shadows.push(new.clone());
+        }
         Ok(tables.record(audit))
     }
 
@@ -496,14 +498,15 @@ impl MetadataStore for InMemoryMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
         let mut tables = self.call("decide_review")?;
         let at = audit.at;
-        let review = tables.review(comment_id, &audit.actor, at)?;
+        let review = tables.review_of(new.comment_id)?;
+        review.check_verdict(&new, &audit.actor, at)?;
+        let decision = new.decision;
         review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at });
         let item = review.item.clone();
         let number = tables.record(audit.of_author(&item));
@@ -566,7 +569,7 @@ impl MetadataStore for InMemoryMetadata {
         let mut held = self.call("held_reviews")?.waiting();
         match which {
             HeldReviews::Unchecked => {
-                held.retain(|item| item.reason == UNCHECKED);
+                held.retain(|item| item.held && item.reason == UNCHECKED);
                 held.sort_by_key(|item| item.comment_id.sort_key());
             }
             HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),
@@ -576,18 +579,17 @@ impl MetadataStore for InMemoryMetadata {
         Ok(held)
     }
 
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
         let mut tables = self.call("set_review_reason")?;
-        let Ok(review) = tables.review_of(comment_id) else { return Ok(false) };
-        let is_undecided = review.verdict.is_none();
-        if is_undecided {
-            review.item.reason = reason.to_owned();
+        let Ok(review) = tables.review_of(new.comment_id) else { return Ok(false) };
+        let is_expected = review.verdict.is_none() && review.item.reason == new.expected;
+        if is_expected {
+            review.item.reason = new.reason.to_owned();
+            if *new.evidence != ReviewEvidence::default() {
+                review.item.evidence = new.evidence.clone();
+            }
         }
-        Ok(is_undecided)
+        Ok(is_expected)
     }
 
     async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {

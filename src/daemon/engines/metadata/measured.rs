@@ -6,13 +6,13 @@ use async_trait::async_trait;
 
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, PendingEvent, ReviewError, SharedMetadataStore, UserPointChange, UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, SharedMetadataStore,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -122,8 +122,8 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.sanctions(now_ms)).await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.shadow(shadow, audit)).await
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.put_shadows(shadows, audit)).await
     }
 
     async fn lift_shadows(
@@ -165,12 +165,11 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        let call = self.store.decide_review(comment_id, decision, event, audit);
+        let call = self.store.decide_review(new, event, audit);
         measured_by(&self.meter, ReviewError::is_failure, call).await
     }
 
@@ -216,12 +215,8 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.held_reviews(which, limit)).await
     }
 
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
-        measured(&self.meter, self.store.set_review_reason(comment_id, reason)).await
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.set_review_reason(new)).await
     }
 
     async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {

@@ -29,14 +29,14 @@ use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
 use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
 pub use review::{
-    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewError,
+    ReviewRefusal, ReviewVerdict,
 };
 
 /// An entry for the audit log, before it has a number.
@@ -70,7 +70,7 @@ impl NewAudit {
 
     /// Returns the same entry. Its points, if it has any, are those of the author of an item.
     fn of_author(self, item: &ReviewItem) -> Self {
-        Self { points: self.points.map(|points| points.of_author(item)), ..self }
+        Self { points: self.points.and_then(|points| points.of_author(item)), ..self }
     }
 
     /// Returns the change of points of the entry that was stored under this number.
@@ -230,9 +230,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
 
     // shadows
-    /// Puts a shadow in force, replacing that of the same user on the same stream, or on all, and
-    /// returns the audit entry's number.
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Puts shadows in force, each replacing that of the same user on the same stream, or on all,
+    /// and returns the audit entry's number.
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError>;
     /// Lifts a user's shadows on these streams; `None` is the one on all streams.
     /// [`StoreError::NotFound`] if none of them was in force at the audit entry's time.
     async fn lift_shadows(
@@ -268,12 +268,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// [`ReviewRefusal`] if the item is not in the queue or somebody else has claimed it.
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
-    /// [`ReviewRefusal`] if the item is not in the queue, or somebody other than the audit entry's
-    /// actor has claimed it. Of two decisions at once, one is refused.
+    /// [`ReviewRefusal`] if the item is not in the queue, has another reason than the expected one,
+    /// or somebody other than the audit entry's actor has claimed it. Of two decisions at once, one
+    /// is refused.
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError>;
@@ -304,12 +304,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         which: HeldReviews,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, StoreError>;
-    /// Gives an undecided item another reason. Returns false if it is decided or not queued.
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, StoreError>;
+    /// Gives an undecided item another reason. Returns false if it is decided, is not queued or has
+    /// another reason than the expected one.
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError>;
 
     // views
     /// Keeps a view, in place of one of the same name, and returns the audit entry's number.

@@ -7,6 +7,7 @@
 
 use crate::policy::reputation::{PointAmount, PointChange, Reputation, text_key};
 use crate::protocol::admin::ReviewItem;
+use crate::protocol::room::UNCHECKED;
 use crate::protocol::{CommentId, UserId};
 
 /// Users that one call of [`known_users`](super::MetadataStore::known_users) looks up at most.
@@ -60,9 +61,14 @@ impl AuditPoints {
         Some(UserPointChange { user_id: self.user_id?, change })
     }
 
-    /// Returns the same, about the author of an item.
-    pub(super) fn of_author(self, item: &ReviewItem) -> Self {
-        Self { user_id: Some(item.user_id), text: text_key(&item.message), ..self }
+    /// Returns the same, about the author of an item. `None` if an item gives points back that no
+    /// stage had flagged: it was held because it was not checked, which cost nothing.
+    pub(super) fn of_author(self, item: &ReviewItem) -> Option<Self> {
+        let gives_back = matches!(self.amount, PointAmount::Exactly(points) if points < 0.0);
+        if gives_back && item.reason == UNCHECKED {
+            return None;
+        }
+        Some(Self { user_id: Some(item.user_id), text: text_key(&item.message), ..self })
     }
 }
 

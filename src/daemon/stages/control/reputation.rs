@@ -146,6 +146,7 @@ mod tests {
         ClearRoomRequest, DeleteRequest, RestoreRequest, ReviewEvidence, ReviewItem, ReviewRequest,
         SanctionRequest, UndoRequest, UserRef,
     };
+    use crate::protocol::room::UNCHECKED;
 
     const ANN: UserId = UserId(42);
 
@@ -170,16 +171,16 @@ mod tests {
         world.control.undo(&operator(), &request).await.unwrap()
     }
 
-    /// Queues a comment of user 42 for review.
-    async fn flag(world: &World, number: u64) -> ReviewRequest {
+    /// Returns an item of the review queue, by user 42.
+    fn queued(world: &World, number: u64, reason: &str) -> ReviewItem {
         let comment = world.comment(number, &format!("is comment {number} allowed?")).comment;
-        let item = ReviewItem {
+        ReviewItem {
             comment_id: comment.comment_id,
             stream_id: comment.stream_id,
             user_id: ANN,
             name: "ann".to_owned(),
             message: comment.message.to_string(),
-            reason: "link".to_owned(),
+            reason: reason.to_owned(),
             flagged_at: 5,
             held: false,
             claimed_by: None,
@@ -188,9 +189,15 @@ mod tests {
             alike: 0,
             shadowed: false,
             evidence: ReviewEvidence::default(),
-        };
+        }
+    }
+
+    /// Queues a comment of user 42 for review.
+    async fn flag(world: &World, number: u64) -> ReviewRequest {
+        let item = queued(world, number, "link");
+        let comment_id = item.comment_id;
         world.metadata.queue_review(item, 0).await.unwrap();
-        ReviewRequest { comment_id: comment.comment_id, reason: None, note: None }
+        ReviewRequest { comment_id, reason: None, note: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,6 +249,23 @@ mod tests {
         assert_eq!(points(&world).await, 0.0);
         control.reject(&operator(), &bad).await.unwrap();
         assert_eq!(points(&world).await, 1.0, "it was decided again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn approving_the_unchecked_gives_nothing_back() {
+        let world = World::new().await;
+        let control = &world.control;
+        control.timeout(&operator(), &sanction(Some(60_000))).await.unwrap();
+        for number in 1..=2 {
+            let item = queued(&world, number, UNCHECKED);
+            world.metadata.queue_review(item, 0).await.unwrap();
+        }
+        let request =
+            |number| ReviewRequest { comment_id: comment_id(number), reason: None, note: None };
+        control.approve(&operator(), &request(1)).await.unwrap();
+        assert_eq!(points(&world).await, 2.0);
+        control.reject(&operator(), &request(2)).await.unwrap();
+        assert_eq!(points(&world).await, 3.0, "a rejected one still costs");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::{actions, audit, event, review, sanctions, views};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
+use crate::daemon::engines::metadata::{MetadataStore, NewVerdict, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, TermsPatch};
@@ -26,7 +26,9 @@ pub(crate) async fn pending_events_are_claimed_until_published(store: &impl Meta
     let item = review::item(3, 10);
     review::queue(store, item.clone()).await;
     let entry = audit(300, "reject");
-    let decided = store.decide_review(item.comment_id, Decision::Reject, &event_of, entry).await;
+    let decided = store
+        .decide_review(NewVerdict::new(item.comment_id, Decision::Reject), &event_of, entry)
+        .await;
     let third = (decided.unwrap().0, event_of(&item).unwrap());
     assert_eq!(actions(store).await, ["reject", "delete", "delete"]);
     let claimed = async |now_ms, limit| store.claim_events(now_ms, 50, limit).await.unwrap();
@@ -70,7 +72,10 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     review::queue(store, review::item(3, 10)).await;
     let decided = review::item(3, 10).comment_id;
     let entry = audit(3, "reject");
-    store.decide_review(decided, Decision::Reject, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(decided, Decision::Reject), &no_event, entry)
+        .await
+        .unwrap();
     let view = views::saved_view("final", "", 3);
     store.save_view(view, audit(3, "save_view")).await.unwrap();
     contents(store).await
@@ -108,7 +113,9 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.lift(UserId(1), &[SanctionKind::Ban], audit(5, "unban")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "reject");
-    refused(stored(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await));
+    refused(stored(
+        store.decide_review(NewVerdict::new(comment_id, Decision::Reject), &no_event, entry).await,
+    ));
     let view = views::saved_view("final", "late>1%", 5);
     refused(store.save_view(view, audit(5, "save_view")).await);
     refused(store.forget_view("final", audit(5, "forget_view")).await);
@@ -121,7 +128,9 @@ pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) 
     refused(store.audit_with_event(event(1), audit(5, "delete")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "approve");
-    refused(stored(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await));
+    refused(stored(
+        store.decide_review(NewVerdict::new(comment_id, Decision::Accept), &event_of, entry).await,
+    ));
     let decided = review::item(3, 10).comment_id;
     refused(stored(store.reopen_review(decided, Some(event(1)), audit(5, "undo")).await));
 }

@@ -46,6 +46,7 @@ macro_rules! metadata_suite {
                 only_sanctions_in_force_can_be_lifted,
                 a_shadow_replaces_one_on_the_same_streams,
                 only_shadows_in_force_can_be_lifted,
+                several_shadows_have_one_entry,
                 points_of_a_cause_count_once,
                 points_decay_and_are_taken_back,
                 an_entry_changes_points_with_it,

@@ -2,7 +2,7 @@
 
 use super::{audit, no_event, review};
 use crate::daemon::engines::metadata::{
-    AuditPoints, KnownUser, MetadataStore, PointCause, UserPointChange, UserRecord,
+    AuditPoints, KnownUser, MetadataStore, NewVerdict, PointCause, UserPointChange, UserRecord,
 };
 use crate::policy::reputation::{KEPT_HALF_LIVES, PointAmount, Reputation, text_key};
 use crate::protocol::events::Decision;
@@ -90,7 +90,10 @@ pub(crate) async fn a_decision_costs_the_author_points(store: &impl MetadataStor
     let amount = PointAmount::Exactly(1.0);
     let of_author = AuditPoints { user_id: None, ..points(1, cause, amount) };
     let entry = audit(100, "reject").with_points(of_author);
-    store.decide_review(item.comment_id, Decision::Reject, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(item.comment_id, Decision::Reject), &no_event, entry)
+        .await
+        .unwrap();
     assert_eq!(points_at(store, item.user_id.0, 100).await, 1.0);
 }
 

@@ -29,14 +29,13 @@ use async_trait::async_trait;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, PendingEvent, ReviewError, UserPointChange, UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -186,10 +185,10 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| shadows::put(
-                connection, &shadow, &audit
+                connection, shadows, &audit
             )))
             .await
     }
@@ -256,14 +255,12 @@ impl MetadataStore for PostgresMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        let decided = transaction!(self.pool, |connection| review::decide(
-            connection, comment_id, decision, event, &audit
-        ));
+        let decided =
+            transaction!(self.pool, |connection| review::decide(connection, new, event, &audit));
         flatten(self.pool.bounded(decided).await)
     }
 
@@ -319,15 +316,9 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
         self.pool
-            .bounded(statement!(self.pool, |connection| review::set_reason(
-                connection, comment_id, reason
-            )))
+            .bounded(statement!(self.pool, |connection| review::set_reason(connection, new)))
             .await
     }
 

@@ -7,12 +7,12 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
+    StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
@@ -107,16 +107,16 @@ pub(super) async fn claim(
 
 pub(super) async fn decide(
     connection: &mut PgConnection,
-    comment_id: CommentId,
-    decision: Decision,
+    new: NewVerdict<'_>,
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
+    let NewVerdict { comment_id, decision, .. } = new;
     let Some(found) = stored(&mut *connection, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
     let actor = storable(&audit.actor);
-    if let Err(refusal) = found.check(&actor, audit.at) {
+    if let Err(refusal) = found.check_verdict(&new, &actor, audit.at) {
         return Ok(Err(refusal));
     }
     sqlx::query(
@@ -198,7 +198,7 @@ pub(super) async fn held(
     let query = match which {
         // The reason is written out, so that the index of these items serves.
         HeldReviews::Unchecked => sqlx::query(
-            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked'
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held
              ORDER BY sort_key LIMIT $1",
         )
         .bind(limit),
@@ -215,15 +215,18 @@ pub(super) async fn held(
 
 pub(super) async fn set_reason(
     connection: &mut PgConnection,
-    comment_id: CommentId,
-    reason: &str,
+    new: NewReason<'_>,
 ) -> Result<bool, StoreError> {
+    let NewReason { comment_id, expected, reason, evidence } = new;
+    let evidence = rows::evidence_text(evidence)?;
     let done = sqlx::query(
-        "UPDATE reviews SET reason = $1
-         WHERE sort_key = $2 AND decision IS NULL",
+        "UPDATE reviews SET reason = $1, evidence = COALESCE($2, evidence)
+         WHERE sort_key = $3 AND decision IS NULL AND reason = $4",
     )
     .bind(storable(reason))
+    .bind(evidence.as_deref().map(storable))
     .bind(comment_id.sort_key())
+    .bind(storable(expected))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)

@@ -136,7 +136,8 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
         connection,
         "SELECT bool_and(has_table_privilege(name, 'INSERT')) AS may_write
          FROM unnest(ARRAY['streams', 'users', 'sanctions', 'reviews', 'audit',
-             'pending_events', 'saved_views', 'shadows', 'room_terms']) AS name",
+             'pending_events', 'saved_views', 'shadows', 'room_terms', 'reputations',
+             'reputation_causes']) AS name",
     )
     .await
 }

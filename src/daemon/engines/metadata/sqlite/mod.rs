@@ -22,12 +22,11 @@ use sqlx::migrate::Migrator;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, PendingEvent, ReviewError, UserPointChange, UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -151,8 +150,8 @@ impl MetadataStore for SqliteMetadata {
         sanctions::in_force(&self.file, now_ms).await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        shadows::put(&self.file, &shadow, &audit).await
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        shadows::put(&self.file, shadows, &audit).await
     }
 
     async fn lift_shadows(
@@ -198,12 +197,11 @@ impl MetadataStore for SqliteMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        flatten(review::decide(&self.file, comment_id, decision, event, &audit).await)
+        flatten(review::decide(&self.file, new, event, &audit).await)
     }
 
     async fn reopen_review(
@@ -242,12 +240,8 @@ impl MetadataStore for SqliteMetadata {
         review::held(&self.file, which, limit).await
     }
 
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
-        review::set_reason(&self.file, comment_id, reason).await
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        review::set_reason(&self.file, new).await
     }
 
     async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {

@@ -7,12 +7,12 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
+    StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     file: &SqliteFile,
@@ -104,16 +104,16 @@ pub(super) async fn claim(file: &SqliteFile, claim: NewClaim<'_>) -> Checked<Rev
 
 pub(super) async fn decide(
     file: &SqliteFile,
-    comment_id: CommentId,
-    decision: Decision,
+    new: NewVerdict<'_>,
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
+    let NewVerdict { comment_id, decision, .. } = new;
     let mut transaction = file.begin().await?;
     let Some(found) = stored(&mut transaction, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
-    if let Err(refusal) = found.check(&audit.actor, audit.at) {
+    if let Err(refusal) = found.check_verdict(&new, &audit.actor, audit.at) {
         return Ok(Err(refusal));
     }
     sqlx::query(
@@ -198,7 +198,7 @@ pub(super) async fn held(
     let query = match which {
         // The reason is written out, so that the index of these items serves.
         HeldReviews::Unchecked => sqlx::query(
-            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked'
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held = 1
              ORDER BY sort_key LIMIT ?",
         )
         .bind(limit),
@@ -213,18 +213,18 @@ pub(super) async fn held(
     rows.iter().map(rows::review_item).collect()
 }
 
-pub(super) async fn set_reason(
-    file: &SqliteFile,
-    comment_id: CommentId,
-    reason: &str,
-) -> Result<bool, StoreError> {
+pub(super) async fn set_reason(file: &SqliteFile, new: NewReason<'_>) -> Result<bool, StoreError> {
+    let NewReason { comment_id, expected, reason, evidence } = new;
+    let evidence = rows::evidence_text(evidence)?;
     let mut transaction = file.begin().await?;
     let done = sqlx::query(
-        "UPDATE reviews SET reason = ?
-         WHERE sort_key = ? AND decision IS NULL",
+        "UPDATE reviews SET reason = ?, evidence = COALESCE(?, evidence)
+         WHERE sort_key = ? AND decision IS NULL AND reason = ?",
     )
     .bind(reason)
+    .bind(evidence)
     .bind(comment_id.sort_key().to_vec())
+    .bind(expected)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;

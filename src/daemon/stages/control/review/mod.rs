@@ -20,7 +20,7 @@ use super::cluster::CommandResults;
 use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
+use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, ReviewRefusal};
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
@@ -76,7 +76,7 @@ impl Control {
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
         let decided =
-            self.decide(actor, request, Decision::Accept, audit_action::APPROVE, &event).await?;
+            self.decide(actor, request, Choice::by_person(Decision::Accept), &event).await?;
         let Decided { item, at, .. } = &decided;
         let approved = decision_on(item, Decision::Accept, actor, item.reason.as_str().into(), *at);
         self.record_decision(&Event::CommentModerated(approved), item.user_id).await;
@@ -101,7 +101,7 @@ impl Control {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
         let decided =
-            self.decide(actor, request, Decision::Reject, audit_action::REJECT, &event).await?;
+            self.decide(actor, request, Choice::by_person(Decision::Reject), &event).await?;
         let rejected = rejected(&decided.item, decided.at);
         let deletion = rejected.deletion().filter(|_| !decided.item.held);
         if decided.item.held {
@@ -123,13 +123,13 @@ impl Control {
         &self,
         actor: &Actor,
         request: &ReviewRequest,
-        decision: Decision,
-        action: &'static str,
+        choice: Choice<'_>,
         event: &(dyn Fn(&ReviewItem, u64) -> Option<Event> + Send + Sync),
     ) -> Result<Decided, ControlError> {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
+        let Choice { decision, action, expected_reason } = choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -140,7 +140,8 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let decided = self.parts.metadata.decide_review(comment_id, decision, &stored, entry).await;
+        let new = NewVerdict { expected_reason, ..NewVerdict::new(comment_id, decision) };
+        let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
         if let Some(event) = event(&item, at) {
@@ -162,7 +163,10 @@ fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
 pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) -> ControlError {
     match error {
         ReviewError::Store(error) => error.into(),
-        ReviewError::Refused(ReviewRefusal::NotQueued) => ControlError::NotQueued(comment_id),
+        // Only moderation expects a reason. What it had decided about is not queued any longer.
+        ReviewError::Refused(ReviewRefusal::NotQueued | ReviewRefusal::OtherReason) => {
+            ControlError::NotQueued(comment_id)
+        }
         ReviewError::Refused(ReviewRefusal::Claimed { by, expires_at }) => {
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
@@ -194,6 +198,23 @@ fn decision_on(
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
         was_hidden: false,
+    }
+}
+
+/// A decision to record.
+#[derive(Debug, Clone, Copy)]
+struct Choice<'a> {
+    decision: Decision,
+    /// A constant of [`audit_action`].
+    action: &'static str,
+    /// See [`NewVerdict::expected_reason`].
+    expected_reason: Option<&'a str>,
+}
+
+impl Choice<'_> {
+    fn by_person(decision: Decision) -> Self {
+        let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
+        Self { decision, action, expected_reason: None }
     }
 }
 

@@ -3,16 +3,20 @@
 use serde::Deserialize;
 
 use super::failure::Failure;
+use crate::protocol::admin::EXPIRED;
 use crate::protocol::events::Decision;
+use crate::protocol::room::UNCHECKED;
 
 /// The most characters of a reason.
 const MAX_REASON_CHARS: usize = 32;
+/// Reasons that tell what the daemon itself does with held comments.
+const RESERVED: [&str; 2] = [UNCHECKED, EXPIRED];
 
 /// The service's decision about a comment.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) decision: Decision,
-    /// A word of lower-case letters, digits and underscores.
+    /// A word of lower-case letters, digits and underscores, and no reserved one.
     pub(super) reason: Option<String>,
     /// 0 to 1.
     pub(super) score: Option<f32>,
@@ -44,6 +48,9 @@ impl Answer {
         if !reason.as_deref().is_none_or(is_word) {
             let problem = "its `reason` is no word of at most 32 of a-z, 0-9 and _";
             return Err(Failure::BadAnswer(problem));
+        }
+        if reason.as_deref().is_some_and(|reason| RESERVED.contains(&reason)) {
+            return Err(Failure::BadAnswer("its `reason` is `unchecked` or `expired`"));
         }
         if !score.is_none_or(|score| (0.0..=1.0).contains(&score)) {
             return Err(Failure::BadAnswer("its `score` is no number of 0 to 1"));
@@ -98,6 +105,8 @@ mod tests {
             r#"{"reason":"secret"}"#,
             r#"{"decision":"flag","reason":"secret words"}"#,
             r#"{"decision":"flag","reason":""}"#,
+            r#"{"decision":"flag","reason":"unchecked"}"#,
+            r#"{"decision":"reject","reason":"expired"}"#,
             r#"{"decision":"flag","score":"secret"}"#,
             r#"{"decision":"flag","score":1.01}"#,
             r#"{"decision":"flag","score":-0.1}"#,

@@ -6,14 +6,15 @@
 
 use async_trait::async_trait;
 
-use super::{decision_on, is_shadowed, released};
+use super::{Choice, decision_on, is_shadowed, released};
 use crate::daemon::base::handoff::HeldComments;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::HeldReviews;
+use crate::daemon::engines::metadata::{HeldReviews, NewReason};
 use crate::daemon::stages::control::{Actor, Control, ControlError};
-use crate::protocol::admin::{EXPIRED, ReviewItem, ReviewRequest, audit_action};
+use crate::protocol::admin::{EXPIRED, ReviewEvidence, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::room::UNCHECKED;
 use crate::protocol::{Comment, CommentId, StreamId};
 
 fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
@@ -38,14 +39,20 @@ impl Control {
     /// Carries out what moderation decided about an unchecked comment.
     async fn decide_unchecked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
         let CommentModerated { comment_id, decision, .. } = decided;
-        // A comment whose decision is taken back, or not made, waits for a person.
-        if decision != Decision::Accept
-            && !self.set_review_reason(comment_id, &decided.reason).await?
-        {
-            return Ok(false);
+        // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
+        // that checked the comment, the first one changes the reason.
+        if decision != Decision::Accept {
+            let evidence = decided.text.as_ref().and_then(|text| text.evidence.as_ref());
+            let evidence = evidence.map(ReviewEvidence::from).unwrap_or_default();
+            let reason = &*decided.reason;
+            let new = NewReason { comment_id, expected: UNCHECKED, reason, evidence: &evidence };
+            if !self.set_review_reason(new).await? {
+                return Ok(false);
+            }
         }
         let is_made = match decision {
-            Decision::Flag => true,
+            // Otherwise it would be checked again at once, for ever.
+            Decision::Flag => &*decided.reason != UNCHECKED,
             Decision::Accept | Decision::ShadowBan => self.release_checked(&decided).await?,
             Decision::Reject => self.reject_held(comment_id, &decided.reason).await?.is_some(),
         };
@@ -56,13 +63,9 @@ impl Control {
         Ok(is_made)
     }
 
-    /// Returns false if the comment is decided.
-    async fn set_review_reason(
-        &self,
-        comment_id: CommentId,
-        reason: &str,
-    ) -> Result<bool, ControlError> {
-        let is_waiting = self.parts.metadata.set_review_reason(comment_id, reason).await?;
+    /// Returns false if the comment is decided or has another reason than the expected one.
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, ControlError> {
+        let is_waiting = self.parts.metadata.set_review_reason(new).await?;
         self.queue.changed();
         Ok(is_waiting)
     }
@@ -78,12 +81,17 @@ impl Control {
             item.held
                 .then(|| Event::CommentSubmitted(CommentSubmitted { shadow, ..released(item) }))
         };
-        let action = audit_action::APPROVE;
-        is_mine(self.decide(&actor, &request, decided.decision, action, &event).await)
+        let expected = if is_hidden { &*decided.reason } else { UNCHECKED };
+        let choice = Choice {
+            decision: decided.decision,
+            action: audit_action::APPROVE,
+            expected_reason: Some(expected),
+        };
+        is_mine(self.decide(&actor, &request, choice, &event).await)
     }
 
-    /// Rejects a held comment, which nobody was shown. `None` if somebody else has decided it, or
-    /// looks at it.
+    /// Rejects a held comment, which nobody was shown and which waits for this reason. `None` if
+    /// somebody else has decided it, or looks at it.
     async fn reject_held(
         &self,
         comment_id: CommentId,
@@ -95,8 +103,12 @@ impl Control {
             (!item.held).then_some(Event::CommentModerated(rejected))
         };
         let request = request(comment_id, reason);
-        let action = audit_action::REJECT;
-        match self.decide(&actor, &request, Decision::Reject, action, &event).await {
+        let choice = Choice {
+            decision: Decision::Reject,
+            action: audit_action::REJECT,
+            expected_reason: Some(reason),
+        };
+        match self.decide(&actor, &request, choice, &event).await {
             Ok(decided) => Ok(Some(decided.item)),
             Err(error) => is_mine::<()>(Err(error)).map(|_| None),
         }
@@ -110,8 +122,14 @@ impl Control {
         let now_ms = self.parts.clock.now_ms();
         let mut expired = 0;
         for item in old.iter().filter(|item| item.holder(now_ms).is_none()) {
-            self.set_review_reason(item.comment_id, EXPIRED).await?;
-            expired += usize::from(self.reject_held(item.comment_id, EXPIRED).await?.is_some());
+            let comment_id = item.comment_id;
+            let evidence = ReviewEvidence::default();
+            let expected = item.reason.as_str();
+            let new = NewReason { comment_id, expected, reason: EXPIRED, evidence: &evidence };
+            if !self.set_review_reason(new).await? {
+                continue;
+            }
+            expired += usize::from(self.reject_held(comment_id, EXPIRED).await?.is_some());
         }
         Ok(expired)
     }

@@ -10,7 +10,7 @@ use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
 use crate::protocol::UserId;
 use crate::protocol::admin::{ClaimRequest, ReviewEvidence, UndoRequest};
-use crate::protocol::room::UNCHECKED;
+use crate::protocol::events::{Evidence, ModeratedText, Score};
 
 const STREAM: StreamId = StreamId(1);
 
@@ -97,6 +97,33 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
     let actors: Vec<_> = world.metadata.audits().iter().map(|entry| entry.actor.clone()).collect();
     assert_eq!(actors, ["moderation"; 3]);
     assert_eq!(points(&world).await, 0.0, "moderation counts what it decides");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_two_nodes_decides() {
+    let world = world(1).await;
+    let scores = [("toxicity".into(), Score::new(0.5))].into();
+    let evidence = Evidence { stage: "models".into(), scores, ..Evidence::default() };
+    let text = ModeratedText { evidence: Some(evidence.clone()), ..ModeratedText::new("ann", "") };
+    let flagged = CommentModerated { text: Some(text), ..decided(1, Decision::Flag, "link") };
+    assert!(decide(&world, flagged).await.unwrap());
+    for (decision, reason) in [
+        (Decision::Accept, ""),
+        (Decision::Reject, "blocked_word"),
+        (Decision::ShadowBan, "repeat"),
+        (Decision::Flag, "caps"),
+    ] {
+        assert!(!decide(&world, decided(1, decision, reason)).await.unwrap(), "{decision:?}");
+    }
+    assert!(published(&world).is_empty());
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!((&*queue[0].reason, &queue[0].evidence), ("link", &(&evidence).into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_as_unchecked_is_no_decision() {
+    let world = world(1).await;
+    assert!(!decide(&world, decided(1, Decision::Flag, UNCHECKED)).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
