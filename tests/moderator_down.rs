@@ -75,7 +75,7 @@ async fn answer(viewer: &mut Viewer, text: &str) -> Option<ErrorCode> {
 }
 
 fn texts(from: usize, to: usize) -> impl Iterator<Item = String> {
-    let text = |n: usize| if n % 5 == 0 { "forbiddenword" } else { "fine" };
+    let text = |n: usize| if n.is_multiple_of(5) { "forbiddenword" } else { "fine" };
     (from..to).map(move |n| format!("{} {n}", text(n)))
 }
 

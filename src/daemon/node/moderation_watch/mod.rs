@@ -6,9 +6,9 @@
 //! the streams concerned.
 //!
 //! Always holds: a registry that does not answer says nothing about moderation; then the lag does,
-//! which comes from the log. While the metadata store is down, and until [`CATCH_UP`] after, the lag
-//! says nothing: moderators still check, but their position waits for the store. An edge that has not looked yet takes moderation for down unless it is
-//! a moderator itself.
+//! which comes from the log. While the metadata store is down, and until [`CATCH_UP`] after, the
+//! lag says nothing: moderators still check, but their position waits for the store. An edge that
+//! has not looked yet takes moderation for down unless it is a moderator itself.
 
 use std::sync::Arc;
 use std::time::Duration;
