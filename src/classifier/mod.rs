@@ -8,6 +8,7 @@
 //! score. Nothing is queued here.
 
 pub mod calibration;
+mod digits;
 pub mod feature_hash;
 pub mod features;
 pub mod metrics;
