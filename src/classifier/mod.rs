@@ -8,6 +8,7 @@
 //! error, never a wrong score. Nothing is queued here.
 
 pub mod calibration;
+mod digits;
 pub mod feature_hash;
 pub mod features;
 #[cfg(feature = "daemon")]

@@ -9,9 +9,8 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::vocabulary::{
-    MAX_MASKED, is_known_in_letters, is_stretched, letter_of, segment, unmask, unstretch,
-};
+use super::digits::{is_known_in_letters, letter_of, undo_digits, writes_in_digits};
+use super::vocabulary::{MAX_MASKED, is_stretched, segment, unmask, unstretch};
 
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
@@ -73,9 +72,7 @@ const LOOK_ALIKES: &str = "\
 const RARE_LOOK_ALIKES: [char; 7] = ['ѕ', 'ԛ', 'ԝ', 'һ', 'ԁ', 'ɡ', 'ӏ'];
 
 /// Marks behind a word.
-const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
-/// Words with digits for letters from which a text is taken to write all letters so.
-const MIN_DIGIT_WORDS: usize = 2;
+pub(super) const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
 
 /// The kinds of normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,6 +354,12 @@ fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
             count += 1;
             length += single.len() + 1;
         }
+        // Marks may follow the last one.
+        let next = rest.get(length..).and_then(|rest| rest.split(' ').next());
+        if let Some(next) = next.filter(|next| is_single(next.trim_end_matches(END_MARKS))) {
+            count += 1;
+            length += next.len() + 1;
+        }
         if !out.is_empty() {
             out.push(' ');
         }
@@ -369,7 +372,9 @@ fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
         let (words, after) = rest.split_at(taken.min(rest.len()));
         if count >= MIN_SPELLED && !in_gaps {
             let run: String = words.chars().filter(|c| *c != ' ').collect();
-            segment(&run, out);
+            let letters = run.trim_end_matches(END_MARKS);
+            segment(letters, out);
+            out.push_str(&run[letters.len()..]);
         } else {
             out.extend(words.chars().filter(|c| *c != ' '));
         }
@@ -395,34 +400,6 @@ fn latin_look_alike(c: char) -> char {
         }
     }
     c
-}
-
-/// Reports whether several words of a text have digits for letters.
-fn writes_in_digits(text: &str) -> bool {
-    let is_mixed = |word: &&str| {
-        word.bytes().any(|byte| byte.is_ascii_digit())
-            && word.bytes().filter(u8::is_ascii_alphabetic).count() > 0
-            && is_known_in_letters(word.trim_end_matches(END_MARKS))
-    };
-    text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.split(' ').filter(is_mixed).count() >= MIN_DIGIT_WORDS
-}
-
-/// Writes the letter for digits and signs that stand for one: in words with a Latin letter, and in
-/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end
-/// stay.
-fn undo_digits(word: &str, in_digits: bool, out: &mut String) {
-    let body = word.trim_end_matches(['!', '|']);
-    let is_all = |test: fn(u8) -> bool| word.bytes().all(test) && is_known_in_letters(word);
-    let is_written_so = word.bytes().any(|byte| byte.is_ascii_alphabetic())
-        || (word.contains(['@', '$']) && is_all(|byte| b"@$!|".contains(&byte)))
-        || (in_digits && is_all(|byte| byte.is_ascii_digit()));
-    if is_written_so {
-        out.extend(body.chars().map(letter_of));
-    } else {
-        out.push_str(body);
-    }
-    out.push_str(&word[body.len()..]);
 }
 
 #[cfg(test)]
@@ -464,6 +441,7 @@ mod tests {
             ("привет сор", "привет сор"),
             ("y o u are a n 00 b", "you are a n 00 b"),
             ("n 0 0 b", "noob"),
+            ("S C U N T H O R P E!!!", "scunthorpe!!"),
             ("y o u a r e m y h e r o", "you are my hero"),
             ("y o u  a r e  m y  h e r o", "you are my hero"),
             ("so a  b in  EZ  c", "so a b in c"),

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::digits::letter_of;
+
 /// Words of English chat, the most frequent first: those of the data sets davidson, paradetox,
 /// surge, toxic_spans and notoxic_dota2, and behind them innocent words with a rude part.
 const WORDS: &str = include_str!("words.txt");
@@ -50,26 +52,9 @@ fn outline(letters: impl Iterator<Item = char>) -> String {
     letters.into_iter().collect()
 }
 
-/// Returns the letter that a digit or a sign stands for.
-pub(super) fn letter_of(c: char) -> char {
-    match c {
-        '0' => 'o',
-        '1' | '!' | '|' => 'i',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '7' => 't',
-        c => c,
-    }
-}
-
-/// Reports whether a word is in the list once its digits and signs are read as letters.
-pub(super) fn is_known_in_letters(word: &str) -> bool {
-    if word.len() > MAX_WORD_LETTERS {
-        return false;
-    }
-    let letters: String = word.chars().map(letter_of).collect();
-    VOCABULARY.costs.contains_key(letters.as_str())
+/// Reports whether a word is in the list.
+pub(super) fn is_known(word: &str) -> bool {
+    VOCABULARY.costs.contains_key(word)
 }
 
 /// Returns the most frequent word that has other letters in place of some of these stars.
@@ -186,7 +171,5 @@ mod tests {
         assert_eq!(stretched("asssss"), Some("ass"));
         assert_eq!(stretched("zzqqq"), None);
         assert!(!is_stretched(&['g', 'o', 'o', 'd']));
-        assert!(is_known_in_letters("@$$") && is_known_in_letters("15"));
-        assert!(!is_known_in_letters("99"));
     }
 }
