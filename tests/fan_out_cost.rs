@@ -111,7 +111,7 @@ async fn frame_costs_one_write_per_viewer() {
         recent: engines.recent.clone(),
         registry: engines.registry.clone(),
         totals: engines.totals.clone(),
-        requests: ViewerRequests { submissions, reactions, auth },
+        requests: ViewerRequests { submissions, reactions, auth, rooms: mpsc::channel(1).0 },
         board: StatusBoard::default(),
         clock: Arc::new(SystemClock),
         streams: Streams::load(engines.metadata.clone()).await.unwrap(),
@@ -200,6 +200,7 @@ fn answer(
         comment_id: CommentId::from_unix_ticks(seq, 0, [2; 6]),
         seq,
         comment: None,
+        delayed: false,
     };
     let reply = |seq| Reply { connection, client_ref: None, outcome: Ok(accepted(seq)) };
     handle.reply((1..=ANSWERS).map(reply).collect());
