@@ -64,6 +64,15 @@ fn type_line(console: &mut Console, line: &str) -> Option<Effect> {
     enter(console)
 }
 
+fn saved(request: &SaveViewRequest) -> SavedView {
+    SavedView {
+        name: request.name.clone(),
+        settings: request.settings.clone(),
+        saved_by: "ann".into(),
+        saved_at: 1_795_254_408_000,
+    }
+}
+
 fn escape(console: &mut Console) {
     press(console, KeyCode::Esc.into());
 }
@@ -260,7 +269,7 @@ proptest! {
         let settings = console.view_settings();
         let request = SaveViewRequest { name: "x".into(), settings: settings.clone() };
         let mut other = on_stream();
-        prop_assert_eq!(other.show_saved(&palette::saved(&request)), Ok(()));
+        prop_assert_eq!(other.show_saved(&saved(&request)), Ok(()));
         prop_assert_eq!(other.view_settings(), settings);
     }
 }

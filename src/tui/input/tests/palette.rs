@@ -172,15 +172,6 @@ fn rows_are_copied_as_json() {
     assert_eq!(stream.stream_id, StreamId(7));
 }
 
-pub(super) fn saved(request: &SaveViewRequest) -> SavedView {
-    SavedView {
-        name: request.name.clone(),
-        settings: request.settings.clone(),
-        saved_by: "ann".into(),
-        saved_at: 1_795_254_408_000,
-    }
-}
-
 fn save(console: &mut Console, name: &str) -> SaveViewRequest {
     match type_line(console, &format!("save {name}")) {
         Some(Effect::Run(actions)) => match &actions[..] {
