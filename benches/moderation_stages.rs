@@ -20,7 +20,7 @@ use live_comments::daemon::base::config::{ModerationConfig, RuleAction, RulesCon
 use live_comments::daemon::base::metrics::ScoreHistograms;
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::stages::moderation::{Pipeline, Subject, build_pipeline};
-use live_comments::protocol::{Comment, CommentId, Role, StreamId, UserId};
+use live_comments::protocol::{Badges, Comment, CommentId, Role, StreamId, UserId};
 
 const CHATS: [&str; 2] = [
     "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz",
@@ -59,6 +59,7 @@ fn comment(number: usize, text: &str) -> Comment {
         name: "user".into(),
         message: text.into(),
         created_at: number as u64 * 10,
+        badges: Badges::default(),
     }
 }
 
@@ -85,7 +86,8 @@ fn pipelines() -> Vec<(&'static str, Pipeline)> {
         .map(|(name, config)| {
             (
                 name,
-                build_pipeline(&config, &StatusBoard::default()).expect("the stages can be built"),
+                build_pipeline(&config, &StatusBoard::default(), None)
+                    .expect("the stages can be built"),
             )
         })
         .into()

@@ -37,7 +37,8 @@ pub(super) fn writes_in_digits(text: &str) -> bool {
 }
 
 /// Writes the letter for digits and signs that stand for one: in words with a Latin letter, and in
-/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end stay.
+/// known words that are all signs, or all digits if the text writes so. `!` and `|` at the end
+/// stay.
 pub(super) fn undo_digits(word: &str, in_digits: bool, out: &mut String) {
     let body = word.trim_end_matches(['!', '|']);
     let is_all = |test: fn(u8) -> bool| word.bytes().all(test) && is_known_in_letters(word);
