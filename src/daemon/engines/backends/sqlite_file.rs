@@ -147,6 +147,8 @@ impl SqliteFile {
 
     /// Succeeds if the file can be read, still has its name, and is not locked for writing.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        // Reading without one of the files fails, too, with an error that names none of them.
+        self.identity.check()?;
         sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&self.readers).await?;
         self.begin().await?.rollback().await
     }
