@@ -40,6 +40,7 @@ fn comments() -> Vec<SequencedComment> {
         message: comment.text,
         created_at: 1_700_000_000_000 + comment.ts_ms,
         seq: at as u64 + 1,
+        badges: Default::default(),
     };
     recorded.into_iter().enumerate().map(sequenced).collect()
 }

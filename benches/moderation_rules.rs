@@ -66,6 +66,7 @@ fn comments() -> Vec<Comment> {
         name: "user".into(),
         message: line.into(),
         created_at: n as u64 * 10,
+        badges: Default::default(),
     };
     lines.into_iter().enumerate().map(comment).collect()
 }

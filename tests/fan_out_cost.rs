@@ -1,5 +1,6 @@
 //! Cost of a frame, without a clock: one write per viewer and no allocation per viewer. And cost
-//! of replies: one write for a batch of them.
+//! of replies: one write for a batch of them. Comments of shadow-banned authors cost other viewers
+//! nothing.
 //!
 //! Delivery runs in this process between its contracts, and its viewers are loopback sockets.
 //! Writes are counted where they arrive: a socket without Nagle's delay sends one segment per
@@ -103,6 +104,7 @@ async fn frame_costs_one_write_per_viewer() {
     let (submissions, _submissions) = mpsc::channel(1);
     let (reactions, _reactions) = mpsc::channel(1);
     let (auth, _auth) = mpsc::channel(1);
+    let (rooms, _rooms) = mpsc::channel(1);
     let delivery = Delivery::start(DeliveryParts {
         node: NodeId::new("here"),
         config: Arc::new(config),
@@ -111,7 +113,7 @@ async fn frame_costs_one_write_per_viewer() {
         recent: engines.recent.clone(),
         registry: engines.registry.clone(),
         totals: engines.totals.clone(),
-        requests: ViewerRequests { submissions, reactions, auth },
+        requests: ViewerRequests { submissions, reactions, auth, rooms },
         board: StatusBoard::default(),
         clock: Arc::new(SystemClock),
         streams: Streams::load(engines.metadata.clone()).await.unwrap(),
@@ -135,9 +137,12 @@ async fn frame_costs_one_write_per_viewer() {
     let allocations = send(bus, epoch, 1..=FRAMES, &mut viewers, &mut buffer).await;
     viewers.extend(connect(&handle, outside, VIEWERS, &mut buffer));
     let with_joiners = send(bus, epoch, FRAMES + 1..=2 * FRAMES, &mut viewers, &mut buffer).await;
-    for allocations in [allocations, with_joiners] {
-        let limit = FRAMES * MAX_ALLOCATIONS_PER_FRAME;
-        assert!(allocations <= limit, "{allocations} allocations for {FRAMES} frames, not {limit}");
+    let with_hidden = send_beside_hidden(bus, epoch, 2 * FRAMES, &mut viewers, &mut buffer).await;
+    // Beside each frame there is one of hidden comments, which nobody is sent.
+    let counted = [(allocations, FRAMES), (with_joiners, FRAMES), (with_hidden, 2 * FRAMES)];
+    for (allocations, frames) in counted {
+        let limit = frames * MAX_ALLOCATIONS_PER_FRAME;
+        assert!(allocations <= limit, "{allocations} allocations for {frames} frames, not {limit}");
     }
 
     // The first viewer is the first of the first worker.
@@ -156,6 +161,40 @@ async fn frame_costs_one_write_per_viewer() {
     for (_, worker) in tasks.workers {
         worker.join().unwrap().unwrap();
     }
+}
+
+/// Sends as many frames as [`send`] beside comments of a shadow-banned author, in the same batches
+/// and in batches of their own. Viewers are written what they would be without them.
+async fn send_beside_hidden(
+    bus: &SharedBus,
+    epoch: Epoch,
+    after: u64,
+    viewers: &mut [Viewer],
+    buffer: &mut [u8],
+) -> u64 {
+    let writes_before: Vec<u32> = viewers.iter().map(Viewer::data_segments).collect();
+    let mut allocations = 0;
+    for number in 0..FRAMES {
+        let first = after + 3 * number + 1;
+        let hidden = |seq| vec![SequencedComment { user_id: UserId(666), ..comment(seq) }];
+        let alone = Batch { comments: Vec::new(), own: hidden(first), ..batch(first, epoch) };
+        let shown =
+            Batch { from_seq: first + 1, own: hidden(first + 1), ..batch(first + 2, epoch) };
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        for batch in [alone, shown] {
+            bus.publish(STREAM, vec![BusMessage::Batch(Arc::new(batch))]).await.unwrap();
+        }
+        for viewer in viewers.iter_mut() {
+            let head = viewer.kind.head;
+            viewer.read_frame(head, buffer);
+        }
+        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+    }
+    for (viewer, before) in viewers.iter().zip(writes_before) {
+        let writes = u64::from(viewer.data_segments() - before);
+        assert_eq!(writes, FRAMES, "hidden comments cost viewers no write");
+    }
+    allocations
 }
 
 /// Sends frames to all viewers and returns the number of allocations.
@@ -200,6 +239,7 @@ fn answer(
         comment_id: CommentId::from_unix_ticks(seq, 0, [2; 6]),
         seq,
         comment: None,
+        delayed: false,
     };
     let reply = |seq| Reply { connection, client_ref: None, outcome: Ok(accepted(seq)) };
     handle.reply((1..=ANSWERS).map(reply).collect());
@@ -251,21 +291,25 @@ fn connect(handle: &DeliveryHandle, kind: Kind, count: usize, buffer: &mut [u8])
     viewers
 }
 
-fn batch(seq: u64, epoch: Epoch) -> Batch {
-    let comment = SequencedComment {
+fn comment(seq: u64) -> SequencedComment {
+    SequencedComment {
         comment_id: CommentId::from_unix_ticks(seq, 0, [1; 6]),
         user_id: UserId(7),
         name: "ann".into(),
         message: "what a save".into(),
         created_at: seq,
         seq,
-    };
+        badges: Default::default(),
+    }
+}
+
+fn batch(seq: u64, epoch: Epoch) -> Batch {
     Batch {
         epoch,
         from_seq: seq,
         to_seq: seq,
         sample_rate: SampleRate::ALL,
-        comments: vec![comment],
+        comments: vec![comment(seq)],
         sampled_out: 0,
         deletions: Vec::new(),
         staff: Vec::new(),

@@ -27,6 +27,12 @@ const BLOCKED: &str = "[moderation.rules]\nblocked_words = [\"badword\"]\n";
 const HOLD: &str =
     "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"flag\"\n";
 
+/// Starts a daemon whose comments only the rules check, so that what the model thinks of a text
+/// changes nothing.
+fn rules_only(config: &str) -> Daemon {
+    Daemon::start(&format!("[moderation]\nstages = [\"rules\"]\n{config}"))
+}
+
 async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
     daemon.admin().post(path, &body).await.unwrap()
 }
@@ -98,7 +104,7 @@ async fn seen_since(daemon: &Daemon, start: StreamPosition, seq: u64) -> Vec<Str
 
 #[tokio::test]
 async fn a_disguised_blocked_word_is_deleted_for_everybody() {
-    let daemon = Daemon::start(BLOCKED);
+    let daemon = rules_only(BLOCKED);
     let mut sender = daemon.join(42, "troll").await;
     // The sender's other page: on the first one the deletion may come before the ack.
     let mut other_page = daemon.join(42, "troll").await;
@@ -133,7 +139,7 @@ async fn a_disguised_blocked_word_is_deleted_for_everybody() {
 
 #[tokio::test]
 async fn a_returning_viewer_receives_the_deletion() {
-    let daemon = Daemon::start(HOLD);
+    let daemon = rules_only(HOLD);
     let mut sender = daemon.join(42, "troll").await;
     for options in [daemon.options(), msgpack(daemon.options())] {
         let mut viewer = Viewer::join(options.clone()).await;
@@ -157,7 +163,7 @@ async fn a_returning_viewer_receives_the_deletion() {
 
 #[tokio::test]
 async fn sync_moderation_never_shows_a_bad_comment() {
-    let daemon = Daemon::start(BLOCKED);
+    let daemon = rules_only(BLOCKED);
     check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "troll").await;
     let mut moderator = {
@@ -185,7 +191,7 @@ async fn sync_moderation_never_shows_a_bad_comment() {
 
 #[tokio::test]
 async fn a_held_comment_is_shown_only_once_approved() {
-    let daemon = Daemon::start(HOLD);
+    let daemon = rules_only(HOLD);
     check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "ann").await;
     let mut viewer = daemon.watch().await;
@@ -219,7 +225,7 @@ async fn a_held_comment_is_shown_only_once_approved() {
 
 #[tokio::test]
 async fn a_decision_of_the_rules_is_taken_back() {
-    let daemon = Daemon::start(BLOCKED);
+    let daemon = rules_only(BLOCKED);
     let mut sender = daemon.join(42, "ann").await;
     let start = sender.position;
     let (id, _) = sender.comment("badword, said in another sense").await;
@@ -238,7 +244,7 @@ async fn a_decision_of_the_rules_is_taken_back() {
 
 #[tokio::test]
 async fn a_rejection_taken_back_waits_for_review_again() {
-    let daemon = Daemon::start(HOLD);
+    let daemon = rules_only(HOLD);
     check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "ann").await;
     assert_eq!(refusal(&mut sender, "badword").await, ErrorCode::HeldForReview);
@@ -255,7 +261,7 @@ async fn a_rejection_taken_back_waits_for_review_again() {
 
 #[tokio::test]
 async fn a_shadowed_comment_is_its_senders_alone() {
-    let daemon = Daemon::start(
+    let daemon = rules_only(
         "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"shadow_ban\"\n",
     );
     check_before_showing(&daemon).await;
@@ -281,7 +287,7 @@ async fn a_shadowed_comment_is_its_senders_alone() {
 
 #[tokio::test]
 async fn links_repeats_and_floods_wait_for_a_moderator() {
-    let daemon = Daemon::start(
+    let daemon = rules_only(
         "[moderation.rules]\nlink_action = \"flag\"\nallowed_hosts = [\"example.org\"]\n\
          repeat_action = \"flag\"\nmax_repeats = 2\n\
          flood_action = \"flag\"\nflood_comments = 10\nmax_character_run = 20\n",
@@ -361,7 +367,7 @@ async fn check_published(daemon: &Daemon, user_id: u64, rejected: &[&str], publi
 
 #[tokio::test]
 async fn links_are_rejected_and_sentences_are_not() {
-    let daemon = Daemon::start(
+    let daemon = rules_only(
         "[moderation.rules]\nlink_action = \"reject\"\nallowed_hosts = [\"example.com\"]\n\
          flood_comments = 0\n",
     );
@@ -398,7 +404,7 @@ async fn a_blocked_word_is_no_word_of_another_language() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let lines = "\u{FEFF}*spam*\r\nf#ck\r\n🖕\r\n***\r\n# comment\r\nbadword\r\n";
     std::fs::write(file.path(), lines).unwrap();
-    let daemon = Daemon::start(&format!(
+    let daemon = rules_only(&format!(
         "[moderation.rules]\nblocked_words = [\"cặc\", \"sik\", \"göt\", \"マンコ\", \"slut\"]\n\
          allowed_words = [\"Slut\", \"ロマンコメディ\"]\nblocked_words_file = {:?}\n\
          flood_comments = 0\n",
@@ -425,7 +431,7 @@ async fn a_blocked_word_is_no_word_of_another_language() {
 
 #[tokio::test]
 async fn runs_and_repeats_are_counted_as_readers_see_them() {
-    let daemon = Daemon::start(
+    let daemon = rules_only(
         "[moderation.rules]\nflood_action = \"reject\"\nmax_character_run = 10\nflood_comments = 0\n\
          repeat_action = \"reject\"\nmax_repeats = 1\n",
     );
@@ -456,7 +462,7 @@ fn forget_position(stopped: &StoppedDaemon, group: &str) {
 /// The moderator loses its position and starts again from the beginning.
 #[tokio::test]
 async fn comments_that_passed_unchecked_are_checked_later() {
-    let daemon = Daemon::start("");
+    let daemon = rules_only("");
     let mut viewer = daemon.watch().await;
     let mut sender = daemon.join(42, "troll").await;
     let mut bad = HashSet::new();
@@ -479,7 +485,7 @@ async fn comments_that_passed_unchecked_are_checked_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_leaves_no_comment_unchecked() {
-    let mut daemon = Daemon::start(BLOCKED);
+    let mut daemon = rules_only(BLOCKED);
     let start = daemon.watch().await.position;
     let mut good = 0;
     for round in 0_u64..4 {
@@ -509,7 +515,7 @@ async fn a_kill_leaves_no_comment_unchecked() {
 
 #[tokio::test]
 async fn a_stream_may_change_its_mode_while_it_is_live() {
-    let daemon = Daemon::start(BLOCKED);
+    let daemon = rules_only(BLOCKED);
     post(&daemon, "/v1/streams/1", json!({"moderation": "off"})).await;
     let mut sender = daemon.join(42, "ann").await;
     sender.comment("badword unmoderated").await;
@@ -556,7 +562,7 @@ async fn audit_actions(daemon: &Daemon) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_moderators_at_once_one_decides() {
-    let daemon = Daemon::start(HOLD);
+    let daemon = rules_only(HOLD);
     let mut sender = daemon.join(42, "troll").await;
     let mut viewer = daemon.watch().await;
     for round in 0..5 {
@@ -596,7 +602,7 @@ async fn of_two_moderators_at_once_one_decides() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_moderator_claimed_no_other_decides() {
-    let daemon = Daemon::start(HOLD);
+    let daemon = rules_only(HOLD);
     let mut sender = daemon.join(42, "troll").await;
     let (id, _) = sender.comment("badword").await;
     sender.comment("B A D W O R D").await;
@@ -640,7 +646,7 @@ async fn what_a_moderator_claimed_no_other_decides() {
 
 #[tokio::test]
 async fn sellers_and_threats_wait_for_a_person() {
-    let daemon = Daemon::start("");
+    let daemon = rules_only("");
     let mut sender = daemon.join(42, "ann").await;
     let (seller, _) = sender.comment("Best viewers on streamboo .com (remove the space)").await;
     let (threat, _) = sender.comment("k.i.l.l y0urself").await;
@@ -655,7 +661,7 @@ async fn sellers_and_threats_wait_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lc_mod_test_explains_and_counts_nothing() {
-    let daemon = Daemon::start(
+    let daemon = rules_only(
         "[moderation.rules]\nblocked_words = [\"badword\"]\nlink_action = \"flag\"\n\
          repeat_action = \"reject\"\nmax_repeats = 1\n",
     );
@@ -693,7 +699,7 @@ async fn lc_mod_test_explains_and_counts_nothing() {
 async fn sighup_reads_the_blocked_words_again() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "oldword\n").unwrap();
-    let daemon = Daemon::start(&format!(
+    let daemon = rules_only(&format!(
         "[moderation.rules]\nblocked_words_file = {:?}\nflood_comments = 0\n",
         file.path()
     ));

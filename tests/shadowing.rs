@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
-use live_comments::protocol::admin::{Cluster, Outcome, Shadow};
+use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem, Shadow};
 use live_comments::protocol::{CommentId, ServerMessage, StreamPosition};
 use serde_json::json;
 use support::{Daemon, STREAM, Viewer, history, http, moderated, msgpack};
@@ -114,8 +114,10 @@ async fn a_shadow_ban_after_publication_is_not_told() {
     check(&daemon).await;
     let daemon = daemon.kill_and_restart();
     check(&daemon).await;
-    // A deletion for everybody is told to the author as well.
+    // A deletion for everybody is told to the author, and to nobody that was told before.
     let mut author = daemon.join(TROLL, "troll").await;
+    let mut other = daemon.watch().await;
+    let mut sender = daemon.join(7, "someone").await;
     post(&daemon, "/v1/delete", json!({"comment_id": bad})).await;
     let deleted = author
         .until(|message| match message {
@@ -128,6 +130,31 @@ async fn a_shadow_ban_after_publication_is_not_told() {
     let restored = json!({"comment_id": bad});
     post(&daemon, "/v1/mod/restore", restored).await;
     assert_eq!(page(&daemon, None).await, ["a badword", "hello"], "it is for everybody again");
+    let (_, last) = sender.comment("later").await;
+    assert_eq!(deleted_until(&mut other, last).await, []);
+}
+
+#[tokio::test]
+async fn a_rejected_comment_of_a_shadowed_user_is_its_own() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nblocked_words = [\"oddword\"]\nblocked_word_action = \"flag\"\n",
+    );
+    post(&daemon, "/v1/shadow", json!({"user": "id:42"})).await;
+    let mut author = daemon.join(TROLL, "troll").await;
+    let mut other = daemon.watch().await;
+    let mut sender = daemon.join(7, "someone").await;
+    let (odd, _) = author.comment("an oddword").await;
+    moderated(&daemon).await;
+    let queue: Cluster<ReviewItem> = daemon.admin().get("/v1/mod/queue").await.unwrap();
+    let [item] = &queue.items[..] else { panic!("{queue:?}") };
+    assert!(item.shadowed && !item.held, "{item:?}");
+    assert_eq!(item.evidence.stage.as_deref(), Some("rules"));
+    post(&daemon, "/v1/mod/reject", json!({"comment_id": odd})).await;
+    let (_, last) = sender.comment("hello").await;
+    assert_eq!(deleted_until(&mut author, last).await, [odd]);
+    assert_eq!(deleted_until(&mut other, last).await, []);
+    assert_eq!(other.texts(), ["hello"]);
+    assert_eq!(page(&daemon, Some(TROLL)).await, ["hello"]);
 }
 
 #[tokio::test]

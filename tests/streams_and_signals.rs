@@ -284,6 +284,7 @@ fn comment(number: u64) -> SequencedComment {
         message: HOSTILE.into(),
         created_at: ticks / 10_000,
         seq: 100 + number,
+        badges: Default::default(),
     }
 }
 
@@ -399,6 +400,7 @@ fn stream_status() -> live_comments::protocol::admin::StreamStatus {
         sampled_out: 0,
         deleted: 0,
         reactions: [(HOSTILE.to_owned(), 1)].into(),
+        room: Default::default(),
     }
 }
 

@@ -303,7 +303,13 @@ function commentItem(comment) {
   text.className = "text";
   text.dir = "auto";
   text.textContent = comment.message;
-  item.append(time, name, text);
+  const badges = (comment.badges ?? []).map((badge) => {
+    const mark = document.createElement("span");
+    mark.className = "badge";
+    mark.textContent = badge;
+    return mark;
+  });
+  item.append(time, ...badges, name, text);
   return item;
 }
 

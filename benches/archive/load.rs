@@ -102,6 +102,7 @@ impl Load {
             name: format!("viewer{}", number % 100_000).into(),
             message: format!("what a goal, that is number {number} of the evening!").into(),
             created_at: comment_id.unix_ms(),
+            badges: Default::default(),
         };
         let event = CommentSubmitted {
             comment: Arc::new(comment),

@@ -1,15 +1,16 @@
 //! `lcd` under load: in a directory of its own, with one viewer that comments.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use live_comments::client::Endpoint;
-use live_comments::client::Trust;
+use live_comments::client::admin::AdminClient;
 use live_comments::client::token::{Claims, mint};
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions, ViewerReader, ViewerWriter};
+use live_comments::client::{Endpoint, Trust};
+use live_comments::protocol::admin::{Outcome, ShadowRequest, UserRef};
 use live_comments::protocol::{ClientMessage, ServerMessage, StreamId, UserId};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -29,7 +30,13 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     runtime: tokio::runtime::Runtime,
     sender: Sender,
+    /// A shadow-banned user, with `--shadow`.
+    hidden: Option<Sender>,
 }
+
+/// The user whose comments viewers are shown, and the one whose comments they are not.
+const SHOWN: UserId = UserId(1);
+const HIDDEN: UserId = UserId(2);
 
 impl Daemon {
     pub(crate) fn start(arguments: &Arguments) -> anyhow::Result<Self> {
@@ -40,6 +47,8 @@ impl Daemon {
         let mut command = Command::new(program);
         command.arg("--data-dir").arg(directory.path().join("data"));
         command.args(["--listen", "127.0.0.1:0"]);
+        let socket = directory.path().join("lcd.sock");
+        command.arg("--admin-socket").arg(&socket);
         if arguments.tls {
             command.arg("--dev-tls");
         }
@@ -53,15 +62,41 @@ impl Daemon {
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let data_dir = directory.path().join("data");
-        let sender = runtime.block_on(Sender::join(address, &data_dir, arguments.tls))?;
-        Ok(Self { process, _directory: directory, address, runtime, sender })
+        let join = |user| Sender::join(address, &data_dir, arguments.tls, user);
+        let sender = runtime.block_on(join(SHOWN))?;
+        let hidden = if arguments.shadow {
+            runtime.block_on(shadow(socket))?;
+            Some(runtime.block_on(join(HIDDEN))?)
+        } else {
+            None
+        };
+        Ok(Self { process, _directory: directory, address, runtime, sender, hidden })
     }
 
     /// Comments at the load's rate, all acknowledged when this returns.
     pub(crate) fn comment(&mut self, load: Load) -> anyhow::Result<()> {
-        let Self { runtime, sender, .. } = self;
-        runtime.block_on(sender.comment(load))
+        let Self { runtime, sender, hidden, .. } = self;
+        runtime.block_on(async {
+            match hidden {
+                Some(hidden) => {
+                    tokio::try_join!(sender.comment(load), hidden.comment(load)).map(drop)
+                }
+                None => sender.comment(load).await,
+            }
+        })
     }
+}
+
+/// Shadow-bans the hidden user on all streams.
+async fn shadow(socket: PathBuf) -> anyhow::Result<()> {
+    let request = ShadowRequest {
+        user: UserRef(format!("id:{HIDDEN}")),
+        stream_id: None,
+        note: None,
+        duration_ms: None,
+    };
+    let _: Outcome = AdminClient::new(socket).post("/v1/shadow", &request).await?;
+    Ok(())
 }
 
 /// The one viewer that comments. It stays connected from the start, so that no viewer comes or goes
@@ -74,10 +109,15 @@ struct Sender {
 }
 
 impl Sender {
-    async fn join(address: SocketAddr, data_dir: &Path, tls: bool) -> anyhow::Result<Self> {
+    async fn join(
+        address: SocketAddr,
+        data_dir: &Path,
+        tls: bool,
+        user: UserId,
+    ) -> anyhow::Result<Self> {
         let secret = std::fs::read(data_dir.join("signing.key"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let mut claims = Claims::new(UserId(1), "ann", now, Duration::from_secs(3600));
+        let mut claims = Claims::new(user, "ann", now, Duration::from_secs(3600));
         claims.comments_per_minute = Some(0);
         let token = Some(mint(secret.trim_ascii(), &claims).into());
         let mut endpoint = Endpoint::plain(&address.ip().to_string(), address.port());

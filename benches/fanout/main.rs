@@ -16,6 +16,7 @@
 //! ```text
 //! cargo bench --bench fanout -- --viewers 5000 --runs 3
 //! cargo bench --bench fanout -- --idle --viewers 19000
+//! cargo bench --bench fanout -- --without plain --shadow
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
@@ -54,6 +55,10 @@ struct Arguments {
     /// Seconds of 100 comments a second; 0 leaves it out
     #[arg(long, default_value_t = 10)]
     busy_s: u64,
+    /// lcd: let a shadow-banned user comment as often beside the shown ones, with no viewer of its
+    /// own; viewers are sent none of it
+    #[arg(long)]
+    shadow: bool,
     /// Leave a server out
     #[arg(long, value_name = "bare|plain|lcd")]
     without: Vec<String>,

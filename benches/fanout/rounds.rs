@@ -187,7 +187,7 @@ fn ask_count(viewers: &mut Child) -> anyhow::Result<[u64; 4]> {
 
 enum Server {
     Ours { child: Child, address: SocketAddr, says_ready: bool },
-    Lcd(Daemon),
+    Lcd(Box<Daemon>),
 }
 
 impl Server {
@@ -196,7 +196,7 @@ impl Server {
         let role = match name {
             "bare" => vec!["bare".to_owned(), arguments.viewers.to_string()],
             "plain" => vec!["plain".to_owned()],
-            _ => return Ok(Self::Lcd(Daemon::start(arguments)?)),
+            _ => return Ok(Self::Lcd(Box::new(Daemon::start(arguments)?))),
         };
         let mut child = Child::in_role(&role, arguments.server_cores())?;
         let address = child.address()?;

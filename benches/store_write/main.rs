@@ -34,6 +34,7 @@ fn batch(first: u64, streams: u64) -> ArchiveBatch {
                     name: format!("viewer{}", number % 100_000).into(),
                     message: format!("what a goal, that is number {number} of the evening!").into(),
                     created_at: comment_id.unix_ms(),
+                    badges: Default::default(),
                 }),
                 seq: number,
                 shadow: false,

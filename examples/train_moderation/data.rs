@@ -1,49 +1,108 @@
 //! The files of the data folder, and which of their rows are for what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::Context as _;
 use live_comments::classifier::Task;
-use live_comments::classifier::recipe::choose_chat;
+use live_comments::classifier::recipe::{choose_chat, expand};
 use live_comments::classifier::samples::{Sample, read_samples};
 use sha2::{Digest as _, Sha256};
 
 /// Data sets whose terms are not settled; they are used only if the command names them.
 const UNSETTLED: [&str; 2] = ["conda", "cad"];
+/// The seed of the sentences made of templates.
+const IDENTITIES_SEED: u64 = 42;
 /// One part in so many is held out.
 const PARTS: u64 = 5;
 
-/// Logs of ordinary chat, and how many of their lines a model learns from.
-pub(crate) const CHATS: [(&str, usize); 2] =
-    [("chat_open_chatdownloader_examples", 4_000), ("chat_open_ubuntu_irc_60days", 8_000)];
-/// The log that thresholds are fitted to. No model learns from it.
-const CALIBRATION: &str = "chat_open_northernlion_fallguys";
+/// A log of ordinary chat, and how many of its lines a model learns from.
+#[derive(Debug, Clone, Copy)]
+struct ChatLog {
+    name: &'static str,
+    most_learned: usize,
+}
+
+const CHATS: [ChatLog; 3] = [
+    ChatLog { name: "chat_open_northernlion_fallguys", most_learned: 0 },
+    ChatLog { name: "chat_open_chatdownloader_examples", most_learned: 4_000 },
+    ChatLog { name: "chat_open_ubuntu_irc_60days", most_learned: 8_000 },
+];
+/// Percent of a log's lines, from its beginning, that models may learn from. No model learns from a
+/// log that has no `most_learned`.
+const LEARNED_PERCENT: usize = 60;
+/// Percent of a log's lines before its measured part; thresholds are fitted to those between.
+const FITTED_PERCENT: usize = 75;
 
 /// Files of `models/lines`, by task.
 const WRITTEN: [(Task, &[&str]); 2] = [
     (Task::Toxicity, &["game_chat", "exclamations"]),
-    (Task::Spam, &["promotion", "viewer_sellers"]),
+    (Task::Spam, &["promotion", "viewer_sellers", "technical_chat"]),
 ];
+/// Toxic texts of the evasion suite. No model learns from them.
+const EVASION_SUITE: &str = "fixtures/moderation/toxic_texts.jsonl";
+/// Sentences about groups of people, all harmless. No model learns from them.
+const IDENTITIES: &str = "models/bias/identities.jsonl";
+
+/// Ordinary chat in the order in which it was written, in three parts.
+#[derive(Debug)]
+pub(crate) struct Chat {
+    pub(crate) name: &'static str,
+    lines: Vec<Sample>,
+    most_learned: usize,
+}
+
+impl Chat {
+    fn part(&self, from_percent: usize, to_percent: usize) -> &[Sample] {
+        let at = |percent: usize| self.lines.len() * percent / 100;
+        &self.lines[at(from_percent)..at(to_percent)]
+    }
+
+    fn learned(&self) -> &[Sample] {
+        if self.most_learned == 0 { &[] } else { self.part(0, LEARNED_PERCENT) }
+    }
+
+    /// Returns the lines that thresholds are fitted to.
+    pub(crate) fn fitted(&self) -> &[Sample] {
+        self.part(if self.most_learned == 0 { 0 } else { LEARNED_PERCENT }, FITTED_PERCENT)
+    }
+
+    /// Returns the lines that neither models nor thresholds have seen.
+    pub(crate) fn measured(&self) -> &[Sample] {
+        self.part(FITTED_PERCENT, 100)
+    }
+
+    pub(crate) fn all(&self) -> &[Sample] {
+        &self.lines
+    }
+}
 
 /// All texts.
 pub(crate) struct Data {
     labelled: [Vec<Sample>; 2],
+    /// Texts of the evasion suite.
+    suite: HashSet<String>,
     written: [Vec<Sample>; 2],
-    pub(crate) chats: Vec<Vec<Sample>>,
-    pub(crate) calibration: Vec<Sample>,
+    pub(crate) chats: Vec<Chat>,
+    pub(crate) identities: Vec<Sample>,
 }
 
 impl Data {
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
         let file = |name: &str| read(&folder.join(format!("{name}.jsonl.gz")));
-        let chats = CHATS.iter().map(|(name, _)| file(name)).collect::<Result<_, _>>()?;
+        let chat = |ChatLog { name, most_learned }| {
+            file(name).map(|lines| Chat { name, lines, most_learned })
+        };
+        let chats = CHATS.into_iter().map(chat).collect::<Result<_, _>>()?;
+        let suite: HashSet<String> =
+            shipped(EVASION_SUITE)?.into_iter().map(|sample| sample.text).collect();
         Ok(Self {
             labelled: [file("toxicity_train")?, file("spam_train")?],
+            suite,
             written: [written(Task::Toxicity)?, written(Task::Spam)?],
             chats,
-            calibration: file(CALIBRATION)?,
+            identities: expand(&shipped(IDENTITIES)?, IDENTITIES_SEED),
         })
     }
 
@@ -55,12 +114,23 @@ impl Data {
         &self.written[task as usize]
     }
 
+    /// Reports whether networks may learn from a text.
+    pub(crate) fn may_train_on(&self, sample: &Sample, with: &[String]) -> bool {
+        is_allowed(&sample.source, with) && !self.suite.contains(&sample.text)
+    }
+
     /// Returns the chat lines that a model learns from, without those of one log.
     pub(crate) fn chat(&self, without: Option<usize>) -> Vec<&Sample> {
-        let logs = self.chats.iter().zip(CHATS).enumerate();
+        let logs = self.chats.iter().enumerate();
         logs.filter(|(number, _)| Some(*number) != without)
-            .flat_map(|(number, (log, (_, most)))| choose_chat(log, most, number as u64))
+            .flat_map(|(number, log)| choose_chat(log.learned(), log.most_learned, number as u64))
             .collect()
+    }
+
+    /// Returns the texts that thresholds are fitted to, by log, without one log.
+    pub(crate) fn fitted(&self, without: Option<usize>) -> impl Iterator<Item = &[Sample]> {
+        let logs = self.chats.iter().enumerate();
+        logs.filter(move |(number, _)| Some(*number) != without).map(|(_, log)| log.fitted())
     }
 
     /// Returns the names of the data sets of a task.
@@ -73,18 +143,22 @@ impl Data {
         let allowed = |name: &&str| is_allowed(name, with);
         let labelled = self.sources(task).into_iter().filter(allowed).map(str::to_owned);
         let written = WRITTEN.iter().filter(|(of, _)| *of == task).flat_map(|(_, names)| *names);
-        let chats = CHATS.iter().map(|(name, _)| (*name).to_owned());
+        let chats = CHATS.iter().filter(|log| log.most_learned > 0).map(|log| log.name.to_owned());
         labelled.chain(chats).chain(written.map(|name| (*name).to_owned())).collect()
     }
 }
 
 fn written(task: Task) -> anyhow::Result<Vec<Sample>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lines");
     let mut lines = Vec::new();
     for name in WRITTEN.iter().filter(|(of, _)| *of == task).flat_map(|(_, names)| *names) {
-        lines.extend(read(&folder.join(format!("{name}.jsonl")))?);
+        lines.extend(shipped(&format!("models/lines/{name}.jsonl"))?);
     }
     Ok(lines)
+}
+
+/// Reads a file of this repository.
+fn shipped(path: &str) -> anyhow::Result<Vec<Sample>> {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
@@ -94,10 +168,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
 
 fn is_allowed(source: &str, with: &[String]) -> bool {
     !UNSETTLED.contains(&source) || with.iter().any(|name| name == source)
-}
-
-pub(crate) fn may_train_on(sample: &Sample, with: &[String]) -> bool {
-    is_allowed(&sample.source, with)
 }
 
 /// Reports whether a text is in the fifth that is held out. Texts that differ only in case, spaces

@@ -9,6 +9,8 @@
 
 #![allow(clippy::print_stdout, reason = "an example prints what it measures")]
 
+mod bias;
+mod chats;
 mod data;
 mod measure;
 
@@ -26,8 +28,9 @@ use live_comments::classifier::samples::Sample;
 use live_comments::classifier::training::{FeatureSet, TrainingOptions, train};
 use live_comments::classifier::{Model, Task, TaskModel, TrainingRecord, weights};
 
+use chats::{print_chat_shares, print_unseen_chats};
 use data::{Data, is_held_out};
-use measure::{print_chat_shares, print_figures, print_left_out};
+use measure::{print_figures, print_left_out};
 
 /// Trains the moderation model, measures it on a held-out fifth, and writes its weights
 #[derive(Debug, Parser)]
@@ -52,7 +55,7 @@ struct Args {
     output: PathBuf,
 
     /// Version in the weights file
-    #[arg(long, value_name = "TEXT", default_value = "1")]
+    #[arg(long, value_name = "TEXT", default_value = "2")]
     model_version: String,
 }
 
@@ -73,8 +76,8 @@ struct Plan {
 }
 
 const PLANS: [Plan; 2] = [
-    Plan { task: Task::Toxicity, options: TrainingOptions::TOXICITY, seeds: &[1, 2] },
-    Plan { task: Task::Spam, options: TrainingOptions::SPAM, seeds: &[1] },
+    Plan { task: Task::Toxicity, options: TrainingOptions::TOXICITY, seeds: &[1, 2, 3, 4] },
+    Plan { task: Task::Spam, options: TrainingOptions::SPAM, seeds: &[1, 2] },
 ];
 
 /// Networks that were trained together.
@@ -125,10 +128,18 @@ impl Trained {
         chat.iter().map(|sample| self.z(&sample.text, &mut extractor)).collect()
     }
 
-    /// Returns the thresholds on the chat that is kept for calibration.
-    fn thresholds(&self, data: &Data) -> anyhow::Result<Thresholds> {
-        let zs = self.chat_scores(&data.calibration);
-        Thresholds::of_chat(&zs, self.plan.task.chat_shares()).context("no chat to calibrate on")
+    /// Returns the thresholds that hold in each log of chat, without one of them. A log that is too
+    /// short to tell from where texts are rejected does not raise that threshold.
+    fn thresholds(&self, data: &Data, without: Option<usize>) -> anyhow::Result<Thresholds> {
+        let shares = self.plan.task.chat_shares();
+        let fit = |chat: &[Sample]| {
+            let fitted = Thresholds::of_chat(&self.chat_scores(chat), shares)?;
+            let is_short = (chat.len() as f64) * shares.reject < 1.0;
+            let reject = if is_short { fitted.flag.next_up() } else { fitted.reject };
+            Some(Thresholds { reject, ..fitted })
+        };
+        let fitted = data.fitted(without).filter_map(fit);
+        fitted.reduce(Thresholds::stricter).context("no chat to fit thresholds to")
     }
 }
 
@@ -138,7 +149,7 @@ fn main() -> anyhow::Result<()> {
     let mut tasks = Vec::new();
     for plan in PLANS {
         let labelled = data.labelled(plan.task);
-        let allowed = |sample: &&Sample| data::may_train_on(sample, &args.with);
+        let allowed = |sample: &&Sample| data.may_train_on(sample, &args.with);
         let seen = |sample: &&Sample| allowed(sample) && !is_held_out(sample);
         let chosen: Vec<_> = labelled.iter().filter(seen).collect();
         let written = data.written(plan.task);
@@ -147,9 +158,12 @@ fn main() -> anyhow::Result<()> {
         let measured = Trained::new(plan, &material);
         let held_out: Vec<_> = labelled.iter().filter(|sample| is_held_out(sample)).collect();
         let platt = print_figures(&measured, &held_out, &data)?;
+        if plan.task == Task::Toxicity {
+            bias::print_bias(&measured, &held_out, &data)?;
+        }
         if args.leave_one_out {
             print_left_out(plan, &data, &args.with);
-            print_chat_shares(plan, &data, &args.with)?;
+            print_unseen_chats(plan, &data, &args.with)?;
         }
         if args.measure_only {
             continue;
@@ -162,7 +176,9 @@ fn main() -> anyhow::Result<()> {
     let model = Model { version: args.model_version, checksum: String::new(), toxicity, spam };
     let bytes = weights::encode(&model)?;
     ensure!(bytes.len() <= MAX_WEIGHTS_BYTES, "the weights have {} bytes", bytes.len());
-    let name = weights::decode(&bytes)?.name();
+    let model = weights::decode(&bytes)?;
+    print_chat_shares(&model, &data);
+    let name = model.name();
     let shown = args.output.display();
     std::fs::write(&args.output, &bytes).with_context(|| format!("cannot write {shown}"))?;
     println!("\nModel {name}, trained on all rows: {} bytes in {shown}", bytes.len());
@@ -175,7 +191,7 @@ fn into_model(
     data: &Data,
     with: &[String],
 ) -> anyhow::Result<TaskModel> {
-    let thresholds = trained.thresholds(data)?;
+    let thresholds = trained.thresholds(data, None)?;
     let Trained { plan, networks, examples } = trained;
     let training = TrainingRecord {
         seeds: plan.seeds.to_vec(),

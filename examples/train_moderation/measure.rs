@@ -1,6 +1,6 @@
 //! Prints figures as tables in Markdown.
 
-use std::fmt::Display;
+use std::thread;
 
 use live_comments::classifier::Task;
 use live_comments::classifier::calibration::{Platt, calibration_error};
@@ -8,7 +8,7 @@ use live_comments::classifier::metrics::{Curve, Scored};
 use live_comments::classifier::recipe::{Material, depends_on_context};
 use live_comments::classifier::samples::Sample;
 
-use crate::data::{CHATS, Data, may_train_on};
+use crate::data::Data;
 use crate::{Plan, Trained};
 
 const FIGURES: &str = "| rows | AUC | recall @FPR 1 % | 2 % | 5 % | accuracy @FPR ≤ 2 % | 5 % |";
@@ -31,7 +31,7 @@ fn row(name: &str, rows: &[Scored]) {
     println!("| {name} | {} | {} |", curve.rows(), cells.join(" | "));
 }
 
-fn cell(figure: Option<f64>) -> String {
+pub(crate) fn cell(figure: Option<f64>) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.4}"))
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn print_figures(
     for source in data.sources(task) {
         row(source, &part(&|name| name == source));
     }
-    let thresholds = trained.thresholds(data)?;
+    let thresholds = trained.thresholds(data, None)?;
     let curve = Curve::new(&part(&core));
     println!("\n| threshold | z | recall | FPR |\n|---|---|---|---|");
     for (name, z) in [("flag", thresholds.flag), ("reject", thresholds.reject)] {
@@ -94,42 +94,26 @@ fn print_calibration(scores: &[Scored]) {
 pub(crate) fn print_left_out(plan: Plan, data: &Data, with: &[String]) {
     let plan = Plan { seeds: &plan.seeds[..1], ..plan };
     head("left out");
-    for source in data.sources(plan.task) {
+    let scores = &|source: &&str| {
         let labelled = data.labelled(plan.task).iter();
         let (left_out, others): (Vec<_>, Vec<_>) =
-            labelled.partition(|sample| sample.source == source);
+            labelled.partition(|sample| sample.source == *source);
         let others: Vec<_> =
-            others.into_iter().filter(|sample| may_train_on(sample, with)).collect();
+            others.into_iter().filter(|sample| data.may_train_on(sample, with)).collect();
         let chat = data.chat(None);
         let written = data.written(plan.task);
         let material = Material { labelled: &others, chat: &chat, written };
-        row(source, &Trained::new(plan, &material).scores(&left_out));
+        Trained::new(plan, &material).scores(&left_out)
+    };
+    let sources: Vec<_> = data.sources(plan.task).into_iter().collect();
+    for pair in sources.chunks(2) {
+        let scored: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                pair.iter().map(|source| scope.spawn(move || scores(source))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        for (source, scores) in pair.iter().zip(scored) {
+            row(source, &scores);
+        }
     }
-}
-
-/// Prints the share of each chat log that is flagged by networks that learned nothing from it.
-pub(crate) fn print_chat_shares(plan: Plan, data: &Data, with: &[String]) -> anyhow::Result<()> {
-    println!("\n| log, not learned from | texts | flagged or rejected | rejected |");
-    println!("|---|---|---|---|");
-    let labelled = data.labelled(plan.task).iter();
-    let allowed: Vec<_> = labelled.filter(|sample| may_train_on(sample, with)).collect();
-    for (number, (name, _)) in CHATS.iter().enumerate() {
-        let chat = data.chat(Some(number));
-        let written = data.written(plan.task);
-        let material = Material { labelled: &allowed, chat: &chat, written };
-        let trained = Trained::new(plan, &material);
-        let thresholds = trained.thresholds(data)?;
-        let zs = trained.chat_scores(&data.chats[number]);
-        let share = |threshold: f32| {
-            let reached = zs.iter().filter(|z| **z >= threshold).count();
-            percent(reached as f64 / zs.len() as f64)
-        };
-        let flagged = share(thresholds.flag);
-        println!("| {name} | {} | {flagged} | {} |", zs.len(), share(thresholds.reject));
-    }
-    Ok(())
-}
-
-fn percent(share: f64) -> impl Display {
-    format!("{:.2} %", share * 100.0)
 }

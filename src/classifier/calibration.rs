@@ -7,7 +7,9 @@ use super::metrics::Scored;
 
 /// Share of live chat that is taken for toxic, or for spam, where nothing better is known.
 const CHAT_PRIOR: f32 = 0.02;
-/// Steps of the fit; it converges in fewer than ten.
+/// Longest step of the fit in each direction.
+const MAX_STEP: f64 = 0.25;
+/// Steps of the fit; it mostly converges in fewer than twenty.
 const NEWTON_STEPS: usize = 50;
 /// Least distance between the two thresholds.
 const MIN_DISTANCE: f32 = 0.25;
@@ -30,7 +32,7 @@ impl Platt {
         // Platt's targets keep the fit finite where z separates the classes.
         let high = (positives + 1.0) / (positives + 2.0);
         let low = 1.0 / (negatives + 2.0);
-        let mut slope = 1.0_f64;
+        let mut slope = 0.5_f64;
         let mut offset = 0.0_f64;
         for _ in 0..NEWTON_STEPS {
             let mut gradient = [0.0; 2];
@@ -50,8 +52,10 @@ impl Platt {
             if determinant <= 0.0 {
                 break;
             }
-            slope -= (hessian[2] * gradient[0] - hessian[1] * gradient[1]) / determinant;
-            offset -= (hessian[0] * gradient[1] - hessian[1] * gradient[0]) / determinant;
+            // A step from where most curvatures are near zero may be far too long.
+            let step = |numerator: f64| (numerator / determinant).clamp(-MAX_STEP, MAX_STEP);
+            slope -= step(hessian[2] * gradient[0] - hessian[1] * gradient[1]);
+            offset -= step(hessian[0] * gradient[1] - hessian[1] * gradient[0]);
         }
         let prior = positives / (rows.len() as f64).max(1.0);
         Self { slope: slope as f32, offset: offset as f32, prior: prior as f32 }
@@ -105,6 +109,11 @@ impl Thresholds {
         let flag = above(shares.flag)?;
         let reject = above(shares.reject)?.max(flag + MIN_DISTANCE);
         Some(Self { flag, reject })
+    }
+
+    /// Returns the thresholds that keep the shares in each of several chats: the higher of each.
+    pub fn stricter(self, other: Self) -> Self {
+        Self { flag: self.flag.max(other.flag), reject: self.reject.max(other.reject) }
     }
 
     /// Reports whether both are finite and the texts that are rejected would also be flagged.

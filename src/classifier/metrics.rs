@@ -97,6 +97,13 @@ impl Curve {
         self.rates(reached.last().unwrap_or(&self.points[0]))
     }
 
+    /// Returns the lowest score as a threshold that at most this share of the negative rows
+    /// reaches. `None` unless there are rows of both classes.
+    pub fn threshold_at_fpr(&self, most: f64) -> Option<f32> {
+        self.auc()?;
+        self.within(most).last().map(|point| point.score)
+    }
+
     fn within(&self, most: f64) -> impl Iterator<Item = &Point> {
         let allowed = (most * self.negatives as f64 + 1e-9).floor() as usize;
         self.points.iter().take_while(move |point| point.false_positives <= allowed)
@@ -143,6 +150,7 @@ mod tests {
         assert_eq!(curve.recall_at_fpr(0.5), Some(1.0));
         assert_eq!(curve.best_accuracy_at_fpr(0.0), Some(5.0 / 7.0));
         assert_eq!(curve.best_accuracy_at_fpr(0.25), Some(5.0 / 7.0));
+        assert_eq!(curve.threshold_at_fpr(0.25), Some(0.7));
         let rates = curve.at(0.6);
         let expected = Rates { fpr: Some(0.5), recall: Some(1.0), accuracy: Some(5.0 / 7.0) };
         assert_eq!(rates, expected);

@@ -1,23 +1,30 @@
 //! The moderation model: how toxic a text is, and how much it looks like spam.
 //!
 //! In: a text, and the bytes of a weights file. Out: a [`Score`] per [`Task`]. The same code trains
-//! the networks (`training`, `recipe`), measures them (`metrics`) and fits them to a site's chat
-//! (`calibration`). Always holds: the same text and weights give the same score; there is no clock,
-//! no I/O and no state between calls; scoring a text allocates nothing once the buffers of its
-//! [`FeatureExtractor`] have grown; a weights file that is damaged is an error, never a wrong
-//! score. Nothing is queued here.
+//! the networks (`training`, `recipe`; not in a daemon alone), measures them (`metrics`) and fits
+//! them to a site's chat (`calibration`). Always holds: the same text and weights give the same
+//! score; there is no clock, no I/O and no state between calls; scoring a text allocates nothing
+//! once the buffers of its [`FeatureExtractor`] have grown; a weights file that is damaged is an
+//! error, never a wrong score. Nothing is queued here.
 
 pub mod calibration;
+mod digits;
 pub mod feature_hash;
 pub mod features;
+#[cfg(feature = "daemon")]
+pub mod language;
 pub mod metrics;
 pub mod network;
 pub mod normalise;
+#[cfg(any(feature = "lc", test))]
 mod random;
+#[cfg(any(feature = "lc", test))]
 pub mod recipe;
 pub mod samples;
 mod shape;
+#[cfg(any(feature = "lc", test))]
 pub mod training;
+mod vocabulary;
 pub mod weights;
 
 use serde::{Deserialize, Serialize};

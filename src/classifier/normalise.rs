@@ -9,6 +9,9 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::digits::{is_known_in_letters, letter_of, undo_digits, writes_in_digits};
+use super::vocabulary::{MAX_MASKED, is_stretched, segment, unmask, unstretch};
+
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
 /// Stands for the name behind an `@`.
@@ -21,6 +24,10 @@ const LONG_NUMBER_DIGITS: usize = 5;
 const LONGEST_RUN: usize = 2;
 /// Single characters that stand apart and are joined from this many on.
 const MIN_SPELLED: usize = 3;
+
+/// Stands for several spaces until spelled words are joined: they part the words of a text whose
+/// letters are parted by one.
+const WIDE_GAP: char = '\n';
 
 /// Codes of emotes that stand for a picture on the large platforms. They are dropped where they
 /// are a whole word in exactly this case.
@@ -60,6 +67,12 @@ const EMOTES: &str = "\
 const LOOK_ALIKES: &str = "\
     аa вb сc еe ёe һh іi їi јj кk ԛq оo рp ѕs тt уy ԝw хx үy нh мm ԁd ɡg ӏl ոn զq гr пn яr иn \
     αa βb γy δd εe ζz ηn ιi κk μm νv οo πn ρp σo ςc τt υu χx ωw";
+
+/// Those of them that are in no alphabet of a large language.
+const RARE_LOOK_ALIKES: [char; 7] = ['ѕ', 'ԛ', 'ԝ', 'һ', 'ԁ', 'ɡ', 'ӏ'];
+
+/// Marks behind a word.
+pub(super) const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
 
 /// The kinds of normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +118,12 @@ impl Normaliser {
     pub fn write(&mut self, text: &str, form: Form, out: &mut String) {
         out.clear();
         self.joined.clear();
-        for word in text.split_whitespace() {
+        let mut gap = ' ';
+        for word in text.split(char::is_whitespace) {
+            if word.is_empty() {
+                gap = WIDE_GAP;
+                continue;
+            }
             if self.emotes.contains(word) {
                 continue;
             }
@@ -113,19 +131,24 @@ impl Normaliser {
             let target = if form == Form::Folded { &mut self.joined } else { &mut *out };
             for part in self.folded.split_whitespace() {
                 if !target.is_empty() {
-                    target.push(' ');
+                    target.push(if form == Form::Folded { gap } else { ' ' });
                 }
                 target.push_str(part);
+                gap = ' ';
             }
         }
         if form == Form::Folded {
-            join_spelled(&self.joined, &mut self.folded);
+            self.folded.clear();
+            for part in self.joined.split(WIDE_GAP) {
+                join_spelled(part, part.len() < self.joined.len(), &mut self.folded);
+            }
             out.reserve(self.folded.len());
+            let in_digits = writes_in_digits(&self.folded);
             for word in self.folded.split(' ').filter(|word| !word.is_empty()) {
                 if !out.is_empty() {
                     out.push(' ');
                 }
-                undo_digits(word, out);
+                undo_digits(word, in_digits, out);
             }
         }
     }
@@ -138,21 +161,31 @@ impl Normaliser {
             return;
         }
         self.chunk.clear();
+        self.chars.clear();
         if word.is_ascii() {
-            let letters = word.chars().map(|c| c.to_ascii_lowercase());
-            push_letters(letters, form, &mut self.chunk);
+            self.chars.extend(word.chars().map(|c| c.to_ascii_lowercase()));
         } else {
-            self.chars.clear();
             let visible = word.nfkc().filter(|c| !is_ignorable(*c)).flat_map(char::to_lowercase);
             self.chars.extend(visible);
-            push_letters(self.chars.iter().copied(), form, &mut self.chunk);
         }
+        let letters = self.chars.iter().rposition(|c| c.is_alphabetic()).map_or(0, |at| at + 1);
+        let (body, end) = self.chars.split_at(letters);
+        let is_stretched = form == Form::Folded && is_stretched(body);
+        let known = if is_stretched { unstretch(body) } else { None };
+        let rest = if known.is_some() { end } else { &self.chars };
+        self.chunk.push_str(known.unwrap_or_default());
+        let longest_run = if is_stretched { 1 } else { LONGEST_RUN };
+        push_letters(rest, form, longest_run, &mut self.chunk);
         // Full-width letters and invisible characters may have hidden it.
         if is_address(&self.chunk) {
             self.folded.push_str(URL_TOKEN);
             return;
         }
-        replace_names_and_numbers(&self.chunk, &mut self.folded);
+        if form == Form::Folded && self.chunk.starts_with('@') && is_known_in_letters(&self.chunk) {
+            self.folded.extend(self.chunk.chars().map(letter_of));
+        } else {
+            replace_names_and_numbers(&self.chunk, &mut self.folded);
+        }
         if form == Form::Plain {
             return;
         }
@@ -162,11 +195,17 @@ impl Normaliser {
             self.chunk.clear();
             self.chunk.extend(self.folded.nfkd().filter(|c| !is_mark(*c)).nfc());
             std::mem::swap(&mut self.folded, &mut self.chunk);
-            if self.folded.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            if self.folded.bytes().any(|byte| byte.is_ascii_alphabetic())
+                || is_wholly_borrowed(&self.folded)
+            {
                 self.chunk.clear();
                 self.chunk.extend(self.folded.chars().map(latin_look_alike));
                 std::mem::swap(&mut self.folded, &mut self.chunk);
             }
+        }
+        if let Some(word) = unmask(self.folded.trim_end_matches(END_MARKS)) {
+            let rest = self.folded.trim_end_matches(END_MARKS).len();
+            self.folded.replace_range(..rest, word);
         }
     }
 }
@@ -192,20 +231,22 @@ fn is_address(word: &str) -> bool {
     scheme || starts("www.") || word.eq_ignore_ascii_case("http")
 }
 
-/// Shortens runs: of three letters or more to one, or to two in the plain form; of anything else
-/// to two.
-fn push_letters(letters: impl Iterator<Item = char>, form: Form, out: &mut String) {
+/// Shortens runs: those of a letter that are longer than `longest_run` to one, or to two in the
+/// plain form; those of anything else to two.
+fn push_letters(letters: &[char], form: Form, longest_run: usize, out: &mut String) {
     let mut last = None;
     let mut run = 0;
     let mut start = 0;
-    for c in letters {
+    for c in letters.iter().copied() {
         run = if last == Some(c) { run + 1 } else { 1 };
         if run == 1 {
             start = out.len();
         }
         last = Some(c);
         // Digits are counted later, when it is known how long their number is.
-        if c.is_ascii_digit() || run <= LONGEST_RUN {
+        let is_mask = form == Form::Folded && c == '*' && run <= MAX_MASKED;
+        let longest = if c.is_alphabetic() { longest_run } else { LONGEST_RUN };
+        if c.is_ascii_digit() || run <= longest || is_mask {
             out.push(c);
         } else if form == Form::Folded && c.is_alphabetic() {
             out.truncate(start + c.len_utf8());
@@ -297,9 +338,9 @@ fn join_parted(word: &str, chars: &mut Vec<char>, out: &mut String) {
     }
 }
 
-/// Joins single characters that spaces part: `f u n` becomes `fun`.
-fn join_spelled(text: &str, out: &mut String) {
-    out.clear();
+/// Joins single characters that spaces part: `f u n` becomes `fun`. If wide gaps are around the
+/// text, it is one word, and two characters are enough; otherwise its words are looked up.
+fn join_spelled(text: &str, in_gaps: bool, out: &mut String) {
     let is_single = |word: &str| {
         let mut chars = word.chars();
         chars.next().is_some_and(char::is_alphanumeric) && chars.next().is_none()
@@ -313,18 +354,39 @@ fn join_spelled(text: &str, out: &mut String) {
             count += 1;
             length += single.len() + 1;
         }
+        // Marks may follow the last one.
+        let next = rest.get(length..).and_then(|rest| rest.split(' ').next());
+        if let Some(next) = next.filter(|next| is_single(next.trim_end_matches(END_MARKS))) {
+            count += 1;
+            length += next.len() + 1;
+        }
         if !out.is_empty() {
             out.push(' ');
         }
-        let taken = if count >= MIN_SPELLED {
+        let is_whole = length > text.len();
+        let taken = if count >= MIN_SPELLED || (in_gaps && is_whole) {
             length
         } else {
             rest.find(' ').map_or(rest.len(), |space| space + 1)
         };
         let (words, after) = rest.split_at(taken.min(rest.len()));
-        out.extend(words.chars().filter(|c| *c != ' '));
+        if count >= MIN_SPELLED && !in_gaps {
+            let run: String = words.chars().filter(|c| *c != ' ').collect();
+            let letters = run.trim_end_matches(END_MARKS);
+            segment(letters, out);
+            out.push_str(&run[letters.len()..]);
+        } else {
+            out.extend(words.chars().filter(|c| *c != ' '));
+        }
         rest = after;
     }
+}
+
+/// Reports whether a word without a Latin letter has only letters that look like one, and among
+/// them one that hardly any language needs.
+fn is_wholly_borrowed(word: &str) -> bool {
+    word.contains(RARE_LOOK_ALIKES)
+        && word.chars().all(|c| !c.is_alphabetic() || latin_look_alike(c) != c)
 }
 
 fn latin_look_alike(c: char) -> char {
@@ -338,29 +400,6 @@ fn latin_look_alike(c: char) -> char {
         }
     }
     c
-}
-
-/// Writes the letter for digits and signs that stand for one, in words with a Latin letter. `!`
-/// and `|` at the end stay.
-fn undo_digits(word: &str, out: &mut String) {
-    let has_letter = word.bytes().any(|byte| byte.is_ascii_alphabetic());
-    if !has_letter {
-        out.push_str(word);
-        return;
-    }
-    let body = word.trim_end_matches(['!', '|']);
-    for c in body.chars() {
-        out.push(match c {
-            '0' => 'o',
-            '1' | '!' | '|' => 'i',
-            '3' => 'e',
-            '4' | '@' => 'a',
-            '5' | '$' => 's',
-            '7' => 't',
-            c => c,
-        });
-    }
-    out.push_str(&word[body.len()..]);
 }
 
 #[cfg(test)]
@@ -398,9 +437,20 @@ mod tests {
             ("i.d.i.o.t s-t-u-p-i-d e.g.", "idiot stupid e.g."),
             ("z\u{351}a\u{300}lgo", "zalgo"),
             ("іdіоt", "idiot"),
-            ("привет", "привет"),
+            ("аѕѕ", "ass"),
+            ("привет сор", "привет сор"),
             ("y o u are a n 00 b", "you are a n 00 b"),
             ("n 0 0 b", "noob"),
+            ("S C U N T H O R P E!!!", "scunthorpe!!"),
+            ("y o u a r e m y h e r o", "you are my hero"),
+            ("y o u  a r e  m y  h e r o", "you are my hero"),
+            ("so a  b in  EZ  c", "so a b in c"),
+            // Masked and stretched words.
+            ("what a st*pid, f**king t3st", "what a stupid, fucking test"),
+            ("sshhiiit!!! ffuuuccck, looool", "shit!! fuck, lol"),
+            ("@$$ @nd @ann", "ass and usertok"),
+            ("y0u 4r3 15 455", "you are is ass"),
+            ("at 15 455", "at 15 455"),
             // Digits and signs for letters, in words with a Latin letter.
             ("1d10t $tup1d! !diot w|n|", "idiot stupid! idiot win|"),
             ("1337 4:30 $5", "1337 4:30 $5"),

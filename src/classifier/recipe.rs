@@ -58,7 +58,7 @@ pub fn toxicity_examples(material: &Material<'_>, seed: u64) -> Vec<Example> {
     for sample in material.chat.iter().filter(|sample| !has_slur(&sample.text)) {
         examples.push(example(sample, HAM_WEIGHT));
     }
-    for sample in expand(material.written, &mut random) {
+    for sample in expand_with(material.written, &mut random) {
         let example = example(&sample, WRITTEN_WEIGHT);
         examples.push(starred(&example, &mut random));
         examples.push(example);
@@ -71,7 +71,7 @@ pub fn spam_examples(material: &Material<'_>, seed: u64) -> Vec<Example> {
     let weight = |sample: &&&Sample| if sample.source == YOUTUBE { YOUTUBE_WEIGHT } else { 1.0 };
     let labelled = material.labelled.iter().map(|sample| example(sample, weight(&sample)));
     let chat = material.chat.iter().map(|sample| example(sample, 1.0));
-    let written = expand(material.written, &mut Random::new(seed));
+    let written = expand(material.written, seed);
     let written = written.iter().map(|sample| example(sample, 1.0));
     labelled.chain(chat).chain(written).collect()
 }
@@ -116,8 +116,12 @@ fn starred(example: &Example, random: &mut Random) -> Example {
     Example { text, weight: STARRED_WEIGHT * example.weight.min(1.0), ..example.clone() }
 }
 
-/// Returns the written lines, templates replaced by texts that differ.
-fn expand(written: &[Sample], random: &mut Random) -> Vec<Sample> {
+/// Returns the written lines, templates replaced by texts that differ, chosen by the seed.
+pub fn expand(written: &[Sample], seed: u64) -> Vec<Sample> {
+    expand_with(written, &mut Random::new(seed))
+}
+
+fn expand_with(written: &[Sample], random: &mut Random) -> Vec<Sample> {
     let mut expanded = Vec::new();
     for sample in written {
         let mut seen = HashSet::new();

@@ -43,16 +43,22 @@ pub struct TrainingOptions {
 impl TrainingOptions {
     pub const TOXICITY: Self = Self {
         form: Form::Folded,
-        bits: 18,
+        bits: 17,
         epochs: 4,
         rate: 0.1,
-        linear_rate: 0.2,
+        linear_rate: 0.4,
         dropout: 0.4,
         l2: 1e-5,
         initial_square: 0.1,
     };
-    pub const SPAM: Self =
-        Self { form: Form::Plain, bits: 17, epochs: 5, rate: 0.05, dropout: 0.3, ..Self::TOXICITY };
+    pub const SPAM: Self = Self {
+        form: Form::Plain,
+        bits: 16,
+        epochs: 5,
+        linear_rate: 0.2,
+        dropout: 0.3,
+        ..Self::TOXICITY
+    };
 }
 
 /// Share of the first step that the last one has.

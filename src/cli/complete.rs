@@ -13,10 +13,13 @@ use serde::de::DeserializeOwned;
 use super::context::Context;
 use super::contexts::Contexts;
 use crate::client::admin::NodeAddress;
+use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, NodeStatus, Sanction, SavedView, Shadow, StreamStatus,
+    Alert, AuditEntry, Cluster, NodeStatus, Room, Sanction, SavedView, Shadow, StreamStatus,
 };
 use crate::protocol::printable::printable;
+use crate::protocol::quantity::show_duration;
+use crate::protocol::room::RoomTerm;
 
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Audit entries that are offered.
@@ -51,6 +54,32 @@ pub(super) fn alerts() -> ArgValueCompleter {
 pub(super) fn audit_entries() -> ArgValueCompleter {
     completer(AUDIT_PATH, |entry: &AuditEntry| {
         (entry.audit_id.to_string(), format!("{} {}", entry.action, entry.target))
+    })
+}
+
+/// Completes the timeouts that a room offers, of the stream that `--stream` names.
+pub(super) fn room_timeouts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let words: Vec<_> = std::env::args().collect();
+        let room = value_of(&words, "--stream").and_then(|stream| {
+            let stream_id: StreamId = stream.parse().ok()?;
+            ask_one::<Room>(&format!("/v1/streams/{stream_id}/room"))
+        });
+        let offered = room.map(|room| room.settings.timeouts_ms).unwrap_or_default();
+        beginning_with(current, offered.into_iter().map(|ms| (show_duration(ms), String::new())))
+    })
+}
+
+/// Completes the blocked terms of a room, of the stream that stands behind `room`.
+pub(super) fn room_terms() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let mut words = std::env::args().skip_while(|word| word != "room").skip(1);
+        let terms = words.next().and_then(|stream| {
+            let stream_id: StreamId = stream.parse().ok()?;
+            ask::<RoomTerm>(&format!("/v1/streams/{stream_id}/room/terms"))
+        });
+        let shown = |term: RoomTerm| (term.term, term.action.as_str().to_owned());
+        beginning_with(current, terms.unwrap_or_default().into_iter().map(shown))
     })
 }
 
@@ -94,13 +123,16 @@ fn beginning_with(
 }
 
 fn ask<T: DeserializeOwned>(path: &str) -> Option<Vec<T>> {
+    ask_one::<Cluster<T>>(path).map(|answer| answer.items)
+}
+
+fn ask_one<T: DeserializeOwned>(path: &str) -> Option<T> {
     let words: Vec<_> = std::env::args().collect();
     let context = Context::new(Given::in_line(&words).into_globals()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let answer = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, context.admin().get::<Cluster<T>>(path)).await
-    });
-    Some(answer.ok()?.ok()?.items)
+    let answer = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, context.admin().get::<T>(path)).await });
+    answer.ok()?.ok()
 }
 
 /// The daemon that the line in completion names.
@@ -115,18 +147,7 @@ struct Given {
 impl Given {
     /// Finds the options in a line, which need not be complete.
     fn in_line(words: &[String]) -> Self {
-        let value_of = |option: &str| {
-            let mut words = words.iter();
-            while let Some(word) = words.next() {
-                if word == option {
-                    return words.next().cloned();
-                }
-                if let Some(value) = word.strip_prefix(option).and_then(|it| it.strip_prefix('=')) {
-                    return Some(value.to_owned());
-                }
-            }
-            None
-        };
+        let value_of = |option| value_of(words, option);
         Self {
             socket: value_of("--socket").map(PathBuf::from),
             data_dir: value_of("--data-dir").map(PathBuf::from),
@@ -139,6 +160,20 @@ impl Given {
         let Self { socket, data_dir, ctx, node } = self;
         super::context::Globals { socket, data_dir, ctx, node, json: true }
     }
+}
+
+/// Returns the value of an option in a line.
+fn value_of(words: &[String], option: &str) -> Option<String> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if word == option {
+            return words.next().cloned();
+        }
+        if let Some(value) = word.strip_prefix(option).and_then(|it| it.strip_prefix('=')) {
+            return Some(value.to_owned());
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::arguments::path;
 use super::calibrate::{self, CalibrateArgs};
-use super::change::{submit, undo_hint};
+use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use super::evaluate::{self, EvaluateArgs};
 use super::list::{List, ListArgs, left, right, text};
@@ -20,7 +20,7 @@ use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{
     ClaimRequest, Cluster, ModerationDecision, Offender, RestoreRequest, ReviewItem, ReviewRequest,
-    short_actor,
+    UserRequest, short_actor,
 };
 
 /// Review the comments that moderation has flagged
@@ -48,6 +48,11 @@ enum ModerationCommand {
     /// The comment is in the history again, at its place, for those who join later. Viewers that
     /// saw it vanish must reload.
     Restore(RestoreArgs),
+    /// Set the points of a user to none, so that the thresholds are those of everybody
+    ///
+    /// Removed comments, timeouts and bans add points, which lower the thresholds of moderation for
+    /// the user; `lc user` shows them. What was removed stays removed, and bans stay in force.
+    Forgive(UserArgs),
     /// List what moderation and moderators decided, latest first
     ///
     /// Without --limit, the latest 50; at most 1000.
@@ -127,9 +132,12 @@ static QUEUE: List<ReviewItem> = List {
         right("stream", |item, _| item.stream_id.to_string()),
         left("age", |item: &ReviewItem, now_ms| show_ago(item.flagged_at, now_ms))
             .titled("flagged"),
-        left("held", |item: &ReviewItem, _| if item.held { "held back" } else { "yes" }.to_owned())
-            .titled("shown"),
+        left("held", |item: &ReviewItem, _| shown_to(item).to_owned()).titled("shown"),
+        left("stage", |item: &ReviewItem, _| item.evidence.stage.clone().unwrap_or_default()),
         left("reason", |item, _| item.reason.clone()),
+        right("score", |item: &ReviewItem, _| {
+            item.evidence.score.map(|score| format!("{score:.2}")).unwrap_or_default()
+        }),
         left("claimed", claim_cell),
         right("alike", |item, _| item.alike.to_string()),
         text("name", |item: &ReviewItem, _| format!("{} ({})", item.name, item.user_id))
@@ -173,6 +181,16 @@ static OFFENDERS: List<Offender> = List {
     sort: "",
     if_empty: "No comment was removed in the last hour.",
 };
+
+/// Says who sees a comment to review: `sender` is a shadow-banned user, who sees it alone.
+fn shown_to(item: &ReviewItem) -> &'static str {
+    match (item.held, item.shadowed) {
+        (true, true) => "held back, sender",
+        (true, false) => "held back",
+        (false, true) => "to sender",
+        (false, false) => "yes",
+    }
+}
 
 /// Writes who has claimed an item, without the number of the account.
 fn claim_cell(item: &ReviewItem, now_ms: u64) -> String {
@@ -225,6 +243,14 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
             let describe = |outcome: &_| outcome_text::restored(comment_id, outcome);
             submit("/v1/mod/restore", &request, context, describe).await
         }
+        ModerationCommand::Forgive(args) => {
+            let request = UserRequest::from(args);
+            submit("/v1/mod/forgive", &request, context, |outcome| {
+                let done = outcome_text::forgiven(&request.user, outcome);
+                format!("{done} {}", undo_hint(outcome))
+            })
+            .await
+        }
         ModerationCommand::Eval(args) => evaluate::run(&args, context),
         ModerationCommand::Calibrate(args) => calibrate::run(&args, context),
     }
@@ -262,6 +288,7 @@ fn claims_text(items: &[ReviewItem]) -> String {
 mod tests {
     use super::*;
     use crate::cli::list::tests::assert_columns_are_known;
+    use crate::protocol::admin::ReviewEvidence;
     use crate::protocol::events::Decision;
     use crate::protocol::{StreamId, UserId};
 
@@ -281,6 +308,8 @@ mod tests {
             reason: "link".into(),
             flagged_at: NOW_MS - 61_000,
             held: true,
+            shadowed: false,
+            evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,
             claimed_by_you: false,
@@ -298,7 +327,15 @@ mod tests {
     fn the_review_queue_table() {
         assert_columns_are_known(&QUEUE);
         let yours = ReviewItem { claimed_by_you: true, ..claimed(9, 5_000) };
-        let items = [item(7), claimed(8, 41_000), yours, claimed(10, 0)];
+        let evidence = ReviewEvidence {
+            stage: Some("models".into()),
+            score: Some(0.608),
+            ..ReviewEvidence::default()
+        };
+        let hidden =
+            ReviewItem { held: false, shadowed: true, reason: "toxicity".into(), ..item(11) };
+        let by_models = ReviewItem { evidence, ..hidden };
+        let items = [item(7), claimed(8, 41_000), yours, claimed(10, 0), by_models];
         insta::assert_snapshot!(QUEUE.as_text(&items, NOW_MS));
         assert_eq!(QUEUE.as_text(&[], NOW_MS), "No comment waits for review.");
     }

@@ -472,6 +472,7 @@ mod tests {
             message: format!("text {seq}").into(),
             created_at: 1_700_000_000_000 + seq * 100,
             seq,
+            badges: Default::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::protocol::admin::{
     SameText, Sanction, Shadow, Status, StoreStatus, StreamStatus, TailItem, Talker, TextTrial,
     TopSnapshot, UserDetail, Who, WorkerStatus,
 };
+use crate::protocol::room::RoomTerm;
 
 /// Print the JSON schema of what a command prints with --json
 ///
@@ -34,7 +35,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 32] = [
+const SCHEMAS: [(&str, MakeSchema); 33] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -55,6 +56,7 @@ const SCHEMAS: [(&str, MakeSchema); 32] = [
     ("outcome", schema::<Outcome>),
     ("preview", schema::<Preview>),
     ("room", schema::<Room>),
+    ("room-terms", schema::<RoomTerm>),
     ("shadows", schema::<Shadow>),
     ("status", schema::<Status>),
     ("stores", schema::<StoreStatus>),

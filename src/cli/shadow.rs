@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::arguments::{LONGEST_BAN, duration_up_to, to_ms};
-use super::change::{UserArgs, submit, undo_hint};
+use super::change::{DryRun, UserArgs, preview, submit, undo_hint};
 use super::complete;
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
 use super::output::show_ago;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{Shadow, ShadowRequest, UserRequest};
+use crate::protocol::admin::{PreviewRequest, Shadow, ShadowRequest, UserRequest};
 use crate::protocol::quantity::show_duration;
 
 /// Show a user's new comments to nobody but the user
@@ -25,6 +25,8 @@ use crate::protocol::quantity::show_duration;
 pub(super) struct ShadowArgs {
     #[command(flatten)]
     user: UserArgs,
+    #[command(flatten)]
+    dry: DryRun,
     /// Only on this stream [default: on all streams]
     #[arg(long, value_name = "STREAM", add = complete::streams())]
     stream: Option<StreamId>,
@@ -71,6 +73,11 @@ pub(super) async fn run(args: ShadowArgs, context: &Context) -> anyhow::Result<E
         note: args.user.note,
         duration_ms: args.duration.map(to_ms),
     };
+    if args.dry.dry_run {
+        let ShadowRequest { user, stream_id, duration_ms, .. } = request;
+        let request = PreviewRequest::Shadow { users: vec![user], stream_id, duration_ms };
+        return preview(&request, context).await;
+    }
     submit("/v1/shadow", &request, context, |outcome| {
         let done = outcome_text::shadowed(&request, outcome);
         format!("{done} {}", undo_hint(outcome))

@@ -272,6 +272,7 @@ pub(super) mod tests {
             sampled_out: 0,
             deleted: 2,
             reactions: [("fire".to_owned(), 15_000)].into(),
+            room: Default::default(),
         };
         let busy = StreamStatus {
             stream_id: StreamId(7),

@@ -14,7 +14,7 @@ use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TailItem;
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_clock, show_duration, show_share};
-use crate::protocol::{SequencedComment, StreamId};
+use crate::protocol::{Badge, SequencedComment, StreamId};
 
 /// After a signal only the line in hand is left to write.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -83,7 +83,11 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
 /// Writes a comment as a line of chat.
 pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String {
     let at = show_clock(comment.created_at);
-    let name = printable(&comment.name);
+    let badges: Vec<_> = comment.badges.iter().map(Badge::as_str).collect();
+    let name = match badges.as_slice() {
+        [] => printable(&comment.name),
+        badges => format!("{} [{}]", printable(&comment.name), badges.join(", ")),
+    };
     let message = printable(&comment.message);
     if show_ids {
         format!("{at} {} {name} ({}): {message}", comment.comment_id, comment.user_id)
@@ -109,7 +113,16 @@ pub(super) mod tests {
             message: message.into(),
             created_at: ticks / 10_000,
             seq: 100 + number,
+            badges: Default::default(),
         }
+    }
+
+    #[test]
+    fn badges_stand_behind_the_name() {
+        let badges = [Badge::Moderator, Badge::Subscriber].into_iter().collect();
+        let comment = SequencedComment { badges, ..comment(1, "hi") };
+        let line = comment_line(&comment, false);
+        assert!(line.ends_with("ann1 [moderator, subscriber]: hi"), "{line}");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use clap::Args;
 use super::context::Context;
 use crate::client::admin::TEXT_TRIAL;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{BrokenRule, TextTrial, TextTrialRequest, TriedStage, UserRef};
+use crate::protocol::admin::{
+    BrokenRule, TextTrial, TextTrialRequest, ThresholdShift, TriedScore, TriedStage, UserRef,
+};
 use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
 
@@ -16,10 +18,10 @@ pub(super) struct TextTrialArgs {
     /// Text as a viewer would send it
     #[arg(allow_hyphen_values = true)]
     text: String,
-    /// Count the recent comments of this stream
+    /// Count the recent comments of this stream, and how loud it is
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamId>,
-    /// Count the recent comments of this user, by id or latest name
+    /// Count the recent comments and the points of this user, by id or latest name
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 }
@@ -32,7 +34,8 @@ pub(super) async fn run(args: TextTrialArgs, context: &Context) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the decision, and below it each stage with the rules that the text breaks.
+/// Writes the decision, and below it each stage with the rules that the text breaks, its scores
+/// and their thresholds.
 fn as_text(trial: &TextTrial) -> String {
     let reason = printable(trial.reason.as_deref().unwrap_or_default());
     let mut text = match trial.decision {
@@ -41,14 +44,44 @@ fn as_text(trial: &TextTrial) -> String {
         Decision::Flag => format!("The text is flagged for review: {reason}.\n"),
         Decision::ShadowBan => format!("Only its sender sees the text: {reason}.\n"),
     };
-    for stage in &trial.stages {
-        text.push_str(&stage_text(stage));
+    text.push_str(&trial.thresholds.as_ref().and_then(thresholds_text).unwrap_or_default());
+    let deciding = trial.stages.iter().position(|stage| stage.decides);
+    for (index, stage) in trial.stages.iter().enumerate() {
+        let is_earlier = deciding.is_some_and(|deciding| index < deciding);
+        text.push_str(&stage_text(stage, is_earlier));
         stage.rules.iter().for_each(|rule| text.push_str(&rule_text(rule)));
+        stage.scores.iter().for_each(|score| text.push_str(&score_text(score)));
+        if let Some(lowered) = stage.lowered {
+            text.push_str(&lowered_text(lowered));
+        }
+        if let Some(model) = &stage.model {
+            text.push_str(&format!("  model {}\n", printable(model)));
+        }
     }
     text
 }
 
-fn stage_text(stage: &TriedStage) -> String {
+/// Writes by how much the thresholds are shifted, and why; `None` if they are as always.
+fn thresholds_text(shift: &ThresholdShift) -> Option<String> {
+    let ThresholdShift { lowered, points, by_points, by_account_age, raised_by_crowd } = *shift;
+    let mut reasons = Vec::new();
+    if by_points > 0.0 {
+        reasons.push(format!("-{by_points:.2} by {points:.1} points of the user"));
+    }
+    if by_account_age > 0.0 {
+        reasons.push(format!("-{by_account_age:.2} by a new account"));
+    }
+    if raised_by_crowd > 0.0 {
+        reasons.push(format!("+{raised_by_crowd:.2} by a shouting crowd, for flags only"));
+    }
+    let way = if lowered < 0.0 { "higher" } else { "lower" };
+    let amount = lowered.abs();
+    let reasons = (!reasons.is_empty()).then(|| reasons.join(", "));
+    reasons.map(|reasons| format!("Thresholds are {amount:.2} {way}: {reasons}.\n"))
+}
+
+/// Writes the decision of a stage. `is_earlier`: a stage behind it decides.
+fn stage_text(stage: &TriedStage, is_earlier: bool) -> String {
     let mut text = format!("{}: {}", printable(&stage.stage), stage.decision.as_str());
     if !stage.reason.is_empty() {
         text.push_str(&format!(", {}", printable(&stage.reason)));
@@ -57,7 +90,8 @@ fn stage_text(stage: &TriedStage) -> String {
         text.push_str(&format!(", score {score:.2}"));
     }
     if stage.decision != Decision::Accept && !stage.decides {
-        text.push_str(" (an earlier stage decides)");
+        let other = if is_earlier { "a later" } else { "an earlier" };
+        text.push_str(&format!(" ({other} stage decides)"));
     }
     if let Some(note) = &stage.note {
         text.push_str(&format!("; {}", printable(note)));
@@ -74,6 +108,23 @@ fn rule_text(rule: &BrokenRule) -> String {
     format!("  {name}{matched} ({setting} is {})\n", decision.as_str())
 }
 
+fn score_text(score: &TriedScore) -> String {
+    let TriedScore { name, score, flag_from, action_from, action, setting } = score;
+    let name = printable(name);
+    let setting = printable(setting);
+    let action = action.as_str();
+    format!(
+        "  {name} {score:.2} (flag from {flag_from:.2}, {action} from {action_from:.2} by \
+         {setting})\n"
+    )
+}
+
+fn lowered_text(lowered: f32) -> String {
+    let direction = if lowered > 0.0 { "lower" } else { "higher" };
+    let by = lowered.abs();
+    format!("  the thresholds are {by:.2} {direction} for this user at this moment\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +139,9 @@ mod tests {
             score: None,
             decides,
             rules: Vec::new(),
+            scores: Vec::new(),
+            lowered: None,
+            model: None,
             note: None,
         }
     }
@@ -118,6 +172,7 @@ mod tests {
             reason: Some("blocked_word".into()),
             user_id: None,
             stages: vec![rules, model],
+            thresholds: None,
         };
         assert_eq!(
             as_text(&trial),
@@ -127,10 +182,65 @@ mod tests {
              link: evil.ru (moderation.rules.link_action is accept)\n\
              model: flag, high_toxicity, score 0.57 (an earlier stage decides)\n"
         );
+        let thresholds = ThresholdShift {
+            lowered: 0.075,
+            points: 4.0,
+            by_points: 0.121,
+            by_account_age: 0.0,
+            raised_by_crowd: 0.046,
+        };
+        let offender = TextTrial { stages: vec![], thresholds: Some(thresholds), ..trial.clone() };
+        assert_eq!(
+            as_text(&offender),
+            "The text is rejected: blocked_word.\n\
+             Thresholds are 0.07 lower: -0.12 by 4.0 points of the user, +0.05 by a shouting \
+             crowd, for flags only.\n"
+        );
         let note = Some("staff is exempt".to_owned());
         let exempt = TriedStage { note, ..stage(Decision::Accept, false) };
         let trial =
             TextTrial { decision: Decision::Accept, reason: None, stages: vec![exempt], ..trial };
         assert_eq!(as_text(&trial), "The text is accepted.\nrules: accept; staff is exempt\n");
+    }
+
+    #[test]
+    fn scores_stand_beside_their_thresholds() {
+        let rules = TriedStage { reason: "starter_list".into(), ..stage(Decision::Flag, false) };
+        let score = |name: &str, score, flag_from| TriedScore {
+            name: name.into(),
+            score,
+            flag_from,
+            action_from: flag_from + 0.2,
+            action: Decision::Reject,
+            setting: format!("moderation.model.{name}_action"),
+        };
+        let model = TriedStage {
+            stage: "model".into(),
+            reason: "high_toxicity".into(),
+            score: Some(0.8349),
+            scores: vec![score("toxicity", 0.8349, 0.4), score("spam", 0.0123, 0.5)],
+            lowered: Some(0.1),
+            model: Some("1 (3f9a0c12)".into()),
+            ..stage(Decision::Reject, true)
+        };
+        let trial = TextTrial {
+            node: NodeId::new("a"),
+            decision: Decision::Reject,
+            reason: Some("high_toxicity".into()),
+            user_id: None,
+            stages: vec![rules, model],
+            thresholds: None,
+        };
+        assert_eq!(
+            as_text(&trial),
+            "The text is rejected: high_toxicity.\n\
+             rules: flag, starter_list (a later stage decides)\n\
+             model: reject, high_toxicity, score 0.83\n  \
+             toxicity 0.83 (flag from 0.40, reject from 0.60 by \
+             moderation.model.toxicity_action)\n  \
+             spam 0.01 (flag from 0.50, reject from 0.70 by moderation.model.spam_action)\n  \
+             the thresholds are 0.10 lower for this user at this moment\n  \
+             model 1 (3f9a0c12)\n"
+        );
     }
 }

@@ -20,7 +20,8 @@ use crate::protocol::admin::{
 };
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::printable::printable;
-use crate::protocol::{Role, UserId};
+use crate::protocol::quantity::parse_duration;
+use crate::protocol::{Role, Standing, UserId};
 
 /// Create an access token
 ///
@@ -57,6 +58,12 @@ pub(super) struct TokenArgs {
     /// Number of tokens, for consecutive user ids starting at ID; up to 10k
     #[arg(long, value_name = "N", default_value = "1", value_parser = small_count_in(1..=10_000))]
     count: u32,
+    /// The user is a subscriber: see lc room STREAM subscribers
+    #[arg(long, conflicts_with = "admin")]
+    subscriber: bool,
+    /// The user has followed for this time by now, such as 30d, or 0s: see lc room STREAM followers
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "admin")]
+    follower_for: Option<Duration>,
 }
 
 pub(super) async fn run(
@@ -79,6 +86,13 @@ pub(super) async fn run(
                 ttl_ms: to_ms(args.lifetime),
                 comments_per_minute: args.comments_per_minute,
                 count: args.count,
+                standing: Standing {
+                    subscriber: args.subscriber,
+                    follower_since: args
+                        .follower_for
+                        .map(|time| now_ms().saturating_sub(to_ms(time))),
+                    ..Standing::default()
+                },
             };
             obtain("/v1/tokens", &request, context, sign).await?
         }
@@ -147,6 +161,8 @@ fn sign(request: &TokenRequest, secret: &[u8], now: Duration) -> anyhow::Result<
         let mut claims = Claims::new(user.user_id, &user.name, now, lifetime);
         claims.role = request.role;
         claims.comments_per_minute = request.comments_per_minute;
+        claims.subscriber = request.standing.subscriber;
+        claims.follower_since = request.standing.follower_since.map(|since_ms| since_ms / 1_000);
         mint(secret, &claims)
     };
     Ok(request.users()?.into_iter().map(token).collect())
@@ -185,6 +201,7 @@ mod tests {
             ttl_ms: 60_000,
             comments_per_minute: None,
             count: 2,
+            standing: Standing::default(),
         };
         let tokens = sign(&request, SECRET, Duration::from_millis(now_ms())).unwrap();
         let key = DecodingKey::from_secret(SECRET);
@@ -205,6 +222,7 @@ mod tests {
             ttl_ms: 60_000,
             comments_per_minute: None,
             count,
+            standing: Standing::default(),
         };
         let now = Duration::from_millis(now_ms());
         let last = i64::MAX as u64;
@@ -232,6 +250,11 @@ mod tests {
             ttl_ms: 90_500,
             comments_per_minute: Some(0),
             count: 2,
+            standing: Standing {
+                subscriber: true,
+                follower_since: Some(1_700_000_000_500),
+                ..Standing::default()
+            },
         };
         let now = Duration::from_millis(now_ms());
         let tokens = sign(&request, SECRET, now).unwrap();
@@ -240,6 +263,8 @@ mod tests {
         let mut expected = Claims::new(UserId(43), "ann43", now, Duration::from_millis(90_500));
         expected.role = Role::Moderator;
         expected.comments_per_minute = Some(0);
+        expected.subscriber = true;
+        expected.follower_since = Some(1_700_000_000);
         assert_eq!(claims, expected);
         assert_eq!(tokens.len(), 2);
     }

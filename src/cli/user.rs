@@ -7,7 +7,7 @@ use super::output::{now_ms, show_ago, show_time, warn_unreachable};
 use super::table::{Rows, show, table};
 use super::who;
 use crate::client::admin::path_segment;
-use crate::protocol::admin::UserDetail;
+use crate::protocol::admin::{UserDetail, UserReputation};
 use crate::protocol::quantity::counted;
 
 pub(super) async fn run(user: &str, context: &Context) -> anyhow::Result<ExitCode> {
@@ -29,10 +29,28 @@ fn to_text(detail: &UserDetail, now_ms: u64) -> String {
         more => format!("\n… {more} older"),
     };
     let audit = show(&audit(detail), "None.");
+    let reputation = detail.reputation.as_ref().map(|it| reputation_text(it, now_ms));
+    let reputation = reputation.unwrap_or_default();
     format!(
-        "{who}\n\nSince {since}: {said}, {removed} removed\n\n{comments}{more}\n\nAudit entries \
-         about the user\n\n{audit}"
+        "{who}{reputation}\n\nSince {since}: {said}, {removed} removed\n\n{comments}{more}\n\n\
+         Audit entries about the user\n\n{audit}"
     )
+}
+
+/// Writes the points of a user, and what they and the age of the account lower.
+fn reputation_text(reputation: &UserReputation, now_ms: u64) -> String {
+    let UserReputation { points, since, lowers, account_created } = *reputation;
+    let mut text = match since {
+        None => "\n\nNo points".to_owned(),
+        Some(since) => format!("\n\n{points:.1} points since {}", show_ago(since, now_ms)),
+    };
+    if let Some(created) = account_created {
+        text.push_str(&format!("; the account was created {}", show_ago(created, now_ms)));
+    }
+    if lowers > 0.0 {
+        text.push_str(&format!(": the thresholds of moderation are {lowers:.2} lower"));
+    }
+    text + "."
 }
 
 fn comments(detail: &UserDetail, now_ms: u64) -> Rows {
@@ -93,8 +111,16 @@ mod tests {
             removed: 9,
             comments: vec![comment],
             audit: vec![],
+            reputation: Some(UserReputation {
+                points: 3.21,
+                since: Some(now_ms - 7_200_000),
+                lowers: 0.104,
+                account_created: None,
+            }),
         };
         let text = to_text(&detail, now_ms);
+        let points = "\n3.2 points since 2h ago: the thresholds of moderation are 0.10 lower.\n";
+        assert!(text.contains(points), "{text}");
         assert!(text.contains("Since 1h ago: 60 comments, 9 removed"), "{text}");
         assert!(text.contains("\n… 59 older\n"), "{text}");
         assert!(text.contains("4s ago") && text.contains("link"), "{text}");

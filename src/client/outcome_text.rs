@@ -5,7 +5,7 @@ use crate::protocol::admin::{
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// Writes `for 10m`, or `permanently`.
@@ -132,6 +132,11 @@ pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
     format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
 }
 
+pub fn forgiven(user: &UserRef, outcome: &Outcome) -> String {
+    let user = user_text(user, outcome);
+    format!("Forgave {user}: no points lower the thresholds now. {}", done_text(outcome))
+}
+
 pub fn deleted_of_user(outcome: &Outcome) -> String {
     let comments = counted(outcome.changes.unwrap_or(0), "comment");
     let left_out = left_out_text(outcome);
@@ -233,6 +238,18 @@ pub fn throttled(request: &ThrottleRequest, outcome: &Outcome) -> String {
 /// Writes `Stream 7: slow mode is 30s.`
 pub fn room_changed(stream_id: StreamId, patch: &RoomPatch, outcome: &Outcome) -> String {
     format!("Stream {stream_id}: {}. {}", patch.texts().join(", "), done_text(outcome))
+}
+
+/// Writes `Stream 7: 2 terms added, 1 removed; it has 12 blocked terms.`
+pub fn terms_changed(stream_id: StreamId, patch: &TermsPatch, outcome: &Outcome) -> String {
+    let added = (!patch.add.is_empty())
+        .then(|| format!("{} added", counted(patch.add.len() as u64, "term")));
+    let removed = (!patch.remove.is_empty())
+        .then(|| format!("{} removed", counted(patch.remove.len() as u64, "term")));
+    let done: Vec<_> = added.into_iter().chain(removed).collect();
+    let now = outcome.now.as_ref().map(|now| format!("; {}", printable(now)));
+    let now = now.unwrap_or_default();
+    format!("Stream {stream_id}: {}{now}. {}", done.join(", "), done_text(outcome))
 }
 
 pub fn room_cleared(stream_id: StreamId, outcome: &Outcome) -> String {

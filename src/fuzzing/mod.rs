@@ -28,6 +28,8 @@ pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::auth::fuzzing::token;
 #[cfg(feature = "daemon")]
+pub use crate::daemon::stages::moderation::hook::fuzzing::hook_answer;
+#[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
 #[cfg(feature = "lc")]
 pub use crate::tui::feed_recording;
@@ -44,7 +46,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -60,6 +62,7 @@ pub const TARGETS: [Target; 15] = [
     ("feed_recording", feed_recording),
     ("model_weights", model_weights),
     ("samples", samples),
+    ("hook_answer", hook_answer),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -224,3 +224,8 @@ fn each_target_can_be_run_by_cargo_fuzz() {
         );
     }
 }
+
+#[test]
+fn hook_answer_holds_on_mutated_seeds() {
+    short_run("hook_answer", 10_000);
+}

@@ -40,6 +40,9 @@ pub struct Report {
     pub unsent: u64,
     /// `comment.deleted` messages received.
     pub deletions_seen: u64,
+    /// From the intended send time of a comment to the receipt of its deletion by a viewer.
+    #[serde(default)]
+    pub deletion_ms: Percentiles,
     pub reactions_sent: u64,
     pub reactions_refused: u64,
     /// `reactions_update` messages received.

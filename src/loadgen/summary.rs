@@ -62,6 +62,7 @@ impl RunResults {
             unanswered: published.saturating_sub(answered),
             unsent: submissions.unsent(),
             deletions_seen: counters.deletions_seen,
+            deletion_ms: pools.deletion.percentiles(),
             reactions_sent: submissions.reactions_sent(),
             reactions_refused: submissions.reactions_refused(),
             reaction_updates: counters.reaction_updates,

@@ -330,6 +330,7 @@ impl State {
             message: message.into(),
             created_at: 0,
             seq: self.seq,
+            badges: Default::default(),
         };
         self.broadcast(number, from_seq, comment);
         self.fault != Fault::LoseAck(number)

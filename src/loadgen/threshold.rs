@@ -37,7 +37,7 @@ pub(crate) const FIGURES: &[&str] = &[
     "generator.late_ms_max",
     "generator.bytes_per_viewer",
 ];
-const LATENCIES: &[&str] = &["latency_ms", "connect_ms", "ack_ms", "storm_ms"];
+const LATENCIES: &[&str] = &["latency_ms", "connect_ms", "ack_ms", "deletion_ms", "storm_ms"];
 const PERCENTILES: &[&str] = &["p50", "p90", "p99", "p999", "max"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommentId, Seq, StreamId, UserId};
+use super::{Badges, CommentId, Seq, StreamId, UserId};
 
 /// A comment as the daemon accepted it and the event log stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Comment {
     pub message: Arc<str>,
     /// Milliseconds since the Unix epoch, on the clock of the node that accepted it.
     pub created_at: u64,
+    /// Those of the author when it was accepted.
+    #[serde(default, skip_serializing_if = "Badges::is_empty")]
+    pub badges: Badges,
 }
 
 impl Comment {
@@ -28,6 +31,7 @@ impl Comment {
             message: self.message.clone(),
             created_at: self.created_at,
             seq,
+            badges: self.badges,
         }
     }
 }
@@ -43,6 +47,9 @@ pub struct SequencedComment {
     /// Milliseconds since the Unix epoch.
     pub created_at: u64,
     pub seq: Seq,
+    /// What the author was when the comment was accepted: a role above viewer, a subscriber.
+    #[serde(default, skip_serializing_if = "Badges::is_empty")]
+    pub badges: Badges,
 }
 
 /// The deletion of a comment. Deletions overtake comments, so one may arrive before its comment.

@@ -171,8 +171,11 @@ error_codes! {
     // Moderation.
     /// The stream moderates comments before publication, and this one was rejected.
     ModerationRejected = "moderation_rejected", 422, Never, None;
-    /// The stream moderates comments before publication, and this one waits for review.
+    /// The comment waits for review before it is shown. Do not send it again.
     HeldForReview = "held_for_review", 202, Never, None;
+    /// The stream moderates comments before publication, and this one was not checked in time.
+    /// Nothing was stored. Retry after `retry_after_ms`.
+    ModerationLate = "moderation_late", 503, After(RETRY_AFTER_MS), None;
     /// Another moderator has claimed the comment. By `retry_after_ms` the claim has run out, unless
     /// it is renewed.
     ReviewClaimed = "review_claimed", 409, IfTimed, None;

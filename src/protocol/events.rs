@@ -48,8 +48,12 @@ pub struct CommentModerated {
     pub decided_by: Arc<str>,
     /// The name and the text that moderators are shown, and what was measured of the comment; only
     /// in `moderation_events`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub text: Option<ModeratedText>,
+    /// True if nobody but the author saw the comment at that time, so that nobody else has to be
+    /// told of its deletion.
+    #[serde(default)]
+    pub was_hidden: bool,
 }
 
 /// A person took back the deletions of a comment that come before this in the log. Later ones
@@ -72,7 +76,7 @@ pub struct CommentRestored {
 pub struct ModeratedText {
     pub name: Arc<str>,
     pub message: Arc<str>,
-    /// Measured by the moderation stage that decided; `None` if a person decided.
+    /// What a moderation stage decided by; `None` if a person decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
@@ -90,7 +94,7 @@ impl From<&Comment> for ModeratedText {
     }
 }
 
-/// The measurements that a moderation stage decided by.
+/// What a moderation stage decided by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The stage that decided.
@@ -98,7 +102,7 @@ pub struct Evidence {
     /// The confidence of that stage, if it measures one.
     #[serde(default)]
     pub score: Option<Score>,
-    /// All that the stages up to that one measured, by name, such as `toxicity`.
+    /// All that the stages measured that were asked, by name, such as `toxicity`.
     #[serde(default)]
     pub scores: BTreeMap<Arc<str>, Score>,
     /// The version of the model that measured it.
@@ -142,6 +146,8 @@ pub enum Decision {
 }
 
 impl Decision {
+    pub const ALL: [Self; 4] = [Self::Accept, Self::Reject, Self::ShadowBan, Self::Flag];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -176,9 +182,43 @@ pub enum HiddenFrom {
     Others,
 }
 
+/// The viewers that are told of a deletion: those that saw the comment and must not see it on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Told {
+    #[default]
+    Everybody,
+    /// All but the author, who goes on to see the comment.
+    AllBut(UserId),
+    /// The author only: nobody else saw the comment.
+    Only(UserId),
+}
+
+impl Told {
+    fn is_everybody(&self) -> bool {
+        *self == Self::Everybody
+    }
+
+    /// Returns whether a viewer is told; `None` stands for one that is no user.
+    pub fn includes(self, user: Option<UserId>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::AllBut(author) => user != Some(author),
+            Self::Only(author) => user == Some(author),
+        }
+    }
+
+    /// Returns the user that is told something else than all others.
+    pub fn exception(self) -> Option<UserId> {
+        match self {
+            Self::Everybody => None,
+            Self::AllBut(author) | Self::Only(author) => Some(author),
+        }
+    }
+}
+
 /// A deletion as nodes pass it on. Viewers are sent the [`Deletion`] in it.
 ///
-/// Encoded like a [`Deletion`] while it has no exception.
+/// Encoded like a [`Deletion`] if everybody is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     pub comment_id: CommentId,
@@ -186,12 +226,19 @@ pub struct Removal {
     pub reason: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,
-    /// The author, who is not sent the deletion; `None` if everybody is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub except: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Told::is_everybody")]
+    pub told: Told,
 }
 
 impl Removal {
+    /// Returns the viewers that the comment is hidden from.
+    pub fn hidden_from(&self) -> HiddenFrom {
+        match self.told {
+            Told::Everybody | Told::Only(_) => HiddenFrom::Everybody,
+            Told::AllBut(_) => HiddenFrom::Others,
+        }
+    }
+
     /// Returns the deletion that viewers are sent.
     pub fn deletion(&self) -> Deletion {
         Deletion {
@@ -206,7 +253,7 @@ impl From<Deletion> for Removal {
     /// Returns the removal that everybody is told of.
     fn from(deletion: Deletion) -> Self {
         let Deletion { comment_id, reason, timestamp } = deletion;
-        Self { comment_id, reason, timestamp, except: None }
+        Self { comment_id, reason, timestamp, told: Told::Everybody }
     }
 }
 
@@ -216,15 +263,20 @@ impl CommentModerated {
         Self { text: None, ..self.clone() }
     }
 
-    /// Returns the deletion to send to viewers, if this decision deletes the comment, and the
-    /// author if only others are sent it.
+    /// Returns the deletion to send to viewers, if this decision deletes the comment for somebody
+    /// that saw it, and those that are sent it.
     pub fn removal(&self) -> Option<Removal> {
-        let hidden_from = self.decision.hides_from()?;
+        let told = match (self.decision.hides_from()?, self.was_hidden) {
+            (HiddenFrom::Everybody, false) => Told::Everybody,
+            (HiddenFrom::Everybody, true) => Told::Only(self.user_id),
+            (HiddenFrom::Others, false) => Told::AllBut(self.user_id),
+            (HiddenFrom::Others, true) => return None,
+        };
         Some(Removal {
             comment_id: self.comment_id,
             reason: self.reason.clone(),
             timestamp: self.timestamp,
-            except: (hidden_from == HiddenFrom::Others).then_some(self.user_id),
+            told,
         })
     }
 
@@ -272,15 +324,29 @@ mod tests {
             timestamp: 2,
             decided_by: "models".into(),
             text,
+            was_hidden: false,
         }
     }
 
     #[test]
-    fn only_a_shadow_ban_spares_its_author() {
-        let removal = |decision| moderated(decision, None).removal();
-        assert_eq!(removal(Decision::Reject).unwrap().except, None);
-        assert_eq!(removal(Decision::ShadowBan).unwrap().except, Some(UserId(7)));
-        assert!(removal(Decision::Accept).is_none() && removal(Decision::Flag).is_none());
+    fn only_those_that_saw_a_comment_are_told() {
+        let told = |decision, was_hidden| {
+            let event = CommentModerated { was_hidden, ..moderated(decision, None) };
+            event.removal().map(|removal| (removal.told, removal.hidden_from()))
+        };
+        let author = UserId(7);
+        assert_eq!(told(Decision::Reject, false), Some((Told::Everybody, HiddenFrom::Everybody)));
+        let by_shadow = Some((Told::AllBut(author), HiddenFrom::Others));
+        assert_eq!(told(Decision::ShadowBan, false), by_shadow);
+        let only_author = Some((Told::Only(author), HiddenFrom::Everybody));
+        assert_eq!(told(Decision::Reject, true), only_author);
+        assert_eq!(told(Decision::ShadowBan, true), None, "nothing changes");
+        assert!(told(Decision::Accept, false).is_none() && told(Decision::Flag, true).is_none());
+        let included =
+            |told: Told| [None, Some(author), Some(UserId(8))].map(|it| told.includes(it));
+        assert_eq!(included(Told::Everybody), [true; 3]);
+        assert_eq!(included(Told::AllBut(author)), [true, false, true]);
+        assert_eq!(included(Told::Only(author)), [false, true, false]);
     }
 
     #[test]
@@ -289,9 +355,11 @@ mod tests {
         let encoded = rmp_serde::to_vec(&removal).unwrap();
         assert_eq!(encoded, rmp_serde::to_vec(&removal.deletion()).unwrap());
         assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), removal);
-        let spared = Removal { except: Some(UserId(7)), ..removal };
-        let encoded = rmp_serde::to_vec(&spared).unwrap();
-        assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), spared);
+        for told in [Told::AllBut(UserId(7)), Told::Only(UserId(7))] {
+            let spared = Removal { told, ..removal.clone() };
+            let encoded = rmp_serde::to_vec(&spared).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Removal>(&encoded).unwrap(), spared);
+        }
     }
 
     /// As versions without evidence wrote it.
@@ -309,10 +377,16 @@ mod tests {
             model: Some("3".into()),
         };
         let text = ModeratedText { evidence: Some(evidence), ..text };
-        for text in [None, Some(text)] {
-            let event = Event::CommentModerated(moderated(Decision::Reject, text));
+        for (text, was_hidden) in [(None, false), (None, true), (Some(text), true)] {
+            let decided = moderated(Decision::Reject, text);
+            let event = Event::CommentModerated(CommentModerated { was_hidden, ..decided });
             assert_eq!(Event::decode(&event.encode()).unwrap(), event);
         }
+        let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 1, [3; 6]);
+        let old = (1, comment_id, 7, "reject", "high_toxicity", 2, "models");
+        let old = rmp_serde::to_vec(&old).unwrap();
+        let read: CommentModerated = rmp_serde::from_slice(&old).unwrap();
+        assert_eq!(read, moderated(Decision::Reject, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the same meaning in the daemon, in `lc` and in tests.
 
 pub mod admin;
+pub mod badges;
 pub mod close_code;
 pub mod comment;
 pub mod error_code;
@@ -25,6 +26,7 @@ pub mod text;
 pub mod throttle;
 pub mod user;
 
+pub use badges::{Badge, Badges};
 pub use close_code::CloseCode;
 pub use comment::{Comment, SequencedComment};
 pub use error_code::ErrorCode;

@@ -59,7 +59,7 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// The claims of a token that rooms for subscribers and followers ask for.
+/// The claims of a token that rooms for subscribers and followers, and moderation, ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Standing {
@@ -69,12 +69,16 @@ pub struct Standing {
     /// does not follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follower_since: Option<u64>,
+    /// When the account was created, in milliseconds since the Unix epoch; `None` if the token does
+    /// not say. Viewers are not told.
+    #[serde(skip)]
+    pub account_created: Option<u64>,
 }
 
 impl Standing {
-    /// Returns whether the token says nothing of it.
+    /// Returns whether there is nothing of it that viewers are told.
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        !self.subscriber && self.follower_since.is_none()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, SavedView,
-    Session, TailItem, Talkers, TimelineAnswer,
+    Session, Shadow, TailItem, Talkers, TimelineAnswer,
 };
 
 /// Time between two fetches of a list.
@@ -39,6 +39,7 @@ pub(super) enum Fetched {
     Reviews(Result<Vec<ReviewItem>, AdminError>),
     Decided(Result<Decided, AdminError>),
     Audit(Result<Vec<AuditEntry>, AdminError>),
+    Shadows(Vec<Shadow>),
     Tail(StreamId, TailItem),
     TailFailed(AdminError),
     /// `None` if they cannot be read.
@@ -63,6 +64,7 @@ pub(super) struct Fetcher {
     needs: Needs,
     reviews: Option<AbortOnDropHandle<()>>,
     audit: Option<AbortOnDropHandle<()>>,
+    shadows: Option<AbortOnDropHandle<()>>,
     tail: Option<AbortOnDropHandle<()>>,
     talkers: Option<AbortOnDropHandle<()>>,
     past: Option<AbortOnDropHandle<()>>,
@@ -82,6 +84,7 @@ impl Fetcher {
             needs,
             reviews: None,
             audit: None,
+            shadows: None,
             tail: None,
             talkers: None,
             past: None,
@@ -121,6 +124,11 @@ impl Fetcher {
             let client = self.client.clone();
             let results = self.results.clone();
             self.audit = needs.audit.then(|| spawn(poll_audit(client, results)));
+        }
+        if needs.shadows != self.needs.shadows {
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.shadows = needs.shadows.then(|| spawn(poll_shadows(client, results)));
         }
         if needs.tail != self.needs.tail {
             let client = self.client.clone();
@@ -165,6 +173,18 @@ async fn poll_audit(client: AdminClient, results: mpsc::Sender<Fetched>) {
     loop {
         let list = client.get::<Cluster<AuditEntry>>(&path).await.map(|list| list.items);
         if results.send(Fetched::Audit(list)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Reads the shadow bans. While they cannot be read, those of before are shown.
+async fn poll_shadows(client: AdminClient, results: mpsc::Sender<Fetched>) {
+    loop {
+        if let Ok(list) = client.get::<Cluster<Shadow>>("/v1/shadows").await
+            && results.send(Fetched::Shadows(list.items)).await.is_err()
+        {
             return;
         }
         tokio::time::sleep(PERIOD).await;

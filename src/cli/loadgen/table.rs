@@ -73,6 +73,9 @@ fn latency_table(report: &Report) -> String {
         row("ack, from the intended send time", report.ack_ms),
         row("connect", report.connect_ms),
     ];
+    if report.deletions_seen > 0 {
+        rows.push(row("deletion, from the intended send time", report.deletion_ms));
+    }
     if !report.storms.is_empty() {
         rows.push(row("back after a storm", report.storm_ms));
     }
@@ -146,6 +149,7 @@ mod tests {
             unanswered: 1,
             unsent: 0,
             deletions_seen: 40,
+            deletion_ms: percentiles,
             reactions_sent: 900,
             reactions_refused: 3,
             reaction_updates: 61_000,

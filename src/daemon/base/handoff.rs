@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::message::Encoding;
+use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
@@ -52,6 +54,8 @@ pub struct Accepted {
     pub seq: Seq,
     /// Shown to the sender if the broadcast leaves it out. `None` for a repeated submission.
     pub comment: Option<Arc<Comment>>,
+    /// The room has a message delay: the sender is shown the comment before all others.
+    pub delayed: bool,
 }
 
 /// The outcome of a submission for the connection that made it.
@@ -77,16 +81,62 @@ pub enum Screening {
     /// Stores it and shows it only to its sender.
     Shadow(Arc<str>),
     /// Keeps it hidden until a moderator decides.
-    Hold(Arc<str>),
+    Hold(Held),
+}
+
+/// Why a comment is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// A stable word.
+    pub reason: Arc<str>,
+    pub evidence: Evidence,
+}
+
+/// The result of a check, and what [`Screen::record`] stores of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Screened {
+    pub screening: Screening,
+    /// The event of a decision other than accept.
+    pub decided: Option<CommentModerated>,
+    /// Whether points of its user were counted.
+    pub has_points: bool,
 }
 
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody>;
+    /// Reads what is known of users whose comments are about to be screened, all at once. Waits for
+    /// a bounded time.
+    async fn prepare(&self, _users: &[UserId]) {}
+
+    /// Checks a comment. Dropped if it takes longer than the room allows.
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody>;
+
+    /// Records a decision under its user, as far as the log accepts it, and stores the points that
+    /// were counted.
+    async fn record(&self, decided: Option<CommentModerated>);
 
     /// Stores a held comment for review.
-    async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
+    async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody>;
+}
+
+/// The comments in the review queue that no stage has checked, and those that wait too long.
+/// Implemented by control.
+#[async_trait]
+pub trait HeldComments: Send + Sync + std::fmt::Debug + 'static {
+    /// Returns the oldest unchecked comments, at most `limit`.
+    async fn unchecked(&self, limit: usize) -> Result<Vec<Comment>, ErrorBody>;
+
+    /// Returns whether a comment of a stream that was decided earlier is not in the log yet.
+    async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody>;
+
+    /// Carries out a decision about an unchecked comment: publishes it, rejects it, or leaves it to
+    /// a person. Returns false if somebody else has decided it or looks at it.
+    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody>;
+
+    /// Rejects at most `limit` of the comments that have waited since before a time (milliseconds
+    /// since the Unix epoch). Returns their number.
+    async fn expire(&self, before_ms: u64, limit: usize) -> Result<usize, ErrorBody>;
 }
 
 /// Finds links, for rooms that refuse them. Implemented by moderation.
@@ -148,6 +198,14 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
+    /// Answers a [`RoomRequest`].
+    fn room_changed(
+        &self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    );
+
     /// Closes every connection of a user with a code, after an error that says why. Resolves to the
     /// number of connections closed.
     fn disconnect_user(
@@ -197,6 +255,8 @@ impl ViewerSink for NoViewers {
 
     fn authenticated(&self, _: ConnectionId, _: Result<(Bearer, Box<dyn Permit>), ErrorBody>) {}
 
+    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+
     fn disconnect_user(
         &self,
         _: UserId,
@@ -237,6 +297,17 @@ pub struct AuthRequest {
     pub connection: ConnectionId,
     pub stream_id: StreamId,
     pub token: String,
+}
+
+/// A change of a room that a moderator sent over its connection, for the gateway to carry out.
+#[derive(Debug)]
+pub struct RoomRequest {
+    pub connection: ConnectionId,
+    pub stream_id: StreamId,
+    /// At least a moderator.
+    pub identity: Arc<Identity>,
+    pub patch: Box<RoomPatch>,
+    pub client_ref: Option<Arc<str>>,
 }
 
 /// An operator's order to the broadcast stage: the share of a stream to broadcast.

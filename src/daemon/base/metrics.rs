@@ -13,48 +13,74 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 pub use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::classifier::Task;
+
 /// The label of a counter that is split by reason.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub struct Reason {
     pub reason: String,
 }
 
-/// Counters by reason. Clones share them. The number of counters is bounded because reasons are
+/// The labels of the decisions of moderation stages.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct Decided {
+    pub stage: String,
+    pub reason: String,
+    pub decision: String,
+}
+
+/// Counters by labels. Clones share them. The number of counters is bounded because labels are
 /// constants of the code. The `Family` of `prometheus-client` cannot list its counters, which `lc
 /// top` needs.
-#[derive(Debug, Clone, Default)]
-pub struct ByReason {
-    counters: Arc<RwLock<BTreeMap<String, Counter>>>,
+#[derive(Debug, Clone)]
+pub struct By<L> {
+    counters: Arc<RwLock<BTreeMap<L, Counter>>>,
+}
+
+/// Counters by reason.
+pub type ByReason = By<Reason>;
+
+impl<L> Default for By<L> {
+    fn default() -> Self {
+        Self { counters: Arc::default() }
+    }
+}
+
+impl<L: Ord + Clone> By<L> {
+    /// Returns the counter of labels. Callers that count the same often should keep it.
+    pub fn get_or_create(&self, labels: &L) -> Counter {
+        if let Some(counter) = self.counters.read().get(labels) {
+            return counter.clone();
+        }
+        self.counters.write().entry(labels.clone()).or_default().clone()
+    }
 }
 
 impl ByReason {
-    /// Returns the counter of a reason. Callers that count a reason often should keep it.
-    pub fn get_or_create(&self, label: &Reason) -> Counter {
-        if let Some(counter) = self.read().get(&label.reason) {
-            return counter.clone();
-        }
-        let mut counters = self.counters.write();
-        counters.entry(label.reason.clone()).or_default().clone()
-    }
-
     /// Returns all counts, by reason.
     pub fn totals(&self) -> BTreeMap<String, u64> {
-        self.read().iter().map(|(reason, counter)| (reason.clone(), counter.get())).collect()
-    }
-
-    fn read(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Counter>> {
-        self.counters.read()
+        let counters = self.counters.read();
+        counters.iter().map(|(label, counter)| (label.reason.clone(), counter.get())).collect()
     }
 }
 
-impl EncodeMetric for ByReason {
+impl By<Decided> {
+    /// Returns all counts.
+    pub fn totals(&self) -> BTreeMap<Decided, u64> {
+        let counters = self.counters.read();
+        counters.iter().map(|(labels, counter)| (labels.clone(), counter.get())).collect()
+    }
+}
+
+impl<L: EncodeLabelSet> EncodeMetric for By<L> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (reason, counter) in self.read().iter() {
-            let label = Reason { reason: reason.clone() };
-            counter.encode(encoder.encode_family(&label)?)?;
+        for (labels, counter) in self.counters.read().iter() {
+            counter.encode(encoder.encode_family(labels)?)?;
         }
         Ok(())
     }
@@ -66,6 +92,41 @@ impl EncodeMetric for ByReason {
     /// Without counts the metric is described, so that alerts can name it before anything happened.
     fn is_empty(&self) -> bool {
         false
+    }
+}
+
+/// The label of a histogram of scores.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScoreLabel {
+    task: &'static str,
+}
+
+/// Upper bounds of the buckets of scores, closer where comments are flagged and rejected.
+const SCORE_BOUNDS: [f64; 14] =
+    [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 0.95];
+
+/// Histograms of scores of 0 to 1, by the task that is measured. Clones share them.
+#[derive(Debug, Clone)]
+pub struct ScoreHistograms(Family<ScoreLabel, Histogram>);
+
+impl ScoreHistograms {
+    /// Counts the scores of a comment, which stand beside the names of their tasks.
+    pub fn observe<'a>(&self, scores: impl IntoIterator<Item = (&'a &'static str, &'a f32)>) {
+        for (&task, &score) in scores {
+            self.0.get_or_create(&ScoreLabel { task }).observe(f64::from(score));
+        }
+    }
+}
+
+impl Default for ScoreHistograms {
+    fn default() -> Self {
+        let new = || Histogram::new(SCORE_BOUNDS);
+        let family = Family::<ScoreLabel, Histogram>::new_with_constructor(new);
+        // Alerts can name it before anything was scored.
+        for task in Task::ALL {
+            drop(family.get_or_create(&ScoreLabel { task: task.as_str() }));
+        }
+        Self(family)
     }
 }
 
@@ -134,6 +195,16 @@ pub struct Metrics {
     pub moderation_decisions: ByReason,
     /// By reason of a decision other than accept.
     pub moderation_reasons: ByReason,
+    /// What moderation measured, accepted comments included.
+    pub moderation_scores: ScoreHistograms,
+    /// Comments that the review hook answered.
+    pub moderation_hook_answers: Counter,
+    /// By reason: comments about which the review hook gave no answer.
+    pub moderation_hook_failures: ByReason,
+    /// By what became of it: comments that were not checked in time before publication.
+    pub moderation_late: ByReason,
+    /// Decisions of moderation stages other than accept.
+    pub moderation_by_stage: By<Decided>,
 }
 
 impl Metrics {
@@ -203,6 +274,11 @@ impl Metrics {
             ),
             ("dead_letters", "Records no consumer could process", &self.dead_letters),
             ("moderation_checked", "Comments moderation looked at", &self.moderation_checked),
+            (
+                "moderation_hook_answers",
+                "Comments the review hook answered",
+                &self.moderation_hook_answers,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -218,10 +294,26 @@ impl Metrics {
             ),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
+            (
+                "moderation_hook_failures",
+                "Comments the review hook did not answer, by reason",
+                &self.moderation_hook_failures,
+            ),
+            ("moderation_late", "Comments not checked in time", &self.moderation_late),
         ];
         for (name, help, family) in families {
             registry.register(name, help, family.clone());
         }
+        registry.register(
+            "moderation_score",
+            "Scores of comments, 0 to 1",
+            self.moderation_scores.0.clone(),
+        );
+        registry.register(
+            "moderation_by_stage",
+            "Decisions of moderation stages other than accept",
+            self.moderation_by_stage.clone(),
+        );
         registry.register("connections", "Viewer connections", self.connections.clone());
         registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
         registry.register(
@@ -237,6 +329,16 @@ pub fn count(family: &ByReason, reason: &str) {
     family.get_or_create(&Reason { reason: reason.to_owned() }).inc();
 }
 
+/// Adds one to the decisions of a moderation stage for a reason.
+pub fn count_decided(metrics: &Metrics, stage: &str, reason: &str, decision: &str) {
+    let labels = Decided {
+        stage: stage.to_owned(),
+        reason: reason.to_owned(),
+        decision: decision.to_owned(),
+    };
+    metrics.moderation_by_stage.get_or_create(&labels).inc();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,9 +351,30 @@ mod tests {
         count(&metrics.comments_refused, "too_large");
         let totals = metrics.comments_refused.totals();
         assert_eq!(totals, BTreeMap::from([("banned".to_owned(), 2), ("too_large".to_owned(), 1)]));
+        count_decided(&metrics, "rules", "link", "flag");
         let text = metrics.render("extra 1\n");
+        let by_stage = r#"by_stage_total{stage="rules",reason="link",decision="flag"} 1"#;
+        assert!(text.contains(by_stage), "{text}");
         assert!(text.contains("lcd_comments_refused_total{reason=\"banned\"} 2"), "{text}");
         assert!(text.contains("# TYPE lcd_comments_refused counter"), "{text}");
         assert!(text.ends_with("extra 1\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn scores_are_exported_by_task() {
+        let metrics = Metrics::default();
+        metrics.moderation_scores.observe([(&"toxicity", &0.72_f32), (&"spam", &0.01)]);
+        let text = metrics.render("");
+        for (bound, task, count) in
+            [("0.7", "toxicity", 0), ("0.8", "toxicity", 1), ("0.7", "spam", 1)]
+        {
+            let is_bucket = |line: &&str| {
+                line.starts_with("lcd_moderation_score_bucket{")
+                    && line.contains(&format!("le=\"{bound}\""))
+                    && line.contains(&format!("task=\"{task}\""))
+            };
+            let line = text.lines().find(is_bucket).unwrap();
+            assert!(line.ends_with(&format!(" {count}")), "{line}");
+        }
     }
 }

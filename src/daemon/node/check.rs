@@ -24,6 +24,8 @@ use crate::daemon::base::disk_probe::try_directory;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
+use crate::daemon::stages::moderation;
+use crate::protocol::admin::dependency::REVIEW_HOOK;
 use crate::protocol::admin::{BreakerState, Problem, ProblemCode, Status};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::counted;
@@ -60,6 +62,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
+    }
+    if let Some(result) = moderation::try_hook(&config.moderation).await {
+        report.add(REVIEW_HOOK, result);
     }
     compare_with_running(config, own.as_ref(), &mut report).await;
     for (contract, engine) in Engines::names(&config.engines) {

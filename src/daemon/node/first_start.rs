@@ -48,6 +48,7 @@ pub(super) async fn create_first_stream(
         action: audit_action::CREATE_STREAM,
         target: String::new(),
         detail: serde_json::to_value(&new)?,
+        points: None,
     };
     match metadata.create_stream(new, audit).await {
         Ok(_) => info!("created stream 1, live and open to anonymous viewers"),

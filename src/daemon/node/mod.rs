@@ -9,6 +9,7 @@ mod disk_watch;
 mod first_start;
 mod identity;
 mod log_watch;
+mod moderation_watch;
 mod preflight;
 pub mod process;
 pub mod repair_log;

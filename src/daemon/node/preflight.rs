@@ -8,8 +8,8 @@ use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::{
     AuthConfig, CommentsEngine, Config, EventLogEngine, MetadataEngine,
 };
-use crate::daemon::edge::admin;
-use crate::daemon::edge::gateway;
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::edge::{admin, gateway};
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::stages::auth::{SigningSecret, Verifier};
 use crate::daemon::stages::moderation;
@@ -36,8 +36,9 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     add_tokens(config, &mut faults);
     faults.extend(gateway::tls_faults(&config.gateway));
     faults.extend(admin::remote_faults(&config.admin));
-    if let Err(error) = moderation::build_pipeline(&config.moderation) {
-        faults.push(format!("{error:#}"));
+    let board = StatusBoard::default();
+    if let Err(error) = moderation::build_pipeline(&config.moderation, &board, None) {
+        faults.extend(error.0.iter().map(ToString::to_string));
     }
     if let Err(error) = admin::check_socket_path(&config.node.admin_socket) {
         faults.push(error.to_string());
@@ -135,6 +136,7 @@ mod tests {
         config.auth.keys = vec![key("one.pem"), key("two.pem")];
         config.auth.signing_key = missing("signing");
         config.moderation.rules.blocked_words_file = Some(missing("words"));
+        config.moderation.model.file = Some(missing("weights"));
         config.engines.eventlog = EventLogEngine::Kafka;
         config.engines.bus = BusEngine::Redis;
         config.engines.comments = CommentsEngine::Cassandra;
@@ -162,6 +164,7 @@ mod tests {
             "two.pem",
             "auth.signing_key",
             "words",
+            "moderation.model.file",
             "--admin-socket",
             "kafka.tls.ca",
             "kafka.tls.certificate",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::daemon::engines::eventlog::NewRecord;
-use crate::protocol::events::{CommentSubmitted, Event, Removal};
+use crate::protocol::events::{CommentSubmitted, Event, Removal, Told};
 use crate::protocol::{Comment, CommentId, Role, StreamId, UserId};
 
 /// The stream of all sample comments.
@@ -24,13 +24,14 @@ pub(crate) fn sample_comment(number: u64) -> Comment {
         name: "ann".into(),
         message: "hi".into(),
         created_at: comment_id.unix_ms(),
+        badges: Default::default(),
     }
 }
 
 /// Returns the deletion of [`sample_comment`] `number`, which everybody is sent.
 pub(crate) fn sample_deletion(number: u64) -> Removal {
     let comment_id = sample_comment_id(number);
-    Removal { comment_id, reason: "moderator".into(), timestamp: 1, except: None }
+    Removal { comment_id, reason: "moderator".into(), timestamp: 1, told: Told::Everybody }
 }
 
 /// Returns a comment as ingest appends it to the log when its sender is an ordinary viewer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ahash::AHashSet;
+use ahash::AHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::client::viewer::SeqRange;
@@ -28,7 +28,8 @@ const PAGE_SEQS: u64 = 512;
 pub(super) struct AckedComments {
     /// By `seq / PAGE_SEQS`. No page is empty.
     pages: BTreeMap<u64, Vec<AckedComment>>,
-    deleted: AHashSet<CommentId>,
+    /// When each viewer was told of a deletion, 8 bytes each.
+    deleted: AHashMap<CommentId, Vec<Micros>>,
 }
 
 impl AckedComments {
@@ -77,11 +78,25 @@ impl AckedComments {
 
     /// Records that the server announced the deletion of this comment.
     pub(super) fn mark_deleted(&mut self, comment_id: CommentId) {
-        self.deleted.insert(comment_id);
+        self.deleted.entry(comment_id).or_default();
     }
 
     pub(super) fn is_deleted(&self, comment_id: CommentId) -> bool {
-        self.deleted.contains(&comment_id)
+        self.deleted.contains_key(&comment_id)
+    }
+
+    /// Records that one viewer was told of a deletion.
+    pub(super) fn record_deletion(&mut self, comment_id: CommentId, at: Micros) {
+        self.deleted.entry(comment_id).or_default().push(at);
+    }
+
+    /// Returns the time from when a deleted comment was due to when a viewer was told of its
+    /// deletion, for each comment and viewer.
+    pub(super) fn deletion_latencies(&self) -> impl Iterator<Item = Micros> {
+        self.pages.values().flatten().flat_map(|acked| {
+            let told = self.deleted.get(&acked.comment_id).into_iter().flatten();
+            told.map(|at| at.saturating_sub(acked.intended_at))
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use ahash::{AHashMap, RandomState};
 
 use crate::client::viewer::SeqRange;
+use crate::protocol::CommentId;
 use crate::protocol::throttle::SampleRate;
 
 /// Payloads kept. A payload that was evicted and comes again is decoded again.
@@ -22,7 +23,7 @@ pub(super) enum PayloadMeaning {
     /// A batch that covers no seq.
     Empty,
     Gap(SeqRange),
-    Deletion,
+    Deletion(CommentId),
     Rate(SampleRate),
     Reactions,
     /// With the wait that it names, in milliseconds.
@@ -102,8 +103,8 @@ mod tests {
     #[test]
     fn equal_hashes_are_compared_and_memory_is_bounded() {
         let mut cache = PayloadCache::default();
-        cache.insert(1, b"one", PayloadMeaning::Deletion);
-        assert_eq!(cache.get(1, b"one"), Some(&PayloadMeaning::Deletion));
+        cache.insert(1, b"one", PayloadMeaning::Reactions);
+        assert_eq!(cache.get(1, b"one"), Some(&PayloadMeaning::Reactions));
         assert_eq!(cache.get(1, b"two"), None);
         let large = vec![0; MAX_BYTES / 4];
         (2..40).for_each(|hash| cache.insert(hash, &large, PayloadMeaning::Other));

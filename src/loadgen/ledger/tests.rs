@@ -26,6 +26,7 @@ fn shown(seq: Seq) -> SequencedComment {
         message: "hi".into(),
         created_at: 0,
         seq,
+        badges: Default::default(),
     }
 }
 
@@ -185,6 +186,8 @@ async fn gaps_samples_and_deletions_are_no_losses() {
         lost: 0,
     };
     assert_eq!(run.totals(), totals);
+    let told = run.handle.lock().deletion_latency();
+    assert_eq!(told.len(), 1, "one viewer was told of one deletion");
     // A comment that the rate keeps may not hide behind the sample.
     let run = LedgerRun::new(1);
     (21..=40).for_each(|seq| run.ack(seq, 0));

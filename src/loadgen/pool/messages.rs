@@ -63,6 +63,8 @@ pub(crate) struct PoolTotals {
     pub deliveries: DeliveryTotals,
     pub counters: LedgerCounters,
     pub latency: HistogramSnapshot,
+    /// From the intended send time of a deleted comment to the deletion.
+    pub deletion: HistogramSnapshot,
     pub connect: HistogramSnapshot,
     pub connected: u64,
     pub slow: u64,
@@ -103,6 +105,7 @@ impl PoolTotals {
         self.deliveries.merge(&other.deliveries);
         self.counters.merge(&other.counters);
         self.latency.merge(&other.latency);
+        self.deletion.merge(&other.deletion);
         self.connect.merge(&other.connect);
         self.connected += other.connected;
         self.slow += other.slow;

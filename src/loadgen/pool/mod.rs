@@ -232,6 +232,7 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
             deliveries: ledger.totals(),
             counters: ledger.counters(),
             latency: HistogramSnapshot::of(ledger.latency()),
+            deletion: HistogramSnapshot::of(&ledger.deletion_latency()),
             connect: HistogramSnapshot::of(&self.stats.connect),
             connected: self.stats.connected,
             slow: slow as u64,

@@ -18,7 +18,7 @@ struct Sample {
 
 const PLAIN: Sample = Sample {
     role: Role::Viewer,
-    standing: Standing { subscriber: false, follower_since: None },
+    standing: Standing { subscriber: false, follower_since: None, account_created: None },
     since_last_ms: None,
     since_said_ms: None,
     is_emotes_only: false,
@@ -44,7 +44,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     let since = proptest::option::of(NOW_MS - 4_000_000..NOW_MS + 1_000);
     (any::<bool>(), since, passed(), passed(), any::<bool>(), any::<bool>()).prop_map(
         |(subscriber, follower_since, since_last_ms, since_said_ms, is_emotes_only, has_link)| {
-            let standing = Standing { subscriber, follower_since };
+            let standing = Standing { subscriber, follower_since, account_created: None };
             let role = Role::Viewer;
             Sample { role, standing, since_last_ms, since_said_ms, is_emotes_only, has_link }
         },
@@ -72,7 +72,7 @@ proptest! {
         }
     }
 
-    /// A user who waits as told is not refused by the same rule again.
+    /// Who waits as told is not refused by the same rule again.
     #[test]
     fn the_wait_that_is_told_suffices(rules in rules(), sample in sample()) {
         let Err(refusal) = judge(&rules, &sample) else { return Ok(()) };
@@ -122,7 +122,11 @@ fn each_rule_refuses_with_its_name_and_wait() {
         (
             RoomRules { followers_ms: Some(600_000), ..open },
             Sample {
-                standing: Standing { subscriber: false, follower_since: Some(NOW_MS - 200_000) },
+                standing: Standing {
+                    subscriber: false,
+                    follower_since: Some(NOW_MS - 200_000),
+                    account_created: None,
+                },
                 ..PLAIN
             },
             RoomRefusal::FollowersOnly { wait_ms: Some(400_000) },
@@ -154,9 +158,10 @@ fn each_rule_refuses_with_its_name_and_wait() {
 fn subscribers_need_not_follow() {
     let rules =
         RoomRules { followers_ms: Some(600_000), subscribers_only: true, ..RoomRules::default() };
-    let subscriber = Standing { subscriber: true, follower_since: None };
+    let subscriber = Standing { subscriber: true, follower_since: None, account_created: None };
     assert_eq!(judge(&rules, &Sample { standing: subscriber, ..PLAIN }), Ok(()));
     let any_follower = RoomRules { followers_ms: Some(0), ..RoomRules::default() };
-    let just_now = Standing { subscriber: false, follower_since: Some(NOW_MS + 5) };
+    let just_now =
+        Standing { subscriber: false, follower_since: Some(NOW_MS + 5), account_created: None };
     assert_eq!(judge(&any_follower, &Sample { standing: just_now, ..PLAIN }), Ok(()));
 }

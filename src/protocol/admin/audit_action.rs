@@ -7,6 +7,8 @@ pub const UNBAN: &str = "unban";
 /// Shows a user's new comments to nobody but the user.
 pub const SHADOW: &str = "shadow";
 pub const UNSHADOW: &str = "unshadow";
+/// Sets the points of a user to none.
+pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";
 pub const DM: &str = "dm";
 pub const ANNOUNCE: &str = "announce";
@@ -23,6 +25,8 @@ pub const CREATE_STREAM: &str = "create_stream";
 pub const UPDATE_STREAM: &str = "update_stream";
 /// The rules of a room.
 pub const ROOM: &str = "room";
+/// The blocked terms of a room.
+pub const ROOM_TERMS: &str = "room_terms";
 /// Stands for the deletions of the comments of a room.
 pub const CLEAR_ROOM: &str = "clear_room";
 /// Stands for the entries of several changes that were made as one.

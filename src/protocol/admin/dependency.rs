@@ -8,3 +8,4 @@ pub const METADATA_STORE: &str = "metadata store";
 pub const REACTION_TOTALS: &str = "reaction totals";
 pub const RECENT_CACHE: &str = "recent cache";
 pub const CONNECTION_REGISTRY: &str = "connection registry";
+pub const REVIEW_HOOK: &str = "review hook";

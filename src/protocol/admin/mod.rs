@@ -15,6 +15,7 @@ pub mod dependency;
 mod doctor;
 mod egress;
 mod lag;
+mod moderation;
 mod node;
 mod problem;
 mod process;
@@ -55,6 +56,7 @@ pub use self::dead_letters::{
 pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::lag::{ConsumerLag, GroupLag, LagState};
+pub use self::moderation::{DecidedCount, DecisionCounts, MAX_DECIDED, RecentModeration};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
@@ -63,7 +65,7 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
-pub use self::review::{ModerationDecision, Offender, short_actor};
+pub use self::review::{EXPIRED, ModerationDecision, Offender, ReviewEvidence, short_actor};
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
@@ -77,7 +79,9 @@ pub use self::status::{
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::talkers::{MOST_COUNTED_USERS, RefusedUser, SameText, Talker, Talkers};
-pub use self::text_trial::{BrokenRule, TextTrial, TextTrialRequest, TriedStage};
+pub use self::text_trial::{
+    BrokenRule, TextTrial, TextTrialRequest, ThresholdShift, TriedScore, TriedStage,
+};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
@@ -85,7 +89,8 @@ pub use self::tokens::{
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{
-    ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who, highest_role,
+    ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, UserReputation, Who,
+    highest_role,
 };
 pub use self::views::{
     ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView,
@@ -243,6 +248,13 @@ pub struct ReviewItem {
     pub flagged_at: u64,
     /// True if the comment is hidden until it is approved.
     pub held: bool,
+    /// True if nobody but the sender sees the comment, or would once it is approved: the sender is
+    /// shadow-banned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadowed: bool,
+    /// What it was flagged by.
+    #[serde(flatten)]
+    pub evidence: ReviewEvidence,
     /// The actor that looks at the comment; nobody else may decide it meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_by: Option<String>,

@@ -37,8 +37,14 @@ pub enum ProblemCode {
     AppendsRefused,
     /// Records of the event log are damaged.
     LogDamaged,
+    /// Published comments are not checked, because moderation is down or far behind.
+    ModerationDown,
+    /// Comments of a stream are not checked in time before publication.
+    ChecksLate,
     /// The servers of some partitions of the event log do not answer.
     PartitionsUnreachable,
+    /// The service that reviews comments gives no valid answers.
+    ReviewHookFailing,
 }
 
 impl ProblemCode {
@@ -75,7 +81,10 @@ impl ProblemCode {
             Self::LogFilesMissing => "log_files_missing",
             Self::AppendsRefused => "appends_refused",
             Self::LogDamaged => "log_damaged",
+            Self::ChecksLate => "checks_late",
+            Self::ModerationDown => "moderation_down",
             Self::PartitionsUnreachable => "partitions_unreachable",
+            Self::ReviewHookFailing => "review_hook_failing",
         }
     }
 }

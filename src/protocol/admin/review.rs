@@ -6,8 +6,51 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ReviewItem;
-use crate::protocol::events::Decision;
+use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{CommentId, StreamId, UserId};
+
+/// The reason of a held comment that was rejected because nobody decided about it in time.
+pub const EXPIRED: &str = "expired";
+/// What a moderation stage flagged a comment by, as moderators read it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct ReviewEvidence {
+    /// The moderation stage that flagged the comment; absent for comments of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The confidence of that stage, 0 to 1, if it measures one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// All that the stages measured, by name, such as `toxicity`, each 0 to 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
+    /// The version of the model that measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+impl From<&Evidence> for ReviewEvidence {
+    fn from(evidence: &Evidence) -> Self {
+        let scores = evidence.scores.iter();
+        Self {
+            stage: Some(evidence.stage.as_ref().to_owned()),
+            score: evidence.score.map(Score::share),
+            scores: scores.map(|(name, score)| (name.as_ref().to_owned(), score.share())).collect(),
+            model: evidence.model.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl ReviewEvidence {
+    /// Writes all scores, the highest first: `toxicity 0.61, spam 0.02`. Empty if there is none.
+    pub fn scores_text(&self) -> String {
+        let mut sorted: Vec<_> = self.scores.iter().collect();
+        sorted.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let shown: Vec<_> =
+            sorted.into_iter().map(|(name, score)| format!("{name} {score:.2}")).collect();
+        shown.join(", ")
+    }
+}
 
 impl ReviewItem {
     /// Returns the actor that has claimed the item, if the claim has not run out at `now_ms`
@@ -85,6 +128,28 @@ pub struct Offender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_are_written_highest_first() {
+        let scores = [("spam", 0.021), ("toxicity", 0.608)];
+        let scores = scores.map(|(name, score)| (name.to_owned(), score)).into();
+        let evidence = ReviewEvidence { scores, ..ReviewEvidence::default() };
+        assert_eq!(evidence.scores_text(), "toxicity 0.61, spam 0.02");
+        assert_eq!(ReviewEvidence::default().scores_text(), "");
+    }
+
+    #[test]
+    fn items_of_earlier_versions_are_read() {
+        let old = r#"{"comment_id":"78353400-e590-11f1-8007-010101010101","stream_id":7,
+            "user_id":42,"name":"ann","message":"hi","reason":"link","flagged_at":1,"held":true}"#;
+        let item: ReviewItem = serde_json::from_str(old).unwrap();
+        assert_eq!((item.shadowed, &item.evidence), (false, &ReviewEvidence::default()));
+        let stage = Some("models".to_owned());
+        let item = ReviewItem { evidence: ReviewEvidence { stage, ..item.evidence }, ..item };
+        let text = serde_json::to_string(&item).unwrap();
+        assert!(text.contains(r#""stage":"models""#), "{text}");
+        assert_eq!(serde_json::from_str::<ReviewItem>(&text).unwrap(), item);
+    }
 
     #[test]
     fn an_actor_is_shown_without_its_account() {

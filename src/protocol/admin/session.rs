@@ -25,9 +25,9 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 pub enum AdminRole {
     /// Reads.
     Viewer,
-    /// Also bans, times out, shadows, lifts all three, kicks, deletes and restores comments, sets
-    /// the rules of rooms, claims flagged comments and decides about them, sends messages to users,
-    /// saves views, and takes back what it may do, where possible.
+    /// Also bans, times out, shadows, lifts all three, kicks, forgives users, deletes and restores
+    /// comments, sets the rules of rooms, claims flagged comments and decides about them, sends
+    /// messages to users, saves views, and takes back what it may do, where possible.
     Moderator,
     /// Does everything.
     Operator,
@@ -126,6 +126,7 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/mod/approve", Moderator),
     ("/v1/mod/reject", Moderator),
     ("/v1/mod/restore", Moderator),
+    ("/v1/mod/forgive", Moderator),
     // It changes nothing, but shows which disguises the rules see through.
     ("/v1/mod/test", Moderator),
     ("/v1/undo", Moderator),
@@ -141,6 +142,7 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/streams", Operator),
     ("/v1/streams/{id}", Operator),
     ("/v1/streams/{id}/room", Moderator),
+    ("/v1/streams/{id}/room/terms", Moderator),
     ("/v1/streams/{id}/room/clear", Moderator),
     ("/v1/tokens", Operator),
     ("/v1/tokens/users", Operator),
@@ -162,10 +164,12 @@ pub fn needed_role(path: &str) -> AdminRole {
 /// make such a change. An action has the name of its path.
 pub fn role_to_undo(action: &str) -> AdminRole {
     match action {
-        audit_action::APPROVE | audit_action::REJECT | audit_action::RESTORE => {
-            needed_role(&format!("/v1/mod/{action}"))
-        }
+        audit_action::APPROVE
+        | audit_action::REJECT
+        | audit_action::RESTORE
+        | audit_action::FORGIVE => needed_role(&format!("/v1/mod/{action}")),
         audit_action::ROOM => needed_role("/v1/streams/{id}/room"),
+        audit_action::ROOM_TERMS => needed_role("/v1/streams/{id}/room/terms"),
         audit_action::CLEAR_ROOM => needed_role("/v1/streams/{id}/room/clear"),
         _ => needed_role(&format!("/v1/{action}")),
     }
@@ -218,7 +222,9 @@ mod tests {
             "approve",
             "reject",
             "restore",
+            "forgive",
             "room",
+            "room_terms",
             "clear_room",
             "dm",
             "undo",

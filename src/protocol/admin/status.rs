@@ -11,12 +11,14 @@ use super::bus::BusNode;
 use super::cluster::ClusterColour;
 use super::egress::{self, StreamEgress};
 use super::lag::ConsumerLag;
+use super::moderation::RecentModeration;
 use super::node::{NodeStatus, SilentNode, viewers_of};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
 use super::stores::StoreStatus;
 use super::talkers::{RefusedUser, Talkers};
 use crate::protocol::latency::LatencyHistogram;
+use crate::protocol::room::RoomSettings;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
@@ -114,6 +116,9 @@ pub struct StreamStatus {
     pub egress_sampled_out: u64,
     pub deleted: u64,
     pub reactions: BTreeMap<String, u64>,
+    /// The settings of the room; absent if nothing is set.
+    #[serde(default, skip_serializing_if = "RoomSettings::is_default")]
+    pub room: RoomSettings,
 }
 
 impl StreamStatus {
@@ -226,6 +231,9 @@ pub struct ModerationCounts {
     pub reasons: BTreeMap<String, u64>,
     /// Comments that wait for review.
     pub queued: u64,
+    /// Of the last minute, and of the hour before it.
+    #[serde(default)]
+    pub recent: RecentModeration,
 }
 
 /// The figures of one stream from the broadcast stage of one node.
@@ -395,6 +403,7 @@ mod tests {
             egress_sampled_out: 3,
             deleted: 0,
             reactions: BTreeMap::new(),
+            room: Default::default(),
         };
         assert_eq!((stream.shown_per_second(), stream.left_out_per_second()), (80.0, 560.0));
     }

@@ -35,6 +35,26 @@ pub struct TextTrial {
     pub user_id: Option<UserId>,
     /// All stages in order, those after the one that decides included.
     pub stages: Vec<TriedStage>,
+    /// How the thresholds are for the user and the stream that were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<ThresholdShift>,
+}
+
+/// By how much thresholds of moderation are lower for a user at a moment, and why. Scores are 0 to
+/// 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct ThresholdShift {
+    /// The sum of the others. Negative if they are higher, which counts only for flags.
+    pub lowered: f64,
+    /// The points of the user.
+    pub points: f64,
+    /// The part of these points.
+    pub by_points: f64,
+    /// The part of an account that is new.
+    pub by_account_age: f64,
+    /// By how much a shouting crowd raises the thresholds, as far as the node has seen the stream.
+    pub raised_by_crowd: f64,
 }
 
 /// The answer of one moderation stage.
@@ -49,13 +69,42 @@ pub struct TriedStage {
     /// The confidence of the stage, 0 to 1, if it measures one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
-    /// True for the stage whose decision counts: the first that does not accept.
+    /// True for the stage whose decision counts: the strictest, of equal ones the first. Stages
+    /// after a rejection or a shadow ban do not count.
     pub decides: bool,
     /// The rules that the text breaks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<BrokenRule>,
+    /// All that the stage measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<TriedScore>,
+    /// By how much the thresholds are lower for this user at this moment; negative: higher. Absent
+    /// if they are as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<f32>,
+    /// The version of the model that measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// A score of a text, beside the thresholds that hold for this user at this moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TriedScore {
+    /// The property that is measured: `toxicity`.
+    pub name: String,
+    /// 0 to 1.
+    pub score: f32,
+    /// The score from which a comment is flagged.
+    pub flag_from: f32,
+    /// The score from which the action of the setting applies.
+    pub action_from: f32,
+    /// The action of the setting; with `accept` nothing is flagged either.
+    pub action: Decision,
+    /// The setting with the action.
+    pub setting: String,
 }
 
 /// A rule that a text breaks.

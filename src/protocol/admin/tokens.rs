@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::AdminRole;
-use crate::protocol::text;
-use crate::protocol::{Role, UserId};
+use crate::protocol::{Role, Standing, UserId, text};
 
 /// The most tokens of one request.
 pub const MAX_TOKENS: u32 = 10_000;
@@ -32,6 +31,9 @@ pub struct TokenRequest {
     /// 1 to 10 000.
     #[serde(default = "one")]
     pub count: u32,
+    /// What rooms for subscribers and followers ask for.
+    #[serde(default, skip_serializing_if = "Standing::is_none")]
+    pub standing: Standing,
 }
 
 impl TokenRequest {
@@ -176,6 +178,7 @@ mod tests {
             ttl_ms: 1_000,
             comments_per_minute,
             count,
+            standing: Standing::default(),
         }
     }
 

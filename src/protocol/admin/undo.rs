@@ -46,6 +46,15 @@ pub enum PreviewRequest {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         include_moderators: bool,
     },
+    Shadow {
+        users: Vec<UserRef>,
+        /// Absent: on all streams.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_id: Option<StreamId>,
+        /// Absent: without an end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration_ms: Option<u64>,
+    },
     Throttle {
         stream_id: StreamId,
         sample_rate: Option<SampleRate>,

@@ -111,6 +111,28 @@ pub struct UserDetail {
     pub comments: Vec<UserComment>,
     /// The latest audit entries about the user, newest first, at most 20.
     pub audit: Vec<AuditEntry>,
+    /// Absent if users have no points here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reputation: Option<UserReputation>,
+}
+
+/// The points of a user at this moment, and what they do. Rounded to thousandths.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct UserReputation {
+    /// 0 to 20. Removed comments, timeouts and bans add points; they decay.
+    pub points: f64,
+    /// When the first of them was counted, in milliseconds since the Unix epoch; absent without
+    /// points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// By how much the thresholds of moderation are lower for the user, the age of the account
+    /// included.
+    pub lowers: f64,
+    /// When the account was created, in milliseconds since the Unix epoch; absent if no token has
+    /// said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_created: Option<u64>,
 }
 
 /// A comment of a user, as the log has it.

@@ -51,6 +51,8 @@ pub enum Kind {
     Duration,
     Bytes,
     Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// Yes or no.
     Flag,
 }

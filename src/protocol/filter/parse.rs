@@ -325,6 +325,7 @@ fn check(kind: Option<Kind>, literal: &Literal, span: Range<usize>) -> Result<()
     let is_share_word = kind == Kind::Share && matches!(text, "all" | "none");
     let fits = match kind {
         Kind::Text => true,
+        Kind::Word(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
         Kind::Flag => flag_of(text).is_some(),
         Kind::Number | Kind::Share | Kind::Duration | Kind::Bytes => {
             literal.quantity().is_some_and(|quantity| quantity.fits(kind))
@@ -340,6 +341,9 @@ fn check(kind: Option<Kind>, literal: &Literal, span: Range<usize>) -> Result<()
         Kind::Bytes => "a size such as 100MB, 512KiB or 1G",
         Kind::Flag => "yes or no",
         Kind::Text => "a text",
+        Kind::Word(words) => {
+            return fail(span, format!("`{text}` is never there; there are {}", words.join(", ")));
+        }
     };
     fail(span, format!("`{text}` is not {expected}"))
 }

@@ -48,7 +48,7 @@ impl Quantity {
             | (Kind::Share, Unit::Percent)
             | (Kind::Duration, Unit::Time)
             | (Kind::Bytes, Unit::Bytes)
-            | (Kind::Text, _) => true,
+            | (Kind::Text | Kind::Word(_), _) => true,
             (
                 Kind::Number | Kind::Share | Kind::Duration | Kind::Bytes | Kind::Flag,
                 Unit::Plain | Unit::Percent | Unit::Time | Unit::Bytes,

@@ -1,6 +1,6 @@
 //! The columns of the review queue, of decisions and of offenders.
 
-use super::Kind::{Duration, Flag, Number, Text};
+use super::Kind::{Duration, Flag, Number, Text, Word};
 use super::rows::At;
 use super::{Column, Columns, Row, Value};
 use crate::protocol::admin::{ModerationDecision, Offender, ReviewItem};
@@ -15,6 +15,9 @@ impl Row for At<'_, ReviewItem> {
             "name" => item.name.as_str().into(),
             "age" => self.age(item.flagged_at),
             "held" => Value::Flag(item.held),
+            "hidden" => Value::Flag(item.shadowed),
+            "stage" => item.evidence.stage.as_deref()?.into(),
+            "score" => Value::Number(item.evidence.score?),
             "reason" => item.reason.as_str().into(),
             "claimed" => item.holder(self.now_ms)?.into(),
             "yours" => Value::Flag(item.claimed_by_you),
@@ -28,6 +31,7 @@ impl Row for At<'_, ReviewItem> {
         visit(&self.item.name);
         visit(&self.item.reason);
         visit(&self.item.message);
+        self.item.evidence.stage.iter().for_each(|stage| visit(stage));
     }
 }
 
@@ -39,7 +43,10 @@ impl Columns for At<'_, ReviewItem> {
         Column::new("name", Text),
         Column::new("age", Duration),
         Column::new("held", Flag),
+        Column::new("hidden", Flag),
+        Column::new("stage", Text),
         Column::new("reason", Text),
+        Column::new("score", Number),
         Column::new("claimed", Text),
         Column::new("yours", Flag),
         Column::new("alike", Number),
@@ -57,6 +64,7 @@ impl Row for At<'_, ModerationDecision> {
             "name" => made.name.as_deref()?.into(),
             "age" => self.age(made.decided_at),
             "verdict" => made.decision.as_str().into(),
+            "stage" => made.stage.as_deref()?.into(),
             "reason" => made.reason.as_str().into(),
             "score" => Value::Number(made.score?),
             "by" => made.decided_by.as_str().into(),
@@ -79,7 +87,8 @@ impl Columns for At<'_, ModerationDecision> {
         Column::new("user", Number),
         Column::new("name", Text),
         Column::new("age", Duration),
-        Column::new("verdict", Text),
+        Column::new("verdict", Word(&["accept", "reject", "shadow_ban", "flag"])),
+        Column::new("stage", Text),
         Column::new("reason", Text),
         Column::new("score", Number),
         Column::new("by", Text),

@@ -1,12 +1,15 @@
 //! The columns of what the admin API lists.
 
-use super::Kind::{Bytes, Duration, Flag, Number, Share, Text};
-use super::{Column, Columns, Row, Value};
+use super::Kind::{Bytes, Duration, Flag, Number, Share, Text, Word};
+use super::{Column, Columns, Kind, Row, Value};
 use crate::protocol::admin::{
     Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem,
     NodeStatus, Sanction, Shadow, Status, StreamStatus, WorkerStatus,
 };
 use crate::protocol::stream::ModerationMode;
+
+/// The states of a node and of a cluster.
+const HEALTH: Kind = Word(&["well", "degraded", "failing"]);
 
 /// An item with the time at which it is looked at, for columns such as `age`.
 #[derive(Debug, Clone, Copy)]
@@ -74,14 +77,14 @@ impl Columns for StreamStatus {
     const COLUMNS: &'static [Column] = &[
         Column::new("id", Number),
         Column::new("title", Text),
-        Column::new("state", Text),
+        Column::new("state", Word(&["scheduled", "live", "ended"])),
         Column::new("viewers", Number),
         Column::new("in", Number),
         Column::new("shown", Number),
         Column::new("share", Share),
         Column::new("by", Text),
         Column::new("level", Number),
-        Column::new("moderation", Text),
+        Column::new("moderation", Word(&["async", "sync", "off"])),
         Column::new("anonymous", Flag),
         Column::new("received", Number),
         Column::new("left_out", Number),
@@ -144,8 +147,8 @@ impl Row for NodeStatus {
 impl Columns for NodeStatus {
     const COLUMNS: &'static [Column] = &[
         Column::new("node", Text),
-        Column::new("state", Text),
-        Column::new("health", Text),
+        Column::new("state", Word(&["up", "draining", "silent"])),
+        Column::new("health", HEALTH),
         Column::new("viewers", Number),
         Column::new("senders", Number),
         Column::new("connections", Number),
@@ -475,7 +478,7 @@ impl Row for Status {
 
 impl Columns for Status {
     const COLUMNS: &'static [Column] = &[
-        Column::new("health", Text),
+        Column::new("health", HEALTH),
         Column::new("ready", Flag),
         Column::new("draining", Flag),
         Column::new("alerts", Number),

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::admin::Status;
 
 /// A row with one column of each kind, and one without a value.
 struct Sample;
@@ -284,5 +285,16 @@ proptest! {
             }
             Err(error) => prop_assert!(text.get(error.at).is_some()),
         }
+    }
+}
+
+#[test]
+fn words_that_a_column_never_has_are_refused() {
+    let wrong = |text: &str| Filter::parse(text, Status::COLUMNS).unwrap_err().message;
+    let expected = "`wel` is never there; there are well, degraded, failing";
+    assert_eq!(wrong("health=wel"), expected);
+    assert_eq!(wrong("health in (well, wel)"), expected);
+    for right in ["health=well", "health!=Degraded", "health~wel", "health=-"] {
+        assert!(Filter::parse(right, Status::COLUMNS).is_ok(), "{right}");
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::without_controls;
+use crate::protocol::room::{BadRoomField, RoomPatch};
 
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
@@ -33,6 +34,12 @@ pub enum ClientMessage {
     },
     /// A request for a `pong`.
     Ping,
+    /// A change of the room, from a moderator. What the patch does not name stays.
+    Room {
+        patch: Box<RoomPatch>,
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        client_ref: Option<String>,
+    },
 }
 
 /// The error of decoding a message.
@@ -69,15 +76,22 @@ pub fn check_ref(client_ref: &str) -> Result<(), String> {
 
 impl ClientMessage {
     /// The names of all message types, for error texts.
-    pub(super) const TYPES: &str = "auth, comment, reaction, pause, resume or ping";
+    pub(super) const TYPES: &str = "auth, comment, reaction, pause, resume, ping or room";
 
     /// Checks the limits that the types do not express.
     pub(super) fn checked(self) -> Result<Self, BadMessage> {
-        if let Self::Comment { client_ref: Some(client_ref), .. } = &self
+        if let Self::Comment { client_ref: Some(client_ref), .. }
+        | Self::Room { client_ref: Some(client_ref), .. } = &self
             && let Err(text) = check_ref(client_ref)
         {
             let bad = BadMessage::new(ErrorCode::BadMessage, text);
             return Err(bad.with_ref(Some(client_ref.clone())));
+        }
+        if let Self::Room { patch, client_ref } = &self
+            && let Err(BadRoomField { field, problem }) = patch.check()
+        {
+            let bad = BadMessage::new(ErrorCode::BadMessage, format!("`{field}` {problem}"));
+            return Err(bad.with_ref(client_ref.clone()));
         }
         Ok(self)
     }

@@ -76,6 +76,8 @@ fn to_bad_message(error: &serde_json::Error) -> BadMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::message::msgpack;
+    use crate::protocol::room::RoomPatch;
     use proptest::prelude::*;
 
     #[test]
@@ -90,6 +92,9 @@ mod tests {
             (r#"{"type":"comment"}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":7}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":"x","ref":""}"#, ErrorCode::BadMessage),
+            (r#"{"type":"room","patch":{}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"room","patch":{"slow":1}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"room","patch":{"slow_ms":1}}"#, ErrorCode::BadMessage),
         ] {
             assert_eq!(decode_client(payload.as_bytes()).unwrap_err().code, code, "{payload}");
         }
@@ -163,5 +168,11 @@ mod tests {
             ClientMessage::Comment { message: "hi".into(), client_ref: Some("a".into()) };
         assert_eq!(decode_client(comment), Ok(expected));
         assert_eq!(decode_client(br#"{"type":"pause"}"#), Ok(ClientMessage::Pause));
+        let patch = RoomPatch { slow_ms: Some(None), shield: Some(true), ..RoomPatch::default() };
+        let change = ClientMessage::Room { patch: patch.into(), client_ref: Some("a".into()) };
+        let room = br#"{"type":"room","patch":{"slow_ms":null,"shield":true},"ref":"a"}"#;
+        assert_eq!(decode_client(room), Ok(change.clone()));
+        let packed = msgpack::encode_client(&change);
+        assert_eq!(msgpack::decode_client(&packed), Ok(change));
     }
 }

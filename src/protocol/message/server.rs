@@ -62,6 +62,11 @@ pub enum ServerMessage {
     },
     /// The rules of the room have changed. These are all of them.
     Room(RoomRules),
+    /// The change of the room that this moderator sent is made.
+    RoomAck {
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        client_ref: Option<Arc<str>>,
+    },
     /// A message from the operators to this user.
     Direct {
         from: Arc<str>,

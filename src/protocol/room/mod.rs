@@ -1,8 +1,21 @@
 //! The rules of a room: what a stream's viewers may comment, and how often.
 
+mod checks;
+mod languages;
+mod terms;
+pub mod words;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::languages::{Language, LanguageAction, LanguagePolicy};
+pub use self::terms::{
+    MAX_ROOM_TERMS, MAX_TERM_CHARS, RoomTerm, TermAction, TermsPatch, normal_term,
+};
 use super::quantity::show_duration;
+pub use checks::{
+    ChecksPatch, DEFAULT_DEADLINE_MS, LONGEST_DEADLINE_MS, RoomChecks, SHORTEST_DEADLINE_MS,
+    UNCHECKED, WhenDown, WhenLate,
+};
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
@@ -16,6 +29,8 @@ pub const LONGEST_FOLLOWERS_MS: u64 = 90 * DAY_MS;
 /// The shortest and the longest time in which a text must be new.
 pub const SHORTEST_UNIQUE_MS: u64 = 10 * SECOND_MS;
 pub const LONGEST_UNIQUE_MS: u64 = HOUR_MS;
+/// The longest message delay.
+pub const LONGEST_DELAY_MS: u64 = 30 * SECOND_MS;
 /// The longest timeout, also of a preset.
 const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
 /// The most presets of timeouts.
@@ -112,6 +127,14 @@ pub struct RoomSettings {
     /// Timeouts that moderators of the room choose from, in milliseconds, the shortest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timeouts_ms: Vec<u64>,
+    #[serde(skip_serializing_if = "RoomChecks::is_default")]
+    pub checks: RoomChecks,
+    /// The languages of comments; absent if all are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub languages: Option<LanguagePolicy>,
+    /// Message delay: viewers are shown comments this much later, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
 }
 
 impl RoomSettings {
@@ -138,6 +161,11 @@ impl RoomSettings {
         if let Some(timeouts_ms) = patch.timeouts_ms {
             self.timeouts_ms = timeouts_ms;
         }
+        self.checks.apply(patch.checks.unwrap_or_default());
+        if let Some(languages) = patch.languages {
+            self.languages = languages;
+        }
+        self.delay_ms = patch.delay_ms.unwrap_or(self.delay_ms);
     }
 }
 
@@ -162,10 +190,18 @@ pub struct RoomPatch {
     /// Replaces all presets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts_ms: Option<Vec<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksPatch>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub languages: Option<Option<LanguagePolicy>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<Option<u64>>,
 }
 
 /// Reads a field that is there, also null, which is a value of its own.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -185,13 +221,17 @@ impl RoomPatch {
     pub fn check(&self) -> Result<(), BadRoomField> {
         if *self == Self::default() {
             let problem = "must name at least one of slow_ms, followers_ms, subscribers_only, \
-                           emotes_only, unique_ms, no_links, shield, timeouts_ms";
+                           emotes_only, unique_ms, no_links, shield, timeouts_ms, checks, \
+                           languages, delay_ms";
             return Err(BadRoomField { field: "patch", problem: problem.to_owned() });
         }
         within("slow_ms", self.slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
         within("followers_ms", self.followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
         within("unique_ms", self.unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
-        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)
+        within("delay_ms", self.delay_ms.flatten(), SECOND_MS, LONGEST_DELAY_MS)?;
+        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
+        self.checks.map_or(Ok(()), |checks| checks.check())?;
+        self.languages.as_ref().and_then(Option::as_ref).map_or(Ok(()), LanguagePolicy::check)
     }
 
     /// Returns the patch that gives the fields of this one the values that they have in `before`.
@@ -206,6 +246,9 @@ impl RoomPatch {
             no_links: self.no_links.map(|_| rules.no_links),
             shield: self.shield.map(|_| before.shield),
             timeouts_ms: self.timeouts_ms.as_ref().map(|_| before.timeouts_ms.clone()),
+            checks: self.checks.map(|checks| checks.back_to(&before.checks)),
+            languages: self.languages.as_ref().map(|_| before.languages.clone()),
+            delay_ms: self.delay_ms.map(|_| before.delay_ms),
         }
     }
 
@@ -221,9 +264,13 @@ impl RoomPatch {
                 patch.no_links.is_some(),
                 patch.shield.is_some(),
                 patch.timeouts_ms.is_some(),
+                patch.languages.is_some(),
+                patch.delay_ms.is_some(),
             ]
         };
-        named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
+        let both_check =
+            self.checks.zip(other.checks).is_some_and(|(one, another)| one.overlaps(&another));
+        both_check || named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
     }
 
     /// Says what the patch changes, as clauses such as `slow mode is 30s`.
@@ -249,6 +296,10 @@ impl RoomPatch {
             .no_links
             .map(|refused| format!("links are {}", if refused { "refused" } else { "allowed" }));
         let unique = timed("unique-chat", self.unique_ms);
+        let languages = self.languages.as_ref().map(|policy| match policy {
+            Some(policy) => policy.text(),
+            None => "all languages are allowed".to_owned(),
+        });
         let clauses = [
             timed("slow mode", self.slow_ms),
             followers,
@@ -258,8 +309,11 @@ impl RoomPatch {
             links,
             switch("shield mode", self.shield),
             timeouts,
+            languages,
+            timed("message delay", self.delay_ms),
         ];
-        clauses.into_iter().flatten().collect()
+        let checks = self.checks.map(|checks| checks.texts()).unwrap_or_default();
+        clauses.into_iter().flatten().chain(checks).collect()
     }
 }
 

@@ -20,19 +20,28 @@ pub(crate) fn rules() -> impl Strategy<Value = RoomRules> {
     )
 }
 
+fn languages() -> impl Strategy<Value = Option<LanguagePolicy>> {
+    let some = proptest::sample::subsequence(Language::ALL.to_vec(), 1..5);
+    let policy = |allowed| LanguagePolicy { allowed, action: LanguageAction::Reject };
+    proptest::option::of(some.prop_map(policy))
+}
+
 fn settings() -> impl Strategy<Value = RoomSettings> {
-    (rules(), any::<bool>(), proptest::collection::vec(1_000_u64..9_000, 0..3)).prop_map(
-        |(rules, shield, mut timeouts_ms)| {
+    let timeouts = proptest::collection::vec(1_000_u64..9_000, 0..3);
+    let delay = proptest::option::of(1_000_u64..30_000);
+    (rules(), any::<bool>(), timeouts, languages(), delay).prop_map(
+        |(rules, shield, mut timeouts_ms, languages, delay_ms)| {
             timeouts_ms.sort_unstable();
             timeouts_ms.dedup();
-            RoomSettings { rules, shield, timeouts_ms }
+            let of_rules = RoomSettings { rules, shield, timeouts_ms, ..RoomSettings::default() };
+            RoomSettings { languages, delay_ms, ..of_rules }
         },
     )
 }
 
 /// A patch that names each field or leaves it out.
 fn patch() -> impl Strategy<Value = RoomPatch> {
-    (settings(), any::<[bool; 8]>()).prop_map(|(settings, named)| {
+    (settings(), any::<[bool; 10]>()).prop_map(|(settings, named)| {
         let rules = settings.rules;
         RoomPatch {
             slow_ms: named[0].then_some(rules.slow_ms),
@@ -43,6 +52,9 @@ fn patch() -> impl Strategy<Value = RoomPatch> {
             no_links: named[5].then_some(rules.no_links),
             shield: named[6].then_some(settings.shield),
             timeouts_ms: named[7].then_some(settings.timeouts_ms),
+            languages: named[8].then_some(settings.languages),
+            delay_ms: named[9].then_some(settings.delay_ms),
+            ..RoomPatch::default()
         }
     })
 }
@@ -105,6 +117,8 @@ fn times_out_of_range_are_named() {
         (json!({ "unique_ms": 9_999 }), "unique_ms"),
         (json!({ "timeouts_ms": [60_000, 60_000] }), "timeouts_ms"),
         (json!({ "timeouts_ms": [1] }), "timeouts_ms"),
+        (json!({ "languages": { "allowed": [] } }), "languages"),
+        (json!({ "delay_ms": 30_001 }), "delay_ms"),
         (json!({ "timeouts_ms": [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000] }), {
             "timeouts_ms"
         }),

@@ -3,14 +3,15 @@
 use super::batch_text;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
-use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, ClearRoomRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
-    UndoRequest, UserRequest,
+    RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
+    ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
+use crate::protocol::room::RoomPatch;
+use crate::protocol::{NodeId, StreamId};
 
 /// A change to request through the admin socket.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,20 @@ pub(crate) enum Action {
     Timeout(SanctionRequest),
     Kick(UserRequest),
     Unban(UserRequest),
+    /// Shows the new comments of a user to the user only.
+    Shadow(ShadowRequest),
+    /// Ends all of that.
+    Unshadow(UserRequest),
+    /// Changes the rules of a stream's room.
+    Room {
+        stream_id: StreamId,
+        patch: RoomPatch,
+    },
+    /// Deletes the latest comments of a room.
+    ClearRoom {
+        stream_id: StreamId,
+        request: ClearRoomRequest,
+    },
     Throttle(ThrottleRequest),
     Announce(AnnounceRequest),
     /// Sends a message to one user.
@@ -70,6 +85,20 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Timeout(request) => format!("time out {}", request.user.0),
         Action::Kick(request) => format!("kick {}", request.user.0),
         Action::Unban(request) => format!("unban {}", request.user.0),
+        Action::Shadow(request) => {
+            let place = request.stream_id.map(|id| format!(" on stream {id}"));
+            let time = request.duration_ms.map(|ms| format!(" for {}", show_duration(ms)));
+            let user = &request.user.0;
+            format!("shadow-ban {user}{}{}", place.unwrap_or_default(), time.unwrap_or_default())
+        }
+        Action::Unshadow(request) => format!("end the shadow bans of {}", request.user.0),
+        Action::Room { stream_id, patch } => {
+            format!("stream {stream_id}: {}", patch.texts().join(", "))
+        }
+        Action::ClearRoom { stream_id, request } => {
+            let last = show_duration(request.last_ms);
+            format!("remove what was said on stream {stream_id} in the last {last}")
+        }
         Action::Throttle(request) => match request.sample_rate {
             Some(share) => {
                 let share = show_share(share);
@@ -129,6 +158,14 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Timeout(request) => client.post("/v1/timeout", request).await,
         Action::Kick(request) => client.post("/v1/kick", request).await,
         Action::Unban(request) => client.post("/v1/unban", request).await,
+        Action::Shadow(request) => client.post("/v1/shadow", request).await,
+        Action::Unshadow(request) => client.post("/v1/unshadow", request).await,
+        Action::Room { stream_id, patch } => {
+            client.post(&format!("/v1/streams/{stream_id}/room"), patch).await
+        }
+        Action::ClearRoom { stream_id, request } => {
+            client.post(&format!("/v1/streams/{stream_id}/room/clear"), request).await
+        }
         Action::Throttle(request) => client.post("/v1/throttle", request).await,
         Action::Announce(request) => client.post("/v1/announce", request).await,
         Action::Direct(request) => client.post("/v1/dm", request).await,
@@ -152,6 +189,12 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         }
         Action::Kick(request) => outcome_text::kicked(&request.user, &outcome),
         Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
+        Action::Shadow(request) => outcome_text::shadowed(request, &outcome),
+        Action::Unshadow(request) => outcome_text::unshadowed(&request.user, &outcome),
+        Action::Room { stream_id, patch } => {
+            outcome_text::room_changed(*stream_id, patch, &outcome)
+        }
+        Action::ClearRoom { stream_id, .. } => outcome_text::room_cleared(*stream_id, &outcome),
         Action::Throttle(request) => outcome_text::throttled(request, &outcome),
         Action::Announce(request) => outcome_text::announced(request.stream_id, &outcome),
         Action::Direct(request) => outcome_text::messaged(&request.user, &outcome),

@@ -9,6 +9,7 @@ use super::preview::preview_of;
 use super::undo::UndoEntry;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{DrainRequest, Preview, PreviewRequest};
+use crate::protocol::room::RoomPatch;
 use crate::tui::feed::Moment;
 use crate::tui::figures;
 
@@ -137,6 +138,19 @@ fn notes(actions: &[Action], moment: Option<&Moment>) -> Vec<String> {
         [Action::Ban(_) | Action::Timeout(_) | Action::Throttle(_), ..] => {
             "U takes it back.".to_owned()
         }
+        [Action::Shadow(_), ..] => {
+            "Nothing is told to the user. U takes it back; what was said until then stays hidden."
+                .to_owned()
+        }
+        [Action::Unshadow(_), ..] => {
+            let users = figures::counted(actions.len() as u64, "user");
+            format!("{users}: new comments are shown to everybody. U takes it back.")
+        }
+        [Action::Room { stream_id, patch }] => return room_notes(*stream_id, patch, moment),
+        [Action::ClearRoom { .. }] => {
+            "Whoever wrote it. U takes it back; viewers that saw them vanish must then reload."
+                .to_owned()
+        }
         [Action::Unban(_), ..] => {
             let users = figures::counted(actions.len() as u64, "user");
             format!("{users}: may watch and comment again. U takes it back.")
@@ -152,6 +166,24 @@ fn notes(actions: &[Action], moment: Option<&Moment>) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![note]
+}
+
+/// Says who is told of a change of a room, and what is in force then.
+fn room_notes(stream_id: StreamId, patch: &RoomPatch, moment: Option<&Moment>) -> Vec<String> {
+    let stream = moment.and_then(|moment| moment.stream(stream_id));
+    let Some(stream) = stream else { return vec!["U takes it back.".to_owned()] };
+    let mut settings = stream.room.clone();
+    settings.apply(patch.clone());
+    let in_force = match settings.in_force().texts() {
+        texts if texts.is_empty() => "no rule: everybody may comment".to_owned(),
+        texts => texts.join(", "),
+    };
+    let viewers = figures::counted(stream.viewers, "viewer");
+    let be = if stream.viewers == 1 { "is" } else { "are" };
+    vec![
+        format!("In force then: {in_force}."),
+        format!("{viewers} {be} told at once; moderators are exempt. U takes it back."),
+    ]
 }
 
 fn losses(problem: &str, moment: Option<&Moment>) -> Vec<String> {
@@ -177,6 +209,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
     };
     match actions.first() {
         None | Some(Action::Timeout(_) | Action::Unban(_) | Action::Delete(_)) => Consent::None,
+        Some(Action::Unshadow(_)) => Consent::None,
         Some(
             Action::Approve(_)
             | Action::Reject(_)
@@ -187,6 +220,10 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         // Actions become a batch after the question.
         Some(
             Action::Ban(_)
+            | Action::Shadow(_)
+            // A raid leaves no time to type.
+            | Action::Room { .. }
+            | Action::ClearRoom { .. }
             | Action::Kick(_)
             | Action::Direct(_)
             | Action::DeleteOfUser(_)
@@ -222,7 +259,7 @@ mod tests {
     use super::*;
     use crate::protocol::admin::{
         AcknowledgeRequest, BatchChange, BatchRequest, ClaimRequest, DeleteRequest, RestoreRequest,
-        ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+        ReviewRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UserRef, UserRequest,
     };
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, NodeId};
@@ -337,6 +374,35 @@ mod tests {
         let asked = Confirmation::new(vec![restore], 0, None);
         assert_eq!(asked.consent, Consent::Enter, "what was removed is shown again");
         assert!(asked.notes[0].contains("must reload"), "{:?}", asked.notes);
+    }
+
+    #[test]
+    fn a_shadow_ban_is_asked_about_and_taken_back() {
+        let shadow = |user: &str| {
+            let user = UserRef(user.to_owned());
+            let duration_ms = Some(600_000);
+            Action::Shadow(ShadowRequest { user, stream_id: None, note: None, duration_ms })
+        };
+        let asked = Confirmation::new(vec![shadow("zed")], 0, None);
+        assert_eq!(asked.title, "shadow-ban zed for 10m");
+        assert_eq!(asked.consent, Consent::Enter);
+        assert!(asked.asked().is_some(), "its effect is computed");
+        let undo = crate::tui::act::undo_of(&shadow("zed"), 17);
+        assert!(matches!(undo, Some(Action::Undo(undo)) if undo.audit_id == 17));
+    }
+
+    #[test]
+    fn a_rule_of_a_room_tells_what_is_in_force_then() {
+        let moment = samples::moment(samples::throttled(60));
+        let patch = RoomPatch::of_words("shield", &["on"]).unwrap();
+        let shield = Action::Room { stream_id: StreamId(7), patch };
+        let asked = Confirmation::new(vec![shield], 0, Some(&moment));
+        assert_eq!(
+            (asked.title.as_str(), &asked.consent),
+            ("stream 7: shield mode is on", &Consent::Enter)
+        );
+        assert!(asked.notes[0].starts_with("In force then: slow mode 30s, "), "{:?}", asked.notes);
+        assert!(asked.notes[1].contains("viewers are told"), "{:?}", asked.notes);
     }
 
     #[test]

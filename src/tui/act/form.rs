@@ -1,24 +1,40 @@
 //! Forms: a few lines of text that become an action.
 
+use std::borrow::Cow;
+
 use super::action::Action;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AnnounceRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+    AnnounceRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UserRef, UserRequest,
 };
-use crate::protocol::quantity::{parse_duration, parse_share};
+use crate::protocol::quantity::{parse_duration, parse_share, show_duration};
 
 /// Maximum length of a line. Names and reasons are shorter.
 const MAX_LINE_CHARS: usize = 200;
+
+/// The length of a timeout for which nothing is written, in a room without presets.
+const DEFAULT_TIMEOUT_MS: u64 = 600_000;
 
 /// The kind of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FormKind {
     Ban,
-    Timeout,
+    /// With the presets of the room that the users are in, in milliseconds; often none.
+    Timeout {
+        presets_ms: Vec<u64>,
+    },
+    Shadow,
+    Unshadow,
     Kick,
     Unban,
-    Throttle { stream_id: StreamId, title: String },
-    Announce { stream_id: StreamId, title: String },
+    Throttle {
+        stream_id: StreamId,
+        title: String,
+    },
+    Announce {
+        stream_id: StreamId,
+        title: String,
+    },
 }
 
 /// One line of a form.
@@ -26,7 +42,7 @@ pub(crate) enum FormKind {
 pub(crate) struct Field {
     pub(crate) label: &'static str,
     pub(crate) value: String,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Cow<'static, str>,
 }
 
 /// A form with the values typed so far.
@@ -50,18 +66,29 @@ impl Form {
     pub(crate) fn new(kind: FormKind) -> Self {
         let lines: &[(&'static str, &'static str)] = match &kind {
             FormKind::Ban => &[USER, REASON, NOTE, ("for", "10m, 7d; empty is permanent")],
-            FormKind::Timeout => &[USER, REASON, NOTE, ("for", "1s to 30d; empty is 10m")],
-            FormKind::Kick | FormKind::Unban => &[USER, NOTE],
+            FormKind::Timeout { .. } => &[USER, REASON, NOTE, ("for", "1s to 30d; empty is 10m")],
+            FormKind::Shadow => &[
+                USER,
+                NOTE,
+                ("stream", "id; empty: on all streams"),
+                ("for", "10m, 7d; empty has no end"),
+            ],
+            FormKind::Kick | FormKind::Unban | FormKind::Unshadow => &[USER, NOTE],
             FormKind::Throttle { .. } => &[
                 ("show", "auto, all, 10%, 0.05, none"),
                 ("for", "10m, 2h; empty: until t sets auto"),
             ],
             FormKind::Announce { .. } => &[("text", "shown to all viewers of the stream")],
         };
-        let fields = lines
-            .iter()
-            .map(|&(label, hint)| Field { label, value: String::new(), hint })
-            .collect();
+        let field =
+            |&(label, hint)| Field { label, value: String::new(), hint: Cow::Borrowed(hint) };
+        let mut fields: Vec<_> = lines.iter().map(field).collect();
+        if let FormKind::Timeout { presets_ms } = &kind
+            && !presets_ms.is_empty()
+            && let Some(time) = fields.last_mut()
+        {
+            time.hint = preset_hint(presets_ms).into();
+        }
         Self { kind, fields, users: Vec::new(), current: 0, error: None }
     }
 
@@ -86,7 +113,9 @@ impl Form {
     pub(crate) fn title(&self) -> String {
         match &self.kind {
             FormKind::Ban => "ban: disconnect and keep out".to_owned(),
-            FormKind::Timeout => "timeout: may watch but not comment".to_owned(),
+            FormKind::Timeout { .. } => "timeout: may watch but not comment".to_owned(),
+            FormKind::Shadow => "shadow ban: only the user sees new comments".to_owned(),
+            FormKind::Unshadow => "end all shadow bans of a user".to_owned(),
             FormKind::Kick => "kick: disconnect, may reconnect".to_owned(),
             FormKind::Unban => "unban: lift ban and timeout".to_owned(),
             FormKind::Throttle { stream_id, title } => {
@@ -168,12 +197,28 @@ impl Form {
         let user = UserRef(value(0).to_owned());
         let optional = |at| Some(value(at).to_owned()).filter(|text: &String| !text.is_empty());
         Ok(match self.kind {
-            FormKind::Timeout => {
-                let duration_ms = Some(duration_ms(3)?.unwrap_or(600_000));
+            FormKind::Timeout { ref presets_ms } => {
+                let preset = chosen_preset(value(3), presets_ms);
+                let duration_ms = match preset {
+                    Some(ms) => Some(ms),
+                    None => Some(duration_ms(3)?.unwrap_or(DEFAULT_TIMEOUT_MS)),
+                };
                 let reason = optional(1);
                 let note = optional(2);
                 Action::Timeout(SanctionRequest { user, reason, note, duration_ms })
             }
+            FormKind::Shadow => {
+                let stream_id = match value(2) {
+                    "" => None,
+                    text => {
+                        let parsed = text.parse::<StreamId>();
+                        Some(parsed.map_err(|error| (2, format!("{text}: {error}")))?)
+                    }
+                };
+                let duration_ms = duration_ms(3)?;
+                Action::Shadow(ShadowRequest { user, stream_id, note: optional(1), duration_ms })
+            }
+            FormKind::Unshadow => Action::Unshadow(UserRequest { user, note: optional(1) }),
             FormKind::Kick => Action::Kick(UserRequest { user, note: optional(1) }),
             FormKind::Unban => Action::Unban(UserRequest { user, note: optional(1) }),
             FormKind::Ban | FormKind::Throttle { .. } | FormKind::Announce { .. } => {
@@ -186,12 +231,29 @@ impl Form {
     }
 }
 
+/// Writes `1 1m, 2 10m, 3 1h, or any time`: a digit stands for the preset of that number.
+fn preset_hint(presets_ms: &[u64]) -> String {
+    let numbered = presets_ms.iter().zip(1..);
+    let shown: Vec<_> =
+        numbered.map(|(ms, number)| format!("{number} {}", show_duration(*ms))).collect();
+    format!("{}; or any time; empty is {}", shown.join(", "), show_duration(presets_ms[0]))
+}
+
+/// Returns the preset that a text chooses: the one of its number, the first if it is empty.
+fn chosen_preset(text: &str, presets_ms: &[u64]) -> Option<u64> {
+    let at = if text.is_empty() { 1 } else { text.parse().ok()? };
+    presets_ms.get(usize::checked_sub(at, 1)?).copied()
+}
+
 /// Returns the same action for another user.
 fn for_user(action: &Action, user: &UserRef) -> Action {
     let mut action = action.clone();
     match &mut action {
         Action::Ban(request) | Action::Timeout(request) => request.user.clone_from(user),
-        Action::Kick(request) | Action::Unban(request) => request.user.clone_from(user),
+        Action::Kick(request) | Action::Unban(request) | Action::Unshadow(request) => {
+            request.user.clone_from(user);
+        }
+        Action::Shadow(request) => request.user.clone_from(user),
         _ => {}
     }
     action
@@ -236,6 +298,42 @@ mod tests {
         form
     }
 
+    fn timeout(presets_ms: &[u64]) -> FormKind {
+        FormKind::Timeout { presets_ms: presets_ms.to_vec() }
+    }
+
+    #[test]
+    fn presets_of_the_room_are_chosen_by_number() {
+        let kind = timeout(&[60_000, 600_000, 86_400_000]);
+        let hint = Form::new(kind.clone()).fields[3].hint.clone();
+        assert_eq!(hint, "1 1m, 2 10m, 3 1d; or any time; empty is 1m");
+        for (typed, expected) in
+            [("", 60_000), ("1", 60_000), ("3", 86_400_000), ("5m", 300_000), ("2s", 2_000)]
+        {
+            match filled(kind.clone(), &["zed", "", "", typed]).submit().as_deref() {
+                Some([Action::Timeout(request)]) => {
+                    assert_eq!(request.duration_ms, Some(expected), "{typed}");
+                }
+                other => panic!("{typed}: {other:?}"),
+            }
+        }
+        let mut form = filled(kind, &["zed", "", "", "4"]);
+        assert_eq!((form.submit(), form.current), (None, 3), "there are three");
+    }
+
+    #[test]
+    fn a_shadow_ban_may_be_of_one_stream() {
+        let shadow = |stream: &str| filled(FormKind::Shadow, &["zed", "", stream, "7d"]).submit();
+        let one = |stream_id| {
+            let user = UserRef("zed".into());
+            let duration_ms = Some(604_800_000);
+            vec![Action::Shadow(ShadowRequest { user, stream_id, note: None, duration_ms })]
+        };
+        assert_eq!(shadow(""), Some(one(None)));
+        assert_eq!(shadow("7"), Some(one(Some(StreamId(7)))));
+        assert_eq!(shadow("seven"), None);
+    }
+
     #[test]
     fn a_filled_form_becomes_its_request() {
         let ban = filled(FormKind::Ban, &[" troll42 ", "", " see ticket 7", "7d"]).submit();
@@ -246,7 +344,7 @@ mod tests {
             duration_ms: Some(604_800_000),
         };
         assert_eq!(ban, Some(vec![Action::Ban(expected.clone())]));
-        let timeout = filled(FormKind::Timeout, &["troll42", "", "", ""]).submit();
+        let timeout = filled(timeout(&[]), &["troll42", "", "", ""]).submit();
         let expected = SanctionRequest { duration_ms: Some(600_000), note: None, ..expected };
         assert_eq!(timeout, Some(vec![Action::Timeout(expected)]));
 
@@ -265,7 +363,7 @@ mod tests {
     #[test]
     fn a_form_about_marked_users_acts_on_each() {
         let users = ["4711", "902"].map(|user| UserRef(user.to_owned()));
-        let mut form = Form::about(FormKind::Timeout, &users);
+        let mut form = Form::about(timeout(&[]), &users);
         form.current = 0;
         form.edit(Edit::Push('x'));
         let actions = form.submit().unwrap();

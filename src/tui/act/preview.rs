@@ -22,6 +22,11 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
         Action::Kick(_) => {
             PreviewRequest::Kick { users: acted_against(actions)?, include_moderators: false }
         }
+        Action::Shadow(request) => PreviewRequest::Shadow {
+            users: acted_against(actions)?,
+            stream_id: request.stream_id,
+            duration_ms: request.duration_ms,
+        },
         Action::Throttle(request) => PreviewRequest::Throttle {
             stream_id: request.stream_id,
             sample_rate: request.sample_rate,
@@ -34,6 +39,9 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
         }
         Action::Drain(_)
         | Action::Unban(_)
+        | Action::Unshadow(_)
+        | Action::Room { .. }
+        | Action::ClearRoom { .. }
         | Action::Direct(_)
         | Action::Delete(_)
         | Action::Restore(_)
@@ -49,12 +57,13 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
     })
 }
 
-/// Returns the users that bans, timeouts or kicks are against; `None` if an action is none of
-/// these.
+/// Returns the users that bans, timeouts, shadow bans or kicks are against; `None` if an action is
+/// none of these.
 pub(crate) fn acted_against(actions: &[Action]) -> Option<Vec<UserRef>> {
     let user = |action: &Action| match action {
         Action::Ban(request) | Action::Timeout(request) => Some(request.user.clone()),
         Action::Kick(request) => Some(request.user.clone()),
+        Action::Shadow(request) => Some(request.user.clone()),
         _ => None,
     };
     actions.iter().map(user).collect()
@@ -65,7 +74,8 @@ mod tests {
     use super::*;
     use crate::protocol::StreamId;
     use crate::protocol::admin::{
-        DeleteOfUserRequest, DrainRequest, SanctionRequest, ThrottleRequest, UserRequest,
+        DeleteOfUserRequest, DrainRequest, SanctionRequest, ShadowRequest, ThrottleRequest,
+        UserRequest,
     };
 
     fn user(user: u64) -> UserRef {
@@ -93,6 +103,14 @@ mod tests {
         let duration_ms = Some(60_000);
         let timeout = PreviewRequest::Timeout { users, duration_ms, include_moderators: false };
         assert_eq!(preview_of(&timeouts), Some(timeout));
+        let shadow = |number| {
+            let stream_id = Some(StreamId(7));
+            Action::Shadow(ShadowRequest { user: user(number), stream_id, note: None, duration_ms })
+        };
+        let shadows: Vec<_> = (1..=3).map(shadow).collect();
+        let users: Vec<_> = (1..=3).map(user).collect();
+        let asked = PreviewRequest::Shadow { users, stream_id: Some(StreamId(7)), duration_ms };
+        assert_eq!(preview_of(&shadows), Some(asked));
         let kick = Action::Kick(UserRequest { user: user(1), note: None });
         let users = vec![user(1)];
         let asked = PreviewRequest::Kick { users, include_moderators: false };

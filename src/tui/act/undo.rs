@@ -3,8 +3,8 @@
 use super::action::Action;
 use super::batch_text;
 use crate::protocol::admin::{
-    BatchChange, DrainRequest, RestoreRequest, SanctionRequest, ThrottleRequest, UndoRequest,
-    UserRef, UserRequest,
+    BatchChange, DrainRequest, RestoreRequest, SanctionRequest, ShadowRequest, ThrottleRequest,
+    UndoRequest, UserRef, UserRequest,
 };
 use crate::tui::feed::Moment;
 
@@ -94,6 +94,10 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         Action::Ban(_)
         | Action::Timeout(_)
         | Action::Unban(_)
+        | Action::Shadow(_)
+        | Action::Unshadow(_)
+        | Action::Room { .. }
+        | Action::ClearRoom { .. }
         | Action::Throttle(_)
         | Action::Drain(_)
         | Action::Delete(_)
@@ -142,6 +146,16 @@ pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> V
         }
         Action::Ban(request) | Action::Timeout(request) => vec![unban(&request.user)],
         Action::Unban(request) => vec![ban(&request.user)],
+        Action::Shadow(request) => {
+            let user = request.user.clone();
+            vec![Action::Unshadow(UserRequest { user, note: None })]
+        }
+        Action::Unshadow(request) => vec![Action::Shadow(ShadowRequest {
+            user: request.user.clone(),
+            stream_id: None,
+            note: None,
+            duration_ms: None,
+        })],
         Action::Delete(request) => vec![restore(request.comment_id)],
         Action::Reject(request) => vec![restore(request.comment_id)],
         Action::Batch(request) => {

@@ -84,7 +84,12 @@ fn alarm_changes(
     let still = untold(now);
     for (_, alarm) in still.iter().filter(|(what, _)| !known.contains_key(*what)) {
         let health = alarm.severity.health();
-        add("alert", health, alarm.subject.clone(), alarm.rule.clone(), alarm.text.clone());
+        // It is raised some time after it began, which is the time that the alert tells.
+        let text = match now.at_ms.saturating_sub(alarm.since_ms) {
+            0..1_000 => alarm.text.clone(),
+            _ => format!("{} (since {})", alarm.text, figures::clock(alarm.since_ms)),
+        };
+        add("alert", health, alarm.subject.clone(), alarm.rule.clone(), text);
     }
     for (_, alarm) in known.iter().filter(|(what, _)| !still.contains_key(*what)) {
         let text = format!("Over: {}", alarm.text);

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::{Alarm, Feed, Moment};
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
-    Counters, Egress, EgressLimit, Health, ModerationCounts, NodeRates, NodeStatus, PoolUse,
-    ProcessStatus, Severity, SilentNode, StageName, StageReport, StageStatus, StoreStatus,
-    StreamStatus, TopSnapshot, WorkerStatus,
+    Counters, DecidedCount, DecisionCounts, Egress, EgressLimit, Health, ModerationCounts,
+    NodeRates, NodeStatus, PoolUse, ProcessStatus, RecentModeration, Severity, SilentNode,
+    StageName, StageReport, StageStatus, StoreStatus, StreamStatus, TopSnapshot, WorkerStatus,
 };
+use crate::protocol::events::Decision;
 use crate::protocol::latency::LatencyHistogram;
+use crate::protocol::room::{RoomRules, RoomSettings};
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
@@ -117,6 +119,7 @@ pub(crate) fn healthy(second: u64) -> TopSnapshot {
             flagged: 30,
             reasons: named(&[("blocked_word", 140), ("link", 60), ("flood", 42)]),
             queued: 0,
+            recent: recent_moderation(),
         },
         breakers: ["comment store", "event log", "fan-out bus", "metadata store"]
             .map(|name| breaker(name, BreakerState::Closed, None, 11_520_000))
@@ -130,6 +133,31 @@ pub(crate) fn healthy(second: u64) -> TopSnapshot {
     }
 }
 
+/// Six times as many comments are flagged as in the hour before.
+fn recent_moderation() -> RecentModeration {
+    let decided = |stage: &str, reason: &str, decision, count| DecidedCount {
+        stage: stage.to_owned(),
+        reason: reason.to_owned(),
+        decision,
+        count,
+    };
+    RecentModeration {
+        minute: DecisionCounts { checked: 12_800, rejected: 90, shadow_banned: 0, flagged: 153 },
+        hour: DecisionCounts {
+            checked: 702_000,
+            rejected: 4_900,
+            shadow_banned: 2,
+            flagged: 1_400,
+        },
+        decided: vec![
+            decided("models", "high_toxicity", Decision::Flag, 131),
+            decided("rules", "blocked_word", Decision::Reject, 71),
+            decided("rules", "viewer_seller", Decision::Flag, 22),
+            decided("rules", "link", Decision::Reject, 19),
+        ],
+    }
+}
+
 /// The main stream is throttled, another has a share set by hand.
 pub(crate) fn throttled(second: u64) -> TopSnapshot {
     let mut snapshot = healthy(second);
@@ -139,6 +167,11 @@ pub(crate) fn throttled(second: u64) -> TopSnapshot {
     main.sample_rate = share(0.1);
     main.throttle_level = 2;
     main.viewers = 17_204;
+    main.room = RoomSettings {
+        rules: RoomRules { slow_ms: Some(5_000), ..RoomRules::default() },
+        timeouts_ms: vec![60_000, 600_000, 86_400_000],
+        ..RoomSettings::default()
+    };
     snapshot.streams[4].sample_rate = share(0.025);
     snapshot.streams[4].throttle_override = Some(share(0.025));
     snapshot.rates.received = 23_450.0;
@@ -343,6 +376,7 @@ fn stream(id: u64, title: &str) -> StreamStatus {
         sampled_out: 0,
         deleted: id * 3,
         reactions: [("fire".to_owned(), 15_000), ("heart".to_owned(), 8_000)].into(),
+        room: Default::default(),
     }
 }
 

@@ -20,6 +20,8 @@ fn path_of(command: Command) -> Option<&'static str> {
         Command::Timeout => "/v1/timeout",
         Command::Kick => "/v1/kick",
         Command::Unban => "/v1/unban",
+        Command::Shadow => "/v1/shadow",
+        Command::Unshadow => "/v1/unshadow",
         Command::Throttle => "/v1/throttle",
         Command::Announce => "/v1/announce",
         Command::Approve => "/v1/mod/approve",
@@ -40,7 +42,12 @@ pub(super) fn act(console: &mut Console, command: Command) -> Option<Effect> {
     }
     match command {
         Command::Ban => open_user_form(console, FormKind::Ban),
-        Command::Timeout => open_user_form(console, FormKind::Timeout),
+        Command::Timeout => {
+            let presets_ms = presets_of(console);
+            open_user_form(console, FormKind::Timeout { presets_ms });
+        }
+        Command::Shadow => open_user_form(console, FormKind::Shadow),
+        Command::Unshadow => open_user_form(console, FormKind::Unshadow),
         Command::Kick => open_user_form(console, FormKind::Kick),
         Command::Unban => open_user_form(console, FormKind::Unban),
         Command::Throttle => {
@@ -62,6 +69,20 @@ pub(super) fn act(console: &mut Console, command: Command) -> Option<Effect> {
 fn open_user_form(console: &mut Console, kind: FormKind) {
     let users = console.acted_users();
     console.mode = Mode::Form(Form::about(kind, &users));
+}
+
+/// Returns the presets of timeouts of the room that the acted users are in: that of the opened
+/// stream, or of the stream of the marked or selected comments, if it is one.
+fn presets_of(console: &Console) -> Vec<u64> {
+    let streams = console.streams_of_acted_comments();
+    let stream_id = match (console.place(), &streams[..]) {
+        (Place::Stream(stream_id), _) => Some(*stream_id),
+        (_, [one]) => Some(*one),
+        _ => None,
+    };
+    let moment = console.moment();
+    let stream = stream_id.and_then(|stream_id| moment?.stream(stream_id));
+    stream.map_or_else(Vec::new, |stream| stream.room.timeouts_ms.clone())
 }
 
 fn open_stream_form(

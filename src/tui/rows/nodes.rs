@@ -28,7 +28,7 @@ pub(crate) const NODES: &[Column] = &[
     Column {
         right: false,
         meaning: "connections opened and closed per second",
-        ..column("new/gone", "", 11, 5)
+        ..column("new/gone/s", "", 11, 5)
     },
     Column {
         meaning: "time that the busiest delivery worker works",
@@ -39,10 +39,10 @@ pub(crate) const NODES: &[Column] = &[
         meaning: "resident memory, of the memory it may use",
         ..column("memory", "memory", 12, 6)
     },
-    Column { meaning: "bytes per second to viewers", ..column("sends", "sent", 7, 3) },
+    Column { meaning: "bytes per second to viewers", ..column("sends/s", "sent", 7, 3) },
     Column {
         meaning: "bytes per second that it may send at most; nothing without a limit",
-        ..column("limit", "limit", 7, 4)
+        ..column("limit/s", "limit", 7, 4)
     },
     Column { meaning: "share of deliveries that came late", ..column("late", "late", 6, 7) },
     Column { meaning: "its clock against the Redis node's", ..column("clock", "clock", 7, 9) },
@@ -205,7 +205,7 @@ impl Record for NodeRow<'_> {
                 );
                 Cell::new(text, if full { Tone::Warn } else { Tone::Text })
             }
-            "new/gone" => {
+            "new/gone/s" => {
                 let rates = &status.rates;
                 let opened = figures::plain_rate(Some(rates.connections_opened));
                 let closed = figures::plain_rate(Some(rates.connections_closed));
@@ -226,8 +226,8 @@ impl Record for NodeRow<'_> {
                     .map_or(String::new(), |all| format!("/{}", show_bytes(all)));
                 format!("{}{of}", show_bytes(bytes))
             })),
-            "sends" => Cell::text(show_bytes(status.egress.sent_bytes_per_second)),
-            "limit" => match status.egress.limit_bytes_per_second {
+            "sends/s" => Cell::text(show_bytes(status.egress.sent_bytes_per_second)),
+            "limit/s" => match status.egress.limit_bytes_per_second {
                 Some(limit) => Cell::new(show_bytes(limit), Tone::Warn),
                 None => Cell::default(),
             },

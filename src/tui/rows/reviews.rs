@@ -20,10 +20,21 @@ pub(crate) const REVIEWS: &[Column] = &[
     Column { right: true, meaning: "time since it was flagged", ..column("age", "age", 7, 0) },
     Column { right: true, ..column("stream", "stream", 6, 3) },
     Column {
-        meaning: "held: nobody sees it until it is approved; shown: everybody does",
-        ..column("is", "held", 5, 1)
+        meaning: "held: nobody sees it until it is approved; shown: everybody does; hidden: only \
+                  its sender, who is shadow-banned, does or will",
+        ..column("is", "held", 6, 1)
     },
-    Column { meaning: "the rule that flagged it", ..column("reason", "reason", 14, 2) },
+    Column { meaning: "the moderation stage that flagged it", ..column("stage", "stage", 7, 4) },
+    Column { meaning: "why it was flagged", ..column("reason", "reason", 14, 2) },
+    Column {
+        right: true,
+        meaning: "confidence of the stage, 0 to 1; – if it measures none",
+        ..column("score", "score", 5, 2)
+    },
+    Column {
+        meaning: "all that the stages measured, each 0 to 1, the highest first",
+        ..column("scores", "score", 28, 5)
+    },
     Column {
         right: true,
         meaning: "other comments to review with the same text, at most 100",
@@ -76,6 +87,9 @@ impl filter::Row for ReviewRow<'_> {
             "stream" => Some(Value::count(item.stream_id.0)),
             "user" => Some(Value::count(item.user_id.0)),
             "held" => Some(Value::Flag(item.held)),
+            "hidden" => Some(Value::Flag(item.shadowed)),
+            "stage" => item.evidence.stage.as_deref().map(Value::from),
+            "score" => item.evidence.score.map(Value::Number),
             "age" => Some(Value::count(self.now_ms.saturating_sub(item.flagged_at))),
             "comment" => Some(item.comment_id.to_string().into()),
             "claimed" => item.holder(self.now_ms).map(Value::from),
@@ -101,9 +115,16 @@ impl Record for ReviewRow<'_> {
             "" => self.claim_mark(),
             "age" => Cell::text(figures::age(self.now_ms.saturating_sub(item.flagged_at))),
             "stream" => Cell::text(item.stream_id.to_string()),
+            "is" if item.shadowed => Cell::new("hidden", Tone::Warn),
             "is" if item.held => Cell::new("held", Tone::Warn),
             "is" => Cell::text("shown"),
+            "stage" => item.evidence.stage.as_ref().map_or_else(Cell::unknown, Cell::text),
             "reason" => Cell::text(item.reason.clone()),
+            "score" => match item.evidence.score {
+                Some(score) => Cell::text(format!("{score:.2}")),
+                None => Cell::unknown(),
+            },
+            "scores" => Cell::faint(item.evidence.scores_text()),
             "user" => Cell::text(veil(&item.name, self.veiled)),
             "alike" => Cell::figure(figures::count(item.alike), item.alike == 0),
             "text" => self.text_cell(),

@@ -20,12 +20,11 @@ use super::attachment::{Attachment, Snapshots, open_attachment};
 use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::contexts::{ContextEntry, ContextSource};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
-use super::input;
 use super::pace::FramePace;
 use super::recording::{FeedRecorder, FeedRecordingError};
 use super::state::{Connection, Console, Effect, Notice};
 use super::theme::ThemeName;
-use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
+use super::{ConsoleOptions, SnapshotEvent, input, picture, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError, PREVIEW};
 use crate::client::follow::Followed;
 use crate::protocol::admin::{Alert, Cluster, Preview, PreviewRequest, SavedView, TopSnapshot};
@@ -255,6 +254,10 @@ impl EventLoop {
             Fetched::Audit(Ok(audit)) => {
                 side.audit = audit;
                 None
+            }
+            Fetched::Shadows(shadows) => {
+                side.shadows = shadows;
+                return;
             }
             Fetched::Tail(stream_id, item) => {
                 let tail = side.tail.as_mut().filter(|tail| tail.stream_id == stream_id);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Console;
 use super::places::Panel;
-use crate::protocol::admin::{ReviewItem, UserRef};
+use crate::protocol::admin::{ReviewItem, Shadow, UserRef, short_actor};
 use crate::protocol::text::alike_key;
 use crate::protocol::{CommentId, StreamId};
 use crate::tui::feed::Happening;
@@ -160,7 +160,7 @@ impl Console {
             cells.filter(|(_, text)| !text.is_empty()).collect()
         }
         let panel = self.panel();
-        match panel {
+        let mut row = match panel {
             Panel::Alarms => cells(&self.alarms(), panel),
             Panel::Busiest | Panel::Streams => cells(&self.streams(panel), panel),
             Panel::Fullest | Panel::Nodes => cells(&self.nodes(panel), panel),
@@ -174,7 +174,20 @@ impl Console {
             Panel::Decisions => cells(&self.decisions(), panel),
             Panel::Offenders => cells(&self.offenders(), panel),
             Panel::Events => cells(&self.events(), panel),
-        }
+        };
+        row.extend(self.shadows_of_selected().map(|text| ("shadow ban", text)));
+        row
+    }
+
+    /// Returns the shadow bans on the user of the selected row, in words.
+    fn shadows_of_selected(&self) -> impl Iterator<Item = String> {
+        let users = self.selected_key().map_or(Vec::new(), |key| self.users_of(&key));
+        let of_user = move |shadow: &&Shadow| users.contains(&shadow.user_id.0);
+        self.side
+            .shadows
+            .iter()
+            .filter(of_user)
+            .map(|shadow| format!("{}, set by {}", shadow.text(), short_actor(&shadow.created_by)))
     }
 
     /// Moves the selection by a number of rows, and stops at both ends.
@@ -250,6 +263,20 @@ impl Console {
             _ => None,
         };
         keys.into_iter().filter_map(comment).collect()
+    }
+
+    /// Returns the streams of the comments that acts are about, each once: of comments to review
+    /// and of decisions.
+    pub(crate) fn streams_of_acted_comments(&self) -> Vec<StreamId> {
+        let comments: HashSet<_> = self.acted_comments().into_iter().collect();
+        let reviews = self.side.reviews.iter().map(|item| (item.comment_id, item.stream_id));
+        let decisions = self.side.decisions.iter().map(|made| (made.comment_id, made.stream_id));
+        let of_acted =
+            |(comment_id, stream_id)| comments.contains(&comment_id).then_some(stream_id);
+        let mut streams: Vec<_> = reviews.chain(decisions).filter_map(of_acted).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        streams
     }
 
     /// Returns the comments to review that acts are about; none if another panel has the focus.

@@ -381,8 +381,10 @@ impl Console {
 
     /// Returns what the view needs besides snapshots.
     pub(crate) fn needs(&self) -> Needs {
+        let reviews = self.view() == View::Moderation || self.has_rail();
         Needs {
-            reviews: self.view() == View::Moderation || self.has_rail(),
+            reviews,
+            shadows: reviews || matches!(self.place, Place::Stream(_)),
             audit: matches!(self.view(), View::Events | View::Moderation)
                 || self.shows_fixed_share(),
             tail: match self.place {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::protocol::admin::{
-    AuditEntry, ModerationDecision, Offender, ReviewItem, SavedView, TailComment, TailItem, Talkers,
+    AuditEntry, ModerationDecision, Offender, ReviewItem, SavedView, Shadow, TailComment, TailItem,
+    Talkers,
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
@@ -20,6 +21,8 @@ pub(crate) struct Needs {
     /// The review queue, decisions and offenders.
     pub(crate) reviews: bool,
     pub(crate) audit: bool,
+    /// The shadow bans, for the views that name users.
+    pub(crate) shadows: bool,
     /// The stream whose comments and talkers are shown.
     pub(crate) tail: Option<StreamId>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Side {
     pub(crate) decisions: Vec<ModerationDecision>,
     pub(crate) offenders: Vec<Offender>,
     pub(crate) audit: Vec<AuditEntry>,
+    /// The shadow bans in force, the newest first.
+    pub(crate) shadows: Vec<Shadow>,
     pub(crate) tail: Option<Tail>,
     /// The talkers of the opened stream, as the daemon counted them.
     pub(crate) talkers: Option<Talkers>,

@@ -96,7 +96,7 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
         used.map(|used| format!("{}{most}", show(used)))
     };
     let cpu = process.cpu.map(|cpu| {
-        let cores = process.cores.map_or(String::new(), |cores| format!(" of {cores}"));
+        let cores = process.cores.map_or(String::new(), |cores| format!(" of {cores} cores"));
         format!("{cpu:.1}{cores}")
     });
     let egress = &node.egress;

@@ -74,7 +74,8 @@ fn shard_line(servers: &[BusNode]) -> Vec<Cell> {
         let sent = figures::bytes_per_second(is_measured.then_some(bytes_per_second));
         cells.push(Cell::faint(format!("{shard} ")));
         cells.push(Cell::new(bar, Tone::Chart));
-        cells.push(Cell::text(format!(" {sent} {}n  ", nodes.len())));
+        let nodes = figures::counted(nodes.len() as u64, "node");
+        cells.push(Cell::text(format!(" {sent} {nodes}  ")));
     }
     cells
 }
@@ -111,7 +112,7 @@ mod tests {
             server("b", vec![shard(5, 2_000.0, &["edge-2", "edge-1"])]),
         ];
         let line: String = shard_line(&servers).iter().map(|cell| cell.text.as_str()).collect();
-        assert_eq!(line, "  shards, busiest first: 5 █ 9 kB/s 2n  0 ▂ 2 kB/s 1n  ");
+        assert_eq!(line, "  shards, busiest first: 5 █ 9 kB/s 2 nodes  0 ▂ 2 kB/s 1 node  ");
         assert!(shard_line(&[]).is_empty());
     }
 }

@@ -282,6 +282,7 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Comments => &[
             Command::Ban,
             Command::Timeout,
+            Command::Shadow,
             Command::Remove,
             Command::Mark,
             Command::MarkAlike,
@@ -293,6 +294,7 @@ fn footer(console: &Console) -> Vec<Command> {
             Command::Open,
             Command::Ban,
             Command::Timeout,
+            Command::Shadow,
             Command::Mark,
             Command::MarkAlike,
             Command::NextPanel,
@@ -311,6 +313,7 @@ fn footer(console: &Console) -> Vec<Command> {
             Command::Read,
             Command::Ban,
             Command::Timeout,
+            Command::Shadow,
             Command::Mark,
             Command::MarkAlike,
             Command::Filter,
@@ -322,11 +325,17 @@ fn footer(console: &Console) -> Vec<Command> {
             Command::Remove,
             Command::Ban,
             Command::Timeout,
+            Command::Shadow,
             Command::Filter,
         ],
-        Panel::Offenders => {
-            &[Command::NextPanel, Command::Ban, Command::Timeout, Command::Mark, Command::Filter]
-        }
+        Panel::Offenders => &[
+            Command::NextPanel,
+            Command::Ban,
+            Command::Timeout,
+            Command::Shadow,
+            Command::Mark,
+            Command::Filter,
+        ],
         Panel::Events => &[Command::Open, Command::Read, Command::Filter],
     };
     commands.extend(own);

@@ -46,7 +46,7 @@ fn fill_in(canvas: &mut Canvas<'_>, area: Rect, form: &Form) {
             cells.push(Cell::new("▏", Tone::Key));
         }
         if field.value.is_empty() {
-            cells.push(Cell::faint(field.hint));
+            cells.push(Cell::faint(field.hint.clone()));
         }
         canvas.line(row(inside, at as u16), &cells);
     }

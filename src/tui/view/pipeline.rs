@@ -6,6 +6,7 @@ use super::canvas::{Canvas, cell_width, row};
 use super::table::lines;
 use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, FAN_OUT_BUS};
 use crate::protocol::admin::{BreakerState, GroupLag, LagState, StageName, StageStatus};
+use crate::protocol::quantity::show_bytes;
 use crate::tui::feed::{Moment, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};
@@ -134,7 +135,7 @@ fn log(moment: &Moment) -> StageView {
     facts.extend(fails.map(|(_, cell)| cell));
     facts.push(Cell::text(figures::per_second(Some(moment.snapshot.rates.accepted))));
     if let Some(stage) = stage {
-        facts.push(Cell::faint(format!("{} in flight", figures::count(stage.queue))));
+        facts.push(Cell::faint(format!("{} in flight", show_bytes(stage.queue))));
     }
     facts.extend(p99(stage));
     StageView { name: StageName::Log, health, facts }

@@ -8,6 +8,7 @@ use super::table::{facts, wrapped};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{AuditEntry, StreamStatus, short_actor};
 use crate::protocol::quantity::{show_rate, show_share, show_time};
+use crate::protocol::room::timeouts_text;
 use crate::protocol::stream::ModerationMode;
 use crate::tui::feed::throttle_reason;
 use crate::tui::figures;
@@ -75,6 +76,12 @@ fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: Stream
     );
     let why = canvas.open(why, &[Cell::new(title, Tone::Title)], &[]);
     table::lines(canvas, why, &reason);
+    let room = room_rows(stream, area.width);
+    let (room_rows, rest) = split_top(rest, if is_short { 0 } else { 1 + room.len() as u16 });
+    if !is_short {
+        let inside = canvas.open(room_rows, &[Cell::new("room", Tone::Title)], &[]);
+        table::lines(canvas, inside, &room);
+    }
     let (figures_rows, rest) = split_top(rest, if is_short { 0 } else { 2 });
     if !is_short {
         figures_of(canvas, figures_rows, stream, console);
@@ -124,6 +131,30 @@ fn reason(stream: &StreamStatus, log: &[AuditEntry], width: u16, is_short: bool)
         (Some(_), Some(_)) => " It reverts by itself; t sets auto before.",
     });
     wrapped(&[Cell::text(" ")], &text, Tone::Text, width, 3)
+}
+
+/// Says which rules of the room are in force, whether by shield mode, and which timeouts moderators
+/// choose from.
+fn room_rows(stream: &StreamStatus, width: u16) -> Vec<Vec<Cell>> {
+    let room = &stream.room;
+    let mut text = match room.in_force().texts() {
+        texts if texts.is_empty() => "Everybody may comment.".to_owned(),
+        texts => format!("In force: {}.", texts.join(", ")),
+    };
+    if room.shield {
+        text.push_str(" Shield mode is on.");
+    }
+    if !room.timeouts_ms.is_empty() {
+        text.push_str(&format!(" Timeouts: {}.", timeouts_text(&room.timeouts_ms)));
+    }
+    let id = stream.stream_id;
+    text.push_str(&if room.shield {
+        format!(" :room {id} shield off ends it.")
+    } else {
+        format!(" :room {id} shield on is for a raid.")
+    });
+    let tone = if room.shield { Tone::Warn } else { Tone::Text };
+    wrapped(&[Cell::text(" ")], &text, tone, width, 2)
 }
 
 fn sentence(text: &str) -> String {

@@ -76,6 +76,7 @@ impl Wire {
             message: shown.text.clone(),
             created_at: ticks / 10_000,
             seq: self.seq,
+            badges: Default::default(),
         });
         if at_ms < self.sent_ms + BATCH_INTERVAL_MS {
             return sent;

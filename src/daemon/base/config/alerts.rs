@@ -71,6 +71,13 @@ pub struct AlertsConfig {
     /// The age of the oldest comment in the review queue.
     #[serde(with = "humantime_serde")]
     pub review_old: Duration,
+    /// The most that the share of comments flagged in a minute grows, as a multiple of that of the
+    /// hour before.
+    pub flagged_high: f64,
+    /// Fewer flagged comments in a minute are no alert, whatever their share.
+    pub flagged_high_least: u64,
+    #[serde(with = "humantime_serde")]
+    pub flagged_high_hold: Duration,
     /// Nodes of different versions run together, as during an upgrade.
     #[serde(with = "humantime_serde")]
     pub versions_mixed_hold: Duration,
@@ -106,6 +113,9 @@ impl Default for AlertsConfig {
             lag_growing: Duration::from_millis(lag_growing_ms),
             lag_growing_hold: Duration::from_secs(30),
             review_old: Duration::from_secs(300),
+            flagged_high: 5.0,
+            flagged_high_least: 20,
+            flagged_high_hold: Duration::from_secs(10),
             versions_mixed_hold: Duration::from_secs(3_600),
         }
     }

@@ -58,7 +58,7 @@ fn explain(file: Option<&Path>, error: &figment::Error) -> ConfigError {
 
 /// Returns what a parser says without the picture of the line that it shows below, and a list of
 /// names without the quotes around all of it.
-fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     let is_picture = |line: &&str| {
         line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
     };
@@ -189,6 +189,12 @@ mod tests {
             ("[cluster]\nname = \"prod eu\"", "`cluster.name` must be at most 32 letters"),
             ("[cluster]\ncolour = \"rosa\"", "cluster.colour"),
             ("[cluster]\ncolour = \"rosa\"", "`red`, `orange`"),
+            ("[moderation.model]\ntoxicity_flag = 0.8", "`moderation.model.toxicity_flag` must be"),
+            ("[moderation.model]\nspam_reject = 1.5", "`moderation.model.spam_flag` must be"),
+            ("[moderation.model]\nspam_flag = nan", "`moderation.model.spam_flag` must be"),
+            ("[moderation.model]\nexempt_users = [0]", "moderation.model.exempt_users"),
+            ("[moderation.model]\nspam_action = \"ban\"", "moderation.model.spam_action"),
+            ("moderation.stages = [\"ai\"]", "moderation.stages"),
             ("[node\n", "TOML"),
         ] {
             let error = load_text(text).unwrap_err();

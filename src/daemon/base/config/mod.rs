@@ -14,6 +14,7 @@ mod engines;
 mod environment;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hook;
 mod kafka;
 mod listen;
 mod load;
@@ -21,6 +22,7 @@ mod moderation;
 mod paths;
 mod postgres;
 mod redis;
+mod screening;
 mod sections;
 mod shared;
 mod validate;
@@ -31,12 +33,17 @@ pub use cassandra::CassandraConfig;
 pub use cluster::ClusterConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;
+pub use hook::{HookAsk, HookConfig};
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use listen::parse_listen;
+pub(crate) use load::on_one_line;
 pub use load::{Overrides, default_data_dir, load};
-pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig};
+pub use moderation::{
+    ModelConfig, ModerationConfig, ModerationStage, ReputationConfig, RuleAction, RulesConfig,
+};
 pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
+pub use screening::{HeldConfig, ScreeningConfig};
 pub use sections::*;
 pub use shared::differing_settings;
 pub use validate::MIN_REF_LIFETIME;

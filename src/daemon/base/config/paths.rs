@@ -28,6 +28,11 @@ fn settings(config: &mut Config) -> Vec<(&'static str, &mut PathBuf)> {
         ("cassandra.tls_ca", cassandra.tls_ca.as_mut()),
         ("postgres.password_file", postgres.password_file.as_mut()),
         ("moderation.rules.blocked_words_file", moderation.rules.blocked_words_file.as_mut()),
+        ("moderation.model.file", moderation.model.file.as_mut()),
+        ("moderation.model.calibration", moderation.model.calibration.as_mut()),
+        ("moderation.hook.token_file", moderation.hook.token_file.as_mut()),
+        ("moderation.hook.signing_key_file", moderation.hook.signing_key_file.as_mut()),
+        ("moderation.hook.tls_ca", moderation.hook.tls_ca.as_mut()),
         ("admin.certificate", admin.certificate.as_mut()),
         ("admin.key", admin.key.as_mut()),
         ("admin.client_ca", admin.client_ca.as_mut()),
@@ -90,6 +95,11 @@ mod tests {
         config.cassandra.tls_ca = Some(path());
         config.postgres.password_file = Some(path());
         config.moderation.rules.blocked_words_file = Some(path());
+        config.moderation.model.file = Some(path());
+        config.moderation.model.calibration = Some(path());
+        config.moderation.hook.token_file = Some(path());
+        config.moderation.hook.signing_key_file = Some(path());
+        config.moderation.hook.tls_ca = Some(path());
         config.admin.certificate = Some(path());
         config.admin.key = Some(path());
         config.admin.client_ca = Some(path());

@@ -185,6 +185,9 @@ pub struct AuthConfig {
     /// The clock difference that is tolerated when `exp` and `nbf` are checked.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
+    /// The claim with the time at which the account was created, in seconds since the Unix epoch.
+    /// Empty: none has it.
+    pub account_created_claim: String,
     /// The file with the secret that signs and verifies this node's own tokens. It must be the same
     /// on every node of a cluster. Empty: `signing.key` in the data directory, created at the first
     /// start.
@@ -199,6 +202,7 @@ impl Default for AuthConfig {
             issuer: String::new(),
             audience: String::new(),
             leeway: Duration::from_secs(30),
+            account_created_claim: "account_created".to_owned(),
             signing_key: PathBuf::new(),
             keys: Vec::new(),
         }

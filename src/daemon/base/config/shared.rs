@@ -25,6 +25,7 @@ const EDGES: &[&str] = &[
     "gateway.max_connections_per_user",
     "auth.issuer",
     "auth.audience",
+    "auth.account_created_claim",
     "ingest.comments_per_minute",
     "ingest.max_comment_chars",
     "ingest.max_comment_bytes",
@@ -56,8 +57,26 @@ impl Config {
             // A stream in synchronous mode is moderated by its edges.
             digests.add_settings(&["moderation.stages"]);
             digests.add_section("moderation.rules", &["blocked_words_file"]);
+            digests.add_section("moderation.reputation", &[]);
             if let Some(path) = &self.moderation.rules.blocked_words_file {
                 digests.add_file("moderation.rules.blocked_words_file", path);
+            }
+            let model = &self.moderation.model;
+            digests.add_section("moderation.model", &["file", "calibration"]);
+            for (key, path) in [
+                ("moderation.model.file", &model.file),
+                ("moderation.model.calibration", &model.calibration),
+            ] {
+                if let Some(path) = path {
+                    digests.add_file(key, path);
+                }
+            }
+            if self.moderation.uses_hook() {
+                digests.add_settings(&[
+                    "moderation.hook.ask",
+                    "moderation.hook.borderline",
+                    "moderation.hook.on_failure",
+                ]);
             }
         }
         if has(NodeRole::Edge) || has(NodeRole::Archiver) {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
-use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use super::{
+    AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig,
+    ModerationConfig, ReputationConfig,
+};
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
 
@@ -32,6 +35,23 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if faults.0.is_empty() { Ok(()) } else { Err(faults.0.join("; ")) }
 }
 
+fn reputation(reputation: &ReputationConfig, faults: &mut Faults) {
+    let half_lives = Duration::from_secs(3_600)..=Duration::from_secs(365 * 24 * 3_600);
+    faults.check(
+        half_lives.contains(&reputation.half_life),
+        "moderation.reputation.half_life",
+        "must be 1h to 365d",
+    );
+    let ReputationConfig { most_lowered, new_account_lowered, most_raised, .. } = *reputation;
+    for (key, share, most) in [
+        ("moderation.reputation.most_lowered", most_lowered, 0.4),
+        ("moderation.reputation.new_account_lowered", new_account_lowered, 0.4),
+        ("moderation.reputation.most_raised", most_raised, 0.2),
+    ] {
+        faults.check((0.0..=most).contains(&share), key, &format!("must be 0 to {most}"));
+    }
+}
+
 fn check_all(config: &Config, faults: &mut Faults) {
     gateway(config, faults);
     throttle(config, faults);
@@ -39,6 +59,8 @@ fn check_all(config: &Config, faults: &mut Faults) {
     postgres(config, faults);
     cassandra(&config.cassandra, faults);
     admin(&config.admin, faults);
+    moderation(&config.moderation, faults);
+    reputation(&config.moderation.reputation, faults);
     faults.check(
         config.cluster.has_valid_name(),
         "cluster.name",
@@ -59,11 +81,14 @@ fn check_all(config: &Config, faults: &mut Faults) {
         ("store.archive_batch", config.store.archive_batch),
         ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),
+        ("moderation.screening.threads", config.moderation.screening.threads),
+        ("moderation.screening.queue", config.moderation.screening.queue),
     ];
     for (key, value) in at_least_one {
         faults.check(value >= 1, key, "must be at least 1");
     }
     delivery(&config.delivery, faults);
+    model(&config.moderation.model, faults);
     let segment = config.eventlog.segment_bytes.as_u64();
     faults.check(
         (1 << 20..=1 << 32).contains(&segment),
@@ -79,6 +104,17 @@ fn check_all(config: &Config, faults: &mut Faults) {
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (forever) or at least 1m",
+    );
+    let held = &config.moderation.held;
+    faults.check(
+        held.expire_after.is_zero() || held.expire_after >= Duration::from_secs(60),
+        "moderation.held.expire_after",
+        "must be 0s (never) or at least 1m",
+    );
+    faults.check(
+        held.down_after >= Duration::from_secs(1),
+        "moderation.held.down_after",
+        "must be at least 1s",
     );
     faults.check(
         config.ingest.ref_lifetime >= MIN_REF_LIFETIME,
@@ -99,6 +135,7 @@ fn check_all(config: &Config, faults: &mut Faults) {
     for (key, share) in config.alerts.shares() {
         faults.check((0.0..=1.0).contains(&share), key, "must be a share of 0 to 1");
     }
+    faults.check(config.alerts.flagged_high > 1.0, "alerts.flagged_high", "must be more than 1");
     faults.check(
         config.shutdown.deadline >= Duration::from_secs(1),
         "shutdown.deadline",
@@ -191,6 +228,27 @@ fn delivery(delivery: &DeliveryConfig, faults: &mut Faults) {
         (0.0..=1.0).contains(&delivery.egress_held_up),
         "delivery.egress_held_up",
         "must be a share of 0.0 (never) to 1.0",
+    );
+}
+
+fn model(model: &ModelConfig, faults: &mut Faults) {
+    let tasks = [
+        ("toxicity", model.toxicity_flag, model.toxicity_reject),
+        ("spam", model.spam_flag, model.spam_reject),
+    ];
+    for (task, flag, reject) in tasks {
+        faults.check(
+            flag > 0.0 && flag <= reject && reject <= 1.0,
+            &format!("moderation.model.{task}_flag"),
+            &format!(
+                "must be above 0 and at most moderation.model.{task}_reject, and that at most 1"
+            ),
+        );
+    }
+    faults.check(
+        model.exempt_users.iter().all(|user| user.is_valid()),
+        "moderation.model.exempt_users",
+        "must be ids of users, from 1 to 9223372036854775807",
     );
 }
 
@@ -328,6 +386,17 @@ fn cassandra(cassandra: &CassandraConfig, faults: &mut Faults) {
         "cassandra.username",
         "is needed with cassandra.password_file",
     );
+}
+
+fn moderation(moderation: &ModerationConfig, faults: &mut Faults) {
+    faults.check(
+        moderation.ends_with_hook(),
+        "moderation.stages",
+        "must name hook last: it is asked about what the other stages found",
+    );
+    for (key, text) in moderation.hook.faults(moderation.uses_hook()) {
+        faults.check(false, key, text);
+    }
 }
 
 /// Checks the admin API over the network, which is never open without TLS.

@@ -10,6 +10,7 @@
 //!
 //! When full: everything has a fixed size; readings of the last ten seconds are kept.
 
+mod decisions;
 mod process;
 mod recorder;
 mod sampler;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::decisions::DecisionHistory;
 use self::process::ProcessReader;
 pub use self::recorder::LatencyRecorder;
 use self::sampler::Sampler;
@@ -66,6 +68,7 @@ struct Inner {
     workers: Mutex<Vec<Arc<DeliveryLatencies>>>,
     process: Mutex<ProcessReader>,
     sampler: Mutex<Sampler>,
+    decisions: Mutex<DecisionHistory>,
     latest: Mutex<Arc<NodeSample>>,
     clock_offset_ms: Mutex<Option<i64>>,
     bus: Mutex<Arc<Vec<BusNode>>>,

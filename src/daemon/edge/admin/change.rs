@@ -2,13 +2,12 @@
 
 use axum::extract::State;
 
-use super::AdminState;
 use super::access::Caller;
-use super::change_text;
 use super::error::Answer;
 use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJsonBody};
-use crate::daemon::edge::http::Json;
-use crate::protocol::StreamId;
+use super::{AdminState, change_text};
+use crate::daemon::edge::http::{HttpError, Json};
+use crate::daemon::stages::moderation::check_terms;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     ClearRoomRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest,
@@ -16,8 +15,9 @@ use crate::protocol::admin::{
     SaveViewRequest, ShadowRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
     UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
+use crate::protocol::{ErrorCode, StreamId};
 
 macro_rules! changes {
     ($($handler:ident($body:ident<$request:ty>);)*) => {
@@ -52,6 +52,7 @@ changes! {
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
     restore(JsonBody<RestoreRequest>);
+    forgive(JsonBody<UserRequest>);
     create_stream(JsonBody<NewStream>);
     save_view(JsonBody<SaveViewRequest>);
     forget_view(JsonBody<ForgetViewRequest>);
@@ -94,6 +95,20 @@ pub(super) async fn update_room(
     let outcome = state.parts.control.update_room(&actor, stream_id, &patch).await?;
     let text = change_text::update_room(&patch, stream_id);
     state.parts.record_outcome(actor.name(), audit_action::ROOM, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn update_terms(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(patch): JsonBody<TermsPatch>,
+) -> Answer<Json<Outcome>> {
+    check_terms(&patch)
+        .map_err(|bad| HttpError::new(ErrorCode::BadMessage, format!("`add`: {bad}")))?;
+    let outcome = state.parts.control.update_terms(&actor, stream_id, &patch).await?;
+    let text = change_text::update_terms(&patch, stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::ROOM_TERMS, &text, &outcome);
     Ok(Json(outcome))
 }
 

@@ -11,7 +11,7 @@ use crate::protocol::admin::{
     ThrottleRequest, UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 
 /// Writes `ann (user 42)`, or `user 42` without a known name.
@@ -57,6 +57,10 @@ pub(super) fn shadow(request: &ShadowRequest, outcome: &Outcome) -> String {
 
 pub(super) fn unshadow(request: &UserRequest, outcome: &Outcome) -> String {
     format!("ended the shadow bans of {}", user(&request.user, outcome))
+}
+
+pub(super) fn forgive(request: &UserRequest, outcome: &Outcome) -> String {
+    format!("forgave {}", user(&request.user, outcome))
 }
 
 pub(super) fn kick(request: &UserRequest, outcome: &Outcome) -> String {
@@ -175,6 +179,9 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links,
         shield,
         timeouts_ms,
+        checks,
+        delay_ms,
+        languages,
     } = patch;
     let changed = [
         slow_ms.is_some().then_some("slow mode"),
@@ -185,8 +192,17 @@ pub(super) fn update_room(patch: &RoomPatch, stream_id: StreamId) -> String {
         no_links.is_some().then_some("links"),
         shield.is_some().then_some("shield mode"),
         timeouts_ms.is_some().then_some("presets of timeouts"),
+        checks.is_some().then_some("checks"),
+        languages.is_some().then_some("languages"),
+        delay_ms.is_some().then_some("message delay"),
     ];
     changed_text(&changed, &format!("the room of stream {stream_id}"))
+}
+
+/// Tells how many terms were named. The terms are in the audit entry.
+pub(super) fn update_terms(patch: &TermsPatch, stream_id: StreamId) -> String {
+    let terms = counted((patch.add.len() + patch.remove.len()) as u64, "blocked term");
+    format!("changed {terms} of the room of stream {stream_id}")
 }
 
 pub(super) fn clear_room(
@@ -253,6 +269,7 @@ mod tests {
         let on_one = shadow(Some(StreamId(7)), Some(60_000));
         assert_eq!(on_one, "shadow-banned user 42 on stream 7 for 1m");
         assert_eq!(unshadow(&request, &known), "ended the shadow bans of ann (user 42)");
+        assert_eq!(forgive(&request, &known), "forgave ann (user 42)");
         let absent = Outcome { connections: Some(0), ..of_42() };
         assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
     }

@@ -140,7 +140,14 @@ impl ClusterView {
     pub(super) fn moderation(&self, queued: u64) -> ModerationCounts {
         let mut sum = ModerationCounts { queued, ..ModerationCounts::default() };
         for ModerationCounts {
-            checked, accepted, rejected, shadow_banned, flagged, reasons, ..
+            checked,
+            accepted,
+            rejected,
+            shadow_banned,
+            flagged,
+            reasons,
+            recent,
+            ..
         } in self.reports.iter().map(|report| &report.moderation)
         {
             sum.checked += checked;
@@ -149,6 +156,7 @@ impl ClusterView {
             sum.shadow_banned += shadow_banned;
             sum.flagged += flagged;
             add_by_reason(&mut sum.reasons, reasons);
+            sum.recent.add(recent);
         }
         sum
     }
@@ -282,12 +290,15 @@ impl ClusterView {
 }
 
 /// Returns the text of a problem. That of a loss says when it began, because a loss is shown also
-/// after restarts.
+/// after restarts; that of moderation, because what was shown since then is not checked.
 fn text_with_age(known: &Problem) -> String {
-    match ProblemCode::loss(&known.code) {
-        Some(_) => format!("{} (began {} ago)", known.text, show_duration(known.since_ms)),
-        None => known.text.clone(),
+    let unchecked = [ProblemCode::ModerationDown, ProblemCode::ChecksLate];
+    let is_dated = ProblemCode::loss(&known.code).is_some()
+        || unchecked.iter().any(|code| code.as_str() == known.code);
+    if !is_dated {
+        return known.text.clone();
     }
+    format!("{} (began {} ago)", known.text, show_duration(known.since_ms))
 }
 
 /// Joins the reports of several nodes on one stream.

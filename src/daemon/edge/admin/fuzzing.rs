@@ -11,12 +11,16 @@ use tower::ServiceExt as _;
 
 use super::access::Peer;
 use super::{AdminParts, AdminState, Live, NodeFacts, TextTrials, routes};
-use crate::daemon::base::config::{Config, IngestConfig, ModerationConfig, RuleAction};
+use crate::daemon::base::config::{
+    Config, IngestConfig, ModerationConfig, ModerationStage, RuleAction,
+};
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::server_settings::BackendServers;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
-use crate::daemon::stages::moderation;
+use crate::daemon::stages::moderation::{self, ModerationContext, ModerationContextParts};
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
 use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
 use crate::protocol::{Identity, NodeId};
@@ -86,14 +90,26 @@ fn read_request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Returns stages that reject `badword` and flag other links than `example.com`.
-pub(super) fn trials() -> TextTrials {
-    let mut config = ModerationConfig::default();
+/// Returns rules that reject `badword` and flag other links than `example.com`.
+pub(super) fn trials(world: &World) -> TextTrials {
+    let mut config =
+        ModerationConfig { stages: vec![ModerationStage::Rules], ..ModerationConfig::default() };
     config.rules.blocked_words = vec!["badword".to_owned()];
     config.rules.link_action = RuleAction::Flag;
     config.rules.allowed_hosts = vec!["example.com".to_owned()];
-    let pipeline = moderation::build_pipeline(&config).expect("the rules can be used");
-    TextTrials { pipeline: Arc::new(pipeline), limits: IngestConfig::default() }
+    let pipeline = moderation::build_pipeline(&config, &StatusBoard::default(), None);
+    let pipeline = pipeline.expect("the rules can be used");
+    let context = ModerationContext::new(ModerationContextParts {
+        metadata: world.metadata.clone(),
+        metadata_breaker: Arc::new(Breaker::new("metadata")),
+        clock: world.control.parts().clock.clone(),
+        config: config.reputation,
+    });
+    TextTrials {
+        pipeline: Arc::new(pipeline),
+        context: Arc::new(context),
+        limits: IngestConfig::default(),
+    }
 }
 
 pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
@@ -119,7 +135,7 @@ pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
         announcements: None,
         timeline: None,
         servers: BackendServers::default(),
-        trials: trials(),
+        trials: trials(world),
         live: Live::new(config.alerts.clone()),
     })
 }

@@ -51,6 +51,7 @@
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/mod/restore` | `RestoreRequest` |
+//! | `/v1/mod/forgive` | `UserRequest` |
 //! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |
 //! | `/v1/mod/test` | `TextTrialRequest`, changes nothing, and answers `TextTrial` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |

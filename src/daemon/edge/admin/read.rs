@@ -12,6 +12,7 @@ use crate::protocol::admin::{
     Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status, StoreStatus,
     StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
 };
+use crate::protocol::room::RoomTerm;
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
 /// The most rows of one answer.
@@ -106,6 +107,13 @@ pub(super) async fn room(
     PathParam(stream_id): PathParam<StreamId>,
 ) -> Answer<Json<Room>> {
     Ok(Json(state.parts.control.room(stream_id).await?))
+}
+
+pub(super) async fn room_terms(
+    State(state): State<AdminState>,
+    PathParam(stream_id): PathParam<StreamId>,
+) -> Answer<Json<Cluster<RoomTerm>>> {
+    Ok(listed(state.parts.control.room_terms(stream_id).await?))
 }
 
 pub(super) async fn who(

@@ -111,7 +111,7 @@ impl AdminParts {
             end_to_end_recent: sample.end_to_end_recent.clone(),
             bus: self.bus(),
             stores: sample.stores.clone(),
-            moderation: moderation(self.board.metrics()),
+            moderation: moderation(self.board.metrics(), &sample),
             streams: self.board.stream_rates(),
             egress: self.board.stream_egress(),
             workers,
@@ -205,7 +205,7 @@ impl AdminParts {
 
 /// Returns the decisions, which the moderation stage labels with [`Decision::as_str`]. The number
 /// of comments in the review queue is known only to the metadata store.
-fn moderation(metrics: &Metrics) -> ModerationCounts {
+fn moderation(metrics: &Metrics, sample: &NodeSample) -> ModerationCounts {
     let decisions = metrics.moderation_decisions.totals();
     let of = |decision: Decision| decisions.get(decision.as_str()).copied().unwrap_or(0);
     ModerationCounts {
@@ -216,5 +216,6 @@ fn moderation(metrics: &Metrics) -> ModerationCounts {
         flagged: of(Decision::Flag),
         reasons: metrics.moderation_reasons.totals(),
         queued: 0,
+        recent: sample.moderation.clone(),
     }
 }

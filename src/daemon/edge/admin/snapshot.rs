@@ -8,9 +8,8 @@ use ahash::AHashMap;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::AdminParts;
-use super::alerts;
 use super::cluster::ClusterView;
+use super::{AdminParts, alerts};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
@@ -324,6 +323,7 @@ fn measured(
         sampled_out: count(|rates| rates.sampled_out),
         deleted: count(|rates| rates.deleted),
         reactions: Default::default(),
+        room: stream.room.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::request::JsonBody;
 use crate::daemon::base::config::IngestConfig;
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::daemon::stages::ingest;
-use crate::daemon::stages::moderation::{Pipeline, Subject};
+use crate::daemon::stages::moderation::{ModerationContext, Pipeline, Subject};
 use crate::protocol::admin::{TextTrial, TextTrialRequest};
 use crate::protocol::events::Decision;
 use crate::protocol::{Comment, CommentId, StreamId, UserId};
@@ -23,6 +23,8 @@ use crate::protocol::{Comment, CommentId, StreamId, UserId};
 pub struct TextTrials {
     /// The stages that check this node's comments.
     pub pipeline: Arc<Pipeline>,
+    /// What this node knows of users and streams.
+    pub context: Arc<ModerationContext>,
     /// The limits of a comment.
     pub limits: IngestConfig,
 }
@@ -53,9 +55,12 @@ pub(super) async fn test(
         name: user.as_ref().and_then(|user| user.name.as_deref()).unwrap_or_default().into(),
         message,
         created_at: now_ms,
+        badges: Default::default(),
     };
-    let subject =
-        Subject { comment: &comment, role: user.as_ref().map(|user| user.role()), lowered: 0.0 };
+    let role = user.as_ref().map(|user| user.role());
+    parts.trials.context.look_up(&[comment.user_id]).await;
+    let context = parts.trials.context.of_comment(&comment, role);
+    let subject = Subject { comment: &comment, role, lowered: context.lowered() };
     let stages = parts.trials.pipeline.explain(&subject).await;
     let deciding = stages.iter().find(|stage| stage.decides);
     Ok(Json(TextTrial {
@@ -64,5 +69,6 @@ pub(super) async fn test(
         reason: deciding.map(|stage| stage.reason.clone()),
         user_id,
         stages,
+        thresholds: Some(context.explained()),
     }))
 }

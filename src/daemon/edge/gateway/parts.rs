@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
-use crate::daemon::base::handoff::{AuthRequest, Submission, ViewerSink};
+use crate::daemon::base::handoff::{AuthRequest, RoomRequest, Submission, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::{Sanctions, Streams};
@@ -37,5 +37,6 @@ pub struct GatewayParts {
     pub submissions: mpsc::Sender<Submission>,
     /// `auth` messages of viewers that connected without a token, from delivery.
     pub auth_requests: mpsc::Receiver<AuthRequest>,
+    pub room_requests: mpsc::Receiver<RoomRequest>,
     pub node: NodeId,
 }

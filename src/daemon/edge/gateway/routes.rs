@@ -28,6 +28,10 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
             post(api::comments::submit).get(api::comments::history),
         )
         .route("/api/streams/{stream_id}/room", get(api::room::show).patch(api::room::change))
+        .route(
+            "/api/streams/{stream_id}/room/terms",
+            get(api::room::terms).patch(api::room::change_terms),
+        )
         .route("/api/streams/{stream_id}/room/clear", post(api::room::clear))
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()

@@ -15,6 +15,7 @@ use super::comment_pages::CommentPages;
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
+use super::room_task::RoomTask;
 use super::routes;
 use super::state::{GatewayState, Operations};
 use super::tls::Tls;
@@ -35,6 +36,7 @@ pub struct BoundGateway {
 #[derive(Debug)]
 pub struct ViewerTasks {
     pub auth: AuthTask,
+    pub rooms: RoomTask,
     pub names: NameTask,
     /// Must be stopped last, after the viewers are gone.
     pub releases: ReleaseTask,
@@ -63,16 +65,17 @@ impl Gateway {
         let config = parts.config.gateway.clone();
         let AdmissionEnds { admission, releases, names } = Admission::with_tasks(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
+        let rooms = RoomTask::new(parts.room_requests, parts.control.clone(), parts.sink.clone());
         let handshakes = TaskTracker::new();
         let operations = Operations { board: parts.board.clone(), log: parts.log };
         let state = Arc::new(GatewayState {
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
-            clock: parts.clock,
+            clock: parts.clock.clone(),
             config: config.clone(),
             deflate: parts.config.delivery.deflate,
             streams: parts.streams,
-            history: CommentPages::new(parts.comments),
+            history: CommentPages::new(parts.comments, parts.clock.clone()),
             control: parts.control,
             meter: parts.board.telemetry().stage(StageName::Gateway),
             board: parts.board,
@@ -82,7 +85,7 @@ impl Gateway {
             handshakes: handshakes.clone(),
         });
         let gateway = Self::bind_router(&config, routes::router(state, operations), handshakes)?;
-        Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, names, releases } })
+        Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, rooms, names, releases } })
     }
 
     /// Binds a gateway for a node without the role `edge`: health and metrics, no viewers.

@@ -300,6 +300,7 @@ impl CommentStore for InMemoryComments {
             comment: row.comment.sequenced(row.seq),
             stream_id: row.comment.stream_id,
             deleted: tables.hidden_from(key).is_some(),
+            only_hidden: tables.hidden_from(key) == Some(HiddenFrom::Others),
             shadow: row.shadow,
         }))
     }

@@ -150,6 +150,8 @@ pub struct StoredComment {
     pub stream_id: StreamId,
     /// Deleted, or hidden from others after it was shown.
     pub deleted: bool,
+    /// If it is deleted: for others only, so that its author goes on to see it.
+    pub only_hidden: bool,
     /// Hidden from others from the beginning.
     pub shadow: bool,
 }

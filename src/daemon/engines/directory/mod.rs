@@ -5,9 +5,11 @@
 //! later has seen more; a reload that fails keeps the last answers. Nothing queues here; the size
 //! is that of the tables.
 
+mod delays;
 mod sanctions;
 mod snapshot;
 mod streams;
 
+pub use delays::Delays;
 pub use sanctions::{Sanctions, Verdict};
 pub use streams::Streams;

@@ -9,15 +9,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::StoredReview;
 use super::{
-    DecidedReview, EventOfReview, MAX_ALIKE, MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim,
-    PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
+    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError,
+    ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
+use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+    AuditEntry, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind, SavedView,
+    Shadow,
 };
-use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -35,9 +37,12 @@ pub(crate) struct InMemoryMetadata {
 struct Tables {
     streams: BTreeMap<StreamId, Stream>,
     overrides: BTreeMap<StreamId, FixedRate>,
+    terms: BTreeMap<StreamId, Vec<RoomTerm>>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
+    reputations: BTreeMap<UserId, Reputation>,
+    causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
     views: BTreeMap<String, SavedView>,
@@ -58,7 +63,10 @@ impl std::fmt::Debug for Watcher {
 impl Tables {
     fn record(&mut self, new: NewAudit) -> u64 {
         let audit_id = self.audit.len() as u64 + 1;
-        let NewAudit { at, actor, action, target, detail } = new;
+        if let Some((change, half_life_ms)) = new.point_change(audit_id) {
+            self.change_points(&change, half_life_ms);
+        }
+        let NewAudit { at, actor, action, target, detail, points: _ } = new;
         let action = action.to_owned();
         self.audit.push(AuditEntry {
             audit_id,
@@ -71,6 +79,15 @@ impl Tables {
             undone_by: None,
         });
         audit_id
+    }
+
+    fn change_points(&mut self, one: &UserPointChange, half_life_ms: u64) {
+        let UserPointChange { user_id, change } = one;
+        let key = (*user_id, change.cause.clone());
+        let reputation = self.reputations.entry(*user_id).or_default();
+        if let Some(counted) = reputation.change(self.causes.get(&key), change, half_life_ms) {
+            self.causes.insert(key, counted);
+        }
     }
 
     fn next_stream_id(&self) -> Result<StreamId, StoreError> {
@@ -164,7 +181,7 @@ impl InMemoryMetadata {
 
     pub(crate) fn put_user(&self, user_id: u64, name: &str, seen_at: u64) {
         let user_id = UserId(user_id);
-        let record = UserRecord { user_id, name: name.into(), seen_at };
+        let record = UserRecord { user_id, name: name.into(), seen_at, account_created: None };
         self.lock().users.insert(user_id, record);
     }
 
@@ -278,6 +295,30 @@ impl MetadataStore for InMemoryMetadata {
         Ok((tables.record(audit), stream))
     }
 
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        let mut tables = self.call("change_terms")?;
+        tables.known_stream(stream_id)?;
+        let stored = tables.terms.get(&stream_id).into_iter().flatten();
+        let change = terms_after(stored.map(|term| (stream_id, term.clone())).collect(), patch)?;
+        let audit_id = tables.record(audit.with_before(&change.before));
+        tables.terms.insert(stream_id, change.after.clone());
+        Ok(ChangedTerms { audit_id, terms: change.after })
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        let tables = self.call("room_terms")?;
+        let of_stream = |(stream_id, terms): (&StreamId, &Vec<RoomTerm>)| {
+            let stream_id = *stream_id;
+            terms.iter().map(move |term| (stream_id, term.clone())).collect::<Vec<_>>()
+        };
+        Ok(tables.terms.iter().flat_map(of_stream).collect())
+    }
+
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
         Ok(self.call("stream")?.streams.get(&stream_id).cloned())
     }
@@ -311,7 +352,8 @@ impl MetadataStore for InMemoryMetadata {
         for user in users {
             let known = tables.users.entry(user.user_id).or_insert_with(|| user.clone());
             if user.seen_at >= known.seen_at {
-                *known = user.clone();
+                let account_created = user.account_created.or(known.account_created);
+                *known = UserRecord { account_created, ..user.clone() };
             }
         }
         Ok(())
@@ -364,10 +406,12 @@ impl MetadataStore for InMemoryMetadata {
         Ok(in_force)
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        let mut tables = self.call("shadow")?;
-        tables.shadows.retain(|s| (s.user_id, s.stream_id) != (shadow.user_id, shadow.stream_id));
-        tables.shadows.push(shadow);
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("put_shadows")?;
+        for new in shadows {
+            tables.shadows.retain(|s| (s.user_id, s.stream_id) != (new.user_id, new.stream_id));
+            tables.shadows.push(new.clone());
+        }
         Ok(tables.record(audit))
     }
 
@@ -394,6 +438,35 @@ impl MetadataStore for InMemoryMetadata {
             tables.shadows.iter().filter(|shadow| shadow.is_in_force(now_ms)).cloned().collect();
         in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.stream_id));
         Ok(in_force)
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.call("count_points")?;
+        changes.iter().for_each(|change| tables.change_points(change, half_life_ms));
+        let now_ms = changes.iter().map(|one| one.change.at).max().unwrap_or(0);
+        let swept_ms = now_ms.saturating_sub(half_life_ms.saturating_mul(KEPT_HALF_LIVES));
+        tables.causes.retain(|_, cause| cause.at >= swept_ms);
+        tables.reputations.retain(|_, reputation| reputation.at >= swept_ms);
+        Ok(())
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        let tables = self.call("known_users")?;
+        let known = |user_id: &UserId| {
+            let user = tables.users.get(user_id);
+            let reputation = tables.reputations.get(user_id);
+            (user.is_some() || reputation.is_some()).then(|| KnownUser {
+                user_id: *user_id,
+                is_recorded: user.is_some(),
+                account_created: user.and_then(|user| user.account_created),
+                reputation: reputation.cloned().unwrap_or_default(),
+            })
+        };
+        Ok(users.iter().filter_map(known).collect())
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
@@ -425,17 +498,18 @@ impl MetadataStore for InMemoryMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
         let mut tables = self.call("decide_review")?;
         let at = audit.at;
-        let review = tables.review(comment_id, &audit.actor, at)?;
+        let review = tables.review_of(new.comment_id)?;
+        review.check_verdict(&new, &audit.actor, at)?;
+        let decision = new.decision;
         review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at });
         let item = review.item.clone();
-        let number = tables.record(audit);
+        let number = tables.record(audit.of_author(&item));
         if let Some(event) = event(&item) {
             tables.events.insert(number, (at, event));
         }
@@ -485,6 +559,42 @@ impl MetadataStore for InMemoryMetadata {
         decided.sort_by_key(|review| std::cmp::Reverse(key(review)));
         decided.truncate(limit);
         Ok(decided)
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut held = self.call("held_reviews")?.waiting();
+        match which {
+            HeldReviews::Unchecked => {
+                held.retain(|item| item.held && item.reason == UNCHECKED);
+                held.sort_by_key(|item| item.comment_id.sort_key());
+            }
+            HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),
+        }
+        held.truncate(limit);
+        held.iter_mut().for_each(|item| item.alike = 0);
+        Ok(held)
+    }
+
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        let mut tables = self.call("set_review_reason")?;
+        let Ok(review) = tables.review_of(new.comment_id) else { return Ok(false) };
+        let is_expected = review.verdict.is_none() && review.item.reason == new.expected;
+        if is_expected {
+            review.item.reason = new.reason.to_owned();
+            if *new.evidence != ReviewEvidence::default() {
+                review.item.evidence = new.evidence.clone();
+            }
+        }
+        Ok(is_expected)
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        let tables = self.call("has_pending_event")?;
+        Ok(tables.events.values().any(|(_, event)| event.stream_id == stream_id))
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    SharedMetadataStore, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, SharedMetadataStore,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -57,6 +57,19 @@ impl MetadataStore for MeasuredMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         measured(&self.meter, self.store.update_room(stream_id, patch, audit)).await
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        measured(&self.meter, self.store.change_terms(stream_id, patch, audit)).await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        measured(&self.meter, self.store.room_terms()).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
@@ -109,8 +122,8 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.sanctions(now_ms)).await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.shadow(shadow, audit)).await
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.put_shadows(shadows, audit)).await
     }
 
     async fn lift_shadows(
@@ -124,6 +137,18 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         measured(&self.meter, self.store.shadows(now_ms)).await
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.count_points(changes, half_life_ms)).await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        measured(&self.meter, self.store.known_users(users)).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
@@ -140,12 +165,11 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        let call = self.store.decide_review(comment_id, decision, event, audit);
+        let call = self.store.decide_review(new, event, audit);
         measured_by(&self.meter, ReviewError::is_failure, call).await
     }
 
@@ -181,6 +205,22 @@ impl MetadataStore for MeasuredMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         measured(&self.meter, self.store.decided_reviews(before_ms, limit)).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        measured(&self.meter, self.store.held_reviews(which, limit)).await
+    }
+
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.set_review_reason(new)).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.has_pending_event(stream_id)).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {

@@ -1,5 +1,5 @@
-//! The metadata store: streams, users, sanctions, shadows, the review queue, saved views, the audit
-//! log.
+//! The metadata store: streams, users, sanctions, shadows, reputations, the review queue, saved
+//! views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -16,6 +16,7 @@ pub(crate) mod conformance;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
 pub mod measured;
+mod points;
 #[cfg(feature = "engines")]
 pub mod postgres;
 mod review;
@@ -28,12 +29,15 @@ use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
-pub use review::{DecidedReview, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict};
+pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
+pub use review::{
+    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewError,
+    ReviewRefusal, ReviewVerdict,
+};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,8 @@ pub struct NewAudit {
     /// The changed object, such as `user 42`; see [`Self::of_stream`] for streams.
     pub target: String,
     pub detail: serde_json::Value,
+    /// What the change costs a user, or gives back. Stored with the entry, and not a part of it.
+    pub points: Option<AuditPoints>,
 }
 
 /// The field of an audit entry's detail that has what the change replaced.
@@ -57,15 +63,60 @@ impl NewAudit {
         self
     }
 
+    /// Returns the same entry, with a change of a user's points.
+    pub(crate) fn with_points(self, points: AuditPoints) -> Self {
+        Self { points: Some(points), ..self }
+    }
+
+    /// Returns the same entry. Its points, if it has any, are those of the author of an item.
+    fn of_author(self, item: &ReviewItem) -> Self {
+        Self { points: self.points.and_then(|points| points.of_author(item)), ..self }
+    }
+
+    /// Returns the change of points of the entry that was stored under this number.
+    fn point_change(&self, audit_id: u64) -> Option<(UserPointChange, u64)> {
+        let points = self.points.as_ref()?;
+        Some((points.change(audit_id, self.at)?, points.half_life_ms))
+    }
+
     /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
-    pub(crate) fn with_before(mut self, before: &RoomSettings) -> Self {
+    pub(crate) fn with_before(mut self, before: &impl serde::Serialize) -> Self {
         if let Some(fields) = self.detail.as_object_mut() {
-            // Serializing structs of numbers cannot fail.
+            // Serializing structs of texts and numbers cannot fail.
             let before = serde_json::to_value(before).unwrap_or_default();
             fields.insert(BEFORE.to_owned(), before);
         }
         self
     }
+}
+
+/// The terms of a room after a change, ordered, and its audit entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedTerms {
+    pub audit_id: u64,
+    pub terms: Vec<RoomTerm>,
+}
+
+/// A change of the terms of a room.
+struct TermsChange {
+    /// Those of the changed terms that the room had.
+    before: Vec<RoomTerm>,
+    /// All terms of the room.
+    after: Vec<RoomTerm>,
+}
+
+/// Applies a patch to the terms of one room. [`StoreError::Full`] if that makes too many.
+fn terms_after(
+    stored: Vec<(StreamId, RoomTerm)>,
+    patch: &TermsPatch,
+) -> Result<TermsChange, StoreError> {
+    let stored: Vec<_> = stored.into_iter().map(|(_, term)| term).collect();
+    let after = patch.applied_to(&stored);
+    if after.len() > MAX_ROOM_TERMS {
+        return Err(StoreError::Full("blocked term: a room has at most 500"));
+    }
+    let before = stored.into_iter().filter(|known| patch.names(&known.term)).collect();
+    Ok(TermsChange { before, after })
 }
 
 /// An event for the comment topic of the log, as a change decided it.
@@ -90,6 +141,9 @@ pub struct UserRecord {
     pub name: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub seen_at: u64,
+    /// When the account was created, in milliseconds since the Unix epoch; `None` if the token does
+    /// not say.
+    pub account_created: Option<u64>,
 }
 
 /// The most users that [`MetadataStore::users_named`] returns: enough to see that a name is not
@@ -126,6 +180,17 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         patch: RoomPatch,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
+    /// Adds and removes blocked terms of a room. The entry is stored with those of the named terms
+    /// that the room had [before](BEFORE). [`StoreError::NotFound`] for an unknown stream,
+    /// [`StoreError::Full`] if the room would have more than [`MAX_ROOM_TERMS`].
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError>;
+    /// Returns the blocked terms of all rooms, ordered by stream and term.
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
@@ -141,7 +206,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
 
     // users
-    /// Records the names of users. The newest name of a user wins.
+    /// Records the names of users. The newest name of a user wins. A creation of the account that
+    /// was known once stays known.
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError>;
     async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError>;
     /// Returns the users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`].
@@ -164,9 +230,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
 
     // shadows
-    /// Puts a shadow in force, replacing that of the same user on the same stream, or on all, and
-    /// returns the audit entry's number.
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Puts shadows in force, each replacing that of the same user on the same stream, or on all,
+    /// and returns the audit entry's number.
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError>;
     /// Lifts a user's shadows on these streams; `None` is the one on all streams.
     /// [`StoreError::NotFound`] if none of them was in force at the audit entry's time.
     async fn lift_shadows(
@@ -177,6 +243,18 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the shadows in force at `now_ms`, newest first.
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
+
+    // reputations
+    /// Carries out changes of points, in their order. A cause that was counted before changes
+    /// nothing, so that a call may be repeated. Removes what hardly anything is left of.
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError>;
+    /// Returns what is known of users, in any order, without those of whom nothing is. At most
+    /// [`MAX_LOOKED_UP`] are asked for.
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
     /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
@@ -190,12 +268,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// [`ReviewRefusal`] if the item is not in the queue or somebody else has claimed it.
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
-    /// [`ReviewRefusal`] if the item is not in the queue, or somebody other than the audit entry's
-    /// actor has claimed it. Of two decisions at once, one is refused.
+    /// [`ReviewRefusal`] if the item is not in the queue, has another reason than the expected one,
+    /// or somebody other than the audit entry's actor has claimed it. Of two decisions at once, one
+    /// is refused.
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError>;
@@ -219,6 +297,16 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         before_ms: Option<u64>,
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError>;
+
+    /// Returns at most `limit` held, undecided items. Items of the same text are not counted.
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError>;
+    /// Gives an undecided item another reason. Returns false if it is decided, is not queued or has
+    /// another reason than the expected one.
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError>;
 
     // views
     /// Keeps a view, in place of one of the same name, and returns the audit entry's number.
@@ -251,6 +339,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Returns whether the event of an entry is pending: the log may not have it, or may get it
     /// once more.
     async fn is_event_pending(&self, number: u64) -> Result<bool, StoreError>;
+    /// Returns whether an event of this stream is pending.
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError>;
 
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.

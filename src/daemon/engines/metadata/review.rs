@@ -2,7 +2,7 @@
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::CommentId;
-use crate::protocol::admin::ReviewItem;
+use crate::protocol::admin::{ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 
 /// Other items with the same text are counted up to this number.
@@ -17,6 +17,44 @@ pub struct NewClaim<'a> {
     pub now_ms: u64,
     /// When the claim runs out; `None` ends it now.
     pub expires_at: Option<u64>,
+}
+
+/// A decision to store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewVerdict<'a> {
+    pub comment_id: CommentId,
+    pub decision: Decision,
+    /// The reason that the item must have, so that a decision made for another one is refused;
+    /// `None` allows any.
+    pub expected_reason: Option<&'a str>,
+}
+
+impl NewVerdict<'_> {
+    /// Returns a decision on an item, whatever its reason is.
+    pub fn new(comment_id: CommentId, decision: Decision) -> Self {
+        Self { comment_id, decision, expected_reason: None }
+    }
+}
+
+/// Another reason of an undecided item.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NewReason<'a> {
+    pub comment_id: CommentId,
+    /// The reason that the item must have, so that of two changes at once one is made.
+    pub expected: &'a str,
+    pub reason: &'a str,
+    /// Replaces that of the item, unless it says nothing.
+    pub evidence: &'a ReviewEvidence,
+}
+
+/// A choice of held comments in the review queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldReviews {
+    /// Those that no stage has checked: their reason is
+    /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation.
+    Unchecked,
+    /// Those that were queued before a time (milliseconds since the Unix epoch), the oldest first.
+    QueuedBefore(u64),
 }
 
 /// The decision on an item.
@@ -47,6 +85,9 @@ pub enum ReviewRefusal {
     Decided(ReviewVerdict),
     #[error("the comment is not decided")]
     NotDecided,
+    /// It is not the one that the decision is about.
+    #[error("the comment waits for another reason")]
+    OtherReason,
 }
 
 /// An error of a change of the review queue.
@@ -92,5 +133,19 @@ impl StoredReview {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that an actor may make this decision now.
+    pub(super) fn check_verdict(
+        &self,
+        new: &NewVerdict<'_>,
+        actor: &str,
+        now_ms: u64,
+    ) -> Result<(), ReviewRefusal> {
+        self.check(actor, now_ms)?;
+        if new.expected_reason.is_some_and(|reason| reason != self.item.reason) {
+            return Err(ReviewRefusal::OtherReason);
+        }
+        Ok(())
     }
 }

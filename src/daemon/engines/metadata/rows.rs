@@ -1,20 +1,23 @@
 //! Rows of the metadata tables, the same in SQLite and PostgreSQL.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::review::{DecidedReview, ReviewVerdict, StoredReview};
-use super::{PendingEvent, UserRecord};
+use super::{KnownUser, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SavedView, Shadow, ViewSettings};
-use crate::protocol::json;
-use crate::protocol::room::RoomSettings;
+use crate::policy::reputation::{CountedCause, Reputation};
+use crate::protocol::admin::{
+    AuditEntry, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
+};
+use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{StreamId, UserId};
+use crate::protocol::{StreamId, UserId, json};
 
 pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
     Ok(Stream {
@@ -43,6 +46,20 @@ pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, Store
     text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
+/// Returns the terms of all rooms, ordered by stream and term.
+pub(super) fn room_terms(rows: &[impl Columns]) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+    let mut terms = rows.iter().map(room_term).collect::<Result<Vec<_>, _>>()?;
+    // Not by the database, whose order of texts depends on its settings.
+    terms.sort_by(|(one, this), (other, that)| (one, &this.term).cmp(&(other, &that.term)));
+    Ok(terms)
+}
+
+fn room_term(row: &impl Columns) -> Result<(StreamId, RoomTerm), StoreError> {
+    let term = row.text("term")?.to_owned();
+    let action = enum_from_text(row.text("action")?)?;
+    Ok((StreamId(row.natural("stream_id")?), RoomTerm { term, action }))
+}
+
 /// Returns the id above the column `highest`.
 pub(super) fn next_stream_id(row: &impl Columns) -> Result<StreamId, StoreError> {
     let next = row.integer("highest")?.checked_add(1);
@@ -64,6 +81,47 @@ pub(super) fn user(row: &impl Columns) -> Result<UserRecord, StoreError> {
         user_id: UserId(row.natural("user_id")?),
         name: Arc::from(row.text("name")?),
         seen_at: row.natural("seen_at")?,
+        account_created: row.natural_or_null("account_created")?,
+    })
+}
+
+pub(super) fn reputation(row: &impl Columns) -> Result<Reputation, StoreError> {
+    Ok(Reputation {
+        points: row.real("points")?,
+        at: row.natural("at")?,
+        since: row.natural_or_null("since")?,
+        texts: text_keys_of(row.text("texts")?)?,
+    })
+}
+
+fn text_keys_of(text: &str) -> Result<VecDeque<u32>, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Corrupt(format!("keys of removed texts: {error}")))
+}
+
+/// Returns the value of the column of removed texts.
+pub(super) fn text_keys(keys: &VecDeque<u32>) -> Result<String, StoreError> {
+    json::to_string(keys).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn counted_cause(row: &impl Columns) -> Result<CountedCause, StoreError> {
+    let text = row.natural_or_null("text_key")?.map(u32::try_from).transpose();
+    Ok(CountedCause {
+        points: row.real("points")?,
+        at: row.natural("at")?,
+        text: text.map_err(|error| StoreError::Corrupt(format!("key of a text: {error}")))?,
+    })
+}
+
+/// Reads a row of users joined with reputations.
+pub(super) fn known_user(row: &impl Columns) -> Result<KnownUser, StoreError> {
+    // Of a user without points, the columns of reputations are null.
+    let has_points = row.natural_or_null("at")?.is_some();
+    Ok(KnownUser {
+        user_id: UserId(row.natural("user_id")?),
+        is_recorded: row.flag("is_recorded")?,
+        account_created: row.natural_or_null("account_created")?,
+        reputation: if has_points { reputation(row)? } else { Reputation::default() },
     })
 }
 
@@ -112,11 +170,27 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         reason: row.text("reason")?.to_owned(),
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
+        shadowed: row.flag("shadowed")?,
+        evidence: match row.text_or_null("evidence")? {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                StoreError::Corrupt(format!("what a comment was flagged by: {error}"))
+            })?,
+            None => ReviewEvidence::default(),
+        },
         claimed_by: row.text_or_null("claimed_by")?.map(str::to_owned),
         claim_expires_at: row.natural_or_null("claim_expires_at")?,
         claimed_by_you: false,
         alike: 0,
     })
+}
+
+/// Returns the text of what a comment was flagged by; `None` if nothing is known.
+pub(super) fn evidence_text(evidence: &ReviewEvidence) -> Result<Option<String>, StoreError> {
+    if *evidence == ReviewEvidence::default() {
+        return Ok(None);
+    }
+    let text = json::to_string(evidence);
+    text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Reads an item of the queue, with the column `same`: all undecided items of its text.

@@ -11,7 +11,7 @@ use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::testing::engine_suite::check_property;
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::Removal;
+use crate::protocol::events::{Removal, Told};
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
@@ -54,6 +54,7 @@ pub(crate) fn comment(seq: Seq) -> RecentEvent {
         message: format!("comment {seq}").into(),
         created_at: 1,
         seq,
+        badges: Default::default(),
     })
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn comments(range: RangeInclusive<Seq>) -> Vec<RecentEvent> {
 fn deleted(seq: Seq, which: Seq) -> RecentEvent {
     let comment_id = comment_id(which);
     let deletion =
-        Removal { comment_id, reason: "blocked_word".into(), timestamp: 1, except: None };
+        Removal { comment_id, reason: "blocked_word".into(), timestamp: 1, told: Told::Everybody };
     RecentEvent::Deleted { seq, deletion }
 }
 
@@ -205,8 +206,8 @@ pub(crate) async fn hidden_comments_are_handed_out_as_their_authors(cache: &impl
     cache.append(STREAM, 1, 4, events).await.unwrap();
     cache.hide_from_others(STREAM, comment_id(3), 5).await.unwrap();
     let RecentEvent::Deleted { seq, deletion } = deleted(5, 3) else { unreachable!("it is one") };
-    let except =
-        RecentEvent::Deleted { seq, deletion: Removal { except: Some(UserId(1)), ..deletion } };
+    let told = Told::AllBut(UserId(1));
+    let except = RecentEvent::Deleted { seq, deletion: Removal { told, ..deletion } };
     cache.append(STREAM, 5, 5, vec![except.clone()]).await.unwrap();
     let page = cache.after(STREAM, 0, 100).await.unwrap().unwrap();
     assert_eq!((seqs(&page), own(&page)), (vec![1, 2, 3, 4, 5], vec![2, 3]));

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::engines::directory::Delays;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
-use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
+use crate::daemon::stages::control::Control;
+use crate::daemon::stages::moderation::{
+    HeldChecker, HeldCheckerParts, ModerationWorker, ModerationWorkerParts,
+};
 use crate::protocol::admin::StageName;
 
 /// The consumers of the roles this node has.
@@ -28,6 +32,7 @@ impl Consumers {
             board: base.board.clone(),
             config: Arc::new(base.config.broadcast.clone()),
             overrides: base.overrides.clone(),
+            delays: Some(Delays::new(base.streams.clone(), base.clock.clone())),
         });
         let archiver = base.has_role(NodeRole::Archiver).then(|| Archiver {
             log: base.engines.log.clone(),
@@ -65,11 +70,35 @@ impl Consumers {
     }
 }
 
+/// Starts the check of held comments on a moderator.
+pub(super) fn start_held_checker(base: &NodeBase, control: Control, group: &Supervisor) {
+    if !base.has_role(NodeRole::Moderator) {
+        return;
+    }
+    let checker = Arc::new(HeldChecker::new(HeldCheckerParts {
+        pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
+        held: Arc::new(control),
+        state: base.moderation.clone(),
+        metrics: base.board.metrics().clone(),
+        clock: base.clock.clone(),
+        config: base.config.moderation.held.clone(),
+    }));
+    group.spawn("held comments", move |stop| {
+        let checker = checker.clone();
+        async move {
+            checker.run(stop).await;
+            Ok(())
+        }
+    });
+}
+
 fn build_moderator(base: &NodeBase) -> ModerationWorker {
     ModerationWorker::new(ModerationWorkerParts {
         log: base.engines.log.clone(),
         streams: base.streams.clone(),
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),

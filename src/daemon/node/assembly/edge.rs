@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::{FatalErrors, NodeBase};
-use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, Submission};
+use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, RoomRequest, Submission};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
 use crate::daemon::node::shutdown::TaskGroups;
@@ -14,7 +15,9 @@ use crate::daemon::stages::control::Control;
 use crate::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };
-use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs, RoomMemory};
+use crate::daemon::stages::ingest::{
+    self, Ingest, IngestParts, Refs, RoomMemory, ScreeningParts, ScreeningQueues, ScreeningThreads,
+};
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts, RoomLinks};
 use crate::daemon::stages::reactions::ReactionWindow;
 use crate::protocol::admin::StageName;
@@ -22,6 +25,8 @@ use crate::protocol::admin::dependency::REACTION_TOTALS;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
+/// Changes of rooms by viewers that may wait. More are answered `overloaded`.
+const MAX_ROOM_REQUESTS: usize = 64;
 /// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;
 
@@ -42,6 +47,7 @@ pub(super) struct Edge {
     submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
+    rooms: mpsc::Receiver<RoomRequest>,
 }
 
 /// All tasks of the role except the accept loop.
@@ -61,10 +67,12 @@ impl Edge {
         measure_queues(base, &submit);
         let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
         let (request_auth, auth) = mpsc::channel(MAX_AUTH_REQUESTS);
+        let (change_rooms, rooms) = mpsc::channel(MAX_ROOM_REQUESTS);
         let requests = ViewerRequests {
             submissions: submit.clone(),
             reactions: report_reactions,
             auth: request_auth,
+            rooms: change_rooms,
         };
         let delivery = Delivery::start(DeliveryParts {
             node: base.node(),
@@ -81,13 +89,14 @@ impl Edge {
         })
         .await?;
         Ok(Self {
-            ingest: build_ingest(base, known, delivery.handle()),
+            ingest: build_ingest(base, known, delivery.handle())?,
             window: build_window(base),
             delivery,
             submit,
             submissions,
             reactions,
             auth,
+            rooms,
         })
     }
 
@@ -102,7 +111,7 @@ impl Edge {
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, window, submit, submissions, reactions, auth } = self;
+        let Self { delivery, ingest, window, submit, submissions, reactions, auth, rooms } = self;
         let parts = GatewayParts {
             config: base.config.clone(),
             clock: base.clock.clone(),
@@ -118,6 +127,7 @@ impl Edge {
             sink: Arc::new(delivery.handle()),
             submissions: submit,
             auth_requests: auth,
+            room_requests: rooms,
             node: base.node(),
         };
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
@@ -133,16 +143,30 @@ fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
     telemetry.stage(StageName::Gateway).set_queue_max(places);
 }
 
-fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) -> Ingest {
+fn build_ingest(
+    base: &NodeBase,
+    known: KnownComments,
+    replies: DeliveryHandle,
+) -> anyhow::Result<Ingest> {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
+        context: base.context.clone(),
         log: base.engines.log.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),
         clock: base.clock.clone(),
     });
-    Ingest::new(IngestParts {
+    let settings = &base.config.moderation.screening;
+    let screening = ScreeningQueues::new(ScreeningParts {
+        screen: Arc::new(screen),
+        threads: ScreeningThreads::start(settings.threads)
+            .context("cannot start the threads of moderation")?,
+        max_waiting: settings.queue,
+        metrics: base.board.metrics().clone(),
+        problems: base.board.problems().clone(),
+    });
+    Ok(Ingest::new(IngestParts {
         log: base.engines.log.clone(),
         clock: base.clock.clone(),
         config: Arc::new(base.config.ingest.clone()),
@@ -152,10 +176,11 @@ fn build_ingest(base: &NodeBase, known: KnownComments, replies: DeliveryHandle) 
         said: known.said,
         links: Arc::new(RoomLinks::new(&base.config.moderation.rules)),
         reservations: base.engines.reservations.clone(),
-        screen: Arc::new(screen),
+        screening,
+        moderation: base.moderation.clone(),
         replies: Arc::new(replies),
         board: base.board.clone(),
-    })
+    }))
 }
 
 fn build_window(base: &NodeBase) -> ReactionWindow {
@@ -171,12 +196,13 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
 impl EdgeTasks {
     pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
         let Self { delivery, ingest, window, submissions, reactions, viewers } = self;
-        let ViewerTasks { auth, names, releases } = viewers;
+        let ViewerTasks { auth, rooms, names, releases } = viewers;
         let handle = delivery.handle();
         start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
         fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
+        fatal.spawn(&tasks.rest, "rooms", |stop| rooms.run(stop));
         fatal.spawn(&tasks.rest, "names", |stop| names.run(stop));
         fatal.spawn(&tasks.rest, "releases", |stop| releases.run(stop));
         handle

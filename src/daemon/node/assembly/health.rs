@@ -78,6 +78,9 @@ pub(super) fn start(base: &NodeBase, group: &Supervisor) {
     if base.shares_recent() {
         start_recent_probe(base, group);
     }
+    if base.pipeline.concurrent_checks().is_some() {
+        start_moderation_probe(base, group);
+    }
     warm_up_lag(base, group);
 }
 
@@ -255,6 +258,15 @@ fn start_recent_probe(base: &NodeBase, group: &Supervisor) {
                 debug!(%error, "recent cache does not answer");
             }
         })
+    });
+}
+
+/// On a node without comments nothing would find out that a service works again.
+fn start_moderation_probe(base: &NodeBase, group: &Supervisor) {
+    let pipeline = base.pipeline.clone();
+    group.spawn("moderation health", move |stop| {
+        let pipeline = pipeline.clone();
+        every(TRIAL_INTERVAL / 2, stop, async move || pipeline.probe().await)
     });
 }
 

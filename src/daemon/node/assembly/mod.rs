@@ -28,6 +28,7 @@ use super::warm_start::WarmStart;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::admin::{
@@ -35,14 +36,16 @@ use crate::daemon::edge::admin::{
 };
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Delays, Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::daemon::stages::ingest::{Refs, RoomMemory};
-use crate::daemon::stages::moderation::{self, Pipeline};
+use crate::daemon::stages::moderation::{
+    self, ModerationContext, ModerationContextParts, Pipeline,
+};
 use crate::protocol::NodeId;
 
 /// Throttle orders that may wait for the broadcast stage. More make the operator wait.
@@ -77,6 +80,10 @@ struct NodeBase {
     overrides: RateOverrides,
     /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
     pipeline: Arc<Pipeline>,
+    /// Shared by the same, because it knows the users and the streams.
+    context: Arc<ModerationContext>,
+    /// Whether moderation is down, as this node sees it.
+    moderation: ModerationState,
 }
 
 impl NodeBase {
@@ -94,8 +101,18 @@ impl NodeBase {
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
-        let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
+        let pipeline =
+            Arc::new(moderation::build_pipeline(&config.moderation, &board, Some(&streams))?);
+        let context = Arc::new(ModerationContext::new(ModerationContextParts {
+            metadata: engines.metadata.clone(),
+            metadata_breaker: engines.metadata_breaker.clone(),
+            clock: clock.clone(),
+            config: config.moderation.reputation.clone(),
+        }));
         let identity = identity.clone();
+        let moderation = ModerationState::default();
+        // Until the first look, an edge does not know of any moderator.
+        moderation.set_down(!config.node.roles.contains(&NodeRole::Moderator));
         Ok(Self {
             config,
             identity,
@@ -106,6 +123,8 @@ impl NodeBase {
             sanctions,
             overrides,
             pipeline,
+            context,
+            moderation,
         })
     }
 
@@ -135,6 +154,8 @@ impl NodeBase {
             said: &mut known.said,
             streams: &self.streams,
             clock: &self.clock,
+            delays: Delays::new(self.streams.clone(), self.clock.clone()),
+            undue: Default::default(),
         };
         warm_start.run().await.context("cannot read back the event log")?;
         Ok(known)
@@ -174,6 +195,7 @@ impl NodeBase {
             streams: self.streams.clone(),
             clock: self.clock.clone(),
             problems: self.board.problems().clone(),
+            reputation: self.config.moderation.reputation.rules(),
         });
         ControlEnds { control, throttle_orders }
     }
@@ -222,6 +244,7 @@ impl NodeBase {
             servers: self.engines.servers.clone(),
             trials: TextTrials {
                 pipeline: self.pipeline.clone(),
+                context: self.context.clone(),
                 limits: self.config.ingest.clone(),
             },
             live: Live::new(self.config.alerts.clone()),
@@ -299,6 +322,7 @@ impl Node {
         start_direct_path(&base, &tasks, &fatal);
         let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
         consumers.start(&tasks.consumers);
+        consumers::start_held_checker(&base, control.clone(), &tasks.consumers);
         let overrides = base.overrides.clone();
         fatal.spawn(&tasks.rest, "throttle orders", |stop| {
             timers::apply_throttle_orders(throttle_orders, overrides, stop)

@@ -16,6 +16,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::node::disk_watch::{self, DiskWatch};
 use crate::daemon::node::log_watch::LogWatch;
+use crate::daemon::node::moderation_watch::{self, MetadataOutage, ModerationWatch};
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::admission;
@@ -69,6 +70,7 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
             every(disk_watch::INTERVAL, stop, async move || watch.probe().await)
         });
     }
+    start_moderation_watch(base, group);
     start_log_watch(base, group);
     start_sampling(base, group);
     start_bus_sampling(base, group);
@@ -78,6 +80,28 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
             every(RETENTION_INTERVAL, stop, async move || log.enforce_retention())
         });
     }
+}
+
+/// Starts the watch of moderation on the nodes that act on it.
+fn start_moderation_watch(base: &NodeBase, group: &Supervisor) {
+    let watch = ModerationWatch {
+        is_moderator: base.has_role(NodeRole::Moderator),
+        is_edge: base.has_role(NodeRole::Edge),
+        registry: base.engines.registry.clone(),
+        log: base.engines.log.clone(),
+        streams: base.streams.clone(),
+        state: base.moderation.clone(),
+        problems: base.board.problems().clone(),
+        metadata: MetadataOutage::new(base.engines.metadata_breaker.clone()),
+        down_after: base.config.moderation.held.down_after,
+    };
+    if !watch.is_moderator && !watch.is_edge {
+        return;
+    }
+    group.spawn("moderation watch", move |stop| {
+        let watch = watch.clone();
+        every(moderation_watch::INTERVAL, stop, async move || watch.look().await)
+    });
 }
 
 fn start_log_watch(base: &NodeBase, group: &Supervisor) {

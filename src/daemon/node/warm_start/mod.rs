@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use futures_util::TryStreamExt as _;
 use tracing::{info, warn};
 
@@ -20,7 +20,7 @@ use self::tombstones::last_stored;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{SharedCommentStore, Tombstone};
-use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::directory::{Delays, Streams};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
@@ -54,6 +54,9 @@ pub(super) struct WarmStart<'a> {
     /// For the rules of their rooms.
     pub(super) streams: &'a Streams,
     pub(super) clock: &'a SharedClock,
+    pub(super) delays: Delays,
+    /// Streams with a comment that a message delay holds back.
+    pub(super) undue: AHashSet<StreamId>,
 }
 
 impl WarmStart<'_> {
@@ -129,7 +132,7 @@ impl WarmStart<'_> {
         end: u64,
     ) -> Result<(), StoreError> {
         for (stream_id, to_seq) in covered {
-            if to_seq + 1 < end {
+            if to_seq + 1 < end && !self.undue.contains(&stream_id) {
                 self.recent.append(stream_id, to_seq + 1, end - 1, Vec::new()).await?;
             }
         }
@@ -144,7 +147,18 @@ impl WarmStart<'_> {
     ) -> Result<(), WarmStartError> {
         let mut by_stream: AHashMap<StreamId, (Seq, Vec<RecentEvent>)> = AHashMap::new();
         for DecodedRecord { seq, event, is_repeat } in records {
-            let (to_seq, events) = by_stream.entry(event.stream_id()).or_default();
+            if let Event::CommentSubmitted(event) = &event
+                && self.delays.left(event.comment.stream_id, event.comment.created_at).is_some()
+            {
+                self.undue.insert(event.comment.stream_id);
+            }
+            let mut beyond = (0, Vec::new());
+            // From the first comment on that is not due, the broadcast stage fills the cache.
+            let (to_seq, events) = if self.undue.contains(&event.stream_id()) {
+                &mut beyond
+            } else {
+                by_stream.entry(event.stream_id()).or_default()
+            };
             *to_seq = seq;
             match event {
                 Event::CommentSubmitted(_) if is_repeat => {}
@@ -158,9 +172,11 @@ impl WarmStart<'_> {
                 Event::CommentModerated(event) => {
                     if let Some(deletion) = event.removal() {
                         let CommentModerated { stream_id, comment_id, .. } = event;
-                        match deletion.except {
-                            None => self.recent.add_tombstone(stream_id, comment_id, seq).await?,
-                            Some(_) => {
+                        match deletion.hidden_from() {
+                            HiddenFrom::Everybody => {
+                                self.recent.add_tombstone(stream_id, comment_id, seq).await?;
+                            }
+                            HiddenFrom::Others => {
                                 self.recent.hide_from_others(stream_id, comment_id, seq).await?;
                             }
                         }

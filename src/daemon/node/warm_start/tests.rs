@@ -31,6 +31,7 @@ fn submitted(n: u64) -> Event {
         name: "ann".into(),
         message: "hi".into(),
         created_at: 1,
+        badges: Default::default(),
     });
     Event::CommentSubmitted(CommentSubmitted {
         comment,
@@ -51,6 +52,7 @@ fn moderated(n: u64) -> Event {
         timestamp: 2,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     })
 }
 
@@ -103,6 +105,8 @@ async fn restored_comments_are_loaded_at_their_place() {
         said: &mut RoomMemory::default(),
         streams: &no_streams().await,
         clock: &clock,
+        delays: Delays::new(no_streams().await, clock.clone()),
+        undue: Default::default(),
     };
     warm_start.run().await.unwrap();
     let page = recent.after(STREAM, 0, 100).await.unwrap().unwrap();
@@ -129,6 +133,8 @@ async fn records_removed_meanwhile_are_not_claimed() {
         said: &mut RoomMemory::default(),
         streams: &no_streams().await,
         clock: &clock,
+        delays: Delays::new(no_streams().await, clock.clone()),
+        undue: Default::default(),
     };
     // The log still began at 1 when its bounds were read.
     assert_eq!(warm_start.load_partition(0, 1..11).await.unwrap(), 5);

@@ -106,6 +106,7 @@ fn moderated(number: u64, decision: Decision) -> Vec<u8> {
         timestamp: 1234,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     })
     .encode()
 }

@@ -123,6 +123,7 @@ impl Claims {
         Ok(Standing {
             subscriber: self.subscriber.unwrap_or(false),
             follower_since: since.transpose()?,
+            account_created: None,
         })
     }
 
@@ -157,6 +158,14 @@ impl Claims {
             text::name(name).map_err(|error| AuthError::Claims(format!("`name` {error}")))?;
         Ok(name.into())
     }
+}
+
+/// Returns the time that a claim of a payload names, in milliseconds since the Unix epoch. `None`
+/// if the payload has no such claim, or it is no number: the site may use the name for something
+/// else.
+pub(super) fn time_of_claim(payload: &[u8], name: &str) -> Option<u64> {
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(payload).ok()?;
+    all.get(name)?.as_f64().and_then(unix_ms)
 }
 
 fn claims(text: &str) -> AuthError {

@@ -68,7 +68,11 @@ mod tests {
             name: "Ann \"the voice\" Ω".into(),
             role: Role::Moderator,
             comments_per_minute: Some(600),
-            standing: Standing { subscriber: true, follower_since: Some(1_700_000_000_000) },
+            standing: Standing {
+                subscriber: true,
+                follower_since: Some(1_700_000_000_000),
+                account_created: None,
+            },
         };
         let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);
         let verified = verifier.verify(&token).unwrap();

@@ -4,13 +4,14 @@
 //! so that a file edited by hand still works.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::daemon::base::secret_file::{self, UnusableSecret};
 use crate::protocol::paths::SIGNING_SECRET;
 
 /// The minimum that RFC 7518 §3.2 requires of an HS256 key.
@@ -18,7 +19,7 @@ pub(super) const MIN_SECRET_BYTES: usize = 32;
 /// Random bytes of a new secret. Their base64url text has 64 characters.
 const RANDOM_BYTES: usize = 48;
 /// The most bytes of a secret.
-const MAX_SECRET_BYTES: u64 = 4096;
+const MAX_SECRET_BYTES: usize = 4096;
 
 /// Why there is no signing secret.
 #[derive(Debug, thiserror::Error)]
@@ -76,21 +77,16 @@ impl SigningSecret {
     }
 
     fn read(file: File, path: &Path) -> Result<Self, SecretError> {
-        let metadata = file.metadata().map_err(|source| io("inspect", path, source))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(SecretError::Exposed { path: path.display().to_string(), mode });
-        }
-        let mut bytes = Vec::new();
-        let mut limited = file.take(MAX_SECRET_BYTES + 1);
-        limited.read_to_end(&mut bytes).map_err(|source| io("read", path, source))?;
-        let trimmed = bytes.trim_ascii_end().len();
-        bytes.truncate(trimmed);
-        if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES as usize).contains(&bytes.len()) {
-            let bytes = bytes.len();
-            return Err(SecretError::BadLength { path: path.display().to_string(), bytes });
-        }
-        Ok(Self(bytes))
+        let secret = secret_file::read(file, &(MIN_SECRET_BYTES..=MAX_SECRET_BYTES));
+        secret.map(Self).map_err(|error| match error {
+            UnusableSecret::Unreadable(source) => io("read", path, source),
+            UnusableSecret::Exposed(mode) => {
+                SecretError::Exposed { path: path.display().to_string(), mode }
+            }
+            UnusableSecret::BadLength(bytes) => {
+                SecretError::BadLength { path: path.display().to_string(), bytes }
+            }
+        })
     }
 
     fn create(data_dir: &Path, path: &Path) -> Result<Self, SecretError> {
@@ -136,6 +132,7 @@ fn io(what: &'static str, path: &Path, source: std::io::Error) -> SecretError {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::admin_token::AdminIdentity;
-use super::claims::{ClaimRules, Claims};
+use super::claims::{ClaimRules, Claims, time_of_claim};
 use super::compact::Compact;
 use super::keys::{Origin, VerifyingKey, algorithm_named};
 use super::{AuthError, KeyError};
@@ -32,6 +32,8 @@ pub struct VerifiedAdmin {
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
     rules: ClaimRules,
+    /// Empty if no claim tells.
+    account_created_claim: String,
     clock: SharedClock,
 }
 
@@ -54,7 +56,8 @@ impl Verifier {
             audience: config.audience.clone(),
             leeway: config.leeway,
         };
-        Ok(Self { keys, rules, clock })
+        let account_created_claim = config.account_created_claim.clone();
+        Ok(Self { keys, rules, account_created_claim, clock })
     }
 
     /// Verifies a token. The checks are made in this order, and the first that fails is returned:
@@ -62,10 +65,16 @@ impl Verifier {
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
         let compact = Compact::parse(token)?;
         let key = self.signing_key(&compact)?;
-        let claims = Claims::parse(&compact.payload()?)?;
+        let payload = compact.payload()?;
+        let claims = Claims::parse(&payload)?;
         let expires_at_ms = claims.check_time(&self.rules, self.clock.now_ms())?;
         claims.check_origin(&self.rules, key.origin == Origin::Node)?;
-        Ok(VerifiedToken { identity: claims.identity()?, expires_at_ms })
+        let mut identity = claims.identity()?;
+        if !self.account_created_claim.is_empty() {
+            let created = time_of_claim(&payload, &self.account_created_claim);
+            identity.standing.account_created = created;
+        }
+        Ok(VerifiedToken { identity, expires_at_ms })
     }
 
     /// Verifies a token for the admin API, which only the node's own secret signs. The checks are
@@ -189,6 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn the_age_of_an_account_is_a_claim_of_choice() {
+        let created = |name: &str, claims| {
+            let verifier = verifier_with(|config| config.account_created_claim = name.to_owned());
+            let token = sign("HS256", None, &with(&claims));
+            verifier.verify(&token).unwrap().identity.standing.account_created
+        };
+        let both = json!({ "account_created": 1_700_000_000.5, "created_at": 1_600_000_000 });
+        assert_eq!(created("account_created", both.clone()), Some(1_700_000_000_500));
+        assert_eq!(created("created_at", both.clone()), Some(1_600_000_000_000));
+        assert_eq!(created("", both), None);
+        for other in [json!({ "created_at": "2026-01-01" }), json!({ "created_at": -5 }), json!({})]
+        {
+            assert_eq!(created("created_at", other), None);
+        }
+    }
+
+    #[test]
     fn all_claims_reach_the_identity() {
         let all = with(&json!({
             "sub": 7,
@@ -203,7 +229,11 @@ mod tests {
             name: "ann".into(),
             role: Role::Broadcaster,
             comments_per_minute: Some(0),
-            standing: Standing { subscriber: true, follower_since: Some(1_700_000_000_500) },
+            standing: Standing {
+                subscriber: true,
+                follower_since: Some(1_700_000_000_500),
+                account_created: None,
+            },
         };
         assert_eq!(identity, expected);
     }

@@ -18,10 +18,16 @@
 //!   ([`crate::daemon::engines::eventlog::repeats`]).
 //! - Sampling is a pure function of comment and rate. Comments of staff are always shown.
 //!
-//! When full: nothing waits longer than one batch interval, and a batch has at most
-//! [`pending::MAX_EVENTS`]. While the bus is slow, records wait in the log.
+//! - In a room with a message delay, comments are published that much later, with all that follows
+//!   them; deletions are not delayed, and a comment that is deleted before its time is shown to
+//!   nobody. The committed position stays before what waits, so that another node goes on there.
+//!
+//! When full: without a delay nothing waits longer than one batch interval, and a batch has at most
+//! [`pending::MAX_EVENTS`]. Of a delayed stream at most [`held::MAX_BYTES`] wait. While the bus is
+//! slow, records wait in the log.
 
 mod coordinator;
+mod held;
 mod moved;
 mod overrides;
 mod pending;

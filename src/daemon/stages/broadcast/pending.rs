@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::daemon::engines::bus::Batch;
 use crate::daemon::engines::recent::RecentEvent;
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::{CommentSubmitted, Removal};
+use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
@@ -100,20 +100,31 @@ impl PendingBatch {
     /// is taken back.
     pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Removal) {
         self.to_seq = seq;
+        self.hide(&deletion);
+        self.events.push(RecentEvent::Deleted { seq, deletion });
+    }
+
+    /// Hides a comment of this batch, as its deletion says.
+    pub(super) fn hide(&mut self, deletion: &Removal) {
         let is_deleted = |comment: &SequencedComment| comment.comment_id == deletion.comment_id;
-        if deletion.except.is_none() {
+        let keeps_own = deletion.hidden_from() == HiddenFrom::Others;
+        if !keeps_own {
             self.own.retain(|comment| !is_deleted(comment));
         }
         if let Some(at) = self.shown.iter().position(is_deleted) {
             let comment = self.shown.remove(at);
-            self.own.extend(deletion.except.map(|_| comment));
+            self.own.extend(keeps_own.then_some(comment));
         }
-        self.events.push(RecentEvent::Deleted { seq, deletion });
     }
 
     /// Adds a restoration. Deletions of its comment in this batch are told nobody any more.
     pub(super) fn add_restoration(&mut self, seq: Seq, comment_id: CommentId) {
         self.to_seq = seq;
+        self.remove_deletions(comment_id);
+    }
+
+    /// Removes the deletions of a comment from this batch.
+    pub(super) fn remove_deletions(&mut self, comment_id: CommentId) {
         self.events.retain(|event| {
             !matches!(event, RecentEvent::Deleted { deletion, .. } if deletion.comment_id == comment_id)
         });

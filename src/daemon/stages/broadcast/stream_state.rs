@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::held::{DueRecord, HeldRecords, StreamRecord};
 use super::pending::PendingBatch;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StreamGauges;
@@ -14,6 +15,8 @@ use crate::protocol::throttle::SampleRate;
 pub(super) struct StreamState {
     pub(super) partition: u32,
     pub(super) pending: PendingBatch,
+    /// What the message delay of the room holds back.
+    pub(super) held: HeldRecords,
     pub(super) last_sent: Option<Instant>,
     pub(super) rate: RateEstimator,
     pub(super) policy: ThrottlePolicy,
@@ -46,11 +49,62 @@ impl StreamState {
         Self {
             partition,
             pending: PendingBatch::after(covered_to),
+            held: HeldRecords::default(),
             last_sent: None,
             rate: RateEstimator::new(Instant::now()),
             sample_rate: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
             policy,
             gauges,
+        }
+    }
+
+    /// Adds a record to the pending batch, or holds it back until it is due. Returns whether the
+    /// batch has it.
+    pub(super) fn accept(&mut self, seq: Seq, record: StreamRecord, due: Option<Instant>) -> bool {
+        if due.is_none() && self.held.is_empty() {
+            self.add(DueRecord { seq, record, removal: None });
+            return true;
+        }
+        // A comment or a deletion may have left the others already, and wait for the next batch
+        // only.
+        match &record {
+            StreamRecord::Deletion(removal) => {
+                self.held.hide(removal);
+                self.pending.hide(removal);
+            }
+            StreamRecord::Restoration(comment_id) => {
+                self.held.restore(*comment_id);
+                self.pending.remove_deletions(*comment_id);
+            }
+            StreamRecord::Comment { .. } | StreamRecord::Nothing => {}
+        }
+        self.held.push(seq, record, due);
+        false
+    }
+
+    /// Moves records that are due into the pending batch until it is full. Returns whether there is
+    /// something to publish.
+    pub(super) fn release(&mut self, now: Instant) -> bool {
+        while !self.pending.is_full()
+            && let Some(due) = self.held.pop_due(now)
+        {
+            self.add(due);
+        }
+        !self.pending.is_empty()
+    }
+
+    fn add(&mut self, due: DueRecord) {
+        let DueRecord { seq, record, removal } = due;
+        match record {
+            StreamRecord::Comment { event, read_at } => {
+                self.pending.add_comment(seq, &event, self.sample_rate, read_at);
+                if let Some(removal) = &removal {
+                    self.pending.hide(removal);
+                }
+            }
+            StreamRecord::Deletion(removal) => self.pending.add_deletion(seq, removal),
+            StreamRecord::Restoration(comment_id) => self.pending.add_restoration(seq, comment_id),
+            StreamRecord::Nothing => self.pending.skip(seq),
         }
     }
 

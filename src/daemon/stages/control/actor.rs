@@ -7,6 +7,9 @@ use crate::protocol::{Identity, text};
 /// The name of every operator for viewers, who need not know the accounts of the daemon's machine.
 const OPERATOR_SHOWN_AS: &str = "moderator";
 
+/// The name of decisions that no person makes. Those of persons end with a proof in brackets.
+const MODERATION: &str = "moderation";
+
 /// The person who makes a change, as named in the audit log and to viewers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -33,6 +36,16 @@ impl Actor {
     pub fn bearer(identity: &Identity) -> Self {
         let name = format!("{} (user {})", identity.name, identity.user_id);
         Self { name, shown_as: identity.name.clone() }
+    }
+
+    /// Returns the actor of decisions about held comments that no person makes.
+    pub(super) fn moderation() -> Self {
+        Self { name: MODERATION.to_owned(), shown_as: OPERATOR_SHOWN_AS.into() }
+    }
+
+    /// Returns false for [`Self::moderation`].
+    pub(super) fn is_person(&self) -> bool {
+        self.name != MODERATION
     }
 
     /// Returns the name for the audit log.

@@ -16,7 +16,7 @@ use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
-use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
+use crate::protocol::events::{CommentModerated, Decision, Event, HiddenFrom, ModeratedText};
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Offsets searched per step, backwards through a partition.
@@ -40,6 +40,9 @@ pub(super) struct CommentOwner {
     pub(super) text: ModeratedText,
     /// Whether it is deleted. Of a comment in the store, a deletion may take seconds to show.
     pub(super) is_deleted: bool,
+    /// Whether only its author sees it. Told when it is certain: otherwise everybody is told of a
+    /// deletion.
+    pub(super) is_hidden: bool,
     /// Where in the log it was found; `None` if the store has it.
     pub(super) found_at: Option<Position>,
 }
@@ -50,6 +53,14 @@ struct OwnerSearch {
     owner: Option<CommentOwner>,
     /// Whether the last deletion or restoration that was seen deleted the comment.
     is_deleted: Option<bool>,
+    /// Whether the last of these hides it from others only.
+    is_hidden: Option<bool>,
+}
+
+impl OwnerSearch {
+    fn of(comment_id: CommentId) -> Self {
+        Self { comment_id, owner: None, is_deleted: None, is_hidden: None }
+    }
 }
 
 /// A deletion that the log has.
@@ -70,17 +81,19 @@ impl Control {
         validate::operator_note(request.note.as_deref())?;
         let owner = self.owner(request.comment_id).await?;
         let user_id = owner.user_id;
-        let deleted = self.delete_owned(actor, request, owner).await?;
+        let deleted = self.delete_owned(actor, request, owner, true).await?;
         let base = outcome(deleted.audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid.
+    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it
+    /// if it is `counted`.
     pub(super) async fn delete_owned(
         &self,
         actor: &Actor,
         request: &DeleteRequest,
-        CommentOwner { stream_id, user_id, text, is_deleted, .. }: CommentOwner,
+        CommentOwner { stream_id, user_id, text, is_deleted, is_hidden, .. }: CommentOwner,
+        counted: bool,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
@@ -88,6 +101,9 @@ impl Control {
         let mut entry = self.entry(actor, audit_action::DELETE, target, request);
         if let Some(fields) = entry.detail.as_object_mut().filter(|_| is_deleted) {
             fields.insert(WAS_DELETED.to_owned(), Value::Bool(true));
+        }
+        if counted {
+            entry = self.costing_deletion(entry, user_id, comment_id, &text.message);
         }
         let rejected = CommentModerated {
             stream_id,
@@ -98,6 +114,7 @@ impl Control {
             timestamp: self.parts.clock.now_ms(),
             decided_by: actor.name().into(),
             text: Some(text),
+            was_hidden: is_hidden,
         };
         let deletion = rejected.deletion();
         let event = Event::CommentModerated(rejected);
@@ -116,12 +133,17 @@ impl Control {
             let stream_id = found.stream_id;
             let user_id = comment.user_id;
             let mut is_deleted = found.deleted;
+            let mut is_hidden = found.shadow;
             if is_deleted {
                 // The store may not have a restoration yet. Without the log nothing changes now.
                 let lately = self.is_deleted_lately(stream_id, comment_id).await;
+                is_hidden |=
+                    found.only_hidden && lately.as_ref().is_ok_and(|it| *it != Some(false));
                 is_deleted = lately.ok().flatten().unwrap_or(true);
             }
-            return Ok(CommentOwner { stream_id, user_id, text, is_deleted, found_at: None });
+            let owner =
+                CommentOwner { stream_id, user_id, text, is_deleted, is_hidden, found_at: None };
+            return Ok(owner);
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
@@ -161,14 +183,15 @@ impl Control {
         let windows_each = MAX_WINDOWS.div_ceil(partitions.len().max(1));
         for partition in partitions {
             let bounds = log.bounds(Topic::CommentEvents, partition).await?;
-            let mut search = OwnerSearch { comment_id, owner: None, is_deleted: None };
+            let mut search = OwnerSearch::of(comment_id);
             let mut end = bounds.end;
             for _ in 0..windows_each {
                 let start = end.saturating_sub(WINDOW).max(bounds.earliest);
                 let too_old = self.search_window(partition, start..end, &mut search).await?;
                 if let Some(owner) = search.owner {
                     let is_deleted = search.is_deleted.unwrap_or(false);
-                    return Ok(Some(CommentOwner { is_deleted, ..owner }));
+                    let is_hidden = search.is_hidden.unwrap_or(owner.is_hidden);
+                    return Ok(Some(CommentOwner { is_deleted, is_hidden, ..owner }));
                 }
                 if too_old || start == bounds.earliest {
                     break;
@@ -189,6 +212,7 @@ impl Control {
         let oldest_ms = search.comment_id.unix_ms().saturating_sub(CLOCK_SKEW_MS);
         let mut too_old = false;
         let mut is_deleted = None;
+        let mut is_hidden = None;
         let mut pages = pin!(pages(&self.parts.log, Topic::CommentEvents, partition, window));
         while let Some(page) = pages.try_next().await? {
             for record in &page.records {
@@ -196,7 +220,10 @@ impl Control {
                     Some(SeenRecord::Comment(owner)) => {
                         search.owner.get_or_insert(owner);
                     }
-                    Some(SeenRecord::Deleted(now)) => is_deleted = Some(now),
+                    Some(SeenRecord::Hidden(from)) => {
+                        is_deleted = Some(from.is_some());
+                        is_hidden = Some(from == Some(HiddenFrom::Others));
+                    }
                     None => {}
                 }
             }
@@ -204,6 +231,7 @@ impl Control {
         }
         // What later windows say counts more.
         search.is_deleted = search.is_deleted.or(is_deleted);
+        search.is_hidden = search.is_hidden.or(is_hidden);
         Ok(too_old)
     }
 
@@ -221,7 +249,7 @@ impl Control {
         let next = stored.iter().find(|position| position.partition == partition);
         let newest = bounds.end.saturating_sub(MAX_WINDOWS as u64 * WINDOW);
         let start = next.map_or(0, |position| position.offset).max(newest).max(bounds.earliest);
-        let mut search = OwnerSearch { comment_id, owner: None, is_deleted: None };
+        let mut search = OwnerSearch::of(comment_id);
         self.search_window(partition, start..bounds.end, &mut search).await?;
         Ok(search.is_deleted)
     }
@@ -230,8 +258,8 @@ impl Control {
 /// A record about the comment that is looked for.
 enum SeenRecord {
     Comment(CommentOwner),
-    /// Whether the comment is deleted from here on.
-    Deleted(bool),
+    /// The viewers that the comment is hidden from from here on; `None` if it was restored.
+    Hidden(Option<HiddenFrom>),
 }
 
 fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
@@ -244,14 +272,15 @@ fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
                 user_id: comment.user_id,
                 text,
                 is_deleted: false,
+                is_hidden: event.shadow,
                 found_at: Some(record.position),
             }))
         }
         Event::CommentModerated(event) if event.comment_id == comment_id => {
-            event.decision.deletes().then_some(SeenRecord::Deleted(true))
+            event.decision.hides_from().map(|from| SeenRecord::Hidden(Some(from)))
         }
         Event::CommentRestored(event) if event.comment_id == comment_id => {
-            Some(SeenRecord::Deleted(false))
+            Some(SeenRecord::Hidden(None))
         }
         _ => None,
     }

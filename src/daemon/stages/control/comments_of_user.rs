@@ -17,7 +17,7 @@ use crate::daemon::engines::metadata::NewAudit;
 use crate::protocol::admin::{
     DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome, audit_action,
 };
-use crate::protocol::events::Event;
+use crate::protocol::events::{CommentModerated, Event, HiddenFrom};
 use crate::protocol::quantity::{show_counted, show_duration, show_time};
 use crate::protocol::{CommentId, StreamId, UserId};
 
@@ -41,6 +41,8 @@ pub(super) struct SearchedComments {
     searched_to_ms: Option<u64>,
     /// The most that are deleted at one time.
     max: usize,
+    /// Whether they are those of one user, who gets points for them.
+    is_of_user: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ enum SeenComment {
     Deleted,
     /// Its deletion was taken back; the comment itself is still to come.
     Restored,
+    /// Hidden from everybody but its author; the comment itself is still to come.
+    HiddenFromOthers,
     Shown(CommentOwner),
 }
 
@@ -159,7 +163,7 @@ impl Control {
             let deletions = part.iter().map(|comment| {
                 let comment_id = comment.comment_id;
                 let one = DeleteRequest { comment_id, reason: reason.clone(), note: note.clone() };
-                self.delete_found(actor, one, comment.owner.clone())
+                self.delete_found(actor, one, comment.owner.clone(), found.is_of_user)
             });
             for deleted in join_all(deletions).await {
                 match deleted {
@@ -236,7 +240,8 @@ impl Control {
         let range = SearchRange { stream_id, since_ms, max_windows: MAX_WINDOWS };
         let searched_to_ms =
             self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
-        Ok(SearchedComments { comments: search.found(), searched_to_ms, max })
+        let is_of_user = user_id.is_some();
+        Ok(SearchedComments { comments: search.found(), searched_to_ms, max, is_of_user })
     }
 
     async fn delete_found(
@@ -244,8 +249,9 @@ impl Control {
         actor: &Actor,
         request: DeleteRequest,
         owner: CommentOwner,
+        counted: bool,
     ) -> Result<u64, ControlError> {
-        Ok(self.delete_owned(actor, &request, owner).await?.audit_id)
+        Ok(self.delete_owned(actor, &request, owner, counted).await?.audit_id)
     }
 }
 
@@ -256,10 +262,8 @@ impl Search {
 
     fn look(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
-            Ok(Event::CommentModerated(event))
-                if self.is_about(event.user_id) && event.decision.deletes() =>
-            {
-                self.seen.entry(event.comment_id).or_insert(SeenComment::Deleted);
+            Ok(Event::CommentModerated(event)) if self.is_about(event.user_id) => {
+                self.look_at_decision(&event);
             }
             Ok(Event::CommentRestored(event)) if self.is_about(event.user_id) => {
                 self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
@@ -273,15 +277,39 @@ impl Search {
                     let text = (&**comment).into();
                     let user_id = comment.user_id;
                     let found_at = Some(record.position);
-                    let is_deleted = false;
-                    let owner = CommentOwner { stream_id, user_id, text, is_deleted, found_at };
+                    let owner = CommentOwner {
+                        stream_id,
+                        user_id,
+                        text,
+                        is_deleted: false,
+                        is_hidden: event.shadow,
+                        found_at,
+                    };
                     let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
-                    if matches!(seen, SeenComment::Restored) {
-                        *seen = SeenComment::Shown(owner);
+                    match seen {
+                        SeenComment::Restored => *seen = SeenComment::Shown(owner),
+                        SeenComment::HiddenFromOthers => {
+                            *seen = SeenComment::Shown(CommentOwner { is_hidden: true, ..owner });
+                        }
+                        SeenComment::Deleted | SeenComment::Shown(_) => {}
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A comment that is hidden from others can still be deleted: its author sees it.
+    fn look_at_decision(&mut self, event: &CommentModerated) {
+        let Some(from) = event.decision.hides_from() else { return };
+        let hidden = match from {
+            HiddenFrom::Everybody => SeenComment::Deleted,
+            HiddenFrom::Others => SeenComment::HiddenFromOthers,
+        };
+        let seen = self.seen.entry(event.comment_id).or_insert_with(|| hidden.clone());
+        // It was deleted before it was hidden from others.
+        if matches!(seen, SeenComment::HiddenFromOthers) {
+            *seen = hidden;
         }
     }
 
@@ -290,7 +318,7 @@ impl Search {
             SeenComment::Shown(owner) => {
                 Some(FoundComment { comment_id: *comment_id, owner: owner.clone() })
             }
-            SeenComment::Deleted | SeenComment::Restored => None,
+            SeenComment::Deleted | SeenComment::Restored | SeenComment::HiddenFromOthers => None,
         };
         let mut found: Vec<_> = self.seen.iter().filter_map(shown).collect();
         found.sort_by_key(|found| std::cmp::Reverse(found.comment_id.sort_key()));
@@ -301,8 +329,10 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::eventlog::Topic;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
     use crate::protocol::admin::{UndoRequest, UserRef};
+    use crate::protocol::events::Decision;
 
     fn request(last_ms: u64) -> DeleteOfUserRequest {
         DeleteOfUserRequest {
@@ -340,6 +370,33 @@ mod tests {
         assert_eq!(again.count(), 2, "restored comments are there to delete");
         let wrong = world.control.delete_of_user(&operator(), &request(999)).await.unwrap_err();
         assert!(matches!(wrong, ControlError::Invalid { field: "last_ms", .. }), "{wrong}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_hidden_from_others_is_deleted() {
+        let world = World::new().await;
+        let comment = world.comment(1, "cheap followers").comment;
+        let hidden = CommentModerated {
+            stream_id: comment.stream_id,
+            comment_id: comment.comment_id,
+            user_id: comment.user_id,
+            decision: Decision::ShadowBan,
+            reason: "spam".into(),
+            timestamp: 1,
+            decided_by: "rules".into(),
+            text: None,
+            was_hidden: false,
+        };
+        let payload = Event::CommentModerated(hidden).encode();
+        world.log.put(Topic::CommentEvents, 1, comment.created_at, payload);
+        let found = world.control.comments_of_user(&request(600_000)).await.unwrap();
+        assert!(found.found.comments[0].owner.is_hidden);
+        world.control.delete_of_user(&operator(), &request(600_000)).await.unwrap();
+        let last = world.log.events(Topic::CommentEvents).pop().unwrap().1;
+        let Event::CommentModerated(deletion) = last else { panic!("{last:?}") };
+        assert!(deletion.was_hidden, "its author is told, and nobody else");
+        let none = world.control.comments_of_user(&request(600_000)).await.unwrap_err();
+        assert!(matches!(none, ControlError::NoComments { .. }), "{none}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,6 +80,8 @@ pub enum ControlError {
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
     NotShadowed(UserId),
+    #[error("user {0} has no points; there is nothing to forgive")]
+    NothingToForgive(UserId),
     #[error(
         "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
     )]
@@ -143,7 +145,8 @@ impl ControlError {
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
             | Self::NotSanctioned(_)
-            | Self::NotShadowed(_) => ErrorCode::NotFound,
+            | Self::NotShadowed(_)
+            | Self::NothingToForgive(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
             Self::DeletionPending(_) => ErrorCode::LogUnavailable,

@@ -36,9 +36,11 @@ mod events;
 pub(crate) mod fakes;
 mod messages;
 mod moderators;
+mod reputation;
 mod restore;
 mod review;
 mod room;
+mod room_terms;
 mod sanctions;
 mod search;
 mod shadows;
@@ -68,6 +70,7 @@ use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::daemon::engines::registry::{CommandHandler, SharedRegistry};
+use crate::policy::reputation::ReputationRules;
 use crate::protocol::admin::Outcome;
 use crate::protocol::{NodeId, text};
 
@@ -97,6 +100,8 @@ pub struct ControlParts {
     pub clock: SharedClock,
     /// Those of this node.
     pub problems: Problems,
+    /// `None` if users have no points.
+    pub reputation: Option<ReputationRules>,
 }
 
 /// The operations. Cheap to clone.
@@ -132,6 +137,7 @@ impl Control {
             target,
             // Serializing structs of texts and numbers cannot fail.
             detail: with_normal_texts(serde_json::to_value(request).unwrap_or_default()),
+            points: None,
         }
     }
 }

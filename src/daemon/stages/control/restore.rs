@@ -7,7 +7,7 @@ use super::cluster::CommandResults;
 use super::comments::{CommentOwner, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::metadata::{NewAudit, PointCause};
 use crate::protocol::admin::{AuditEntry, Outcome, RestoreRequest, audit_action};
 use crate::protocol::events::{CommentRestored, Event};
 use crate::protocol::quantity::show_counted;
@@ -56,6 +56,7 @@ impl Control {
     ) -> Result<RestoredComment, ControlError> {
         self.require_deletions_in_log(event.comment_id).await?;
         let user_id = event.user_id;
+        let audit = self.giving_back(audit, user_id, PointCause::Comment(event.comment_id));
         let event = Event::CommentRestored(event);
         let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
         self.publish(audit_id, event).await?;
@@ -161,6 +162,7 @@ mod tests {
             timestamp: STARTED_MS,
             decided_by: "rules".into(),
             text: None,
+            was_hidden: false,
         };
         let payload = Event::CommentModerated(rejected).encode();
         world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

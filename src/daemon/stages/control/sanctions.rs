@@ -226,6 +226,10 @@ impl Control {
         if let (Some(replaced), Some(fields)) = (&replaced, entry.detail.as_object_mut()) {
             fields.insert(REPLACES.to_owned(), json!(replaced));
         }
+        // One that replaces another corrects it.
+        if replaced.is_none() {
+            entry = self.costing_sanction(entry, user_id, kind);
+        }
         let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
         Ok(StoredSanction { user, audit_id, replaced })
     }

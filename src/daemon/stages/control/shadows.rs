@@ -80,7 +80,7 @@ impl Control {
         if let (Some(replaced), Some(fields)) = (replaced, entry.detail.as_object_mut()) {
             fields.insert("replaces".to_owned(), json!(replaced));
         }
-        let audit_id = self.parts.metadata.shadow(shadow, entry).await?;
+        let audit_id = self.parts.metadata.put_shadows(&[shadow], entry).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
         Ok(user.named_in(outcome(audit_id, results, started)))
     }
@@ -133,17 +133,12 @@ impl Control {
         audit: NewAudit,
         started: Instant,
     ) -> Result<Outcome, ControlError> {
-        let mut audit_id = 0;
-        let user_id = match plan {
+        let (user_id, audit_id) = match plan {
             ShadowPlan::Lift { user_id, stream_id } => {
-                audit_id = self.lift_shadows(user_id, &[stream_id], audit).await?;
-                user_id
+                (user_id, self.lift_shadows(user_id, &[stream_id], audit).await?)
             }
             ShadowPlan::Restore { user_id, shadows } => {
-                for shadow in shadows {
-                    audit_id = self.parts.metadata.shadow(shadow, audit.clone()).await?;
-                }
-                user_id
+                (user_id, self.parts.metadata.put_shadows(&shadows, audit).await?)
             }
         };
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
@@ -211,6 +206,9 @@ mod tests {
         let lifted = control.unshadow(&operator(), &user).await.unwrap();
         assert_eq!(streams(&world).await, []);
         undo(&world, lifted.audit_id).await;
+        let entries = control.audit_log(10).await.unwrap();
+        let undos = entries.iter().filter(|entry| entry.action == audit_action::UNDO);
+        assert_eq!(undos.count(), 3, "two shadows come back with one entry");
         let mut again = streams(&world).await;
         again.sort_unstable();
         assert_eq!(again, [None, Some(STREAM)]);

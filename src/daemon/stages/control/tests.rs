@@ -44,6 +44,8 @@ fn review(number: u64, held: bool) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: STARTED_MS,
         held,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,
@@ -494,6 +496,7 @@ async fn minted_tokens_have_consecutive_users() {
         ttl_ms: 60_000,
         comments_per_minute: None,
         count: 3,
+        standing: Default::default(),
     };
     let minted = world.control.mint(&operator(), &request, &minter()).await.unwrap();
     assert_eq!(minted.tokens, ["10/v10/60", "11/v11/60", "12/v12/60"]);
@@ -619,6 +622,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
                 ttl_ms: 60_000,
                 comments_per_minute: None,
                 count: 1,
+                standing: Default::default(),
             };
             control.mint(op, &request, &minter()).await.map(drop)
         }
@@ -659,6 +663,7 @@ async fn world_to_change() -> World {
         timestamp: STARTED_MS,
         decided_by: "rules".into(),
         text: None,
+        was_hidden: false,
     };
     let payload = Event::CommentModerated(rejected).encode();
     world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

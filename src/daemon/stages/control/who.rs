@@ -79,6 +79,7 @@ impl Control {
         let target = format!("user {}", who.user_id);
         let mut audit = self.parts.metadata.audit_about(&target, MAX_SHOWN).await?;
         link(&mut audit);
+        let reputation = self.reputation_of(who.user_id).await?;
         let RecentComments { said, removals, newest, .. } = recent;
         Ok(UserDetail {
             who,
@@ -87,6 +88,7 @@ impl Control {
             removed: removals,
             comments: newest.into_values().rev().collect(),
             audit,
+            reputation,
         })
     }
 }

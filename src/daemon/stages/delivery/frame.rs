@@ -10,7 +10,7 @@ use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use crate::daemon::base::handoff::Deflate;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::Removal;
+use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::{Seq, UserId};
 
@@ -116,15 +116,15 @@ pub(crate) struct Frame {
 /// to tell, so theirs is a message as others are sent them, encoded for each of their connections.
 #[derive(Debug, Default)]
 struct PersonalParts {
-    /// The user that is not sent the frame.
-    except: Option<UserId>,
+    /// The viewers that are sent the frame, if it is a deletion.
+    told: Told,
     /// Comments that only their authors are shown, in order.
     own: Vec<SequencedComment>,
     /// Only the authors of `own` are sent the frame. It covers no range for anybody else.
     is_for_authors_only: bool,
 }
 
-/// Sent to the viewers that a frame is not for.
+/// What viewers are sent of a frame that is not for them.
 static NOTHING: Bytes = Bytes::new();
 
 /// Times from which the delay of a frame's comments is measured.
@@ -195,8 +195,9 @@ impl Frame {
     /// Returns the frame of a deletion at a log offset.
     pub(crate) fn deletion(seq: Seq, deletion: &Removal) -> Self {
         let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion.deletion()));
-        let parts = |except| PersonalParts { except: Some(except), ..PersonalParts::default() };
-        let personal = deletion.except.map(|except| Box::new(parts(except)));
+        let told = deletion.told;
+        let parts = |_| Box::new(PersonalParts { told, ..PersonalParts::default() });
+        let personal = told.exception().map(parts);
         Self { deleted_at: Some(seq), personal, ..frame }
     }
 
@@ -213,18 +214,27 @@ impl Frame {
     /// other comments, must be covered again by the next frame.
     pub(crate) fn for_authors_only(batch: CommentsBatch, own: Vec<SequencedComment>) -> Self {
         let frame = Self::new(Lane::Ordered, ServerMessage::Comments(batch));
-        let parts = PersonalParts { except: None, own, is_for_authors_only: true };
+        let parts = PersonalParts { own, is_for_authors_only: true, ..PersonalParts::default() };
         Self { personal: Some(Box::new(parts)), ..frame }
     }
 
     fn is_for_authors_only(&self) -> bool {
-        self.personal.as_ref().is_some_and(|parts| parts.is_for_authors_only)
+        self.personal
+            .as_ref()
+            .is_some_and(|parts| parts.is_for_authors_only || matches!(parts.told, Told::Only(_)))
+    }
+
+    /// Reports whether it has a comment at `seq` that only its author is shown.
+    pub(crate) fn has_own(&self, seq: Seq) -> bool {
+        let own = self.personal.as_ref().map_or(&[][..], |parts| &parts.own);
+        own.iter().any(|comment| comment.seq == seq)
     }
 
     /// Returns the users that are sent something else than all others, some perhaps repeatedly.
     pub(crate) fn users(&self) -> impl Iterator<Item = UserId> {
         self.personal.iter().flat_map(|parts| {
-            parts.except.into_iter().chain(parts.own.iter().map(|comment| comment.user_id))
+            let authors = parts.own.iter().map(|comment| comment.user_id);
+            parts.told.exception().into_iter().chain(authors)
         })
     }
 
@@ -235,7 +245,7 @@ impl Frame {
 
     /// Reports whether this user is not sent the frame.
     pub(crate) fn is_kept_from(&self, user: Option<UserId>) -> bool {
-        self.personal.as_ref().is_some_and(|parts| parts.except.is_some() && parts.except == user)
+        self.personal.as_ref().is_some_and(|parts| !parts.told.includes(user))
     }
 
     /// Returns the batch of comments as this user is sent it, owned if others are sent another one.

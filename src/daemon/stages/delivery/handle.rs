@@ -25,7 +25,7 @@ use crate::daemon::base::handoff::{
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, SharedBus};
-use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::directory::{Delays, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -91,7 +91,8 @@ impl Delivery {
         let (subscriptions, listener) = parts.bus.listen(&parts.node).await?;
         let (hub_requests, hub_receiver) = mpsc::unbounded_channel();
         let (catch_up_sender, requests) = mpsc::channel(MAX_CATCH_UP_REQUESTS);
-        let history = History::new(parts.recent.clone(), parts.log.clone());
+        let delays = Delays::new(parts.streams.clone(), parts.clock.clone());
+        let history = History::new(parts.recent.clone(), parts.log.clone()).with_delays(delays);
         let kinds = parts.config.reactions.kinds.iter().enumerate();
         let kinds: AHashMap<String, u16> =
             kinds.map(|(i, kind)| (kind.clone(), i as u16)).collect();
@@ -246,6 +247,16 @@ impl ViewerSink for DeliveryHandle {
     ) {
         let mailbox = &self.mailboxes[usize::from(connection.worker)];
         mailbox.send(Command::Authenticated { connection, outcome });
+    }
+
+    fn room_changed(
+        &self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    ) {
+        let mailbox = &self.mailboxes[usize::from(connection.worker)];
+        mailbox.send(Command::RoomChanged { connection, client_ref, outcome });
     }
 
     fn disconnect_user(

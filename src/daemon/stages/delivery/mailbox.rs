@@ -61,6 +61,12 @@ pub(super) enum Command {
         connection: ConnectionId,
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     },
+    /// The answer to a change of a room.
+    RoomChanged {
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    },
     CaughtUp {
         connection: ConnectionId,
         page: CatchUpPage,

@@ -47,6 +47,7 @@ fn comments(chat: &str) -> Vec<SequencedComment> {
             message: comment.text,
             created_at,
             seq: at + 1,
+            badges: Default::default(),
         }
     };
     (0..).zip(recorded).map(sequenced).collect()
@@ -144,6 +145,7 @@ fn log_bytes_per_comment(comments: &[SequencedComment]) -> f64 {
             name: comment.name.clone(),
             message: comment.message.clone(),
             created_at: comment.created_at,
+            badges: Default::default(),
         };
         let submitted = CommentSubmitted {
             comment: comment.into(),

@@ -88,16 +88,21 @@ impl Batch {
         self.take_out(|waiting, _| waiting.key.as_ref().and_then(&known).map(Ok));
     }
 
-    /// Refuses comments, which are then not appended.
-    pub(super) fn refuse(&mut self, refusal: impl Fn(&Comment) -> Option<ErrorBody>) {
-        self.take_out(|_, comment| refusal(comment).map(Err));
+    /// Refuses comments, which are then not appended. Returns their refs: a comment's id may not be
+    /// the one with which it was admitted.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: impl Fn(&Comment) -> Option<ErrorBody>,
+    ) -> Vec<RefKey> {
+        self.take_out(|_, comment| refusal(comment).map(Err))
     }
 
-    /// Does not append the comments that have an outcome without the log.
+    /// Does not append the comments that have an outcome without the log. Returns their refs.
     fn take_out(
         &mut self,
         outcome_of: impl Fn(&PendingReply, &Comment) -> Option<Result<Accepted, ErrorBody>>,
-    ) {
+    ) -> Vec<RefKey> {
+        let mut keys = Vec::new();
         let mut new_index = Vec::with_capacity(self.drafts.len());
         let mut kept = 0;
         let mut is_known = vec![false; self.drafts.len()];
@@ -105,6 +110,7 @@ impl Batch {
             let OutcomeSource::Appended { index, comment, .. } = &waiting.outcome else { continue };
             if let Some(outcome) = outcome_of(waiting, comment) {
                 is_known[*index] = true;
+                keys.extend(waiting.key.clone());
                 waiting.outcome = OutcomeSource::Known(outcome);
             }
         }
@@ -119,6 +125,7 @@ impl Batch {
         }
         let mut is_known = is_known.into_iter();
         self.drafts.retain(|_| !is_known.next().unwrap_or(false));
+        keys
     }
 
     pub(super) fn push_outcome(

@@ -135,6 +135,7 @@ mod tests {
             name: "ann".into(),
             message: "hi".into(),
             created_at: 1,
+            badges: Default::default(),
         });
         let client_ref = Some("r".into());
         let role = Role::Viewer;

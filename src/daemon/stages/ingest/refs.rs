@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::daemon::base::config::IngestConfig;
 use crate::daemon::base::two_generations::TwoGenerations;
+use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::CommentSubmitted;
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
@@ -17,6 +18,8 @@ pub type RefKey = (UserId, StreamId, Arc<str>);
 /// 50 000 comments per second with refs, at least 10 s), but still longer than a client takes to
 /// retry after a lost ack.
 const MAX_REFS: usize = 1_000_000;
+/// At most this many refs of held comments are remembered, in about 200 bytes each.
+const MAX_HELD: usize = 50_000;
 
 /// The refs of the last minutes. A ref is recognized for at least its lifetime and at most twice
 /// that.
@@ -27,6 +30,8 @@ const MAX_REFS: usize = 1_000_000;
 pub struct Refs {
     hashers: [RandomState; 2],
     known: TwoGenerations<u128, (CommentId, Seq)>,
+    /// The answers to comments that wait in the review queue.
+    held: TwoGenerations<u128, ErrorBody>,
     started: Instant,
 }
 
@@ -40,6 +45,7 @@ impl Refs {
         Self {
             hashers: [RandomState::new(), RandomState::new()],
             known: TwoGenerations::new(lifetime_ms, max_refs / 2),
+            held: TwoGenerations::new(lifetime_ms, MAX_HELD / 2),
             started: Instant::now(),
         }
     }
@@ -53,6 +59,19 @@ impl Refs {
         self.forget_old();
         let hash = self.hash(key);
         self.known.insert(hash, (comment_id, seq));
+    }
+
+    /// Returns the answer to a comment that was held.
+    pub(super) fn get_held(&mut self, key: &RefKey) -> Option<ErrorBody> {
+        self.forget_old();
+        self.held.get(&self.hash(key)).cloned()
+    }
+
+    /// Remembers the answer to a comment that waits in the review queue, on this node.
+    pub(super) fn remember_held(&mut self, key: &RefKey, error: ErrorBody) {
+        self.forget_old();
+        let hash = self.hash(key);
+        self.held.insert(hash, error);
     }
 
     /// Remembers a comment read back from the log, unless its ref is known.
@@ -74,7 +93,9 @@ impl Refs {
     }
 
     fn forget_old(&mut self) {
-        self.known.advance_on_time(self.started.elapsed().as_millis() as u64);
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        self.known.advance_on_time(now_ms);
+        self.held.advance_on_time(now_ms);
     }
 
     fn hash(&self, key: &RefKey) -> u128 {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use super::batch::{Batch, OutcomeSource, PendingReply};
 use super::refs::RefKey;
+use super::rooms::Rooms;
 use crate::daemon::engines::reservations::{Proposal, Reserved, SharedReservations};
 use crate::protocol::{Comment, CommentId};
 
 /// Reserves the refs of a batch in one call, and changes the ids of comments that were reserved
-/// before. Ingest waits for it, because appends must keep the order of submissions. Returns the
-/// refs that another node may hold nevertheless.
+/// before, here and in the memory of their rooms. Ingest waits for it, because appends must keep
+/// the order of submissions. Returns the refs that another node may hold nevertheless.
 pub(super) async fn reserve_ids(
     reservations: &SharedReservations,
     batch: &mut Batch,
+    rooms: &mut Rooms,
 ) -> Vec<RefKey> {
     let proposals: Vec<_> = batch.pending.iter().filter_map(proposal).collect();
     if proposals.is_empty() {
@@ -24,7 +26,7 @@ pub(super) async fn reserve_ids(
         if proposal(waiting).is_none() {
             continue;
         }
-        let (Some(reserved), OutcomeSource::Appended { index, comment, .. }) =
+        let (Some(reserved), OutcomeSource::Appended { index, comment, share }) =
             (reserved.next(), &mut waiting.outcome)
         else {
             continue;
@@ -34,6 +36,7 @@ pub(super) async fn reserve_ids(
             uncertain.extend(waiting.key.clone());
         }
         if comment.comment_id != comment_id {
+            rooms.rename(share, comment, comment_id);
             *comment = with_id(comment, comment_id);
             batch.drafts[*index].comment = comment.clone();
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use tokio::task::coop::consume_budget;
 use tracing::error;
 
-use crate::protocol::admin::{BrokenRule, TriedStage};
+use crate::protocol::admin::{BrokenRule, TriedScore, TriedStage};
 use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{Comment, Role};
 
@@ -19,7 +20,9 @@ pub struct Subject<'a> {
     /// The sender's role, if known.
     pub role: Option<Role>,
     /// By how much scores reach the thresholds earlier for this user and at this moment; negative:
-    /// later. 0 for users and streams of which nothing is known.
+    /// later. 0 for users and streams of which nothing is known. A stage with thresholds shifts
+    /// them with [`Thresholds::shifted`](crate::policy::reputation::Thresholds::shifted), so that
+    /// a crowd makes nothing pass that would be rejected.
     pub lowered: f32,
 }
 
@@ -32,7 +35,7 @@ pub struct Finding {
     /// The confidence of the stage, 0 to 1, if it measures one.
     pub score: Option<f32>,
     /// All that the stage measured, by name, such as `toxicity`, each 0 to 1. Recorded also when
-    /// a later stage decides.
+    /// another stage decides.
     pub scores: Vec<(&'static str, f32)>,
     /// The version of the model that measured it.
     pub model: Option<Arc<str>>,
@@ -55,13 +58,15 @@ pub struct Explanation {
     pub finding: Finding,
     /// The rules that the text breaks, those whose action is `accept` included.
     pub rules: Vec<BrokenRule>,
+    /// All that the stage measured, with the thresholds that hold for this user at this moment.
+    pub scores: Vec<TriedScore>,
     /// A remark for the moderator, in words.
     pub note: Option<String>,
 }
 
 impl From<Finding> for Explanation {
     fn from(finding: Finding) -> Self {
-        Self { finding, rules: Vec::new(), note: None }
+        Self { finding, rules: Vec::new(), scores: Vec::new(), note: None }
     }
 }
 
@@ -81,6 +86,28 @@ pub trait Stage: Send + Sync + std::fmt::Debug + 'static {
     async fn explain(&self, subject: &Subject<'_>) -> Explanation {
         self.check(subject).await.into()
     }
+
+    /// Checks a comment, knowing what the stages before found. Only a stage whose check depends on
+    /// it overrides this.
+    async fn check_after(&self, subject: &Subject<'_>, _so_far: &Verdict) -> Finding {
+        self.check(subject).await
+    }
+
+    /// Explains what [`Self::check_after`] would find. Only a stage that overrides that one
+    /// overrides this.
+    async fn explain_after(&self, subject: &Subject<'_>, _so_far: &Verdict) -> Explanation {
+        self.explain(subject).await
+    }
+
+    /// Returns how many comments may be checked at once if a check waits for an answer from
+    /// elsewhere. `None` if it only computes: comments are then checked one by one in the log's
+    /// order.
+    fn concurrent_checks(&self) -> Option<usize> {
+        None
+    }
+
+    /// Asks a dependency that fails whether it works again. Called every few seconds.
+    async fn probe(&self) {}
 
     /// Reads its files again, and says what is in force now; `None` if it has no files. Blocks.
     ///
@@ -112,6 +139,29 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the verdict on a comment that no stage has checked.
+    pub fn accept() -> Self {
+        let finding = Finding::accept();
+        Self { finding, decided_by: None, scores: BTreeMap::new(), model: None }
+    }
+
+    /// Adds what a stage found. The most severe decision holds; of equal ones the first.
+    pub fn add(&mut self, stage: &'static str, finding: Finding) {
+        self.scores.extend(finding.scores.iter().copied());
+        if finding.model.is_some() {
+            self.model.clone_from(&finding.model);
+        }
+        if severity(finding.decision) > severity(self.finding.decision) {
+            self.finding = finding;
+            self.decided_by = Some(stage);
+        }
+    }
+
+    /// Returns whether no later stage is asked: the comment is removed.
+    pub fn is_final(&self) -> bool {
+        self.finding.decision.deletes()
+    }
+
     /// Returns what the decision is recorded with.
     pub fn evidence(&self) -> Evidence {
         let scores = self.scores.iter();
@@ -124,62 +174,120 @@ impl Verdict {
     }
 }
 
-/// The stages, in order. The first decision other than accept ends the check; a stage that panics
-/// is skipped.
+/// Ranks decisions: of several, the most severe counts.
+pub(super) fn severity(decision: Decision) -> u8 {
+    match decision {
+        Decision::Accept => 0,
+        Decision::Flag => 1,
+        Decision::ShadowBan => 2,
+        Decision::Reject => 3,
+    }
+}
+
+/// Bytes of text whose check costs one unit of a task's budget. A task gives way to others after
+/// 128 units (tokio's budget), which all stages together take one to two milliseconds for.
+const BYTES_PER_UNIT: usize = 128;
+
+/// Lets other tasks run once this one has checked enough text.
+async fn give_way(text: &str) {
+    for _ in 0..text.len().div_ceil(BYTES_PER_UNIT).max(1) {
+        consume_budget().await;
+    }
+}
+
+/// The stages, in order. A decision that deletes ends the check. A flag does not, because a later
+/// stage may find worse: the most severe decision counts, of equal ones the first. A stage that
+/// panics is skipped.
+///
+/// Stages that wait ([`Stage::concurrent_checks`]) come after those that compute.
 #[derive(Debug)]
 pub struct Pipeline {
-    stages: Vec<Arc<dyn Stage>>,
+    /// The stages that compute.
+    in_order: Vec<Arc<dyn Stage>>,
+    /// The stages that wait.
+    waiting: Vec<Arc<dyn Stage>>,
 }
 
 impl Pipeline {
+    /// Puts the stages that wait behind the others, each group in its order.
     pub fn new(stages: Vec<Arc<dyn Stage>>) -> Self {
-        Self { stages }
+        let waits = |stage: &Arc<dyn Stage>| stage.concurrent_checks().is_some();
+        let (waiting, in_order) = stages.into_iter().partition(waits);
+        Self { in_order, waiting }
     }
 
+    /// Checks one comment by all stages.
     pub async fn check(&self, subject: &Subject<'_>) -> Verdict {
-        let mut scores = BTreeMap::new();
-        let mut model = None;
-        for stage in &self.stages {
-            let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
-            let Ok(finding) = check.await else {
-                // A comment that makes a stage panic must not stop its stream or later comments.
-                let comment_id = subject.comment.comment_id;
-                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
-                continue;
-            };
-            scores.extend(finding.scores.iter().copied());
-            model = finding.model.clone().or(model);
-            if finding.decision != Decision::Accept {
-                return Verdict { finding, decided_by: Some(stage.name()), scores, model };
-            }
+        let mut verdict = self.check_in_order(subject).await;
+        self.check_waiting(subject, &mut verdict).await;
+        verdict
+    }
+
+    /// Checks a comment by the stages that compute, which must see comments in the log's order.
+    /// Lets other tasks run between the comments of a batch.
+    pub async fn check_in_order(&self, subject: &Subject<'_>) -> Verdict {
+        give_way(&subject.comment.message).await;
+        let mut verdict = Verdict::accept();
+        run(&self.in_order, subject, &mut verdict).await;
+        verdict
+    }
+
+    /// Completes the verdict of [`Self::check_in_order`] by the stages that wait. May be called
+    /// for as many comments at once as [`Self::concurrent_checks`] says, in any order.
+    pub async fn check_waiting(&self, subject: &Subject<'_>, verdict: &mut Verdict) {
+        run(&self.waiting, subject, verdict).await;
+    }
+
+    /// Returns how many comments the stages that wait check at once; `None` without such a stage.
+    pub fn concurrent_checks(&self) -> Option<usize> {
+        self.waiting.iter().filter_map(|stage| stage.concurrent_checks()).min()
+    }
+
+    /// Lets the stages ask their dependencies that fail whether they work again.
+    pub async fn probe(&self) {
+        for stage in &self.waiting {
+            stage.probe().await;
         }
-        Verdict { finding: Finding::accept(), decided_by: None, scores, model }
     }
 
     /// Explains what each stage would find in a comment that nobody sends. Changes nothing, so that
     /// what comes later is decided as if this had not been asked.
     pub async fn explain(&self, subject: &Subject<'_>) -> Vec<TriedStage> {
-        let mut tried: Vec<TriedStage> = Vec::with_capacity(self.stages.len());
-        for stage in &self.stages {
-            let explain = AssertUnwindSafe(stage.explain(subject)).catch_unwind();
+        let mut so_far = Verdict::accept();
+        let mut tried: Vec<TriedStage> = Vec::new();
+        for stage in self.stages() {
+            let explain = AssertUnwindSafe(stage.explain_after(subject, &so_far)).catch_unwind();
             let explanation = explain.await.unwrap_or_else(|_| {
                 error!(stage = stage.name(), "a moderation stage panicked");
                 let note = Some("the stage failed, and is skipped".to_owned());
                 Explanation { note, ..Finding::accept().into() }
             });
-            let Explanation { finding, rules, note } = explanation;
-            let is_first = tried.iter().all(|before| before.decision == Decision::Accept);
+            let Explanation { finding, rules, scores, note } = explanation;
+            let lowers = subject.lowered != 0.0 && !scores.is_empty();
             tried.push(TriedStage {
                 stage: stage.name().to_owned(),
                 decision: finding.decision,
                 reason: finding.reason.to_owned(),
                 score: finding.score,
-                decides: is_first && finding.decision != Decision::Accept,
+                decides: false,
                 rules,
+                scores,
+                lowered: lowers.then_some(subject.lowered),
+                model: finding.model.as_deref().map(str::to_owned),
                 note,
             });
+            if !so_far.is_final() {
+                so_far.add(stage.name(), finding);
+            }
+        }
+        if let Some(stage) = tried.iter_mut().find(|it| Some(&*it.stage) == so_far.decided_by) {
+            stage.decides = true;
         }
         tried
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &Arc<dyn Stage>> {
+        self.in_order.iter().chain(&self.waiting)
     }
 
     /// Reads the files of all stages again. Blocks. A stage whose files cannot be used keeps what
@@ -189,7 +297,25 @@ impl Pipeline {
             let result = stage.reload().transpose()?;
             Some(Reloaded { stage: stage.name(), result })
         };
-        self.stages.iter().filter_map(reload).collect()
+        self.stages().filter_map(reload).collect()
+    }
+}
+
+/// Lets stages check a comment until one removes it.
+async fn run(stages: &[Arc<dyn Stage>], subject: &Subject<'_>, verdict: &mut Verdict) {
+    for stage in stages {
+        if verdict.is_final() {
+            return;
+        }
+        let check = AssertUnwindSafe(stage.check_after(subject, verdict)).catch_unwind();
+        match check.await {
+            Ok(finding) => verdict.add(stage.name(), finding),
+            Err(_) => {
+                // A comment that makes a stage panic must not stop its stream or later comments.
+                let comment_id = subject.comment.comment_id;
+                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
+            }
+        }
     }
 }
 
@@ -224,18 +350,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_decision_against_ends_the_check() {
-        let first = fixed("first", Decision::Accept);
-        let second = fixed("second", Decision::Flag);
-        let third = fixed("third", Decision::Reject);
-        let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);
+    async fn the_strictest_decision_counts() {
+        use Decision::{Accept, Flag, Reject, ShadowBan};
         let comment = comment(1, 2, "hi");
-        let verdict =
-            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
-        assert_eq!(verdict.decided_by, Some("second"));
-        assert_eq!(verdict.finding.decision, Decision::Flag);
-        assert_eq!(first.checks.load(Ordering::Relaxed), 1);
-        assert_eq!(third.checks.load(Ordering::Relaxed), 0);
+        let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
+        for (decisions, expected, asked) in [
+            ([Accept, Flag, Reject], Some("third"), 3),
+            ([Flag, Accept, Flag], Some("first"), 3),
+            ([Flag, ShadowBan, Reject], Some("second"), 2),
+            ([Reject, Flag, Accept], Some("first"), 1),
+            ([Accept, Accept, Accept], None, 3),
+        ] {
+            let names = ["first", "second", "third"];
+            let stages: Vec<_> = names
+                .into_iter()
+                .zip(decisions)
+                .map(|(name, decision)| fixed(name, decision))
+                .collect();
+            let shared = stages.iter().cloned().map(|stage| stage as Arc<dyn Stage>).collect();
+            let pipeline = Pipeline::new(shared);
+            let verdict = pipeline.check(&subject).await;
+            assert_eq!(verdict.decided_by, expected, "{decisions:?}");
+            let checks = stages.iter().map(|stage| stage.checks.load(Ordering::Relaxed));
+            assert_eq!(checks.sum::<u32>(), asked, "{decisions:?}");
+            let tried = pipeline.explain(&subject).await;
+            let decides = tried.iter().filter(|stage| stage.decides);
+            let decides: Vec<_> = decides.map(|stage| &*stage.stage).collect();
+            assert_eq!(decides, expected.as_slice(), "{decisions:?}");
+        }
+    }
+
+    /// Of a batch of comments that are checked one after another, other tasks wait for a part only.
+    #[tokio::test]
+    async fn a_batch_lets_other_tasks_run() {
+        let stage = fixed("first", Decision::Accept);
+        let pipeline = Pipeline::new(vec![stage.clone()]);
+        let seen = stage.clone();
+        let other = tokio::spawn(async move { seen.checks.load(Ordering::Relaxed) });
+        let long = comment(1, 2, &"hi ".repeat(600));
+        for _ in 0..512 {
+            pipeline.check(&Subject { comment: &long, role: None, lowered: 0.0 }).await;
+        }
+        assert!(other.await.unwrap() <= 16, "1800 bytes are 15 units of 128");
     }
 
     #[derive(Debug)]
@@ -289,7 +445,7 @@ mod tests {
             pipeline.explain(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
         let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
         let expected =
-            [(Decision::Accept, false), (Decision::Flag, true), (Decision::Reject, false)];
+            [(Decision::Accept, false), (Decision::Flag, false), (Decision::Reject, true)];
         assert_eq!(decisions, expected);
         assert!(tried[0].note.as_ref().unwrap().contains("failed"));
         assert_eq!(pipeline.reload(), [], "none has files");

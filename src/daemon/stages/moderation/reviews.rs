@@ -8,6 +8,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Evidence;
 use crate::protocol::text::alike_key;
 
 /// The review queue in the metadata store, behind the store's breaker.
@@ -19,7 +20,8 @@ pub(super) struct ReviewQueue {
 }
 
 impl ReviewQueue {
-    pub(super) fn item(&self, comment: &Comment, reason: &str, held: bool) -> ReviewItem {
+    /// Returns the item of a comment that was published.
+    pub(super) fn item(&self, comment: &Comment, reason: &str, evidence: &Evidence) -> ReviewItem {
         ReviewItem {
             comment_id: comment.comment_id,
             stream_id: comment.stream_id,
@@ -28,7 +30,9 @@ impl ReviewQueue {
             message: comment.message.to_string(),
             reason: reason.to_owned(),
             flagged_at: self.clock.now_ms(),
-            held,
+            held: false,
+            shadowed: false,
+            evidence: evidence.into(),
             claimed_by: None,
             claim_expires_at: None,
             claimed_by_you: false,

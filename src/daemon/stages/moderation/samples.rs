@@ -1,6 +1,13 @@
 //! Comments and decisions for tests.
 
+use std::sync::Arc;
+
+use super::context::{ModerationContext, ModerationContextParts};
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::config::ReputationConfig;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, Event};
 use crate::protocol::{Comment, CommentId, StreamId, UserId};
@@ -15,7 +22,18 @@ pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
         name: format!("user{user}").into(),
         message: message.into(),
         created_at: 1000,
+        badges: Default::default(),
     }
+}
+
+/// A context with the default settings.
+pub(super) fn context(metadata: SharedMetadataStore, clock: SharedClock) -> Arc<ModerationContext> {
+    Arc::new(ModerationContext::new(ModerationContextParts {
+        metadata,
+        metadata_breaker: Arc::new(Breaker::new("metadata")),
+        clock,
+        config: ReputationConfig::default(),
+    }))
 }
 
 /// The decisions in a topic, with their keys.

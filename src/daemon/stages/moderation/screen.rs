@@ -5,25 +5,28 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tracing::warn;
 
+use super::context::ModerationContext;
 use super::pipeline::{Pipeline, Subject};
 use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::{Screen, Screening};
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::admin::ReviewItem;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Comment, ErrorCode, UserId};
 
 /// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
 /// `moderation_events`, like the worker's, as long as the log accepts them.
 #[derive(Debug)]
 pub struct ModerationScreen {
     pipeline: Arc<Pipeline>,
+    context: Arc<ModerationContext>,
     reviews: ReviewQueue,
     log: SharedLog,
     metrics: Metrics,
@@ -33,8 +36,10 @@ pub struct ModerationScreen {
 /// The dependencies of a [`ModerationScreen`].
 #[derive(Debug)]
 pub struct ModerationScreenParts {
-    /// May be the worker's own: no comment is checked by both.
+    /// May be the worker's own: its history counts a comment once, also one that is checked again
+    /// because its first check was late.
     pub pipeline: Arc<Pipeline>,
+    pub context: Arc<ModerationContext>,
     pub log: SharedLog,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
@@ -51,6 +56,7 @@ impl ModerationScreen {
         };
         Self {
             pipeline: parts.pipeline,
+            context: parts.context,
             reviews,
             log: parts.log,
             metrics: parts.metrics,
@@ -58,42 +64,63 @@ impl ModerationScreen {
         }
     }
 
-    async fn record(&self, decided: CommentModerated, comment: &Comment) {
+    /// Appends a decision to the topic of moderation.
+    async fn append(&self, decided: CommentModerated) {
+        let comment_id = decided.comment_id;
         let record = NewRecord {
-            key: comment.user_id.0,
+            key: decided.user_id.0,
             timestamp_ms: self.clock.now_ms(),
             payload: Event::CommentModerated(decided).encode().into(),
         };
         if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
             // The decision still holds; only the user's record lacks an entry.
-            warn!(%error, comment_id = %comment.comment_id, "moderation decision not recorded");
+            warn!(%error, %comment_id, "moderation decision not recorded");
         }
     }
 }
 
 #[async_trait]
 impl Screen for ModerationScreen {
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        let verdict = self.pipeline.check(&Subject { comment, role: None, lowered: 0.0 }).await;
+    async fn prepare(&self, users: &[UserId]) {
+        self.context.look_up(users).await;
+    }
+
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
+        let context = self.context.of_comment(comment, None);
+        let subject = Subject { comment, role: None, lowered: context.lowered() };
+        let verdict = self.pipeline.check(&subject).await;
+        let has_points = self.context.record(&subject, &context, &verdict);
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
+        self.metrics.moderation_scores.observe(&verdict.scores);
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
-            return Ok(Screening::Accept);
+            return Ok(Screened { screening: Screening::Accept, decided: None, has_points });
         }
         count(&self.metrics.moderation_reasons, finding.reason);
-        self.record(moderated(comment, &verdict, self.clock.now_ms()), comment).await;
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
+        let decided = Some(moderated(comment, &verdict, self.clock.now_ms()));
         let reason: Arc<str> = finding.reason.into();
-        Ok(match finding.decision {
+        let screening = match finding.decision {
             Decision::Accept => Screening::Accept,
             Decision::Reject => Screening::Reject(reason),
             Decision::ShadowBan => Screening::Shadow(reason),
-            Decision::Flag => Screening::Hold(reason),
-        })
+            Decision::Flag => Screening::Hold(Held { reason, evidence: verdict.evidence() }),
+        };
+        Ok(Screened { screening, decided, has_points })
     }
 
-    async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
-        let item = self.reviews.item(&comment, &reason, true);
+    async fn record(&self, decided: Option<CommentModerated>) {
+        if let Some(decided) = decided {
+            self.append(decided).await;
+        }
+        self.context.store_points().await;
+    }
+
+    async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
+        let item =
+            ReviewItem { held: true, ..self.reviews.item(&comment, &held.reason, &held.evidence) };
         self.reviews.queue(item).await.map_err(|error| match error {
             StoreError::Unavailable(_) => {
                 let wait_ms = self.reviews.breaker.retry_after().as_millis() as u64;
@@ -115,8 +142,9 @@ mod tests {
     use crate::daemon::base::config::{RuleAction, RulesConfig};
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-    use crate::daemon::stages::moderation::samples::{comment, moderated};
+    use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
+    use crate::protocol::events::Evidence;
     use std::time::Duration;
 
     struct Bench {
@@ -136,6 +164,7 @@ mod tests {
         let metrics = Metrics::default();
         let screen = ModerationScreen::new(ModerationScreenParts {
             pipeline: Arc::new(pipeline),
+            context: samples::context(store.clone(), clock.clone()),
             log: log.clone(),
             metadata: store.clone(),
             metadata_breaker: Arc::new(Breaker::new("metadata")),
@@ -143,6 +172,12 @@ mod tests {
             clock,
         });
         Bench { screen, log, store, metrics }
+    }
+
+    /// As the rules hold a comment.
+    fn held() -> Held {
+        let evidence = Evidence { stage: "rules".into(), ..Evidence::default() };
+        Held { reason: reason::BLOCKED_WORD.into(), evidence }
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,12 +194,14 @@ mod tests {
                 Screening::Shadow(reason::BLOCKED_WORD.into()),
                 Some(Decision::ShadowBan),
             ),
-            (RuleAction::Flag, Screening::Hold(reason::BLOCKED_WORD.into()), Some(Decision::Flag)),
+            (RuleAction::Flag, Screening::Hold(held()), Some(Decision::Flag)),
         ];
         for (action, screening, recorded) in cases {
             let bench = bench(action);
             let comment = comment(1, 2, "b4dword");
-            assert_eq!(bench.screen.screen(&comment).await.unwrap(), screening);
+            let screened = bench.screen.screen(&comment).await.unwrap();
+            assert_eq!(screened.screening, screening);
+            bench.screen.record(screened.decided).await;
             let events = moderated(&bench.log, Topic::ModerationEvents);
             let decisions: Vec<_> =
                 events.iter().map(|(key, event)| (*key, event.decision)).collect();
@@ -184,8 +221,10 @@ mod tests {
     async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
         let bench = bench(RuleAction::Reject);
         bench.log.set_down(true);
-        let screening = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
-        assert_eq!(screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        let screened = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
+        assert_eq!(screened.screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+        assert!(screened.decided.is_some());
+        bench.screen.record(screened.decided).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,13 +232,14 @@ mod tests {
         let bench = bench(RuleAction::Flag);
         let comment = Arc::new(comment(1, 2, "badword"));
         for _ in 0..2 {
-            bench.screen.hold(comment.clone(), reason::BLOCKED_WORD.into()).await.unwrap();
+            bench.screen.hold(comment.clone(), held()).await.unwrap();
         }
         let queued = bench.store.reviews();
         assert_eq!(queued.len(), 1);
         assert!(queued[0].held);
         assert_eq!((queued[0].comment_id, queued[0].flagged_at), (comment.comment_id, 5000));
         assert_eq!(queued[0].reason, reason::BLOCKED_WORD);
+        assert_eq!(queued[0].evidence.stage.as_deref(), Some("rules"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,7 +247,7 @@ mod tests {
         let bench = bench(RuleAction::Flag);
         bench.store.set_down(true);
         for _ in 0..10 {
-            let error = bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await;
+            let error = bench.screen.hold(Arc::new(comment(1, 2, "badword")), held()).await;
             let error = error.unwrap_err();
             assert_eq!(error.code, ErrorCode::StoreUnavailable);
             assert!(error.retry_after_ms.unwrap() >= 1000);
@@ -215,6 +255,6 @@ mod tests {
         assert!(bench.store.calls() < 5, "the breaker answers: {} calls", bench.store.calls());
         bench.store.set_down(false);
         tokio::time::advance(Duration::from_secs(6)).await;
-        bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await.unwrap();
+        bench.screen.hold(Arc::new(comment(1, 2, "badword")), held()).await.unwrap();
     }
 }

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use super::{bytes, invalid, whole_id};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::message::CommentsBatch;
-use crate::protocol::{CommentId, UserId};
+use crate::protocol::{Badges, CommentId, UserId};
 
 /// A comment id: the ticks since the previous comment of the batch if these two give the id, else
 /// the 16 bytes. Ids of one node differ only by their ticks; an id that no node of ours made, with
@@ -20,8 +20,19 @@ pub(super) enum CompactId {
     Whole(ByteBuf),
 }
 
-/// `[id, user_id, name, message, seq − previous seq, created_at − time of id in ms]`
-pub(super) type CompactComment = (CompactId, u64, Arc<str>, Arc<str>, u64, i64);
+/// `[id, user_id, name, message, seq − previous seq, created_at − time of id in ms, badges]`; a
+/// comment without badges leaves them out.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CompactComment {
+    id: CompactId,
+    user_id: u64,
+    name: Arc<str>,
+    message: Arc<str>,
+    seq_delta: u64,
+    created_delta: i64,
+    #[serde(default, skip_serializing_if = "Badges::is_empty")]
+    badges: Badges,
+}
 
 pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
     let mut previous: Option<CommentId> = None;
@@ -35,14 +46,15 @@ pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
             }
             _ => CompactId::Whole(bytes(id)),
         };
-        rows.push((
-            code,
-            comment.user_id.0,
-            comment.name.clone(),
-            comment.message.clone(),
-            comment.seq - previous_seq,
-            comment.created_at.wrapping_sub(id.unix_ms()) as i64,
-        ));
+        rows.push(CompactComment {
+            id: code,
+            user_id: comment.user_id.0,
+            name: comment.name.clone(),
+            message: comment.message.clone(),
+            seq_delta: comment.seq - previous_seq,
+            created_delta: comment.created_at.wrapping_sub(id.unix_ms()) as i64,
+            badges: comment.badges,
+        });
         previous = Some(id);
         previous_seq = comment.seq;
     }
@@ -56,8 +68,9 @@ pub(super) fn expand(
     let mut previous: Option<CommentId> = None;
     let mut seq = from_seq;
     let mut comments = Vec::with_capacity(rows.len());
-    for (code, user_id, name, message, seq_delta, created_delta) in rows {
-        let comment_id = match (code, previous) {
+    for row in rows {
+        let CompactComment { id, user_id, name, message, seq_delta, created_delta, badges } = row;
+        let comment_id = match (id, previous) {
             (CompactId::Whole(bytes), _) => whole_id(&bytes)?,
             (CompactId::TicksSincePrevious(ticks), Some(before)) => {
                 after(before, ticks).ok_or_else(|| invalid("comment id out of range"))?
@@ -75,6 +88,7 @@ pub(super) fn expand(
             message,
             created_at,
             seq,
+            badges,
         });
         previous = Some(comment_id);
     }

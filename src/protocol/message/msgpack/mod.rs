@@ -3,14 +3,13 @@
 //! time in the id.
 //!
 //! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
-//! `[4, skip]` resume · `[5]` ping. Absent fields at the end may be left out, and further fields
-//! are ignored.
-//! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
-//! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
-//! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·
-//! `[11, …]` bye · `[12]` pong · `[13, …]` like 1, the viewer's own comment outside the ranges ·
-//! `[14, rules]` room.
-//! `docs/protocol.md` lists the fields.
+//! `[4, skip]` resume · `[5]` ping · `[6, patch, ref|nil]` room, the patch as JSON. Absent fields
+//! at the end may be left out, and further fields are ignored. Server: `[0, …]` welcome · `[1,
+//! epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack · `[3, …]` error · `[4, …]`
+//! comment.deleted · `[5, …]` throttle · `[6, …]` reactions · `[7, viewers]` presence · `[8, …]`
+//! direct · `[9, …]` announcement · `[10, from, to]` gap · `[11, …]` bye · `[12]` pong · `[13, …]`
+//! like 1, the viewer's own comment outside the ranges · `[14, rules]` room · `[15, ref|nil]`
+//! room_ack. `docs/protocol.md` lists the fields.
 
 mod batch;
 mod room;
@@ -24,10 +23,10 @@ use uuid::Uuid;
 
 use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
 use crate::protocol::comment::Deletion;
-use crate::protocol::room::RoomRules;
+use crate::protocol::room::{RoomPatch, RoomRules};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{
-    CommentId, Epoch, ErrorCode, Identity, Role, Seq, Standing, StreamId, UserId,
+    CommentId, Epoch, ErrorCode, Identity, Role, Seq, Standing, StreamId, UserId, json,
 };
 use batch::{CompactComment, compact, expand};
 use room::CompactRoom;
@@ -81,6 +80,7 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
         M::Bye { code, reconnect_after_ms } => pack(&(11, code, reconnect_after_ms)),
         M::Pong => pack(&(12,)),
         M::Room(rules) => pack(&(14, CompactRoom::from(*rules))),
+        M::RoomAck { client_ref } => pack(&(15, client_ref)),
     }
 }
 
@@ -93,7 +93,13 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
         M::Pause => pack(&(3,)),
         M::Resume { skip } => pack(&(4, skip)),
         M::Ping => pack(&(5,)),
+        M::Room { patch, client_ref } => pack(&(6, patch_text(patch), client_ref)),
     }
+}
+
+/// Returns a patch as JSON: unlike an array, it can leave fields out.
+fn patch_text(patch: &RoomPatch) -> String {
+    json::to_string(patch).expect("a patch has string keys only, and memory does not fail")
 }
 
 /// Decodes a message from a viewer.
@@ -107,7 +113,7 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
         Ok(Ok(message)) => message.checked(),
         Ok(Err(kind)) => {
             let expected = ClientMessage::TYPES;
-            let text = format!("kind {kind} is unknown: expected 0 to 5 ({expected})");
+            let text = format!("kind {kind} is unknown: expected 0 to 6 ({expected})");
             let bad = BadMessage::new(ErrorCode::UnknownType, text);
             Err(bad.with_ref(client_ref(payload)))
         }
@@ -156,6 +162,11 @@ impl<'de> Visitor<'de> for ClientVisitor {
             3 => M::Pause,
             4 => M::Resume { skip: optional(&mut fields)?.unwrap_or(false) },
             5 => M::Ping,
+            6 => {
+                let text: String = required(&mut fields, "patch")?;
+                let patch = serde_json::from_str(&text).map_err(serde::de::Error::custom)?;
+                M::Room { patch, client_ref: optional(&mut fields)? }
+            }
             kind => {
                 skip_rest(&mut fields)?;
                 return Ok(Err(kind));
@@ -272,6 +283,7 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
             .map(|(_, code, reconnect_after_ms): (u8, _, _)| M::Bye { code, reconnect_after_ms })?,
         12 => M::Pong,
         14 => unpack(payload).map(|(_, rules): (u8, CompactRoom)| M::Room(rules.into()))?,
+        15 => unpack(payload).map(|(_, client_ref): (u8, _)| M::RoomAck { client_ref })?,
         kind => return Err(invalid(format!("kind {kind} is unknown"))),
     })
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Badges;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::message::json;
@@ -17,6 +18,7 @@ fn comment() -> impl Strategy<Value = SequencedComment> {
             message: text.into(),
             created_at,
             seq,
+            badges: Badges::from_bits((seq % 16) as u8),
         },
     )
 }
@@ -82,6 +84,7 @@ fn with_id(comment_id: CommentId) -> SequencedComment {
         message: "m".into(),
         created_at,
         seq: 1,
+        badges: Default::default(),
     }
 }
 
@@ -112,7 +115,7 @@ proptest! {
     /// Bytes that are taken for a message are one: written again, they are read as the same.
     #[test]
     fn accepted_bytes_are_a_message(
-        kind in 0_u8..8,
+        kind in 0_u8..9,
         fields in proptest::collection::vec(
             prop_oneof![
                 Just(vec![0xC0]),
@@ -128,13 +131,13 @@ proptest! {
         fields.iter().for_each(|field| bytes.extend_from_slice(field));
         match decode_client(&bytes) {
             Ok(message) => {
-                prop_assert!(kind <= 5);
+                prop_assert!(kind <= 6);
                 prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
             }
             Err(bad) => {
                 let well_formed = check_encoding(&bytes).is_ok();
                 prop_assert_eq!(bad.code == ErrorCode::BadMsgpack, !well_formed, "{}", bad);
-                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 5);
+                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 6);
             }
         }
     }

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::telemetry::{StageMeter, StoreAbout, StoreMeter, Telemetry};
 use crate::protocol::admin::{
-    CounterRates, Counters, ProcessStatus, StageName, StageReport, StoreStatus, per_second,
+    CounterRates, Counters, ProcessStatus, RecentModeration, StageName, StageReport, StoreStatus,
+    per_second,
 };
 use crate::protocol::latency::LatencyHistogram;
 
@@ -34,6 +35,8 @@ pub struct NodeSample {
     /// Of the last ten seconds.
     pub end_to_end_recent: LatencyHistogram,
     pub process: ProcessStatus,
+    /// Of the last minute, and of the hour before it.
+    pub moderation: RecentModeration,
     /// Processor time since the process started.
     pub cpu_time: Option<Duration>,
 }
@@ -95,6 +98,7 @@ impl Telemetry {
                 *store = StoreStatus { engine, address, pool: meter.pool(), ..store.clone() };
             }
         }
+        sample.moderation = self.inner.decisions.lock().read(now, metrics);
         let mut process = self.inner.process.lock();
         sample.process = ProcessStatus {
             started_at: self.started_at_ms(),
@@ -213,6 +217,7 @@ impl Sampler {
             end_to_end: reading.end_to_end.clone(),
             end_to_end_recent,
             process: ProcessStatus::default(),
+            moderation: RecentModeration::default(),
             cpu_time: None,
         };
         if self.readings.len() == RECENT_SAMPLES {

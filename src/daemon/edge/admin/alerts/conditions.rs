@@ -10,8 +10,8 @@ use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, LagState,
-    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, RefusedUser, ReviewItem, Severity,
-    StageName, StageReport,
+    NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, RecentModeration, RefusedUser,
+    ReviewItem, Severity, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::{show_counted, show_duration, show_rate};
@@ -21,6 +21,10 @@ use crate::protocol::{NodeId, StreamId};
 const WINDOW: Duration = Duration::from_secs(10);
 /// Fewer deliveries, comments or viewers say nothing about a share.
 const FEWEST: u64 = 100;
+
+/// A smaller share of flagged comments counts as this one: after an hour without any, a few are no
+/// jump.
+const LEAST_USUAL_FLAGGED: f64 = 0.001;
 
 /// A report is late from this age on: the one after it is missing too.
 const REPORT_LATE: Duration = Duration::from_secs(2);
@@ -237,6 +241,20 @@ pub(super) fn of_review(
 ) -> Option<Condition> {
     let age_ms = now_ms.saturating_sub(oldest?.flagged_at);
     of_time(rule::REVIEW_OLD, age_ms, Limit::Most(settings.review_old))
+}
+
+/// The share of comments flagged in the last minute, if it has jumped against the hour before.
+/// Without enough comments in that hour nothing is known.
+pub(super) fn of_flagged(recent: &RecentModeration, settings: &AlertsConfig) -> Option<Condition> {
+    let minute = recent.minute;
+    let share = minute.flagged_share()?;
+    let usual = recent.hour.flagged_share().filter(|_| recent.hour.checked >= FEWEST)?;
+    let most = usual.max(LEAST_USUAL_FLAGGED) * settings.flagged_high;
+    let is_jump = share >= most && minute.flagged >= settings.flagged_high_least;
+    is_jump.then(|| {
+        let condition = Condition::warning(rule::FLAGGED_HIGH, "", settings.flagged_high_hold);
+        condition.measured(share, most)
+    })
 }
 
 pub(super) fn of_certificate(

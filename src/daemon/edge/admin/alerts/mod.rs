@@ -133,6 +133,7 @@ impl AdminParts {
         found.extend(conditions::of_admin_certificate(of_admin, now_ms, &alerts.settings));
         found.extend(inner.window.conditions(report, &alerts.settings));
         found.extend(conditions::of_stages(&report.stages, &alerts.settings));
+        found.extend(conditions::of_flagged(&report.moderation.recent, &alerts.settings));
         found.extend(conditions::of_bus(&report.bus, &alerts.settings));
         found.extend(conditions::of_latency(&report.end_to_end_recent, &alerts.settings));
         found.extend(conditions::of_process(&report.node.process, &alerts.settings));

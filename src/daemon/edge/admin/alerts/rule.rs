@@ -14,6 +14,7 @@ pub(super) const LAG_HIGH: &str = "lag_high";
 pub(super) const LAG_GROWING: &str = "lag_growing";
 pub(super) const RECORDS_GONE: &str = "records_gone";
 pub(super) const REVIEW_OLD: &str = "review_old";
+pub(super) const FLAGGED_HIGH: &str = "flagged_high";
 pub(super) const VERSIONS_MIXED: &str = "versions_mixed";
 pub(super) const REDIS_NODE_DOWN: &str = "redis_node_down";
 pub(super) const QUEUE_HALF: &str = "queue_half";

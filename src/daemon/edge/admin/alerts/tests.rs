@@ -4,8 +4,8 @@ use super::*;
 use crate::daemon::engines::registry::KnownNode;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::{
-    BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
-    RefusedUser, StageName, StageReport,
+    BreakerStatus, BusNode, BusNodeState, ConsumerLag, DecisionCounts, Egress, EgressLimit,
+    Problem, ProcessStatus, RecentModeration, RefusedUser, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::{StreamId, UserId};
@@ -573,4 +573,31 @@ fn a_certificate_is_told_two_weeks_before_its_end() {
     assert_eq!(of_admin.subject, "admin");
     let effect = texts::alert(&of_admin, Duration::ZERO, Some(&node)).effect;
     assert!(effect.starts_with("the certificate of the admin API"), "{effect}");
+}
+
+fn flagged(minute: (u64, u64), hour: (u64, u64)) -> RecentModeration {
+    let counts =
+        |(checked, flagged)| DecisionCounts { checked, flagged, ..DecisionCounts::default() };
+    RecentModeration { minute: counts(minute), hour: counts(hour), ..RecentModeration::default() }
+}
+
+#[test]
+fn a_jump_of_flagged_comments_is_told() {
+    let found = |minute, hour| conditions::of_flagged(&flagged(minute, hour), &settings());
+    let condition = found((1_000, 60), (60_000, 600)).expect("six times the usual 1 %");
+    assert_eq!((condition.value, condition.threshold), (Some(0.06), Some(0.05)));
+    let alert = texts::alert(&condition, condition.hold, Some(&named("a").node));
+    let effect = "moderation on a flagged 6% of the comments of the last minute, from 5% on it is \
+                  an alert: viewers see those that are not held until a person decides";
+    assert_eq!((alert.id.as_str(), alert.effect.as_str()), ("flagged_high", effect));
+    assert!(alert.next.contains("lc mod queue"), "{}", alert.next);
+    for (minute, hour, why) in [
+        ((1_000, 49), (60_000, 600), "less than five times"),
+        ((100, 19), (60_000, 600), "fewer than twenty"),
+        ((1_000, 60), (99, 0), "an hour of which nothing is known"),
+        ((10_000, 49), (60_000, 0), "after an hour without any"),
+        ((0, 0), (60_000, 600), "nothing was checked"),
+    ] {
+        assert_eq!(found(minute, hour), None, "{why}");
+    }
 }

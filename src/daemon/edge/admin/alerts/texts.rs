@@ -7,7 +7,7 @@ use super::{nodes_text, rule};
 use crate::protocol::StreamId;
 use crate::protocol::admin::dependency::{
     COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
-    RECENT_CACHE,
+    RECENT_CACHE, REVIEW_HOOK,
 };
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
@@ -27,6 +27,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
     (rule::LAG_HIGH, "consumers"),
     (rule::LAG_GROWING, "consumers in time"),
     (rule::REVIEW_OLD, "review queue"),
+    (rule::FLAGGED_HIGH, "flagged comments"),
     (rule::VERSIONS_MIXED, "versions equal"),
 ];
 
@@ -237,6 +238,12 @@ fn effect(alert: &Alert) -> Option<String> {
         rule::REVIEW_OLD => {
             format!("a comment has waited {} for review", show_duration(value as u64))
         }
+        rule::FLAGGED_HIGH => format!(
+            "moderation on {on} flagged {} of the comments of the last minute{worst}, from {} on it \
+             is an alert: viewers see those that are not held until a person decides",
+            percent(value),
+            percent(threshold)
+        ),
         _ => return None,
     })
 }
@@ -253,6 +260,9 @@ fn outage(dependency: &str, see: &str) -> String {
                 .to_owned()
         }
         RECENT_CACHE => "returning viewers are served from the log".to_owned(),
+        REVIEW_HOOK => {
+            "comments are decided without the review hook (moderation.hook.on_failure)".to_owned()
+        }
         REACTION_TOTALS => "reactions are counted later".to_owned(),
         COMMENT_STORE => {
             "history lacks the newest comments until it is back; live viewers notice nothing"
@@ -310,6 +320,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::LAG_HIGH | rule::LAG_GROWING => "lc lag; lc stores: is its store slow?",
         rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",
         rule::REVIEW_OLD => "lc mod queue",
+        rule::FLAGGED_HIGH => "lc mod queue --sort -alike; in a raid lc room STREAM shield on",
         rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",
         _ => "",
     }

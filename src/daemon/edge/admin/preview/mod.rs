@@ -4,6 +4,7 @@
 //! retryable error. The deletion of a user's comments is the exception: it searches the log, as far
 //! back as the deletion itself does.
 
+mod shadows;
 mod users;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::timeout;
 
+use self::shadows::ShadowAct;
 use self::users::{NamedUsers, UserAct};
 use super::access::Caller;
 use super::error::Answer;
@@ -74,6 +76,13 @@ impl AdminParts {
                 let act = UserAct { include_moderators, ..UserAct::default() };
                 self.preview_users(&users, act).await
             }
+            PreviewRequest::Shadow { users, stream_id, duration_ms } => {
+                if let Some(stream_id) = stream_id {
+                    self.known_stream(stream_id).await?;
+                }
+                let named = self.named_users(&users).await?;
+                Ok(ShadowAct { stream_id, duration_ms }.preview(named))
+            }
             PreviewRequest::Throttle { stream_id, sample_rate, for_ms } => {
                 Ok(throttled(&self.known_stream(stream_id).await?, sample_rate, for_ms))
             }
@@ -86,6 +95,10 @@ impl AdminParts {
     }
 
     async fn preview_users(&self, users: &[UserRef], act: UserAct) -> Answer<Preview> {
+        Ok(act.preview(self.named_users(users).await?))
+    }
+
+    async fn named_users(&self, users: &[UserRef]) -> Answer<NamedUsers> {
         if users.is_empty() || users.len() > MAX_CHANGES {
             let text = format!("`users` must name 1 to {MAX_CHANGES} users");
             return Err(HttpError::new(ErrorCode::BadRequest, text).into());
@@ -100,7 +113,7 @@ impl AdminParts {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(act.preview(named))
+        Ok(named)
     }
 
     async fn preview_deletion(&self, request: &DeleteOfUserRequest) -> Answer<Preview> {
@@ -224,6 +237,7 @@ mod tests {
             sampled_out: 0,
             deleted: 0,
             reactions: Default::default(),
+            room: Default::default(),
         };
         let preview = throttled(&stream, SampleRate::from_share(0.5), None);
         assert_eq!(

@@ -147,7 +147,7 @@ fn sanction_of(who: &Who, kind: SanctionKind) -> Option<&Sanction> {
 }
 
 /// Names few users, and counts many, or those that are not left out.
-fn users_text(hit: &[&Who], found: usize) -> String {
+pub(super) fn users_text(hit: &[&Who], found: usize) -> String {
     if hit.len() < found {
         return format!("{} of {}", hit.len(), show_counted(found as u64, "user"));
     }
@@ -162,7 +162,7 @@ fn users_text(hit: &[&Who], found: usize) -> String {
 }
 
 /// Counts connections, and names their node if they are on one.
-fn open_text(connections: &[&ConnectionInfo]) -> String {
+pub(super) fn open_text(connections: &[&ConnectionInfo]) -> String {
     let nodes: BTreeSet<_> = connections.iter().map(|connection| &connection.node).collect();
     let count = show_counted(connections.len() as u64, "connection");
     match nodes.first() {
@@ -172,7 +172,7 @@ fn open_text(connections: &[&ConnectionInfo]) -> String {
     }
 }
 
-fn role_text(role: Role) -> &'static str {
+pub(super) fn role_text(role: Role) -> &'static str {
     match role {
         Role::Viewer => "a viewer",
         Role::Moderator => "a moderator",

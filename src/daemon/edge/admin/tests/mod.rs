@@ -100,7 +100,7 @@ impl Served {
             announcements: None,
             timeline,
             servers: BackendServers::new(servers),
-            trials: fuzzing::trials(),
+            trials: fuzzing::trials(&world),
             live: Live::new(config.alerts.clone()),
         })
         .unwrap();
@@ -322,6 +322,8 @@ fn flagged(number: u64) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: 1,
         held: false,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,

@@ -28,7 +28,12 @@ pub(super) struct NameQueue(mpsc::Sender<UserRecord>);
 impl NameQueue {
     pub(super) fn remember(&self, identity: &Identity, now_ms: u64) {
         let user_id = identity.user_id;
-        let record = UserRecord { user_id, name: identity.name.clone(), seen_at: now_ms };
+        let record = UserRecord {
+            user_id,
+            name: identity.name.clone(),
+            seen_at: now_ms,
+            account_created: identity.standing.account_created,
+        };
         // Dropped when the queue is full: see the module's text.
         let _ = self.0.try_send(record);
     }

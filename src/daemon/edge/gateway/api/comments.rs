@@ -131,8 +131,12 @@ pub(crate) async fn history(
     let (before, limit) = page_bounds(&uri)?;
     let stream = known_stream(&state, stream_id)?;
     let is_known = !stream.anonymous || bearer(&headers)?.is_some();
-    let reader = if is_known { Some(caller(&state, &headers)?.user_id) } else { None };
-    let page = state.history.page(PageRequest { stream_id, before, limit, reader }).await;
+    let caller = if is_known { Some(caller(&state, &headers)?) } else { None };
+    let is_staff = caller.as_ref().is_some_and(|identity| identity.role.is_staff());
+    let delay_ms = stream.room.delay_ms.filter(|_| !is_staff);
+    let reader = caller.map(|identity| identity.user_id);
+    let request = PageRequest { stream_id, before, limit, reader, delay_ms };
+    let page = state.history.page(request).await;
     let page = page.map_err(|error| match error {
         StoreError::NotFound(_) => {
             HttpError::new(ErrorCode::UnknownStream, format!("no stream {stream_id}"))

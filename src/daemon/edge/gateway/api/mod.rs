@@ -5,6 +5,8 @@ mod error;
 pub(super) mod room;
 pub(super) mod streams;
 
+pub(super) use error::public_body;
+
 use std::sync::Arc;
 
 use axum::http::HeaderMap;

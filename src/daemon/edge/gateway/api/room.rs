@@ -8,12 +8,13 @@ use axum::http::StatusCode;
 use super::error::public;
 use super::{caller_with_role, known_stream, parse_id};
 use crate::daemon::edge::gateway::state::GatewayState;
-use crate::daemon::edge::http::{Answer, json_answer, read_json};
+use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
+use crate::daemon::stages::moderation::check_terms;
 use crate::protocol::admin::{ClearRoomRequest, Room};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::Stream;
-use crate::protocol::{Role, StreamId};
+use crate::protocol::{ErrorCode, Role, StreamId};
 
 pub(crate) async fn show(
     State(state): State<Arc<GatewayState>>,
@@ -35,6 +36,35 @@ pub(crate) async fn change(
     let changed = state.control.update_room(&Actor::bearer(&caller), stream_id, &patch).await;
     let outcome = changed.map_err(public)?;
     Ok(json_answer(StatusCode::OK, &outcome.stream.map(Room::from)))
+}
+
+/// Lists the blocked terms of a room. Needs the role moderator: nobody else is told them.
+pub(crate) async fn terms(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    let stream_id: StreamId = parse_id(&stream_id)?;
+    caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let terms = state.control.room_terms(stream_id).await.map_err(public)?;
+    Ok(json_answer(StatusCode::OK, &serde_json::json!({ "terms": terms })))
+}
+
+/// Adds and removes blocked terms of a room. Needs the role moderator.
+pub(crate) async fn change_terms(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    let stream_id: StreamId = parse_id(&stream_id)?;
+    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let patch: TermsPatch = read_json(request, state.body_limits()).await?;
+    check_terms(&patch)
+        .map_err(|bad| HttpError::new(ErrorCode::BadMessage, format!("`add`: {bad}")))?;
+    let actor = Actor::bearer(&caller);
+    state.control.update_terms(&actor, stream_id, &patch).await.map_err(public)?;
+    let terms = state.control.room_terms(stream_id).await.map_err(public)?;
+    Ok(json_answer(StatusCode::OK, &serde_json::json!({ "terms": terms })))
 }
 
 /// Deletes the latest comments of a room. Needs the role moderator.

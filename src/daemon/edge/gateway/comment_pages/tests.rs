@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::daemon::base::clock::SystemClock;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{
@@ -103,6 +104,7 @@ fn comment(n: u64) -> ArchivedComment {
             name: "ann".into(),
             message: "hi".into(),
             created_at: 1,
+            badges: Default::default(),
         }),
         seq: n,
         shadow: false,
@@ -119,11 +121,11 @@ async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
         answers: Semaphore::new(0),
         is_down: AtomicBool::new(false),
     });
-    (Arc::new(CommentPages::new(counting.clone())), counting)
+    (Arc::new(CommentPages::new(counting.clone(), Arc::new(SystemClock))), counting)
 }
 
 fn newest(limit: usize) -> PageRequest {
-    PageRequest { stream_id: STREAM, before: None, limit, reader: None }
+    PageRequest { stream_id: STREAM, before: None, limit, reader: None, delay_ms: None }
 }
 
 #[tokio::test]
@@ -196,4 +198,22 @@ async fn only_a_hidden_author_has_own_pages() {
     let mut other = Box::pin(pages.page(newest(1)));
     assert!(other.as_mut().now_or_never().is_none());
     assert_eq!(store.reads.load(Ordering::SeqCst), before, "it joins the read for everybody");
+}
+
+#[tokio::test]
+async fn a_delayed_comment_is_on_no_page_but_its_authors() {
+    let (pages, store) = pages().await;
+    store.answers.add_permits(8);
+    let seqs = async |delay_ms, reader| {
+        let request = PageRequest { delay_ms, reader, ..newest(10) };
+        let bytes = pages.page(request).await.unwrap();
+        let page: HistoryPage = serde_json::from_slice(&bytes).unwrap();
+        page.comments.len()
+    };
+    assert!(seqs(None, None).await > 0);
+    // The comments are of 1970.
+    let longer_than_since_then = Some(u64::MAX / 2);
+    assert_eq!(seqs(Some(1_000), None).await, seqs(None, None).await);
+    assert_eq!(seqs(longer_than_since_then, None).await, 0);
+    assert!(seqs(longer_than_since_then, Some(UserId(1))).await > 0);
 }

@@ -44,7 +44,7 @@ async fn ingest(rig: &mut Rig, outcome: Result<Accepted, ErrorBody>) -> (String,
 #[tokio::test]
 async fn a_comment_goes_to_ingest_and_gets_its_outcome() {
     let mut rig = Rig::start().await;
-    let accepted = Accepted { comment_id: comment_id(1), seq: 17, comment: None };
+    let accepted = Accepted { comment_id: comment_id(1), seq: 17, comment: None, delayed: false };
     let address = rig.address;
     let headers = [JSON.to_owned(), bearer(1, "viewer")];
     let posting = tokio::spawn(async move {
@@ -224,6 +224,7 @@ async fn fill(rig: &Rig, count: u64) {
         name: "ann".into(),
         message: format!("comment {n}").into(),
         created_at: 0,
+        badges: Default::default(),
     };
     let row = |n| ArchivedComment { comment: Arc::new(comment(n)), seq: n, shadow: false };
     let rows: Vec<_> = (0..count).map(row).collect();
@@ -461,7 +462,7 @@ async fn requests_in_flight_are_answered_while_stopping() {
     rig.begin_stop();
     let ReplyTo::Caller(caller) = submission.reply_to else { panic!("it came over HTTP") };
     let caller: oneshot::Sender<_> = caller;
-    let accepted = Accepted { comment_id: comment_id(1), seq: 1, comment: None };
+    let accepted = Accepted { comment_id: comment_id(1), seq: 1, comment: None, delayed: false };
     caller.send(Ok(accepted)).unwrap();
     assert_eq!(posting.await.unwrap().status, 201);
     rig.gateway_stopped().await;

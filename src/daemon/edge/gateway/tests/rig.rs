@@ -102,6 +102,7 @@ impl Rig {
             streams: streams.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
+            reputation: None,
         });
         let (submit, submissions) = mpsc::channel(1);
         let (auth_requests, auth_end) = mpsc::channel(16);
@@ -120,6 +121,8 @@ impl Rig {
             sink: sink.clone(),
             submissions: submit,
             auth_requests: auth_end,
+            // No viewer of these tests changes a room.
+            room_requests: mpsc::channel(1).1,
             node,
         })
         .unwrap();

@@ -64,6 +64,8 @@ impl ViewerSink for RecordingSink {
         let _ = self.authenticated.send((connection, outcome));
     }
 
+    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+
     fn disconnect_user(
         &self,
         user_id: UserId,

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::daemon::engines::bus::Batch;
     use crate::protocol::comment::SequencedComment;
-    use crate::protocol::events::Removal;
+    use crate::protocol::events::{Removal, Told};
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, Epoch, UserId};
 
@@ -156,8 +156,8 @@ mod tests {
     fn messages_survive_a_compact_encoding() {
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 5, [2, 0, 0, 0, 0, 1]);
         let reason: Arc<str> = "moderator".into();
-        let deletion = Removal { comment_id, reason, timestamp: 7, except: None };
-        let except = Removal { except: Some(UserId(1_000_000)), ..deletion.clone() };
+        let deletion = Removal { comment_id, reason, timestamp: 7, told: Told::Everybody };
+        let except = Removal { told: Told::AllBut(UserId(1_000_000)), ..deletion.clone() };
         let comment = SequencedComment {
             comment_id,
             user_id: UserId(1_000_000),
@@ -165,6 +165,7 @@ mod tests {
             message: "hello".into(),
             created_at: 1_750_000_000_000,
             seq: 1_000_000,
+            badges: Default::default(),
         };
         let sample_rate = SampleRate::from_share(0.5).unwrap();
         let batch = |comments| {

@@ -71,6 +71,7 @@ impl Inner {
             comment: row.comment,
             stream_id,
             deleted: row.deleted || row.hidden,
+            only_hidden: row.hidden && !row.deleted,
             shadow: row.shadow,
         }))
     }

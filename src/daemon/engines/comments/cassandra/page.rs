@@ -11,7 +11,7 @@ use super::place::Place;
 use super::waves::read_in_waves;
 use super::{Inner, corrupt, integer, natural};
 use crate::daemon::engines::StoreError;
-use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
+use crate::protocol::{Badges, CommentId, SequencedComment, StreamId, UserId};
 
 pub(super) const LONGEST_PAGE: usize = 1000;
 /// Rows per request, including deleted and shadowed ones.
@@ -32,6 +32,7 @@ pub(super) type Row = (
     Option<i64>,
     Option<i64>,
     Option<i64>,
+    Option<i8>,
 );
 
 /// A row with a comment.
@@ -94,6 +95,7 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         deleted,
         restored,
         hidden,
+        badges,
     ) = row;
     let (Some(user_id), Some(name), Some(message), Some(created_at), Some(seq)) =
         (user_id, name, message, created_at, seq)
@@ -107,6 +109,8 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         message,
         created_at: natural(created_at.0)?,
         seq: natural(seq)?,
+        // Versions without badges stored none.
+        badges: Badges::from_bits(badges.unwrap_or(0).cast_unsigned()),
     };
     let shadow = shadow.unwrap_or(false);
     let deleted = is_hidden(is_deleted, deleted, restored);

@@ -45,6 +45,7 @@ const TABLES: &[&str] = &[
     deleted_place bigint,
     restored_place bigint,
     hidden_place bigint,
+    badges tinyint,
     PRIMARY KEY ((stream_id, bucket), comment_id)
 ) WITH CLUSTERING ORDER BY (comment_id DESC)
   AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
@@ -129,16 +130,17 @@ The time of a write is its offset. The comment is the newest one of the partitio
 
 /// Columns of later versions in a table of version 1, with their types: `log` came with version 2,
 /// the places of deletions and restorations with version 3, that of hiding from others with
-/// version 4.
-const ADDED_COLUMNS: [(&str, &str); 4] = [
+/// version 4, the badges of authors with version 5.
+const ADDED_COLUMNS: [(&str, &str); 5] = [
     ("log", "int"),
     ("deleted_place", "bigint"),
     ("restored_place", "bigint"),
     ("hidden_place", "bigint"),
+    ("badges", "tinyint"),
 ];
 
 /// The newest version that this program knows.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 /// The last version that did not store the places of comments.
 const UNPLACED_VERSION: i32 = 1;
 

@@ -46,8 +46,9 @@ pub(super) struct Statements {
 }
 
 const INSERT_COMMENT: &str = "INSERT INTO {}.comments
-    (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow, log)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow, log,
+        badges)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
 /// Writes columns that no insert writes, so both orders of insert and deletion give the same row.
 const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET is_deleted = true, delete_reason = ?, deleted_at = ?
@@ -96,7 +97,7 @@ const ORDER_PARTS: &str = "SELECT log, part FROM {}.stream_order_parts
     WHERE stream_id = ? AND (log, part) <= (?, ?)";
 const COMMENTS: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place
+        deleted_place, restored_place, hidden_place, badges
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
 const PERIODS: &str =
     "SELECT period FROM {}.stream_periods WHERE stream_id = ? AND period <= ? AND period >= ?";
@@ -105,11 +106,11 @@ const BUCKETS: &str = "SELECT bucket FROM {}.stream_buckets
 const BUCKET_STREAMS: &str = "SELECT stream_id FROM {}.bucket_streams WHERE bucket = ?";
 const PAGE: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place
+        deleted_place, restored_place, hidden_place, badges
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
 const COMMENT: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place
+        deleted_place, restored_place, hidden_place, badges
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
 const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
 const TOMBSTONES: &str = "SELECT deleted_at, stream_id, comment_id, reason FROM {}.tombstones

@@ -33,7 +33,7 @@ const ROW_BYTES: usize = 96;
 
 /// In the order of the statement's markers.
 type CommentRow<'a> =
-    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i32, i64, i32);
+    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i32, i8, i64, i32);
 type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
 /// The place is the time of the write, too.
 type PlaceRow = (i64, i32, i64, i64, i32, CqlTimeuuid);
@@ -113,7 +113,7 @@ impl Inner {
             let bucket = row.1;
             let id = row.2;
             let seq = row.7;
-            let ttl_s = row.11;
+            let ttl_s = row.12;
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
             let part = (stream_id, log, Place { log, seq }.part());
@@ -151,6 +151,7 @@ impl Inner {
             integer(*seq),
             *shadow,
             log,
+            comment.badges.bits().cast_signed(),
             comment_write_time_us(id, *seq, now_ms),
             self.lifetime.of_comment_s(id.unix_ms(), now_ms)?,
         ))

@@ -33,7 +33,7 @@ pub(crate) async fn shadowed_comments_are_on_their_authors_pages(store: &impl Co
     assert_eq!(store.hidden_authors(STREAM).await.unwrap(), [author(1)]);
     assert_eq!(store.hidden_authors(StreamId(8)).await.unwrap(), []);
     let shadowed = store.get(comment_id(1)).await.unwrap().expect("kept");
-    assert!(shadowed.shadow && !shadowed.deleted);
+    assert!(shadowed.shadow && !shadowed.deleted && !shadowed.only_hidden);
     assert_eq!(kept(store, 0..5).await, 3);
 }
 

@@ -18,7 +18,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
 use crate::daemon::testing::engine_suite::check_property;
 use crate::protocol::events::HiddenFrom;
-use crate::protocol::{Comment, CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
+use crate::protocol::{Badges, Comment, CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
 pub(crate) use self::hidden::{
     hidden_comments_are_on_their_authors_pages, shadowed_comments_are_on_their_authors_pages,
@@ -107,6 +107,7 @@ pub(crate) fn comment(stream_id: StreamId, number: u64) -> ArchivedComment {
             name: format!("user {}", number % 10).into(),
             message: format!("comment {number}").into(),
             created_at: id.unix_ms(),
+            badges: Badges::from_bits((number % 16) as u8),
         }),
         seq: number,
         shadow: false,

@@ -14,9 +14,9 @@ use crate::daemon::engines::comments::marks::CommentMark;
 use crate::protocol::{Seq, StreamId, UserId};
 
 const COMMENTS: &str = "INSERT INTO comments
-    (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log)
-    SELECT *, $9::bigint FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[],
-        $5::text[], $6::bigint[], $7::bigint[], $8::boolean[])
+    (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, badges, log)
+    SELECT *, $10::bigint FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[],
+        $5::text[], $6::bigint[], $7::bigint[], $8::boolean[], $9::bigint[])
     ON CONFLICT DO NOTHING";
 
 /// Places only grow. A deletion that still counts keeps its reason and its time.
@@ -71,6 +71,7 @@ pub(super) async fn comments(
         .bind(rows().map(|comment| integer(comment.created_at)).collect::<Vec<_>>())
         .bind(comments.iter().map(|row| integer(row.seq)).collect::<Vec<_>>())
         .bind(comments.iter().map(|row| row.shadow).collect::<Vec<_>>())
+        .bind(rows().map(|comment| i64::from(comment.badges.bits())).collect::<Vec<_>>())
         .bind(log)
         .execute(&mut *connection)
         .await?;

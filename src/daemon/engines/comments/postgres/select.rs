@@ -26,7 +26,8 @@ const DAYS: &str = "SELECT day, last_place[1] AS log, last_place[2] AS seq FROM 
 /// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL`
 /// it estimates almost none, and would read the whole stream and sort it.
 pub(super) const PAGE: &str =
-    "SELECT sort_key, user_id, name, message, created_at, log, seq FROM comments AS c
+    "SELECT sort_key, user_id, name, message, created_at, log, seq, badges
+    FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND (log, seq) < ($4, $5)
       AND (NOT shadow OR user_id = $7)
       AND NOT coalesce((SELECT true FROM tombstones AS t
@@ -54,7 +55,11 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT found.*, EXISTS (SELECT FROM tombstones AS t
         WHERE t.stream_id = found.stream_id AND t.sort_key = $1
-          AND greatest(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
+          AND greatest(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted,
+        EXISTS (SELECT FROM tombstones AS t
+        WHERE t.stream_id = found.stream_id AND t.sort_key = $1
+          AND t.hidden_place > t.restored_place
+          AND t.deleted_place <= t.restored_place) AS only_hidden
     FROM kept CROSS JOIN LATERAL (SELECT * FROM comments AS c
         WHERE c.stream_id = kept.id AND c.sort_key = $1 LIMIT 1) AS found
     LIMIT 1";

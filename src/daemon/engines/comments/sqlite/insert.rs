@@ -20,8 +20,9 @@ type Statements = [Arc<str>; ROWS.len()];
 
 static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
-        "comments (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log)",
-        "(?,?,?,?,?,?,?,?,?)",
+        "comments
+         (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log, badges)",
+        "(?,?,?,?,?,?,?,?,?,?)",
         "ON CONFLICT DO NOTHING",
     )
 });
@@ -88,7 +89,8 @@ pub(super) async fn comments(
                 .bind(integer(comment.created_at))
                 .bind(integer(*seq))
                 .bind(shadow)
-                .bind(log);
+                .bind(log)
+                .bind(comment.badges.bits());
         }
         query.execute(&mut *connection).await?;
     }

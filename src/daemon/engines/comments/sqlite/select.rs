@@ -8,7 +8,7 @@ use crate::daemon::engines::comments::rows::{self, Place};
 use crate::daemon::engines::comments::{StoredComment, Tombstone};
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
-const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq
+const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq, badges
     FROM comments AS c INDEXED BY comments_by_place
     WHERE stream_id = ?1 AND (log, seq) < (?2, ?3) AND (shadow = 0 OR user_id = ?5)
         AND NOT EXISTS (
@@ -32,7 +32,11 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
         WHERE kept.id IS NOT NULL)
     SELECT c.*, EXISTS (SELECT 1 FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
-            AND max(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted
+            AND max(t.deleted_place, t.hidden_place) > t.restored_place) AS deleted,
+        EXISTS (SELECT 1 FROM tombstones AS t
+        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
+            AND t.hidden_place > t.restored_place
+            AND t.deleted_place <= t.restored_place) AS only_hidden
     FROM kept CROSS JOIN comments AS c ON c.stream_id = kept.id AND c.sort_key = ?
     LIMIT 1";
 

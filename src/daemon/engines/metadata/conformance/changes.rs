@@ -2,10 +2,10 @@
 
 use super::{actions, audit, event, review, sanctions, views};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
+use crate::daemon::engines::metadata::{MetadataStore, NewVerdict, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -26,7 +26,9 @@ pub(crate) async fn pending_events_are_claimed_until_published(store: &impl Meta
     let item = review::item(3, 10);
     review::queue(store, item.clone()).await;
     let entry = audit(300, "reject");
-    let decided = store.decide_review(item.comment_id, Decision::Reject, &event_of, entry).await;
+    let decided = store
+        .decide_review(NewVerdict::new(item.comment_id, Decision::Reject), &event_of, entry)
+        .await;
     let third = (decided.unwrap().0, event_of(&item).unwrap());
     assert_eq!(actions(store).await, ["reject", "delete", "delete"]);
     let claimed = async |now_ms, limit| store.claim_events(now_ms, 50, limit).await.unwrap();
@@ -70,7 +72,10 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     review::queue(store, review::item(3, 10)).await;
     let decided = review::item(3, 10).comment_id;
     let entry = audit(3, "reject");
-    store.decide_review(decided, Decision::Reject, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(decided, Decision::Reject), &no_event, entry)
+        .await
+        .unwrap();
     let view = views::saved_view("final", "", 3);
     store.save_view(view, audit(3, "save_view")).await.unwrap();
     contents(store).await
@@ -79,6 +84,7 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
 /// Returns everything that a change by an operator can change.
 pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let streams = store.streams().await.unwrap();
+    let terms = store.room_terms().await.unwrap();
     let overrides = store.throttle_overrides().await.unwrap();
     let sanctions = store.sanctions(5).await.unwrap();
     let reviews = store.review_queue(10).await.unwrap();
@@ -86,7 +92,7 @@ pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let audit = store.audit_log(100).await.unwrap();
     let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
     format!(
-        "{streams:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
+        "{streams:?}\n{terms:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
     )
 }
 
@@ -98,6 +104,8 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.update_stream(stream, patch, audit(5, "update_stream")).await);
     let slow = RoomPatch { slow_ms: Some(Some(30_000)), ..RoomPatch::default() };
     refused(store.update_room(stream, slow, audit(5, "room")).await);
+    let terms = TermsPatch { remove: vec!["word".to_owned()], ..TermsPatch::default() };
+    refused(store.change_terms(stream, &terms, audit(5, "room_terms")).await);
     let half = SampleRate::from_share(0.5).map(FixedRate::from);
     refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
     let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));
@@ -105,7 +113,9 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.lift(UserId(1), &[SanctionKind::Ban], audit(5, "unban")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "reject");
-    refused(stored(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await));
+    refused(stored(
+        store.decide_review(NewVerdict::new(comment_id, Decision::Reject), &no_event, entry).await,
+    ));
     let view = views::saved_view("final", "late>1%", 5);
     refused(store.save_view(view, audit(5, "save_view")).await);
     refused(store.forget_view("final", audit(5, "forget_view")).await);
@@ -118,7 +128,9 @@ pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) 
     refused(store.audit_with_event(event(1), audit(5, "delete")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "approve");
-    refused(stored(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await));
+    refused(stored(
+        store.decide_review(NewVerdict::new(comment_id, Decision::Accept), &event_of, entry).await,
+    ));
     let decided = review::item(3, 10).comment_id;
     refused(stored(store.reopen_review(decided, Some(event(1)), audit(5, "undo")).await));
 }

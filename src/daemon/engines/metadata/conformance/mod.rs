@@ -2,7 +2,9 @@
 //! see [`crate::daemon::testing::engine_suite`].
 
 mod changes;
+mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -12,7 +14,9 @@ mod views;
 use serde_json::json;
 
 pub(crate) use changes::*;
+pub(crate) use reputations::*;
 pub(crate) use review::*;
+pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
 pub(crate) use streams::*;
@@ -33,6 +37,8 @@ macro_rules! metadata_suite {
                 every_stream_change_is_audited,
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
+                terms_of_rooms_are_kept_and_audited,
+                terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
                 a_sanction_replaces_one_of_its_kind,
@@ -40,6 +46,12 @@ macro_rules! metadata_suite {
                 only_sanctions_in_force_can_be_lifted,
                 a_shadow_replaces_one_on_the_same_streams,
                 only_shadows_in_force_can_be_lifted,
+                several_shadows_have_one_entry,
+                points_of_a_cause_count_once,
+                points_decay_and_are_taken_back,
+                an_entry_changes_points_with_it,
+                a_decision_costs_the_author_points,
+                known_users_have_points_and_age,
                 review_items_are_queued_once_oldest_first,
                 a_decided_item_never_returns,
                 a_decision_taken_back_waits_again,
@@ -47,6 +59,8 @@ macro_rules! metadata_suite {
                 of_two_decisions_at_once_one_is_refused,
                 items_of_the_same_text_are_counted,
                 decided_items_are_listed_latest_first,
+                held_items_are_listed_by_kind,
+                pending_events_of_a_stream_are_known,
                 audit_entries_are_listed_newest_first,
                 audit_entries_are_found_by_number_and_target,
                 pending_events_are_claimed_until_published,
@@ -65,6 +79,7 @@ pub(crate) fn audit(at: u64, action: &'static str) -> NewAudit {
         action,
         target: "user 42".to_owned(),
         detail: json!({ "at": at }),
+        points: None,
     }
 }
 

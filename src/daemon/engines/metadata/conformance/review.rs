@@ -4,11 +4,22 @@ use serde_json::json;
 
 use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
-    MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewError,
+    ReviewRefusal, ReviewVerdict,
 };
-use crate::protocol::admin::ReviewItem;
+use crate::protocol::admin::{ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
+use crate::protocol::room::UNCHECKED;
 use crate::protocol::{CommentId, StreamId, UserId};
+
+fn by_models() -> ReviewEvidence {
+    ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(0.61),
+        scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), 0.61)].into(),
+        model: Some("3".to_owned()),
+    }
+}
 
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
     ReviewItem {
@@ -20,6 +31,8 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at,
         held: number.is_multiple_of(2),
+        shadowed: number == 3,
+        evidence: if number == 2 { by_models() } else { ReviewEvidence::default() },
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,
@@ -58,17 +71,22 @@ pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
     queue(store, item(1, 10)).await;
     queue(store, item(2, 20)).await;
     let first = item(1, 10).comment_id;
-    let (audit_id, decided) =
-        store.decide_review(first, Decision::Reject, &no_event, audit(50, "reject")).await.unwrap();
+    let (audit_id, decided) = store
+        .decide_review(NewVerdict::new(first, Decision::Reject), &no_event, audit(50, "reject"))
+        .await
+        .unwrap();
     assert_eq!(decided, item(1, 10));
     let log = store.audit_log(10).await.unwrap();
     assert_eq!((log[0].audit_id, log[0].action.as_str()), (audit_id, "reject"));
-    let again = store.decide_review(first, Decision::Accept, &no_event, audit(60, "approve")).await;
+    let again = store
+        .decide_review(NewVerdict::new(first, Decision::Accept), &no_event, audit(60, "approve"))
+        .await;
     let verdict = ReviewVerdict { decision: Decision::Reject, by: "ann".to_owned(), at: 50 };
     assert_eq!(refusal(again), ReviewRefusal::Decided(verdict));
     let unknown = item(3, 30).comment_id;
     let entry = audit(60, "approve");
-    let unknown = store.decide_review(unknown, Decision::Accept, &no_event, entry).await;
+    let unknown =
+        store.decide_review(NewVerdict::new(unknown, Decision::Accept), &no_event, entry).await;
     assert_eq!(refusal(unknown), ReviewRefusal::NotQueued);
     queue(store, item(1, 10)).await;
     assert_eq!(store.review_queue(10).await.unwrap(), [item(2, 20)], "decided stays decided");
@@ -95,7 +113,8 @@ pub(crate) async fn a_claim_keeps_others_away_until_it_runs_out(store: &impl Met
     assert_eq!(refusal(claim("bob", 79, Some(139)).await), claimed);
     assert_eq!(refusal(claim("bob", 79, None).await), claimed, "only the holder ends a claim");
     let entry = audit_by("bob", 79, "reject");
-    let decided = store.decide_review(comment_id, Decision::Reject, &no_event, entry).await;
+    let decided =
+        store.decide_review(NewVerdict::new(comment_id, Decision::Reject), &no_event, entry).await;
     assert_eq!(refusal(decided), claimed);
     assert_eq!(store.review_queue(10).await.unwrap(), [by_ann(80)], "nothing has changed");
     assert_eq!(actions(store).await, Vec::<String>::new());
@@ -105,7 +124,10 @@ pub(crate) async fn a_claim_keeps_others_away_until_it_runs_out(store: &impl Met
     let of_bob = claim("bob", 100, Some(160)).await.unwrap();
     assert_eq!(of_bob.claimed_by.as_deref(), Some("bob"), "a claim that ran out is nobody's");
     let entry = audit_by("bob", 110, "approve");
-    store.decide_review(comment_id, Decision::Accept, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(comment_id, Decision::Accept), &no_event, entry)
+        .await
+        .unwrap();
     let verdict = ReviewVerdict { decision: Decision::Accept, by: "bob".to_owned(), at: 110 };
     assert_eq!(refusal(claim("ann", 120, Some(180)).await), ReviewRefusal::Decided(verdict));
 }
@@ -116,7 +138,7 @@ pub(crate) async fn of_two_decisions_at_once_one_is_refused(store: &impl Metadat
         let comment_id = item(number, number).comment_id;
         let decide = |actor, decision, action| {
             let entry = audit_by(actor, 50, action);
-            store.decide_review(comment_id, decision, &no_event, entry)
+            store.decide_review(NewVerdict::new(comment_id, decision), &no_event, entry)
         };
         let (one, other) = tokio::join!(
             decide("ann", Decision::Reject, "reject"),
@@ -140,7 +162,7 @@ pub(crate) async fn items_of_the_same_text_are_counted(store: &impl MetadataStor
     assert_eq!(alike().await, [1, 0, 0, 1]);
     let first = item(0, 0).comment_id;
     let entry = audit(50, "reject");
-    store.decide_review(first, Decision::Reject, &no_event, entry).await.unwrap();
+    store.decide_review(NewVerdict::new(first, Decision::Reject), &no_event, entry).await.unwrap();
     assert_eq!(alike().await, [0, 0, 0], "decided items do not count");
     for number in 10..MAX_ALIKE + 20 {
         store.queue_review(item(number, number), -7).await.unwrap();
@@ -161,7 +183,10 @@ pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore
     let claim = NewClaim { comment_id, by: "ann", now_ms: 30, expires_at: Some(1_000) };
     store.claim_review(claim).await.unwrap();
     let entry = audit(40, "reject");
-    store.decide_review(comment_id, Decision::Reject, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(comment_id, Decision::Reject), &no_event, entry)
+        .await
+        .unwrap();
     let decided = store.decided_review(comment_id).await.unwrap().expect("decided");
     assert_eq!((decided.item.comment_id, decided.verdict.at), (comment_id, 40));
     let audit_id = reopen(comment_id, 50).await.unwrap();
@@ -171,7 +196,10 @@ pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore
     assert_eq!(store.claim_events(200, 50, 10).await.unwrap(), [(audit_id, event(1))]);
     assert_eq!(actions(store).await, ["undo", "reject"], "no entry without a change");
     let entry = audit_by("bob", 60, "approve");
-    store.decide_review(comment_id, Decision::Accept, &no_event, entry).await.unwrap();
+    store
+        .decide_review(NewVerdict::new(comment_id, Decision::Accept), &no_event, entry)
+        .await
+        .unwrap();
     store.reopen_review(comment_id, None, audit(70, "undo")).await.unwrap();
     assert_eq!(store.review_count().await.unwrap(), 2);
 }
@@ -184,7 +212,10 @@ pub(crate) async fn decided_items_are_listed_latest_first(store: &impl MetadataS
     for (number, at) in [(2, 20), (1, 30), (4, 40)] {
         let comment_id = item(number, number).comment_id;
         let entry = audit(at, "reject");
-        store.decide_review(comment_id, Decision::Reject, &no_event, entry).await.unwrap();
+        store
+            .decide_review(NewVerdict::new(comment_id, Decision::Reject), &no_event, entry)
+            .await
+            .unwrap();
     }
     let listed = async |before, limit| {
         let decided = store.decided_reviews(before, limit).await.unwrap();
@@ -203,6 +234,7 @@ pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataS
         action: "announce",
         target: "stream 7".to_owned(),
         detail: json!({ "message": "l'été \u{1F3C6}", "nested": [1, null, 0.5] }),
+        points: None,
     };
     let first = store.audit(entry.clone()).await.unwrap();
     let second = store.audit(audit(200, "kick")).await.unwrap();
@@ -212,4 +244,65 @@ pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataS
     assert_eq!((log[1].at, &log[1].actor, &log[1].target), (123, &entry.actor, &entry.target));
     assert_eq!((log[1].action.as_str(), &log[1].detail), ("announce", &entry.detail));
     assert_eq!(store.audit_log(1).await.unwrap(), log[..1]);
+}
+
+pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
+    let unchecked = |number, flagged_at| ReviewItem {
+        reason: UNCHECKED.to_owned(),
+        held: true,
+        ..item(number, flagged_at)
+    };
+    let listed = async |which, limit| store.held_reviews(which, limit).await.unwrap();
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    let visible = ReviewItem { held: false, ..unchecked(7, 2) };
+    for item in [unchecked(3, 10), unchecked(1, 30), item(2, 20), item(5, 1), visible] {
+        queue(store, item).await;
+    }
+    let both = [unchecked(1, 30), unchecked(3, 10)];
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both, "in the order of their creation");
+    assert_eq!(listed(HeldReviews::Unchecked, 1).await, both[..1]);
+    let old = [unchecked(3, 10), item(2, 20)];
+    assert_eq!(listed(HeldReviews::QueuedBefore(30), 9).await, old, "the oldest first");
+    assert_eq!(listed(HeldReviews::QueuedBefore(10), 9).await, []);
+
+    let first = unchecked(1, 30).comment_id;
+    let evidence = by_models();
+    let change = |comment_id, expected, reason| {
+        store.set_review_reason(NewReason { comment_id, expected, reason, evidence: &evidence })
+    };
+    assert!(change(first, UNCHECKED, "spam").await.unwrap());
+    assert!(!change(first, UNCHECKED, "link").await.unwrap(), "another node was faster");
+    let again = NewReason {
+        comment_id: first,
+        expected: "spam",
+        reason: "link",
+        evidence: &ReviewEvidence::default(),
+    };
+    assert!(store.set_review_reason(again).await.unwrap());
+    let queue = store.review_queue(9).await.unwrap();
+    let changed = queue.iter().find(|item| item.comment_id == first).expect("queued");
+    assert_eq!((&*changed.reason, &changed.evidence), ("link", &evidence), "it is kept");
+    let expected_reason = Some(UNCHECKED);
+    let late = NewVerdict { expected_reason, ..NewVerdict::new(first, Decision::Accept) };
+    let late = store.decide_review(late, &no_event, audit(35, "approve")).await;
+    assert_eq!(refusal(late), ReviewRefusal::OtherReason);
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both[1..]);
+    let third = unchecked(3, 10).comment_id;
+    let entry = audit(40, "approve");
+    let expected_reason = Some(UNCHECKED);
+    let verdict = NewVerdict { expected_reason, ..NewVerdict::new(third, Decision::Accept) };
+    store.decide_review(verdict, &|_| Some(event(3)), entry).await.unwrap();
+    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    assert!(!change(third, UNCHECKED, "link").await.unwrap(), "it is decided");
+    assert!(!change(item(4, 1).comment_id, UNCHECKED, "link").await.unwrap());
+}
+
+pub(crate) async fn pending_events_of_a_stream_are_known(store: &impl MetadataStore) {
+    let stream_id = event(1).stream_id;
+    assert!(!store.has_pending_event(stream_id).await.unwrap());
+    let number = store.audit_with_event(event(1), audit(10, "delete")).await.unwrap();
+    assert!(store.has_pending_event(stream_id).await.unwrap());
+    assert!(!store.has_pending_event(StreamId(999)).await.unwrap());
+    store.event_published(number).await.unwrap();
+    assert!(!store.has_pending_event(stream_id).await.unwrap());
 }

@@ -4,7 +4,7 @@ use crate::daemon::engines::metadata::{MAX_USERS_NAMED, MetadataStore, UserRecor
 use crate::protocol::UserId;
 
 fn user(user_id: u64, name: &str, seen_at: u64) -> UserRecord {
-    UserRecord { user_id: UserId(user_id), name: name.into(), seen_at }
+    UserRecord { user_id: UserId(user_id), name: name.into(), seen_at, account_created: None }
 }
 
 pub(crate) async fn the_newest_name_of_a_user_wins(store: &impl MetadataStore) {

@@ -6,6 +6,7 @@ use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::metadata::{NewAudit, PendingEvent, rows};
+use crate::protocol::StreamId;
 
 /// Events that another node claims at this moment are left to it. A claim by a clock that was more
 /// than a minute ahead does not count.
@@ -77,5 +78,14 @@ pub(super) async fn is_pending(
         .bind(integer(number))
         .fetch_optional(connection)
         .await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn has_pending(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+) -> Result<bool, StoreError> {
+    let query = "SELECT 1 AS found FROM pending_events WHERE stream_id = $1 LIMIT 1";
+    let found = sqlx::query(query).bind(integer(stream_id.0)).fetch_optional(connection).await?;
     Ok(found.is_some())
 }

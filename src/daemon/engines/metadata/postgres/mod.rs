@@ -13,7 +13,9 @@
 
 mod audit;
 mod events;
+mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -26,16 +28,15 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -90,6 +91,23 @@ impl MetadataStore for PostgresMetadata {
                 connection, stream_id, patch, audit
             )))
             .await
+    }
+
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| room_terms::change(
+                connection, stream_id, patch, audit
+            )))
+            .await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| room_terms::all(connection))).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
@@ -167,10 +185,10 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| shadows::put(
-                connection, &shadow, &audit
+                connection, shadows, &audit
             )))
             .await
     }
@@ -191,6 +209,26 @@ impl MetadataStore for PostgresMetadata {
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
+            .await
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| reputations::count(
+                connection,
+                changes,
+                half_life_ms
+            )))
+            .await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| reputations::known(connection, users)))
             .await
     }
 
@@ -217,14 +255,12 @@ impl MetadataStore for PostgresMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        let decided = transaction!(self.pool, |connection| review::decide(
-            connection, comment_id, decision, event, &audit
-        ));
+        let decided =
+            transaction!(self.pool, |connection| review::decide(connection, new, event, &audit));
         flatten(self.pool.bounded(decided).await)
     }
 
@@ -267,6 +303,28 @@ impl MetadataStore for PostgresMetadata {
             .bounded(statement!(self.pool, |connection| review::decided(
                 connection, before_ms, limit
             )))
+            .await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::held(connection, which, limit)))
+            .await
+    }
+
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::set_reason(connection, new)))
+            .await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::has_pending(connection, stream_id)))
             .await
     }
 

@@ -7,22 +7,24 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
+    StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
     item: &ReviewItem,
     text_key: i64,
 ) -> Result<(), StoreError> {
+    let evidence = rows::evidence_text(&item.evidence)?;
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+          shadowed, evidence)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -33,6 +35,8 @@ pub(super) async fn queue(
     .bind(integer(item.flagged_at))
     .bind(item.held)
     .bind(text_key)
+    .bind(item.shadowed)
+    .bind(evidence.as_deref().map(storable))
     .execute(connection)
     .await?;
     Ok(())
@@ -103,16 +107,16 @@ pub(super) async fn claim(
 
 pub(super) async fn decide(
     connection: &mut PgConnection,
-    comment_id: CommentId,
-    decision: Decision,
+    new: NewVerdict<'_>,
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
+    let NewVerdict { comment_id, decision, .. } = new;
     let Some(found) = stored(&mut *connection, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
     let actor = storable(&audit.actor);
-    if let Err(refusal) = found.check(&actor, audit.at) {
+    if let Err(refusal) = found.check_verdict(&new, &actor, audit.at) {
         return Ok(Err(refusal));
     }
     sqlx::query(
@@ -124,7 +128,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
     .await?;
-    let audit_id = audit::append(&mut *connection, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut *connection, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(connection, audit_id, &event, audit.at).await?;
     }
@@ -182,4 +187,47 @@ pub(super) async fn decided(
     .fetch_all(connection)
     .await?;
     rows.iter().map(rows::decided_review).collect()
+}
+
+pub(super) async fn held(
+    connection: &mut PgConnection,
+    which: HeldReviews,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let limit = integer(limit as u64);
+    let query = match which {
+        // The reason is written out, so that the index of these items serves.
+        HeldReviews::Unchecked => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held
+             ORDER BY sort_key LIMIT $1",
+        )
+        .bind(limit),
+        HeldReviews::QueuedBefore(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held AND flagged_at < $1
+             ORDER BY flagged_at, sort_key LIMIT $2",
+        )
+        .bind(integer(at))
+        .bind(limit),
+    };
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(rows::review_item).collect()
+}
+
+pub(super) async fn set_reason(
+    connection: &mut PgConnection,
+    new: NewReason<'_>,
+) -> Result<bool, StoreError> {
+    let NewReason { comment_id, expected, reason, evidence } = new;
+    let evidence = rows::evidence_text(evidence)?;
+    let done = sqlx::query(
+        "UPDATE reviews SET reason = $1, evidence = COALESCE($2, evidence)
+         WHERE sort_key = $3 AND decision IS NULL AND reason = $4",
+    )
+    .bind(storable(reason))
+    .bind(evidence.as_deref().map(storable))
+    .bind(comment_id.sort_key())
+    .bind(storable(expected))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }

@@ -23,18 +23,23 @@ const SWEEP: &str = "DELETE FROM shadows WHERE (user_id, stream_id) IN (
 
 pub(super) async fn put(
     connection: &mut PgConnection,
-    shadow: &Shadow,
+    shadows: &[Shadow],
     audit: &NewAudit,
 ) -> Result<u64, StoreError> {
-    sqlx::query(PUT)
-        .bind(integer(shadow.user_id.0))
-        .bind(shadow_scope(shadow.stream_id))
-        .bind(shadow.name.as_deref().map(storable))
-        .bind(storable(&shadow.created_by))
-        .bind(integer(shadow.created_at))
-        .bind(shadow.expires_at.map(integer))
-        .execute(&mut *connection)
-        .await?;
+    // In the order of their keys, as every transaction locks them.
+    let mut shadows: Vec<_> = shadows.iter().collect();
+    shadows.sort_by_key(|shadow| (shadow.user_id, shadow_scope(shadow.stream_id)));
+    for shadow in shadows {
+        sqlx::query(PUT)
+            .bind(integer(shadow.user_id.0))
+            .bind(shadow_scope(shadow.stream_id))
+            .bind(shadow.name.as_deref().map(storable))
+            .bind(storable(&shadow.created_by))
+            .bind(integer(shadow.created_at))
+            .bind(shadow.expires_at.map(integer))
+            .execute(&mut *connection)
+            .await?;
+    }
     sweep(connection, audit.at).await?;
     audit::append(connection, audit).await
 }

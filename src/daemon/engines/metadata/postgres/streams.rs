@@ -85,7 +85,10 @@ pub(super) async fn update(
 }
 
 /// Returns a stream that nobody else changes before the transaction ends.
-async fn locked(connection: &mut PgConnection, stream_id: StreamId) -> Result<Stream, StoreError> {
+pub(super) async fn locked(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+) -> Result<Stream, StoreError> {
     let row = sqlx::query("SELECT * FROM streams WHERE stream_id = $1 FOR UPDATE")
         .bind(integer(stream_id.0))
         .fetch_optional(connection)
@@ -133,7 +136,8 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
         connection,
         "SELECT bool_and(has_table_privilege(name, 'INSERT')) AS may_write
          FROM unnest(ARRAY['streams', 'users', 'sanctions', 'reviews', 'audit',
-             'pending_events', 'saved_views', 'shadows']) AS name",
+             'pending_events', 'saved_views', 'shadows', 'room_terms', 'reputations',
+             'reputation_causes']) AS name",
     )
     .await
 }

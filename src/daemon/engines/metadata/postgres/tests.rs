@@ -57,7 +57,12 @@ async fn everything_is_visible_to_another_node() {
     let throttle = audit(3, "throttle");
     store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
     store.sanction(ban(42), audit(5, "ban")).await.unwrap();
-    let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
+    let user = UserRecord {
+        user_id: UserId(42),
+        name: "bob".into(),
+        seen_at: 4,
+        account_created: Some(3),
+    };
     store.remember_users(std::slice::from_ref(&user)).await.unwrap();
     let other = open_in(&schema).await;
     assert_eq!(other.streams().await.unwrap(), std::slice::from_ref(&stream));
@@ -112,7 +117,12 @@ async fn nodes_changing_the_same_rows_do_not_deadlock() {
     let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
     let users = |backwards: bool| {
         let mut users: Vec<_> = (1..=500)
-            .map(|id| UserRecord { user_id: UserId(id), name: "ann".into(), seen_at: 1 })
+            .map(|id| UserRecord {
+                user_id: UserId(id),
+                name: "ann".into(),
+                seen_at: 1,
+                account_created: None,
+            })
             .collect();
         if backwards {
             users.reverse();
@@ -142,7 +152,8 @@ async fn nodes_changing_the_same_rows_do_not_deadlock() {
 #[ignore = "needs scripts/stack up"]
 async fn text_that_no_column_holds_is_still_stored() {
     let (store, _schema) = open().await;
-    let user = UserRecord { user_id: UserId(1), name: "a\0b".into(), seen_at: 1 };
+    let user =
+        UserRecord { user_id: UserId(1), name: "a\0b".into(), seen_at: 1, account_created: None };
     store.remember_users(&[user]).await.unwrap();
     let found = store.user(UserId(1)).await.unwrap().unwrap();
     assert_eq!(&*found.name, "a\u{FFFD}b");

@@ -10,9 +10,10 @@ use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::metadata::{MAX_USERS_NAMED, UserRecord, rows};
 use crate::protocol::UserId;
 
-const REMEMBER: &str = "INSERT INTO users (user_id, name, seen_at)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])
-    ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at
+const REMEMBER: &str = "INSERT INTO users (user_id, name, seen_at, account_created)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])
+    ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at,
+        account_created = coalesce(excluded.account_created, users.account_created)
     WHERE excluded.seen_at >= users.seen_at";
 
 pub(super) async fn remember(
@@ -31,7 +32,14 @@ pub(super) async fn remember(
     let ids: Vec<_> = newest.values().map(|user| integer(user.user_id.0)).collect();
     let names: Vec<_> = newest.values().map(|user| storable(&user.name)).collect();
     let times: Vec<_> = newest.values().map(|user| integer(user.seen_at)).collect();
-    sqlx::query(REMEMBER).bind(ids).bind(names).bind(times).execute(connection).await?;
+    let created: Vec<_> = newest.values().map(|user| user.account_created.map(integer)).collect();
+    sqlx::query(REMEMBER)
+        .bind(ids)
+        .bind(names)
+        .bind(times)
+        .bind(created)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -2,13 +2,15 @@
 
 use sqlx::SqliteConnection;
 
+use super::reputations;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::AuditEntry;
 
-/// Adds an entry in the transaction of the change it records; returns its number.
+/// Adds an entry in the transaction of the change it records, and changes the points that it names;
+/// returns its number.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
     audit: &NewAudit,
@@ -22,9 +24,13 @@ pub(super) async fn append(
     .bind(audit.action)
     .bind(&audit.target)
     .bind(audit.detail.to_string())
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    row.natural("audit_id")
+    let audit_id = row.natural("audit_id")?;
+    if let Some((change, half_life_ms)) = audit.point_change(audit_id) {
+        reputations::apply(connection, &change, half_life_ms).await?;
+    }
+    Ok(audit_id)
 }
 
 pub(super) async fn record(file: &SqliteFile, audit: &NewAudit) -> Result<u64, StoreError> {

@@ -7,6 +7,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, PendingEvent, rows};
+use crate::protocol::StreamId;
 
 pub(super) async fn record(
     file: &SqliteFile,
@@ -80,6 +81,17 @@ pub(super) async fn remove(file: &SqliteFile, number: u64) -> Result<(), StoreEr
 pub(super) async fn is_pending(file: &SqliteFile, number: u64) -> Result<bool, StoreError> {
     let found = sqlx::query("SELECT 1 FROM pending_events WHERE number = ?")
         .bind(integer(number))
+        .fetch_optional(file.readers())
+        .await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn has_pending(
+    file: &SqliteFile,
+    stream_id: StreamId,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query("SELECT 1 FROM pending_events WHERE stream_id = ? LIMIT 1")
+        .bind(integer(stream_id.0))
         .fetch_optional(file.readers())
         .await?;
     Ok(found.is_some())

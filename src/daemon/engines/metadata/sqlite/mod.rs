@@ -5,7 +5,9 @@
 
 mod audit;
 mod events;
+mod reputations;
 mod review;
+mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
@@ -19,14 +21,13 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
-    UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
-use crate::protocol::events::Decision;
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -86,6 +87,19 @@ impl MetadataStore for SqliteMetadata {
         streams::update_room(&self.file, stream_id, patch, audit).await
     }
 
+    async fn change_terms(
+        &self,
+        stream_id: StreamId,
+        patch: &TermsPatch,
+        audit: NewAudit,
+    ) -> Result<ChangedTerms, StoreError> {
+        room_terms::change(&self.file, stream_id, patch, audit).await
+    }
+
+    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        room_terms::all(&self.file).await
+    }
+
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
         streams::by_id(&self.file, stream_id).await
     }
@@ -136,8 +150,8 @@ impl MetadataStore for SqliteMetadata {
         sanctions::in_force(&self.file, now_ms).await
     }
 
-    async fn shadow(&self, shadow: Shadow, audit: NewAudit) -> Result<u64, StoreError> {
-        shadows::put(&self.file, &shadow, &audit).await
+    async fn put_shadows(&self, shadows: &[Shadow], audit: NewAudit) -> Result<u64, StoreError> {
+        shadows::put(&self.file, shadows, &audit).await
     }
 
     async fn lift_shadows(
@@ -151,6 +165,18 @@ impl MetadataStore for SqliteMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         shadows::in_force(&self.file, now_ms).await
+    }
+
+    async fn count_points(
+        &self,
+        changes: &[UserPointChange],
+        half_life_ms: u64,
+    ) -> Result<(), StoreError> {
+        reputations::count(&self.file, changes, half_life_ms).await
+    }
+
+    async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError> {
+        reputations::known(&self.file, users).await
     }
 
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
@@ -171,12 +197,11 @@ impl MetadataStore for SqliteMetadata {
 
     async fn decide_review(
         &self,
-        comment_id: CommentId,
-        decision: Decision,
+        new: NewVerdict<'_>,
         event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), ReviewError> {
-        flatten(review::decide(&self.file, comment_id, decision, event, &audit).await)
+        flatten(review::decide(&self.file, new, event, &audit).await)
     }
 
     async fn reopen_review(
@@ -205,6 +230,22 @@ impl MetadataStore for SqliteMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         review::decided(&self.file, before_ms, limit).await
+    }
+
+    async fn held_reviews(
+        &self,
+        which: HeldReviews,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        review::held(&self.file, which, limit).await
+    }
+
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, StoreError> {
+        review::set_reason(&self.file, new).await
+    }
+
+    async fn has_pending_event(&self, stream_id: StreamId) -> Result<bool, StoreError> {
+        events::has_pending(&self.file, stream_id).await
     }
 
     async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
@@ -299,7 +340,12 @@ mod tests {
         let throttle = audit(3, "throttle");
         store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
         store.sanction(ban(), audit(5, "ban")).await.unwrap();
-        let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
+        let user = UserRecord {
+            user_id: UserId(42),
+            name: "bob".into(),
+            seen_at: 4,
+            account_created: Some(3),
+        };
         store.remember_users(std::slice::from_ref(&user)).await.unwrap();
         // Not closed: the file is as a killed process leaves it.
         let again = SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap();

@@ -7,23 +7,25 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
+    StoredReview,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     file: &SqliteFile,
     item: &ReviewItem,
     text_key: i64,
 ) -> Result<(), StoreError> {
+    let evidence = rows::evidence_text(&item.evidence)?;
     let mut transaction = file.begin().await?;
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+          shadowed, evidence)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -34,6 +36,8 @@ pub(super) async fn queue(
     .bind(integer(item.flagged_at))
     .bind(item.held)
     .bind(text_key)
+    .bind(item.shadowed)
+    .bind(evidence)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
@@ -100,16 +104,16 @@ pub(super) async fn claim(file: &SqliteFile, claim: NewClaim<'_>) -> Checked<Rev
 
 pub(super) async fn decide(
     file: &SqliteFile,
-    comment_id: CommentId,
-    decision: Decision,
+    new: NewVerdict<'_>,
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
+    let NewVerdict { comment_id, decision, .. } = new;
     let mut transaction = file.begin().await?;
     let Some(found) = stored(&mut transaction, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
-    if let Err(refusal) = found.check(&audit.actor, audit.at) {
+    if let Err(refusal) = found.check_verdict(&new, &audit.actor, audit.at) {
         return Ok(Err(refusal));
     }
     sqlx::query(
@@ -121,7 +125,8 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
     .await?;
-    let audit_id = audit::append(&mut transaction, audit).await?;
+    let entry = audit.clone().of_author(&found.item);
+    let audit_id = audit::append(&mut transaction, &entry).await?;
     if let Some(event) = event(&found.item) {
         events::insert(&mut transaction, audit_id, &event, audit.at).await?;
     }
@@ -182,4 +187,46 @@ pub(super) async fn decided(
     .fetch_all(file.readers())
     .await?;
     rows.iter().map(rows::decided_review).collect()
+}
+
+pub(super) async fn held(
+    file: &SqliteFile,
+    which: HeldReviews,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let limit = integer(limit as u64);
+    let query = match which {
+        // The reason is written out, so that the index of these items serves.
+        HeldReviews::Unchecked => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held = 1
+             ORDER BY sort_key LIMIT ?",
+        )
+        .bind(limit),
+        HeldReviews::QueuedBefore(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held = 1 AND flagged_at < ?
+             ORDER BY flagged_at, sort_key LIMIT ?",
+        )
+        .bind(integer(at))
+        .bind(limit),
+    };
+    let rows = query.fetch_all(file.readers()).await?;
+    rows.iter().map(rows::review_item).collect()
+}
+
+pub(super) async fn set_reason(file: &SqliteFile, new: NewReason<'_>) -> Result<bool, StoreError> {
+    let NewReason { comment_id, expected, reason, evidence } = new;
+    let evidence = rows::evidence_text(evidence)?;
+    let mut transaction = file.begin().await?;
+    let done = sqlx::query(
+        "UPDATE reviews SET reason = ?, evidence = COALESCE(?, evidence)
+         WHERE sort_key = ? AND decision IS NULL AND reason = ?",
+    )
+    .bind(reason)
+    .bind(evidence)
+    .bind(comment_id.sort_key().to_vec())
+    .bind(expected)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(done.rows_affected() > 0)
 }

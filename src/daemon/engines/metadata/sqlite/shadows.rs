@@ -13,23 +13,25 @@ use crate::protocol::{StreamId, UserId};
 
 pub(super) async fn put(
     file: &SqliteFile,
-    shadow: &Shadow,
+    shadows: &[Shadow],
     audit: &NewAudit,
 ) -> Result<u64, StoreError> {
     let mut transaction = file.begin().await?;
     sweep(&mut transaction, audit.at).await?;
-    sqlx::query(
-        "INSERT OR REPLACE INTO shadows
+    for shadow in shadows {
+        sqlx::query(
+            "INSERT OR REPLACE INTO shadows
          (user_id, stream_id, name, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(integer(shadow.user_id.0))
-    .bind(shadow_scope(shadow.stream_id))
-    .bind(&shadow.name)
-    .bind(&shadow.created_by)
-    .bind(integer(shadow.created_at))
-    .bind(shadow.expires_at.map(integer))
-    .execute(&mut *transaction)
-    .await?;
+        )
+        .bind(integer(shadow.user_id.0))
+        .bind(shadow_scope(shadow.stream_id))
+        .bind(&shadow.name)
+        .bind(&shadow.created_by)
+        .bind(integer(shadow.created_at))
+        .bind(shadow.expires_at.map(integer))
+        .execute(&mut *transaction)
+        .await?;
+    }
     let audit_id = audit::append(&mut transaction, audit).await?;
     transaction.commit().await?;
     Ok(audit_id)

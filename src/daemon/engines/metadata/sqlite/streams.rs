@@ -82,7 +82,7 @@ pub(super) async fn update(
     Ok((audit_id, stream))
 }
 
-async fn known(
+pub(super) async fn known(
     connection: &mut SqliteConnection,
     stream_id: StreamId,
 ) -> Result<Stream, StoreError> {

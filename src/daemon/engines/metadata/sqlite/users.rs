@@ -14,14 +14,18 @@ const ROWS: usize = 128;
 pub(super) async fn remember(file: &SqliteFile, users: &[UserRecord]) -> Result<(), StoreError> {
     let mut transaction = file.begin().await?;
     for part in users.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO users (user_id, name, seen_at) ");
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO users (user_id, name, seen_at, account_created) ",
+        );
         insert.push_values(part, |mut row, user| {
             row.push_bind(integer(user.user_id.0))
                 .push_bind(user.name.clone())
-                .push_bind(integer(user.seen_at));
+                .push_bind(integer(user.seen_at))
+                .push_bind(user.account_created.map(integer));
         });
         insert.push(
-            " ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at
+            " ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at,
+                account_created = coalesce(excluded.account_created, users.account_created)
              WHERE excluded.seen_at >= users.seen_at",
         );
         insert.build().execute(&mut *transaction).await?;

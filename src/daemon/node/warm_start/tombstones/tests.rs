@@ -70,6 +70,7 @@ impl Rig {
             timestamp: 2,
             decided_by: "rules".into(),
             text: None,
+            was_hidden: false,
         });
         self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
     }

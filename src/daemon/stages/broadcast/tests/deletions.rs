@@ -7,7 +7,7 @@ use crate::daemon::engines::bus::{BusMessage, UNNUMBERED};
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord, Topic};
 use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Role, UserId};
 
@@ -16,7 +16,11 @@ pub(super) fn deletion_of(comment_id: CommentId) -> NewRecord {
 }
 
 fn decision_on(comment_id: CommentId, decision: Decision) -> NewRecord {
-    record(&Event::CommentModerated(CommentModerated {
+    record(&Event::CommentModerated(decided(comment_id, decision)))
+}
+
+fn decided(comment_id: CommentId, decision: Decision) -> CommentModerated {
+    CommentModerated {
         stream_id: STREAM,
         comment_id,
         user_id: UserId(1),
@@ -25,10 +29,11 @@ fn decision_on(comment_id: CommentId, decision: Decision) -> NewRecord {
         timestamp: 2,
         decided_by: "rules".into(),
         text: None,
-    }))
+        was_hidden: false,
+    }
 }
 
-fn restoration_of(comment_id: CommentId) -> NewRecord {
+pub(super) fn restoration_of(comment_id: CommentId) -> NewRecord {
     record(&Event::CommentRestored(CommentRestored {
         stream_id: STREAM,
         comment_id,
@@ -70,9 +75,32 @@ async fn shadow_ban_hides_a_pending_comment_from_others() {
     assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
     let last = batches.last().unwrap();
     assert_eq!(last.own.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
-    assert_eq!(last.deletions[0].1.except, Some(UserId(1)));
+    assert_eq!(last.deletions[0].1.told, Told::AllBut(UserId(1)));
     let page = stage.recent.after(STREAM, 0, 10).await.unwrap().unwrap();
     assert!(matches!(&page.events[1], RecentEvent::Own(own) if own.comment_id == comment_id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hidden_comment_is_deleted_for_its_author() {
+    let mut stage = Stage::start();
+    let (comment, comment_id) = stage.comment(Role::Viewer, true);
+    stage.log.append(Topic::CommentEvents, vec![comment]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let rejected = decided(comment_id, Decision::Reject);
+    let rejected = Event::CommentModerated(CommentModerated { was_hidden: true, ..rejected });
+    stage.log.append(Topic::CommentEvents, vec![record(&rejected)]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let only_author = Told::Only(UserId(1));
+    let published = stage.journal.published();
+    assert!(
+        published.iter().any(|message| matches!(message,
+            BusMessage::Deleted { deletion, .. } if deletion.told == only_author)),
+        "{published:?}"
+    );
+    assert_eq!(stage.journal.batches().last().unwrap().deletions[0].1.told, only_author);
+    let page = stage.recent.after(STREAM, 0, 10).await.unwrap().unwrap();
+    let is_own = |event: &RecentEvent| matches!(event, RecentEvent::Own(_));
+    assert!(!page.events.iter().any(is_own), "nor is it handed out later");
 }
 
 /// Partitions were added, and the log holds records of the stream in the partition that it had.

@@ -1,5 +1,6 @@
 //! The coordinator on an in-memory log and a bus that records its messages, on a paused clock.
 
+mod delays;
 mod deletions;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{Batch, BusMessage};
+use crate::daemon::engines::directory::Delays;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, EventLog as _, LogTelemetry, NewRecord, Topic,
 };
@@ -108,6 +110,10 @@ impl Stage {
     }
 
     fn start_on(log: InMemoryLog) -> Self {
+        Self::start_with(log, None)
+    }
+
+    fn start_with(log: InMemoryLog, delays: Option<Delays>) -> Self {
         let Journaled { journal, bus, recent } = journaled();
         let overrides = overrides();
         let board = StatusBoard::default();
@@ -120,6 +126,7 @@ impl Stage {
             board: board.clone(),
             config: Arc::new(BroadcastConfig::default()),
             overrides: overrides.clone(),
+            delays,
         });
         let task = tokio::spawn(coordinator.run(stop.clone()));
         Self { log, journal, recent, overrides, board, stop, task, next: 0 }
@@ -167,6 +174,7 @@ pub(super) fn submitted(
         name: "ann".into(),
         message: "hi".into(),
         created_at: 1,
+        badges: Default::default(),
     });
     CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
 }
@@ -396,6 +404,7 @@ async fn streams_do_not_wait_for_each_other() {
         board: StatusBoard::default(),
         config: Arc::new(BroadcastConfig::default()),
         overrides: overrides(),
+        delays: None,
     });
     let of = |number| submitted(StreamId(number), number, Role::Viewer, false);
     let both = [1, 2].map(|number| record(&Event::CommentSubmitted(of(number)))).to_vec();

@@ -263,6 +263,7 @@ impl Control {
             action,
             target: TARGET.to_owned(),
             detail,
+            points: None,
         }
     }
 

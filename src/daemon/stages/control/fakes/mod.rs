@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::clock::{SharedClock, TokioClock};
+use crate::daemon::base::config::ReputationConfig;
 use crate::daemon::base::handoff::ThrottleOrder;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
@@ -111,6 +112,7 @@ impl World {
             streams,
             clock: clock.clone(),
             problems: board.problems().clone(),
+            reputation: ReputationConfig::default().rules(),
         });
         journal.0.lock().clear();
         Self {
@@ -181,6 +183,7 @@ pub(crate) fn submitted(stream_id: StreamId, number: u64, message: &str) -> Comm
         name: "ann".into(),
         message: message.into(),
         created_at: STARTED_MS,
+        badges: Default::default(),
     };
     CommentSubmitted {
         comment: Arc::new(comment),

@@ -33,6 +33,8 @@ impl ViewerSink for FakeSink {
     ) {
     }
 
+    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+
     fn disconnect_user(
         &self,
         user_id: UserId,

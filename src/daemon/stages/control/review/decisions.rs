@@ -22,7 +22,7 @@ use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
 use crate::daemon::stages::control::{Control, ControlError, ControlParts};
-use crate::protocol::admin::{ModerationDecision, Offender};
+use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender};
 use crate::protocol::events::{CommentModerated, Decision, Event, Evidence, Score};
 use crate::protocol::{CommentId, UserId};
 
@@ -332,9 +332,10 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
     with_evidence(decided, text.and_then(|text| text.evidence.as_ref()))
 }
 
-/// Returns the removal of an item of the review queue, if it was rejected.
+/// Returns the removal of an item of the review queue, if it was rejected. That nobody looked at it
+/// in time is no offence.
 fn removal_of(DecidedReview { item, verdict }: &DecidedReview) -> Option<Removal> {
-    verdict.decision.deletes().then(|| Removal {
+    (verdict.decision.deletes() && item.reason != EXPIRED).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
         name: Some(item.name.as_str().into()),

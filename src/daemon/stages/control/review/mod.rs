@@ -6,6 +6,7 @@
 //! Claims are compared by the clock of the node that was asked; the clocks of nodes differ by less
 //! than a claim lasts.
 
+mod automatic;
 mod decisions;
 mod queue;
 #[cfg(test)]
@@ -19,14 +20,15 @@ use super::cluster::CommandResults;
 use super::comments::{public_reason, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
+use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, ReviewRefusal};
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role};
+use crate::protocol::{Badges, CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
+use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
@@ -39,8 +41,8 @@ impl Control {
         actor: &Actor,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
-        let items = self.queue.oldest(&self.parts.metadata, limit).await?;
         let now_ms = self.parts.clock.now_ms();
+        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
@@ -67,21 +69,14 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        // An approved comment of a shadowed user is shown like all others of that user.
         let shadows = self.shadows().await?;
-        let is_shadowed = |item: &ReviewItem| {
-            shadows.iter().any(|shadow| {
-                shadow.user_id == item.user_id
-                    && shadow.stream_id.is_none_or(|only| only == item.stream_id)
-            })
-        };
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_shadowed(item);
+            let shadow = is_shadowed(item, &shadows);
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
         let decided =
-            self.decide(actor, request, Decision::Accept, audit_action::APPROVE, &event).await?;
+            self.decide(actor, request, Choice::by_person(Decision::Accept), &event).await?;
         let Decided { item, at, .. } = &decided;
         let approved = decision_on(item, Decision::Accept, actor, item.reason.as_str().into(), *at);
         self.record_decision(&Event::CommentModerated(approved), item.user_id).await;
@@ -99,13 +94,14 @@ impl Control {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
         let rejected = |item: &ReviewItem, at: u64| {
-            decision_on(item, Decision::Reject, actor, public_reason(reason), at)
+            let decided = decision_on(item, Decision::Reject, actor, public_reason(reason), at);
+            CommentModerated { was_hidden: item.shadowed, ..decided }
         };
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
         let decided =
-            self.decide(actor, request, Decision::Reject, audit_action::REJECT, &event).await?;
+            self.decide(actor, request, Choice::by_person(Decision::Reject), &event).await?;
         let rejected = rejected(&decided.item, decided.at);
         let deletion = rejected.deletion().filter(|_| !decided.item.held);
         if decided.item.held {
@@ -127,18 +123,25 @@ impl Control {
         &self,
         actor: &Actor,
         request: &ReviewRequest,
-        decision: Decision,
-        action: &'static str,
+        choice: Choice<'_>,
         event: &(dyn Fn(&ReviewItem, u64) -> Option<Event> + Send + Sync),
     ) -> Result<Decided, ControlError> {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
+        let Choice { decision, action, expected_reason } = choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
+        let entry = if actor.is_person() {
+            self.costing_decision(entry, comment_id, decision)
+        } else {
+            // Moderation counts what its stages remove, and to expire is no offence.
+            entry
+        };
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let decided = self.parts.metadata.decide_review(comment_id, decision, &stored, entry).await;
+        let new = NewVerdict { expected_reason, ..NewVerdict::new(comment_id, decision) };
+        let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
         if let Some(event) = event(&item, at) {
@@ -160,7 +163,10 @@ fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
 pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) -> ControlError {
     match error {
         ReviewError::Store(error) => error.into(),
-        ReviewError::Refused(ReviewRefusal::NotQueued) => ControlError::NotQueued(comment_id),
+        // Only moderation expects a reason. What it had decided about is not queued any longer.
+        ReviewError::Refused(ReviewRefusal::NotQueued | ReviewRefusal::OtherReason) => {
+            ControlError::NotQueued(comment_id)
+        }
         ReviewError::Refused(ReviewRefusal::Claimed { by, expires_at }) => {
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
@@ -191,6 +197,24 @@ fn decision_on(
         timestamp,
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
+        was_hidden: false,
+    }
+}
+
+/// A decision to record.
+#[derive(Debug, Clone, Copy)]
+struct Choice<'a> {
+    decision: Decision,
+    /// A constant of [`audit_action`].
+    action: &'static str,
+    /// See [`NewVerdict::expected_reason`].
+    expected_reason: Option<&'a str>,
+}
+
+impl Choice<'_> {
+    fn by_person(decision: Decision) -> Self {
+        let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
+        Self { decision, action, expected_reason: None }
     }
 }
 
@@ -211,6 +235,8 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
         name: item.name.as_str().into(),
         message: item.message.as_str().into(),
         created_at: item.comment_id.unix_ms(),
+        // The review queue does not keep them.
+        badges: Badges::default(),
     };
     CommentSubmitted {
         comment: Arc::new(comment),

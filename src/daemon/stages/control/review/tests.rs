@@ -8,9 +8,9 @@ use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
-    ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, UndoRequest,
+    ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, Shadow, UndoRequest,
 };
-use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::events::{CommentModerated, Decision, Event, Told};
 use crate::protocol::{ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
@@ -23,6 +23,8 @@ fn item(number: u64, held: bool) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: STARTED_MS + number,
         held,
+        shadowed: false,
+        evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
         claimed_by_you: false,
@@ -124,6 +126,52 @@ async fn all_readers_share_one_reading_per_second() {
     assert_eq!(world.metadata.calls() - before, 1, "more rows than were read");
 }
 
+fn shadow_of(number: u64, stream_id: Option<StreamId>) -> Shadow {
+    Shadow {
+        user_id: item(number, false).user_id,
+        stream_id,
+        name: None,
+        created_by: "ann".to_owned(),
+        created_at: STARTED_MS,
+        expires_at: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_of_shadow_banned_users_are_marked() {
+    let world = world(3, true).await;
+    world.metadata.put_shadow(shadow_of(1, Some(StreamId(1))));
+    world.metadata.put_shadow(shadow_of(2, Some(StreamId(2))));
+    let hidden = ReviewItem { shadowed: true, ..item(4, false) };
+    world.metadata.queue_review(hidden, 0).await.unwrap();
+    // Shown before its sender was shadow-banned.
+    world.metadata.queue_review(item(5, false), 0).await.unwrap();
+    world.metadata.put_shadow(shadow_of(5, None));
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    let marked: Vec<_> = queue.iter().map(|item| item.shadowed).collect();
+    assert_eq!(marked, [true, false, false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_hidden_comment_is_told_its_author() {
+    let world = world(1, false).await;
+    let hidden = ReviewItem { shadowed: true, ..item(2, false) };
+    world.metadata.queue_review(hidden, 0).await.unwrap();
+    for number in [1, 2] {
+        world.control.reject(&operator(), &decide(number)).await.unwrap();
+    }
+    let told: Vec<_> = world
+        .log
+        .events(Topic::CommentEvents)
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            Event::CommentModerated(event) => event.removal().map(|removal| removal.told),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Told::Everybody, Told::Only(UserId(42))]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_released_item_is_free_at_once() {
     let world = world(1, false).await;
@@ -164,6 +212,7 @@ fn by_rules(number: u64, decision: Decision, at: u64) -> CommentModerated {
         timestamp: at,
         decided_by: "rules".into(),
         text: Some((&*comment).into()),
+        was_hidden: false,
     }
 }
 

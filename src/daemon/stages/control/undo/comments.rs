@@ -1,7 +1,7 @@
 //! Takes back deletions and rejections of comments.
 
 use super::plan::CommentPlan;
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::metadata::{NewAudit, PointCause};
 use crate::daemon::stages::control::comments::CommentOwner;
 use crate::daemon::stages::control::events::pending;
 use crate::daemon::stages::control::restore::{RestoredComment, comments_text, restored};
@@ -101,6 +101,11 @@ impl Control {
             event = Some(Event::CommentRestored(restored));
         }
         let at = audit.at;
+        // What an earlier entry deletes still costs its points.
+        let audit = match deleted_by {
+            None => self.giving_back(audit, item.user_id, PointCause::Comment(comment_id)),
+            Some(_) => audit,
+        };
         let stored = metadata.reopen_review(comment_id, event.as_ref().map(pending), audit).await;
         self.queue.changed();
         let audit_id = stored.map_err(|error| refused(comment_id, at, error))?;
@@ -190,6 +195,8 @@ mod tests {
             reason: "link".to_owned(),
             flagged_at: STARTED_MS,
             held,
+            shadowed: false,
+            evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,
             claimed_by_you: false,

@@ -20,7 +20,7 @@ use super::cluster::CommandResults;
 use super::restore::comments_text;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::metadata::{NewAudit, PointCause};
 use crate::protocol::UserId;
 use crate::protocol::admin::{
     AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest, audit_action,
@@ -92,8 +92,9 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, shadow, unshadow, throttle, drain, change of a stream or
-    /// of its room, deletion or rejection of a comment, or several changes that were made as one.
+    /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a
+    /// stream or of its room, deletion or rejection of a comment, or several changes that were made
+    /// as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -126,6 +127,12 @@ impl Control {
                 Ok(Outcome { user_id: Some(user_id), user_name, connections, ..base })
             }
             Plan::Shadows(plan) => self.apply_shadow_plan(plan, audit, started).await,
+            Plan::Forgiven { user_id } => {
+                let user_name = self.name_of(user_id).await?;
+                let audit_id = self.parts.metadata.audit(audit).await?;
+                let base = outcome(audit_id, CommandResults::default(), started);
+                Ok(Outcome { user_id: Some(user_id), user_name, ..base })
+            }
             Plan::Throttle { stream_id, fixed } => {
                 self.fix_rate(stream_id, fixed, audit, started).await
             }
@@ -139,6 +146,9 @@ impl Control {
             }
             Plan::Room { stream_id, patch } => {
                 self.change_room(stream_id, patch, audit, started).await
+            }
+            Plan::RoomTerms { stream_id, patch } => {
+                self.change_terms(stream_id, &patch, audit, started).await
             }
             Plan::Comment(plan) => {
                 let note = request.note.as_deref();
@@ -174,6 +184,11 @@ impl Control {
             action: audit_action::UNDO,
             target: entry.target,
             detail: json!({ "undoes": audit_id, "action": entry.action, "note": note }),
+            points: None,
+        };
+        let audit = match plan.user_with_points() {
+            Some(user_id) => self.giving_back(audit, user_id, PointCause::Entry(audit_id)),
+            None => audit,
         };
         Ok(PlannedUndo { plan, audit })
     }

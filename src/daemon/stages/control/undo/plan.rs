@@ -15,7 +15,7 @@ use crate::protocol::admin::{
     audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
-use crate::protocol::room::{RoomPatch, RoomSettings};
+use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
@@ -25,6 +25,10 @@ use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
     Shadows(ShadowPlan),
+    /// The points that were forgiven count again.
+    Forgiven {
+        user_id: UserId,
+    },
     Throttle {
         stream_id: StreamId,
         fixed: Option<FixedRate>,
@@ -41,6 +45,10 @@ pub(super) enum Plan {
         stream_id: StreamId,
         patch: RoomPatch,
     },
+    RoomTerms {
+        stream_id: StreamId,
+        patch: TermsPatch,
+    },
     Comment(CommentPlan),
     /// Takes back each of these entries.
     Batch {
@@ -49,6 +57,18 @@ pub(super) enum Plan {
 }
 
 impl Plan {
+    /// Returns the user whose points change with the entry that is taken back. Those of comments
+    /// are known when the plan is carried out.
+    pub(super) fn user_with_points(&self) -> Option<UserId> {
+        match self {
+            Self::Sanctions(
+                SanctionPlan::Lift { user_id, .. } | SanctionPlan::Restore { user_id, .. },
+            )
+            | Self::Forgiven { user_id } => Some(*user_id),
+            _ => None,
+        }
+    }
+
     /// Returns what is so when the plan is carried out, as a clause; `None` if only carrying it out
     /// tells.
     pub(super) fn now(&self) -> Option<String> {
@@ -72,6 +92,7 @@ impl Plan {
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
+            Self::Forgiven { .. } => "the points from before count again".to_owned(),
             Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
                 let share = show_share(*rate);
                 match until_ms {
@@ -95,7 +116,7 @@ impl Plan {
             Self::Room { stream_id, patch } => {
                 format!("in stream {stream_id}, {}", patch.texts().join(", "))
             }
-            Self::Comment(_) | Self::Batch { .. } => return None,
+            Self::RoomTerms { .. } | Self::Comment(_) | Self::Batch { .. } => return None,
         })
     }
 }
@@ -148,7 +169,14 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     let counts = |other: &AuditEntry| {
         !undone.contains(&other.audit_id) && undone_entry(other).is_none_or(|earlier| earlier < id)
     };
-    let touches = |other: &AuditEntry| changes_again(other, related) && overlap(entry, other);
+    // What an undo changed is told by the entry that it took back.
+    let change_of = |other: &'_ AuditEntry| {
+        let taken_back = undone_entry(other)?;
+        about.iter().find(|earlier| earlier.audit_id == taken_back)
+    };
+    let touches = |other: &AuditEntry| {
+        changes_again(other, related) && overlap(entry, change_of(other).unwrap_or(other))
+    };
     if let Some(other) = later.iter().find(|other| counts(other) && touches(other)) {
         return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
     }
@@ -168,10 +196,14 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::SHADOW => shadow(entry, now_ms),
         audit_action::UNSHADOW => unshadow(entry, now_ms),
+        audit_action::FORGIVE => {
+            Ok(Plan::Forgiven { user_id: UserId(number_in(&entry.target, "user ")?) })
+        }
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
         audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
         audit_action::ROOM => room(entry),
+        audit_action::ROOM_TERMS => room_terms(entry),
         audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
             Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? })
         }
@@ -197,10 +229,12 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::SHADOW | audit_action::UNSHADOW => {
             return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
         }
+        audit_action::FORGIVE => return Ok(&[audit_action::FORGIVE]),
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
         audit_action::ROOM => return Ok(&[audit_action::ROOM]),
+        audit_action::ROOM_TERMS => return Ok(&[audit_action::ROOM_TERMS]),
         audit_action::DELETE | audit_action::REJECT => {
             return Ok(&[audit_action::DELETE, audit_action::REJECT]);
         }
@@ -372,10 +406,26 @@ fn room(entry: &AuditEntry) -> Result<Plan, String> {
         Some(before) => read(before)?,
         None => return Err("the audit log does not tell what the room was before".to_owned()),
     };
-    Ok(Plan::Room { stream_id, patch: room_patch(entry)?.back_to(&before) })
+    Ok(Plan::Room { stream_id, patch: changed_fields::<RoomPatch>(entry)?.back_to(&before) })
 }
 
-fn room_patch(entry: &AuditEntry) -> Result<RoomPatch, String> {
+/// Each term that the entry named gets the state that it had.
+fn room_terms(entry: &AuditEntry) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let before: Vec<RoomTerm> = match entry.detail.get(BEFORE) {
+        Some(before) => read(before)?,
+        None => return Err("the audit log does not tell what the terms were before".to_owned()),
+    };
+    let changed: TermsPatch = changed_fields(entry)?;
+    let patch = changed.back_to(&before);
+    if patch == TermsPatch::default() {
+        return Err("it removed terms that the room did not have".to_owned());
+    }
+    Ok(Plan::RoomTerms { stream_id, patch })
+}
+
+/// Reads what an entry changed, without what it replaced.
+fn changed_fields<T: for<'a> Deserialize<'a>>(entry: &AuditEntry) -> Result<T, String> {
     let mut detail = entry.detail.clone();
     if let Some(fields) = detail.as_object_mut() {
         fields.remove(BEFORE);
@@ -384,13 +434,25 @@ fn room_patch(entry: &AuditEntry) -> Result<RoomPatch, String> {
 }
 
 /// Returns whether two entries that change the same thing change the same part of it. Only of rooms
-/// it is known: each of their rules is one.
+/// it is known: each of their rules is one, and each of their terms.
 fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
-    if entry.action != audit_action::ROOM || other.action != audit_action::ROOM {
+    if entry.action != other.action {
         return true;
     }
-    match (room_patch(entry), room_patch(other)) {
-        (Ok(one), Ok(another)) => one.overlaps(&another),
+    match entry.action.as_str() {
+        audit_action::ROOM => parts_overlap(entry, other, RoomPatch::overlaps),
+        audit_action::ROOM_TERMS => parts_overlap(entry, other, TermsPatch::overlaps),
+        _ => true,
+    }
+}
+
+fn parts_overlap<T: for<'a> Deserialize<'a>>(
+    entry: &AuditEntry,
+    other: &AuditEntry,
+    overlaps: fn(&T, &T) -> bool,
+) -> bool {
+    match (changed_fields(entry), changed_fields(other)) {
+        (Ok(one), Ok(another)) => overlaps(&one, &another),
         _ => true,
     }
 }

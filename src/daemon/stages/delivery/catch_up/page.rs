@@ -30,10 +30,11 @@ pub(super) struct Page {
     pub(super) personal: Option<Box<Personal>>,
 }
 
-/// The parts to encode a page again for one of the users that are sent another one.
+/// What is needed to encode a page again for one of the users that are sent another one.
 #[derive(Debug)]
 pub(super) struct Personal {
-    /// Authors of comments that only they are shown. Some may be there repeatedly.
+    /// Authors of comments that only they are shown, or whose deletion only they, or all others,
+    /// are told of. Some may be there repeatedly.
     users: Vec<UserId>,
     events: RecentPage,
     epoch: Epoch,
@@ -99,7 +100,7 @@ pub(super) fn encode(request: &CatchUpRequest, events: RecentPage, epoch: Epoch)
 fn user_of(event: &RecentEvent) -> Option<UserId> {
     match event {
         RecentEvent::Comment(_) => None,
-        RecentEvent::Deleted { deletion, .. } => deletion.except,
+        RecentEvent::Deleted { deletion, .. } => deletion.told.exception(),
         RecentEvent::Own(comment) => Some(comment.user_id),
     }
 }
@@ -125,9 +126,7 @@ fn encode_for(
             RecentEvent::Own(comment) if Some(comment.user_id) == user => {
                 comments.push(comment.clone());
             }
-            RecentEvent::Deleted { deletion, .. }
-                if deletion.except.is_none() || deletion.except != user =>
-            {
+            RecentEvent::Deleted { deletion, .. } if deletion.told.includes(user) => {
                 messages.push(ServerMessage::CommentDeleted(deletion.deletion()));
             }
             RecentEvent::Own(_) | RecentEvent::Deleted { .. } => {}

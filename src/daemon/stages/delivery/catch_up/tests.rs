@@ -11,7 +11,7 @@ use crate::daemon::engines::recent::{RecentCache as _, RecentEvent, RecentPage};
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
-use crate::protocol::events::Removal;
+use crate::protocol::events::{Removal, Told};
 
 const STREAM: StreamId = StreamId(5);
 /// Only a failing test waits as long.
@@ -225,16 +225,16 @@ fn text(frame: &[u8]) -> String {
     String::from_utf8_lossy(frame).into_owned()
 }
 
-fn removal(number: u64, except: Option<UserId>) -> Removal {
+fn removal(number: u64, told: Told) -> Removal {
     let comment_id = sample_comment(number).comment_id;
-    Removal { comment_id, reason: "spam".into(), timestamp: 2, except }
+    Removal { comment_id, reason: "spam".into(), timestamp: 2, told }
 }
 
 #[test]
 fn page_begins_with_its_deletions() {
     let events = vec![
         RecentEvent::Comment(sample_comment(2).sequenced(2)),
-        RecentEvent::Deleted { seq: 3, deletion: removal(1, None) },
+        RecentEvent::Deleted { seq: 3, deletion: removal(1, Told::Everybody) },
     ];
     let page = page::encode(&request(None), RecentPage { events, covered_to: 3 }, Epoch(7));
     assert_eq!((page.frames.len(), page.comments, page.covered_to), (2, 1, 3));
@@ -249,7 +249,7 @@ fn page_shows_hidden_comments_to_their_author() {
     let events = vec![
         RecentEvent::Own(sample_comment(1).sequenced(1)),
         RecentEvent::Comment(sample_comment(2).sequenced(2)),
-        RecentEvent::Deleted { seq: 3, deletion: removal(1, Some(author)) },
+        RecentEvent::Deleted { seq: 3, deletion: removal(1, Told::AllBut(author)) },
     ];
     let page = page::encode(&request(None), RecentPage { events, covered_to: 3 }, Epoch(7));
     let shown = |frames: &[Bytes], what| frames.iter().any(|frame| text(frame).contains(what));
@@ -261,4 +261,16 @@ fn page_shows_hidden_comments_to_their_author() {
     let own = page.frames_for(&request(Some(author))).expect("the author is sent another page");
     assert_eq!((own.frames.len(), own.comments), (1, 2));
     assert!(shown(&own.frames, r#""from_seq":1,"to_seq":3"#));
+}
+
+#[test]
+fn page_tells_the_author_of_a_hidden_comment() {
+    let author = sample_comment(1).user_id;
+    let deletion = removal(1, Told::Only(author));
+    let events = vec![RecentEvent::Deleted { seq: 3, deletion }];
+    let page = page::encode(&request(None), RecentPage { events, covered_to: 3 }, Epoch(7));
+    assert_eq!(page.frames.len(), 1, "others are told the range only");
+    let own = page.frames_for(&request(Some(author))).expect("the author is sent another page");
+    assert_eq!(own.frames.len(), 2);
+    assert!(text(&own.frames[0]).contains("comment.deleted"));
 }

@@ -8,11 +8,12 @@ use ahash::AHashMap;
 use tracing::{debug, warn};
 
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::directory::Delays;
 use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage, SharedRecentCache};
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::{Event, Removal};
+use crate::protocol::events::{Event, HiddenFrom, Removal};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Events per page. Bounds the memory of a viewer that catches up.
@@ -47,6 +48,8 @@ pub struct History {
     recent: SharedRecentCache,
     log: SharedLog,
     repeats: RepeatIndex,
+    /// `None` shows every comment at once.
+    delays: Option<Delays>,
     /// Incremented whenever earlier answers become stale for new requests. Shared by all clones.
     changes: Arc<AtomicU64>,
 }
@@ -54,7 +57,12 @@ pub struct History {
 impl History {
     pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
         let repeats = RepeatIndex::new(log.clone());
-        Self { recent, log, repeats, changes: Arc::default() }
+        Self { recent, log, repeats, delays: None, changes: Arc::default() }
+    }
+
+    /// Returns the same, which ends pages before comments that a message delay holds back.
+    pub fn with_delays(self, delays: Delays) -> Self {
+        Self { delays: Some(delays), ..self }
     }
 
     /// To be called before viewers are sent a deletion, when one is taken back, and when the node
@@ -79,10 +87,32 @@ impl History {
         seq: Seq,
         until: Seq,
     ) -> Result<HistoryRead, HistoryError> {
-        match self.cached(stream_id, seq, until).await {
-            Some(page) => Ok(HistoryRead::Page(page)),
-            None => self.read_log(stream_id, seq).await,
+        let read = match self.cached(stream_id, seq, until).await {
+            Some(page) => HistoryRead::Page(page),
+            None => self.read_log(stream_id, seq).await?,
+        };
+        Ok(self.without_undue(stream_id, read, until))
+    }
+
+    /// Ends a page before the first comment that is not due, if it lies beyond `until`: what lies
+    /// before was broadcast.
+    fn without_undue(&self, stream_id: StreamId, read: HistoryRead, until: Seq) -> HistoryRead {
+        let Some(delays) = &self.delays else { return read };
+        let mut page = match read {
+            HistoryRead::Page(page) => page,
+            expired @ HistoryRead::Expired { .. } => return expired,
+        };
+        let is_undue = |event: &RecentEvent| match event {
+            RecentEvent::Comment(comment) | RecentEvent::Own(comment) => {
+                comment.seq > until && delays.left(stream_id, comment.created_at).is_some()
+            }
+            RecentEvent::Deleted { .. } => false,
+        };
+        if let Some(at) = page.events.iter().position(is_undue) {
+            page.covered_to = page.events[at].seq().saturating_sub(1);
+            page.events.truncate(at);
         }
+        HistoryRead::Page(page)
     }
 
     /// Reads the cache. Returns `None` if it does not reach back to `seq` or does not reach
@@ -108,11 +138,12 @@ impl History {
         until: Seq,
         floor: Seq,
     ) -> Result<HistoryRead, HistoryError> {
-        match self.cached(stream_id, after, until).await {
-            Some(page) => Ok(HistoryRead::Page(page)),
-            None if after < floor => Ok(HistoryRead::Expired { before: floor + 1 }),
-            None => self.read_log(stream_id, after).await,
-        }
+        let read = match self.cached(stream_id, after, until).await {
+            Some(page) => HistoryRead::Page(page),
+            None if after < floor => HistoryRead::Expired { before: floor + 1 },
+            None => self.read_log(stream_id, after).await?,
+        };
+        Ok(self.without_undue(stream_id, read, until))
     }
 
     /// Reports whether an offset is beyond the end of the log. A viewer can have such a position
@@ -246,9 +277,11 @@ impl LogEvent {
             Self::Comment { .. } => {}
             Self::Deleted { deletion, .. } => {
                 let state = states.entry(deletion.comment_id).or_insert(DeletionState::NotDeleted);
-                *state = match (*state, deletion.except) {
-                    (DeletionState::Deleted, _) | (_, None) => DeletionState::Deleted,
-                    (_, Some(_)) => DeletionState::HiddenFromOthers,
+                *state = match (*state, deletion.hidden_from()) {
+                    (DeletionState::Deleted, _) | (_, HiddenFrom::Everybody) => {
+                        DeletionState::Deleted
+                    }
+                    (_, HiddenFrom::Others) => DeletionState::HiddenFromOthers,
                 };
             }
             Self::Restored(comment_id) => {

@@ -27,6 +27,7 @@ fn deleted(n: u64) -> NewRecord {
             timestamp: 2,
             decided_by: "rules".into(),
             text: None,
+            was_hidden: false,
         }),
     )
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::missed::MissedEnd;
 use self::sampling::{IncomingComments, StreamSampling};
 use super::deflate::{Compressors, StreamWindow};
 use super::frame::{Frame, Lane};
@@ -360,8 +361,8 @@ impl Hub {
         }
         if batch.from_seq > covered_to + 1 {
             debug!(%stream_id, covered_to, from_seq = batch.from_seq, "bus delivered a batch after a hole");
-            if let Err(error) = self.fill_hole(stream_id, batch.from_seq - 1, SampleRate::ALL).await
-            {
+            let end = MissedEnd::at(batch.from_seq - 1);
+            if let Err(error) = self.fill_hole(stream_id, end, SampleRate::ALL).await {
                 warn!(%stream_id, %error, "cannot fill the hole; viewers get a gap");
             }
         }

@@ -439,3 +439,20 @@ async fn bus_outage_is_bridged_from_the_log_once() {
     tokio::time::sleep(4 * LOG_READ_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [], "with the bus back the log is left alone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_room_delays_no_other_in_an_outage() {
+    let rig = Rig::start().await;
+    let mut delayed = stream(OTHER.0, ModerationMode::Async);
+    delayed.room.delay_ms = Some(30_000);
+    rig.metadata.put_stream(delayed);
+    rig.streams.reload().await.unwrap();
+    rig.watch(0).await;
+    rig.bus.report_outage(BusEvent::Interrupted);
+    rig.append(STREAM, 3).await;
+    rig.cache(&batch(1, 3, &[])).await;
+    // The oldest comment that is held back is the first.
+    commit_broadcast(&rig, 1).await;
+    tokio::time::sleep(2 * LOG_READ_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [range(1, 3)]);
+}

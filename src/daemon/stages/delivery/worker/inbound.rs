@@ -11,11 +11,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::Worker;
 use super::receive::{Incoming, ReceiveError, Rules, receive};
 use super::viewer::Flags;
-use crate::daemon::base::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo, Submission};
+use crate::daemon::base::handoff::{
+    AuthRequest, Deflate, ReactionCounts, ReplyTo, RoomRequest, Submission,
+};
 use crate::daemon::base::metrics::count;
 use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
+use crate::protocol::room::RoomPatch;
 use crate::protocol::{CloseCode, ErrorCode};
 
 /// Bytes read from one viewer before the others have their turn.
@@ -166,6 +169,9 @@ impl Worker {
             }
             ClientMessage::Reaction { reaction } => self.count_reaction(slot, &reaction),
             ClientMessage::Pause => self.pause(slot),
+            ClientMessage::Room { patch, client_ref } => {
+                self.request_room_change(slot, patch, client_ref.map(Arc::from));
+            }
             ClientMessage::Resume { skip } => self.unpause(slot, skip),
         }
     }
@@ -209,6 +215,31 @@ impl Worker {
         if self.parts.requests.auth.try_send(request).is_err() {
             let text = "more tokens are waiting to be checked than allowed; send `auth` again";
             self.send_error(slot, ErrorBody::new(ErrorCode::Overloaded, text), None);
+        }
+    }
+
+    /// Passes a moderator's change of the room on to the gateway.
+    fn request_room_change(
+        &mut self,
+        slot: usize,
+        patch: Box<RoomPatch>,
+        client_ref: Option<Arc<str>>,
+    ) {
+        let viewer = &self.viewers[slot];
+        let Some(identity) = viewer.identity.clone() else {
+            return self.send_error(slot, not_authenticated(), client_ref);
+        };
+        if !identity.role.is_staff() {
+            let text = format!("this needs the role moderator; the token's is {}", identity.role);
+            return self.send_error(slot, ErrorBody::new(ErrorCode::Forbidden, text), client_ref);
+        }
+        let stream_id = self.streams[viewer.stream as usize].stream_id;
+        let connection = self.connection_id(slot);
+        let reference = client_ref.clone();
+        let request = RoomRequest { connection, stream_id, identity, patch, client_ref };
+        if self.parts.requests.rooms.try_send(request).is_err() {
+            let text = "more changes of rooms are waiting than allowed; send it again";
+            self.send_error(slot, ErrorBody::new(ErrorCode::Overloaded, text), reference);
         }
     }
 

@@ -48,7 +48,9 @@ use super::hub::HubRequest;
 use super::mailbox::{Command, Mailbox};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
-use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ReactionCounts, Submission};
+use crate::daemon::base::handoff::{
+    AuthRequest, ConnectionId, ReactionCounts, RoomRequest, Submission,
+};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::daemon::base::telemetry::DeliveryLatencies;
@@ -70,6 +72,7 @@ pub struct ViewerRequests {
     pub submissions: mpsc::Sender<Submission>,
     pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
     pub auth: mpsc::Sender<AuthRequest>,
+    pub rooms: mpsc::Sender<RoomRequest>,
 }
 
 #[derive(Debug)]
@@ -282,6 +285,9 @@ impl Worker {
             }
             Command::Authenticated { connection, outcome } => {
                 self.finish_auth(connection, outcome);
+            }
+            Command::RoomChanged { connection, client_ref, outcome } => {
+                self.answer_room_change(connection, client_ref, outcome);
             }
             Command::CaughtUp { connection, page } => self.deliver_page(connection, &page),
             Command::DisconnectUser { user_id, code, error, done } => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Worker;
 use super::echo::Echo;
 use super::viewer::Flags;
-use crate::daemon::base::handoff::{Accepted, Reply};
+use crate::daemon::base::handoff::{Accepted, ConnectionId, Reply};
 use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
@@ -99,7 +99,7 @@ impl Worker {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
-        let Accepted { comment_id, seq, comment } = match reply.outcome {
+        let Accepted { comment_id, seq, comment, delayed } = match reply.outcome {
             Ok(accepted) => accepted,
             Err(error) => return self.refuse(slot, error, reply.client_ref),
         };
@@ -109,8 +109,29 @@ impl Worker {
         let is_staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
         let echo =
             Echo { seq, slot: slot as u32, generation: viewer.generation, comment, is_staff };
+        if delayed {
+            return self.send_echo(&echo);
+        }
         if let Some(due) = self.streams[viewer.stream as usize].register_echo(echo) {
             self.send_echo(&due);
+        }
+    }
+
+    /// Tells a moderator whether its change of the room was made. The new rules come to it as to
+    /// every viewer.
+    pub(super) fn answer_room_change(
+        &mut self,
+        connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<(), ErrorBody>,
+    ) {
+        let Some(slot) = self.slot_of(connection) else { return };
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            return;
+        }
+        match outcome {
+            Ok(()) => self.send_deferred(slot, &ServerMessage::RoomAck { client_ref }),
+            Err(error) => self.send_error(slot, error, client_ref),
         }
     }
 

@@ -248,7 +248,9 @@ impl Stream {
             .iter_back()
             .filter_map(|frame| frame.batch())
             .find(|batch| (batch.from_seq..=batch.to_seq).contains(&echo.seq))?;
-        echo.is_left_out_of(batch).then_some(echo)
+        // A shadow-banned member of staff was shown it as an own comment, which no rate leaves out.
+        let is_own = || self.ordered.iter_back().any(|frame| frame.has_own(echo.seq));
+        (echo.is_left_out_of(batch) && !(echo.is_staff && is_own())).then_some(echo)
     }
 
     /// Takes the echoes of comments that the batches pushed so far have left out.
@@ -316,6 +318,25 @@ mod tests {
         stream.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch))));
         assert!(stream.register_echo(echo(2, true)).is_none());
         assert!(stream.register_echo(echo(3, true)).is_some());
+    }
+
+    /// A member of staff that is shadow-banned is shown the comment as its own.
+    #[test]
+    fn hidden_staff_comment_is_not_echoed_again() {
+        let batch = |from_seq, to_seq| CommentsBatch {
+            epoch: Epoch(7),
+            from_seq,
+            to_seq,
+            sample_rate: SampleRate::NONE,
+            comments: Vec::new(),
+            echo: false,
+        };
+        let own = |seq| vec![sample_comment(seq).sequenced(seq)];
+        let mut stream = stream(16);
+        stream.push(Arc::new(Frame::for_authors_only(batch(1, 1), own(1))));
+        stream.push(Arc::new(Frame::with_own(batch(1, 3), own(3))));
+        assert!([1, 3].into_iter().all(|seq| stream.register_echo(echo(seq, true)).is_none()));
+        assert!(stream.register_echo(echo(2, true)).is_some());
     }
 
     #[test]

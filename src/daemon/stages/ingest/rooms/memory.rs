@@ -1,4 +1,4 @@
-//! The memory of what was said in rooms lately, as far as their rules ask for it.
+//! What was said in rooms lately, as far as their rules ask for it.
 
 use tokio::time::Instant;
 
@@ -14,8 +14,7 @@ const REMEMBERED: usize = 250_000;
 /// The clock of the memory begins so late that no time before its start is negative.
 const STARTED_AT_MS: u64 = LONGEST_SLOW_MS + LONGEST_UNIQUE_MS;
 
-/// The share of a room that a comment takes for a time: its sender's turn in slow mode, and its
-/// text.
+/// What a comment takes of its room for a time: its sender's turn in slow mode, and its text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RoomShare {
     pub(super) slow_ms: Option<u64>,
@@ -100,6 +99,25 @@ impl RoomMemory {
             let age_ms = now_ms.saturating_sub(comment.created_at);
             let at_ms = self.now_ms().saturating_sub(age_ms);
             self.put(&RoomShare::new(rules, &comment.message), comment, at_ms);
+        }
+    }
+
+    /// Notes that a comment has another id than the one with which it took its place.
+    pub(super) fn rename(&mut self, share: &RoomShare, comment: &Comment, to: CommentId) {
+        let Comment { stream_id, user_id, comment_id, .. } = *comment;
+        let renamed = |taken: Option<&Taken>| {
+            let taken = taken.filter(|taken| taken.by == comment_id)?;
+            Some(Taken { by: to, ..*taken })
+        };
+        if share.slow_ms.is_some()
+            && let Some(taken) = renamed(self.turns.get(&(stream_id, user_id)))
+        {
+            self.turns.insert((stream_id, user_id), taken);
+        }
+        if let Some(TextShare { hash, .. }) = share.text
+            && let Some(taken) = renamed(self.texts.get(&(stream_id, hash)))
+        {
+            self.texts.insert((stream_id, hash), taken);
         }
     }
 
@@ -205,6 +223,21 @@ mod tests {
         let [last, said] = since(&memory, &lost);
         assert!(last.is_none_or(|ms| ms >= LONGEST_SLOW_MS));
         assert!(said.is_none_or(|ms| ms >= LONGEST_UNIQUE_MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renamed_comment_keeps_its_place() {
+        let mut memory = RoomMemory::default();
+        let first = comment(1, 7, "hello");
+        let share = RoomShare::new(&RULES, "hello");
+        take(&mut memory, &first);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let renamed = comment(2, 7, "hello");
+        memory.rename(&share, &first, renamed.comment_id);
+        memory.give_back(&share, &first);
+        assert_eq!(since(&memory, &renamed), [Some(5_000), Some(5_000)]);
+        memory.give_back(&share, &renamed);
+        assert!(since(&memory, &renamed)[0].is_none_or(|ms| ms >= LONGEST_SLOW_MS));
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,11 +73,25 @@ impl Rooms {
         }
     }
 
+    /// Notes that a comment that was accepted has another id now.
+    pub(super) fn rename(&mut self, share: &RoomShare, comment: &Comment, to: CommentId) {
+        if !share.is_empty() {
+            self.memory.rename(share, comment, to);
+        }
+    }
+
     /// Forgets a comment that was not stored after all. [`Self::release`] tells the other nodes.
     pub(super) fn give_back(&mut self, share: &RoomShare, comment: &Comment) {
         if !share.is_empty() {
             self.memory.give_back(share, comment);
             self.unused.extend(claims(share, comment));
+        }
+    }
+
+    /// Forgets a comment that was refused before anything was claimed for it.
+    pub(super) fn forget(&mut self, share: &RoomShare, comment: &Comment) {
+        if !share.is_empty() {
+            self.memory.give_back(share, comment);
         }
     }
 

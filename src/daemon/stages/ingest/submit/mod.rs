@@ -1,6 +1,8 @@
 //! The loop: check, append, reply. One task, so that ids, log order and replies agree; many batches
 //! are in flight to the log at once.
 
+mod admit;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +10,22 @@ use std::time::Duration;
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::batch::{AdmittedComment, Batch, OutcomeSource, PendingReply};
+use super::batch::{Batch, OutcomeSource, PendingReply};
 use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
 use super::rooms::{RoomMemory, Rooms};
-use super::validate::validate;
+use super::screening::{CheckedSubmission, ScreeningQueues};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::IngestConfig;
-use crate::daemon::base::handoff::{
-    Accepted, LinkFinder, Reply, ReplySink, ReplyTo, Screen, Screening, Submission,
-};
+use crate::daemon::base::handoff::{Accepted, LinkFinder, Reply, ReplySink, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::status::{EVENT_LOG, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::{QueueReading, StageMeter};
@@ -36,13 +37,17 @@ use crate::policy::comment_limits::CommentLimits;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
-use crate::protocol::stream::{ModerationMode, Stream, StreamState};
-use crate::protocol::{Comment, CommentId, ErrorCode};
+use crate::protocol::stream::ModerationMode;
+use crate::protocol::{CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// Comments per append.
 const MAX_BATCH: usize = 4096;
+/// When ingest stops, checks that run may take this long.
+const DRAIN_FOR: Duration = Duration::from_secs(2);
+/// After that, decisions and points that are being recorded may take this long.
+const RECORD_FOR: Duration = Duration::from_secs(2);
 
 /// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that
 /// find it full are answered with `overloaded`.
@@ -72,12 +77,13 @@ pub struct IngestParts {
     pub streams: Streams,
     pub sanctions: Sanctions,
     pub refs: Refs,
-    /// Has what was said in rooms before this start.
+    /// What was said in rooms before this start.
     pub said: RoomMemory,
     pub links: Arc<dyn LinkFinder>,
     /// Absent on a single node.
     pub reservations: Option<SharedReservations>,
-    pub screen: Arc<dyn Screen>,
+    pub screening: ScreeningQueues,
+    pub moderation: ModerationState,
     pub replies: Arc<dyn ReplySink>,
     pub board: StatusBoard,
 }
@@ -106,12 +112,6 @@ struct InFlight {
     taken_at: Instant,
 }
 
-/// The result of synchronous moderation for a comment that is stored.
-struct Screened {
-    shadow: bool,
-    screened: bool,
-}
-
 impl Ingest {
     pub fn new(mut parts: IngestParts) -> Self {
         let ids = CommentIds::new(parts.clock.clone());
@@ -127,13 +127,15 @@ impl Ingest {
     }
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
-    /// Then it answers everything still in flight.
+    /// Then it answers everything still in flight; comments that are still not checked after
+    /// [`DRAIN_FOR`] are refused. What is not recorded [`RECORD_FOR`] later is lost.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, stop: CancellationToken) {
         let mut taken = Vec::new();
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let mut cleanup = ticker_from_now(Duration::from_secs(60));
         let mut open = true;
-        while open || !in_flight.is_empty() {
+        let mut drained_by = Instant::now();
+        while open || !in_flight.is_empty() || !self.parts.screening.is_idle() {
             let has_room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
@@ -144,6 +146,7 @@ impl Ingest {
                         in_flight.extend(self.accept_batch(&mut taken).await);
                     }
                     open = false;
+                    drained_by = Instant::now() + DRAIN_FOR;
                 }
                 outcome = first_appended(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
@@ -153,29 +156,65 @@ impl Ingest {
                         self.release_claims().await;
                     }
                 }
+                ready = self.parts.screening.next_ready(MAX_BATCH), if has_room => {
+                    in_flight.extend(self.accept_screened(ready).await);
+                }
+                () = sleep_until(drained_by), if !open && self.parts.screening.has_waiting() => {
+                    let text = "the comment was not checked before this node stopped";
+                    let refused = ErrorBody::new(ErrorCode::ShuttingDown, text);
+                    let refused = self.parts.screening.refuse_all(&refused);
+                    in_flight.extend(self.accept_screened(refused).await);
+                }
+                () = sleep_until(drained_by + RECORD_FOR),
+                    if !open && !self.parts.screening.is_idle() =>
+                {
+                    self.parts.screening.drop_records();
+                }
                 count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
-                    0 => open = false,
+                    0 => {
+                        open = false;
+                        drained_by = Instant::now() + DRAIN_FOR;
+                    }
                     _ => in_flight.extend(self.accept_batch(&mut taken).await),
                 },
-                _ = cleanup.tick() => self.limits.forget_idle(Instant::now()),
+                _ = cleanup.tick() => {
+                    self.limits.forget_idle(Instant::now());
+                    self.parts.screening.forget_late();
+                }
             }
         }
         debug!("ingest drained");
     }
 
-    /// Checks submissions from the queue and appends the accepted ones as one batch.
+    /// Checks submissions from the queue and appends the accepted ones as one batch. Those that
+    /// moderation has to check first follow later.
     async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
         let taken_at = Instant::now();
         let mut batch = Batch::default();
+        self.prepare_checks(taken);
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
-            self.check(submission, &mut batch).await;
+            self.check(submission, &mut batch);
         }
+        self.append(batch, taken_at).await
+    }
+
+    /// Appends the comments that moderation has checked, and answers the others.
+    async fn accept_screened(&mut self, ready: Vec<CheckedSubmission>) -> Option<InFlight> {
+        let taken_at = Instant::now();
+        let mut batch = Batch::default();
+        for checked in ready {
+            self.put_into(&mut batch, checked, true);
+        }
+        self.append(batch, taken_at).await
+    }
+
+    async fn append(&mut self, mut batch: Batch, taken_at: Instant) -> Option<InFlight> {
         if batch.pending.is_empty() {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            let uncertain = reserve_ids(reservations, &mut batch).await;
+            let uncertain = reserve_ids(reservations, &mut batch, &mut self.rooms).await;
             if !uncertain.is_empty() {
                 self.find_in_log(&uncertain, &mut batch).await;
             }
@@ -188,6 +227,20 @@ impl Ingest {
         Some(InFlight { appended, pending: batch.pending, taken_at })
     }
 
+    /// Lets moderation look up the senders whose comments it screens, before it checks the first.
+    fn prepare_checks(&mut self, taken: &[Submission]) {
+        let is_screened = |submission: &&Submission| {
+            let stream = self.parts.streams.get(submission.stream_id);
+            let is_sync = stream.is_some_and(|stream| stream.moderation == ModerationMode::Sync);
+            is_sync && !submission.identity.role.is_staff()
+        };
+        let screened = taken.iter().filter(is_screened);
+        let users: Vec<_> = screened.map(|submission| submission.identity.user_id).collect();
+        if !users.is_empty() {
+            self.parts.screening.prepare(users);
+        }
+    }
+
     /// Answers the comments that another node has appended already with their first id.
     async fn find_in_log(&mut self, uncertain: &[RefKey], batch: &mut Batch) {
         let streams = uncertain.iter().map(|(_, stream_id, _)| *stream_id).collect();
@@ -196,7 +249,7 @@ impl Ingest {
         for key in uncertain {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 self.pending_refs.remove(key);
-                let accepted = Accepted { comment_id, seq, comment: None };
+                let accepted = Accepted { comment_id, seq, comment: None, delayed: false };
                 known.insert(key.clone(), accepted);
             }
         }
@@ -208,8 +261,9 @@ impl Ingest {
         let Some(reservations) = self.parts.reservations.clone() else { return };
         let refused = self.rooms.claim(&reservations, batch.claimants()).await;
         if !refused.is_empty() {
-            batch.refuse(|comment| refused.get(&comment.comment_id).cloned());
-            self.pending_refs.retain(|_, comment_id| !refused.contains_key(comment_id));
+            for key in batch.refuse(|comment| refused.get(&comment.comment_id).cloned()) {
+                self.pending_refs.remove(&key);
+            }
         }
     }
 
@@ -218,118 +272,6 @@ impl Ingest {
         match self.parts.reservations.clone() {
             Some(reservations) => self.rooms.release(&reservations).await,
             None => self.rooms.forget_unused(),
-        }
-    }
-
-    async fn check(&mut self, submission: Submission, batch: &mut Batch) {
-        let key = submission.client_ref.as_ref().map(|client_ref| {
-            (submission.identity.user_id, submission.stream_id, client_ref.clone())
-        });
-        if let Some(key) = &key {
-            if let Some((comment_id, seq)) = self.parts.refs.get(key) {
-                let repeated = Accepted { comment_id, seq, comment: None };
-                return batch.push_outcome(submission, Ok(repeated));
-            }
-            if self.pending_refs.contains_key(key) {
-                let Submission { reply_to, client_ref, .. } = submission;
-                let key = Some(key.clone());
-                batch.pending.push(PendingReply {
-                    reply_to,
-                    client_ref,
-                    key,
-                    outcome: OutcomeSource::Repeated,
-                });
-                return;
-            }
-        }
-        match self.admit(&submission).await {
-            Err(error) => {
-                if is_refused_for_its_user(error.code) {
-                    let talkers = self.parts.board.telemetry().talkers();
-                    let identity = &submission.identity;
-                    talkers.record_refusal(submission.stream_id, identity, Instant::now());
-                }
-                batch.push_outcome(submission, Err(error));
-            }
-            Ok(admitted) => {
-                if let Some(key) = &key {
-                    self.pending_refs.insert(key.clone(), admitted.comment.comment_id);
-                }
-                batch.push_draft(submission, admitted, key);
-            }
-        }
-    }
-
-    /// Runs every check that can refuse a comment, the cheapest first. A repeat costs no quota.
-    async fn admit(&mut self, submission: &Submission) -> Result<AdmittedComment, ErrorBody> {
-        let identity = &submission.identity;
-        if let Some(verdict) = self.parts.sanctions.check(identity.user_id) {
-            return Err(verdict.error());
-        }
-        let stream_id = submission.stream_id;
-        let Some(stream) = self.parts.streams.get(stream_id) else {
-            return Err(ErrorBody::new(ErrorCode::UnknownStream, format!("no stream {stream_id}")));
-        };
-        if stream.state != StreamState::Live {
-            let text = format!("stream {stream_id} is {}, not live", stream.state.as_str());
-            return Err(ErrorBody::new(ErrorCode::StreamNotLive, text));
-        }
-        let message =
-            validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
-        let rules = stream.room.in_force();
-        let share = self.rooms.check(stream_id, &rules, identity, &message)?;
-        self.limits.check(identity, Instant::now()).map_err(|wait| {
-            let wait_ms = wait.as_millis().max(1) as u64;
-            let text = format!("too many comments; wait {:.1} s", wait.as_secs_f64());
-            ErrorBody::new(ErrorCode::RateLimited, text).retry_after_ms(wait_ms)
-        })?;
-        if !self.breaker.permits() {
-            let wait_ms = self.breaker.retry_after().as_millis() as u64;
-            let text = "the event log does not take comments; nothing was stored";
-            return Err(ErrorBody::new(self.last_failure, text).retry_after_ms(wait_ms));
-        }
-        let comment_id = self.ids.next();
-        let comment = Arc::new(Comment {
-            stream_id,
-            comment_id,
-            user_id: identity.user_id,
-            name: identity.name.clone(),
-            message,
-            created_at: comment_id.unix_ms(),
-        });
-        let screened = self.screen(&stream, &comment, identity.role.is_staff()).await;
-        // A held comment may be shown later.
-        let is_held = |error: &ErrorBody| error.code == ErrorCode::HeldForReview;
-        if screened.as_ref().err().is_none_or(is_held) {
-            self.rooms.take(&share, &comment);
-        }
-        let Screened { shadow, screened } = screened?;
-        let is_shadowed = self.parts.sanctions.is_shadowed(identity.user_id, stream_id);
-        Ok(AdmittedComment { comment, shadow: shadow || is_shadowed, screened, share })
-    }
-
-    /// Checks the comment with moderation first, if the stream is in synchronous mode.
-    async fn screen(
-        &self,
-        stream: &Stream,
-        comment: &Arc<Comment>,
-        staff: bool,
-    ) -> Result<Screened, ErrorBody> {
-        if stream.moderation != ModerationMode::Sync || staff {
-            return Ok(Screened { shadow: false, screened: staff });
-        }
-        match self.parts.screen.screen(comment).await? {
-            Screening::Accept => Ok(Screened { shadow: false, screened: true }),
-            Screening::Shadow(_) => Ok(Screened { shadow: true, screened: true }),
-            Screening::Reject(reason) => {
-                let text = format!("the comment was refused: {reason}");
-                Err(ErrorBody::new(ErrorCode::ModerationRejected, text))
-            }
-            Screening::Hold(reason) => {
-                self.parts.screen.hold(comment.clone(), reason).await?;
-                let text = "a moderator looks at the comment before it is shown";
-                Err(ErrorBody::new(ErrorCode::HeldForReview, text))
-            }
         }
     }
 
@@ -376,7 +318,9 @@ impl Ingest {
                         self.pending_refs.remove(&key);
                         self.parts.refs.remember(&key, comment_id, seq);
                     }
-                    Ok(Accepted { comment_id, seq, comment: Some(comment) })
+                    let stream = self.parts.streams.get(comment.stream_id);
+                    let delayed = stream.is_some_and(|stream| stream.room.delay_ms.is_some());
+                    Ok(Accepted { comment_id, seq, comment: Some(comment), delayed })
                 }
                 (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
@@ -390,12 +334,12 @@ impl Ingest {
     /// Returns the outcome of the original, which was answered before its repeat.
     fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
-        known.map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None }).ok_or_else(
-            || {
+        known
+            .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, delayed: false })
+            .ok_or_else(|| {
                 let text = "the first submission with this ref failed; send it again";
                 ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
-            },
-        )
+            })
     }
 
     fn reply(
@@ -416,25 +360,6 @@ impl Ingest {
             ReplyTo::Caller(caller) => drop(caller.send(outcome)),
         }
     }
-}
-
-/// Returns whether a comment was refused because of what its user did, and not because of the
-/// state of the stream or of the daemon.
-fn is_refused_for_its_user(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::RateLimited
-            | ErrorCode::Banned
-            | ErrorCode::TimedOut
-            | ErrorCode::ModerationRejected
-            | ErrorCode::CommentEmpty
-            | ErrorCode::CommentTooLong
-            | ErrorCode::ControlCharacters
-            | ErrorCode::SlowMode
-            | ErrorCode::EmotesOnly
-            | ErrorCode::LinksRefused
-            | ErrorCode::SaidBefore
-    )
 }
 
 /// The result of an append, if there was one.

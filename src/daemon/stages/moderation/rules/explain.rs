@@ -4,9 +4,11 @@ use super::RulesStage;
 use super::fold::Reading;
 use super::history::{Counted, Counts};
 use super::identity::identity;
-use super::rule::{self, Rule};
-use crate::daemon::stages::moderation::pipeline::{Explanation, Finding, Subject};
+use super::room::RoomFinding;
+use super::rule::Rule;
+use crate::daemon::stages::moderation::pipeline::{Explanation, Finding, Subject, severity};
 use crate::protocol::admin::BrokenRule;
+use crate::protocol::events::Decision;
 
 /// The note about a user that no rule applies to.
 const EXEMPT: &str = "moderators, broadcasters and admins are exempt from all rules";
@@ -17,7 +19,7 @@ impl RulesStage {
     pub(super) fn explain_text(&self, subject: &Subject<'_>) -> Explanation {
         if subject.role.is_some_and(|role| role.is_staff()) {
             let note = Some(EXEMPT.to_owned());
-            return Explanation { finding: Finding::accept(), rules: Vec::new(), note };
+            return Explanation { note, ..Finding::accept().into() };
         }
         let comment = subject.comment;
         let reading = Reading::new(&comment.message);
@@ -29,12 +31,12 @@ impl RulesStage {
             excesses.map(Rule::of_excess).map(|rule| (rule, self.counted(rule, counts)));
         let of_text = Rule::OF_TEXTS
             .into_iter()
-            .filter_map(|rule| Some((rule, self.matched(rule, &reading)?)));
+            .filter_map(|rule| Some((rule, self.matched(rule, &reading, subject.lowered)?)));
         let mut finding = Finding::accept();
         let mut rules = Vec::new();
         for (rule, matched) in of_history.chain(of_text) {
             let decision = rule.decision(&self.config);
-            if rule::severity(decision) > rule::severity(finding.decision) {
+            if severity(decision) > severity(finding.decision) {
                 finding = Finding::new(decision, rule.reason());
             }
             rules.push(BrokenRule {
@@ -44,7 +46,22 @@ impl RulesStage {
                 matched: Some(matched),
             });
         }
-        Explanation { finding, rules, note: None }
+        let of_room = self
+            .rooms
+            .iter()
+            .flat_map(|rooms| rooms.findings(comment.stream_id, &reading, Decision::Accept));
+        for RoomFinding { rule, decision, matched } in of_room {
+            if severity(decision) > severity(finding.decision) {
+                finding = Finding::new(decision, rule.reason());
+            }
+            rules.push(BrokenRule {
+                rule: rule.reason().to_owned(),
+                decision,
+                setting: rule.setting().to_owned(),
+                matched: Some(matched),
+            });
+        }
+        Explanation { rules, ..finding.into() }
     }
 
     fn counted(&self, rule: Rule, counts: Counts) -> String {

@@ -1,9 +1,8 @@
 //! The fuzz targets of the rules: lists of blocked words, and links.
 
-use super::RulesStage;
 use super::fold::Reading;
 use super::links::AllowedHosts;
-use super::seller;
+use super::{RulesStage, seller};
 use crate::daemon::base::config::RulesConfig;
 use crate::daemon::stages::moderation::pipeline::Subject;
 use crate::fuzzing::scratch::Scratch;
@@ -50,6 +49,7 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         name: "ann".into(),
         message: message.into(),
         created_at: 1_700_000_000_000,
+        badges: Default::default(),
     };
     let finding =
         stage.judge(&Subject { comment: &comment, role: Some(Role::Viewer), lowered: 0.0 });

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use crate::daemon::base::config::RulesConfig;
 use crate::daemon::base::two_generations::TwoGenerations;
-use crate::protocol::{Comment, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, StreamId, UserId};
 use parking_lot::Mutex;
 
 use super::near::NearTexts;
@@ -53,7 +53,8 @@ pub(super) struct Counts {
     pub(super) near_users: usize,
 }
 
-/// Recent comments. Judging a comment adds it.
+/// Recent comments. Judging a comment adds it, once: one that is judged again, because its first
+/// check was late, counts as it did then.
 #[derive(Debug)]
 pub(super) struct History {
     limits: Limits,
@@ -80,6 +81,7 @@ struct Recent {
 
 #[derive(Debug, Clone, Copy)]
 struct SeenText {
+    comment_id: CommentId,
     text: u64,
     at: u64,
 }
@@ -110,7 +112,7 @@ impl History {
         self.limits.flood_users > 0
     }
 
-    /// Adds a comment and returns the limits it exceeds.
+    /// Adds a comment, unless it was judged before, and returns the limits it exceeds.
     pub(super) fn judge(&self, counted: Counted<'_>) -> Vec<Excess> {
         let Counted { comment, near, .. } = counted;
         let text = self.hash(counted.text);
@@ -132,11 +134,14 @@ impl History {
         let recent = self.recent.lock();
         let of_user = recent.users.get(&(comment.stream_id, comment.user_id)).into_iter().flatten();
         let of_user: Vec<&SeenText> = of_user.filter(|one| is_recent(one.at)).collect();
+        let is_same = |one: &&SeenText| one.comment_id == comment.comment_id;
+        let place = of_user.iter().position(is_same).unwrap_or(of_user.len());
+        let before = &of_user[..place];
         let of_text = recent.texts.get(&(comment.stream_id, text)).into_iter().flatten();
         let of_others = of_text.filter(|one| one.user_id != comment.user_id && is_recent(one.at));
         Counts {
-            same: of_user.iter().filter(|one| one.text == text).count() + 1,
-            comments: of_user.len() + 1,
+            same: before.iter().filter(|one| one.text == text).count() + 1,
+            comments: before.len() + 1,
             users: of_others.count() + 1,
             near_users: recent.near.count_with(
                 near,
@@ -168,12 +173,17 @@ impl History {
         let at = comment.created_at;
         let seen = recent.users.touch((comment.stream_id, comment.user_id), at);
         seen.retain(|one| within(one.at, at, limits.window_ms));
-        if seen.len() >= limits.user_entries {
-            seen.pop_front();
-        }
-        seen.push_back(SeenText { text, at });
-        let same = seen.iter().filter(|one| one.text == text).count();
-        Counts { same, comments: seen.len(), ..Counts::default() }
+        let comment_id = comment.comment_id;
+        let known = seen.iter().position(|one| one.comment_id == comment_id);
+        let place = known.unwrap_or_else(|| {
+            if seen.len() >= limits.user_entries {
+                seen.pop_front();
+            }
+            seen.push_back(SeenText { comment_id, text, at });
+            seen.len() - 1
+        });
+        let same = seen.iter().take(place + 1).filter(|one| one.text == text).count();
+        Counts { same, comments: place + 1, ..Counts::default() }
     }
 
     fn add_to_text(&self, recent: &mut Recent, comment: &Comment, text: u64) -> usize {
@@ -207,6 +217,7 @@ mod tests {
     use crate::daemon::stages::moderation::rules::fold::{Folded, Symbols};
     use crate::daemon::stages::moderation::rules::near::near_keys;
     use crate::daemon::stages::moderation::samples::comment;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     fn history(max_repeats: u32, flood_comments: u32, flood_users: u32) -> History {
@@ -221,9 +232,25 @@ mod tests {
         History::new(&config)
     }
 
+    /// Returns an id that no other comment has.
+    fn next_id() -> CommentId {
+        static LAST: AtomicU64 = AtomicU64::new(10_000_000);
+        CommentId::from_unix_ticks(LAST.fetch_add(1, Ordering::Relaxed), 1, [1; 6])
+    }
+
     fn judge(history: &History, user: u64, text: &str, at_s: u64) -> Vec<Excess> {
-        let mut comment = comment(1, user, text);
-        comment.created_at = 1_000_000 + at_s * 1000;
+        judge_as(history, next_id(), user, text, at_s)
+    }
+
+    fn judge_as(
+        history: &History,
+        comment_id: CommentId,
+        user: u64,
+        text: &str,
+        at_s: u64,
+    ) -> Vec<Excess> {
+        let created_at = 1_000_000 + at_s * 1000;
+        let comment = Comment { comment_id, created_at, ..comment(1, user, text) };
         let near = near_keys(&Folded::new(text, Symbols::AsLetters), comment.stream_id);
         let text = text.to_lowercase();
         let counted = Counted { comment: &comment, text: &text, near: &near };
@@ -243,6 +270,21 @@ mod tests {
         assert_eq!(judge(&history, 8, "buy now", 3), [], "another user");
         assert_eq!(judge(&history, 7, "something else", 3), []);
         assert_eq!(judge(&history, 7, "buy now", 40), [], "the window has passed");
+    }
+
+    #[test]
+    fn a_comment_judged_again_counts_once() {
+        let history = history(2, 4, 0);
+        let ids: Vec<_> = (0..3).map(|_| next_id()).collect();
+        for round in 0..3 {
+            for (second, id) in ids.iter().enumerate() {
+                let excesses = judge_as(&history, *id, 7, "buy now", second as u64);
+                assert_eq!(excesses, [], "round {round}");
+            }
+        }
+        assert_eq!(judge(&history, 7, "buy now", 3), [Excess::Repeat]);
+        assert_eq!(judge_as(&history, ids[2], 7, "buy now", 2), [], "as the first time");
+        assert_eq!(judge(&history, 7, "something else", 4), [Excess::UserFlood]);
     }
 
     #[test]
@@ -286,7 +328,8 @@ mod tests {
         let judge = |comment| history.judge(Counted { comment, text: "hi", near: &[] });
         assert_eq!(judge(&first), []);
         assert_eq!(judge(&second), []);
-        assert_eq!(judge(&first), [Excess::Repeat]);
+        let again = Comment { comment_id: next_id(), ..first.clone() };
+        assert_eq!(judge(&again), [Excess::Repeat]);
     }
 
     #[test]

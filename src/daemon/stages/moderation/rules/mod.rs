@@ -1,4 +1,5 @@
-//! The rules stage: blocked words, links, sellers of viewers, repeats and floods.
+//! The rules stage: blocked words, links, sellers of viewers, repeats and floods, and the terms and
+//! languages that a room has set for itself.
 //!
 //! In: a comment. Out: accept, or the configured action of a broken rule; the most severe action
 //! wins.
@@ -26,6 +27,7 @@ mod innocent;
 mod links;
 mod near;
 mod pattern;
+mod room;
 mod room_links;
 mod rule;
 mod seller;
@@ -40,6 +42,7 @@ use async_trait::async_trait;
 
 pub use self::blocked_words::WordListError;
 pub use self::pattern::BadWord;
+pub use self::room::check_terms;
 pub use self::room_links::RoomLinks;
 pub use self::rule::reason;
 pub use self::word_lists::RulesError;
@@ -51,11 +54,14 @@ use self::history::{Counted, History};
 use self::identity::identity;
 use self::links::AllowedHosts;
 use self::near::{NearKeys, near_keys};
+use self::room::RoomRulesOfText;
 use self::rule::Rule;
 use self::starter::starter_list;
 use self::word_lists::WordLists;
-use super::pipeline::{Explanation, Finding, Stage, Subject};
+use super::pipeline::{Explanation, Finding, Stage, Subject, severity};
 use crate::daemon::base::config::RulesConfig;
+use crate::daemon::engines::directory::Streams;
+use crate::policy::crowd::allowed_run;
 use crate::protocol::Comment;
 
 /// The stage.
@@ -68,6 +74,8 @@ pub struct RulesStage {
     starter: Option<Arc<BlockedWords>>,
     allowed_hosts: AllowedHosts,
     history: History,
+    /// `None` where the rules of rooms are not known.
+    rooms: Option<RoomRulesOfText>,
 }
 
 impl RulesStage {
@@ -81,8 +89,15 @@ impl RulesStage {
             starter: config.starter_list.then(|| starter_list(&config.allowed_words)),
             allowed_hosts: AllowedHosts::new(&config.allowed_hosts),
             history: History::new(config),
+            rooms: None,
             config: config.clone(),
         })
+    }
+
+    /// Returns the stage with the rules that rooms have for themselves.
+    pub fn with_rooms(self, streams: Streams) -> Self {
+        let rooms = RoomRulesOfText::new(streams, self.config.allowed_words.clone());
+        Self { rooms: Some(rooms), ..self }
     }
 
     /// Checks a comment against all rules, and adds it to the history.
@@ -101,17 +116,25 @@ impl RulesStage {
         for rule in of_history.chain(Rule::OF_TEXTS) {
             let decision = rule.decision(&self.config);
             // A rule that could not change the decision is not looked at.
-            let decides = rule::severity(decision) > rule::severity(finding.decision);
-            if decides && (rule.is_of_history() || self.matched(rule, &reading).is_some()) {
+            let decides = severity(decision) > severity(finding.decision);
+            if decides
+                && (rule.is_of_history() || self.matched(rule, &reading, subject.lowered).is_some())
+            {
                 finding = Finding::new(decision, rule.reason());
+            }
+        }
+        if let Some(rooms) = &self.rooms {
+            let found = rooms.findings(comment.stream_id, &reading, finding.decision);
+            if let Some(first) = found.first() {
+                finding = Finding::new(first.decision, first.rule.reason());
             }
         }
         finding
     }
 
     /// Returns what in a text breaks a rule about texts: a word, a host, or the number of equal
-    /// characters.
-    fn matched(&self, rule: Rule, reading: &Reading<'_>) -> Option<String> {
+    /// characters. While a crowd raises the thresholds, more of these are allowed.
+    fn matched(&self, rule: Rule, reading: &Reading<'_>, lowered: f32) -> Option<String> {
         let text = reading.text;
         match rule {
             Rule::BlockedWord => self.words.load().blocked.find(reading).map(str::to_owned),
@@ -119,11 +142,13 @@ impl RulesStage {
             Rule::Link => self.allowed_hosts.first_forbidden(text),
             Rule::ViewerSeller => seller::find_offer(reading, &self.allowed_hosts),
             Rule::CharacterRun => {
-                let max = self.config.max_character_run;
+                let max = allowed_run(self.config.max_character_run, lowered);
                 let run = if max > 0 { longest_character_run(text) } else { 0 };
                 (max > 0 && run >= max).then(|| run.to_string())
             }
             Rule::Repeat | Rule::UserFlood | Rule::ChorusFlood => None,
+            // Each room has its own: see `RoomRulesOfText`.
+            Rule::RoomTerm | Rule::RoomLanguage => None,
         }
     }
 

@@ -13,6 +13,8 @@ pub mod reason {
     pub const REPEAT: &str = "repeat";
     pub const FLOOD: &str = "flood";
     pub const CHARACTER_RUN: &str = "character_run";
+    pub const ROOM_TERM: &str = "room_term";
+    pub const LANGUAGE: &str = "language";
 }
 
 /// A rule that a comment may break.
@@ -26,6 +28,8 @@ pub(super) enum Rule {
     Repeat,
     UserFlood,
     ChorusFlood,
+    RoomTerm,
+    RoomLanguage,
 }
 
 impl Rule {
@@ -55,6 +59,8 @@ impl Rule {
             Self::CharacterRun => reason::CHARACTER_RUN,
             Self::Repeat => reason::REPEAT,
             Self::UserFlood | Self::ChorusFlood => reason::FLOOD,
+            Self::RoomTerm => reason::ROOM_TERM,
+            Self::RoomLanguage => reason::LANGUAGE,
         }
     }
 
@@ -69,6 +75,9 @@ impl Rule {
             Self::CharacterRun | Self::UserFlood | Self::ChorusFlood => {
                 "moderation.rules.flood_action"
             }
+            // Rooms have these settings: `lc room STREAM terms`, `lc room STREAM languages`.
+            Self::RoomTerm => "room.terms",
+            Self::RoomLanguage => "room.languages",
         }
     }
 
@@ -80,22 +89,9 @@ impl Rule {
             Self::Link => config.link_action,
             Self::Repeat => config.repeat_action,
             Self::CharacterRun | Self::UserFlood | Self::ChorusFlood => config.flood_action,
+            // The room decides: see `RoomRulesOfText`.
+            Self::RoomTerm | Self::RoomLanguage => RuleAction::Accept,
         };
-        match action {
-            RuleAction::Accept => Decision::Accept,
-            RuleAction::Flag => Decision::Flag,
-            RuleAction::ShadowBan => Decision::ShadowBan,
-            RuleAction::Reject => Decision::Reject,
-        }
-    }
-}
-
-/// Ranks decisions: of several broken rules, the most severe decides.
-pub(super) fn severity(decision: Decision) -> u8 {
-    match decision {
-        Decision::Accept => 0,
-        Decision::Flag => 1,
-        Decision::ShadowBan => 2,
-        Decision::Reject => 3,
+        action.into()
     }
 }

@@ -201,7 +201,7 @@ fn an_explanation_names_rules_and_settings() {
     ];
     assert_eq!(rules, expected);
     explain("again", None);
-    explain("again", None);
+    explain("Again", None);
     let explained = explain("AGAIN!", None);
     assert_eq!(explained.rules[0].rule, reason::REPEAT);
     assert_eq!(explained.rules[0].matched.as_deref(), Some("3 equal comments within 30s"));
@@ -236,8 +236,8 @@ fn a_reload_reads_the_words_or_changes_nothing() {
     };
     let stage = RulesStage::new(&config).unwrap();
     let is_blocked = |text: &str| judge(&stage, &comment(1, 2, text)).1 == reason::BLOCKED_WORD;
-    for _ in 0..2 {
-        judge(&stage, &comment(1, 7, "said before the reload"));
+    for text in ["Said before the reload", "SAID before the reload"] {
+        judge(&stage, &comment(1, 7, text));
     }
     std::fs::write(&path, "newword\nother\n***\n").unwrap();
     assert!(is_blocked("badword") && !is_blocked("newword"), "not before it is asked for");

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::ready;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::context::{CommentContext, ModerationContext};
 use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::StoreError;
@@ -24,10 +27,12 @@ use crate::daemon::engines::eventlog::{
 };
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::net::backoff::{Backoff, BackoffBounds};
-use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
+use crate::protocol::events::{
+    BadEvent, CommentModerated, CommentSubmitted, Decision, Event, ModeratedText,
+};
 use crate::protocol::stream::ModerationMode;
+use crate::protocol::{Comment, UserId};
 
 /// Wait of one poll for comments, and so the longest time between two attempts on a store that is
 /// down.
@@ -43,6 +48,7 @@ pub struct ModerationWorkerParts {
     pub log: SharedLog,
     pub streams: Streams,
     pub pipeline: Arc<Pipeline>,
+    pub context: Arc<ModerationContext>,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
     pub metrics: Metrics,
@@ -57,6 +63,7 @@ pub struct ModerationWorker {
     log: SharedLog,
     streams: Streams,
     pipeline: Arc<Pipeline>,
+    context: Arc<ModerationContext>,
     reviews: ReviewQueue,
     metrics: Metrics,
     meter: Arc<StageMeter>,
@@ -75,6 +82,24 @@ struct BatchResults {
     reviews: Vec<ReviewItem>,
     /// Number of comments checked.
     checked: u64,
+}
+
+/// A comment of a poll, and the verdict on it so far.
+#[derive(Debug)]
+struct CommentCheck {
+    event: CommentSubmitted,
+    context: CommentContext,
+    verdict: Verdict,
+    /// Whether the stages that wait may still change the verdict.
+    is_open: bool,
+}
+
+impl CommentCheck {
+    fn subject(&self) -> Subject<'_> {
+        let Self { event, context, .. } = self;
+        let lowered = context.lowered();
+        Subject { comment: &event.comment, role: Some(event.role), lowered }
+    }
 }
 
 /// Decided records whose position is not committed yet.
@@ -104,6 +129,7 @@ impl ModerationWorker {
             log: parts.log,
             streams: parts.streams,
             pipeline: parts.pipeline,
+            context: parts.context,
             reviews,
             metrics: parts.metrics,
             meter: parts.meter,
@@ -137,6 +163,7 @@ impl ModerationWorker {
                     let read_at = Instant::now();
                     let results = self.decide(&polled, &mut repeats).await?;
                     let checked = results.checked;
+                    self.context.store_points().await;
                     let outputs =
                         self.process(&mut *consumer, polled, results, &mut uncommitted, &stop);
                     if !outputs.await? {
@@ -196,8 +223,12 @@ impl ModerationWorker {
     ) -> Result<BatchResults, LogError> {
         repeats.follow_assignment(polled);
         let mut results = BatchResults::default();
-        for record in &polled.records {
-            let event = match Event::decode(&record.payload) {
+        let mut checks = Vec::new();
+        let events: Vec<_> =
+            polled.records.iter().map(|record| Event::decode(&record.payload)).collect();
+        self.context.look_up(&self.users_to_check(&events)).await;
+        for (record, event) in polled.records.iter().zip(events) {
+            let event = match event {
                 Ok(event) => event,
                 Err(error) => {
                     results.dead_letters.push(self.dead_letter(record, &error.to_string()));
@@ -207,17 +238,58 @@ impl ModerationWorker {
             let is_repeat = repeats.is_repeated_event(record, &event).await?;
             match event {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
+                    let role = Some(event.role);
+                    let context = self.context.of_comment(&event.comment, role);
                     let subject =
-                        Subject { comment: &event.comment, role: Some(event.role), lowered: 0.0 };
-                    let verdict = self.pipeline.check(&subject).await;
-                    self.record_verdict(&event.comment, &verdict, &mut results);
+                        Subject { comment: &event.comment, role, lowered: context.lowered() };
+                    let verdict = self.pipeline.check_in_order(&subject).await;
+                    let is_open =
+                        !verdict.is_final() && self.pipeline.concurrent_checks().is_some();
+                    if !is_open {
+                        self.context.record(&subject, &context, &verdict);
+                    }
+                    checks.push(CommentCheck { event, context, verdict, is_open });
                 }
                 Event::CommentSubmitted(_)
                 | Event::CommentModerated(_)
                 | Event::CommentRestored(_) => {}
             }
         }
+        self.finish_checks(&mut checks).await;
+        for CommentCheck { event, verdict, .. } in &checks {
+            self.record_verdict(event, verdict, &mut results);
+        }
         Ok(results)
+    }
+
+    /// Completes checks by the stages that wait, of several comments at once. Each verdict stays at
+    /// its place.
+    async fn finish_checks(&self, checks: &mut [CommentCheck]) {
+        let Some(at_once) = self.pipeline.concurrent_checks() else { return };
+        let open = checks.iter_mut().filter(|check| check.is_open);
+        let finishing: Vec<_> = open.map(|check| self.finish_check(check)).collect();
+        stream::iter(finishing).buffer_unordered(at_once).for_each(|()| ready(())).await;
+        for check in checks.iter().filter(|check| check.is_open) {
+            self.context.record(&check.subject(), &check.context, &check.verdict);
+        }
+    }
+
+    async fn finish_check(&self, check: &mut CommentCheck) {
+        let CommentCheck { event, context, verdict, .. } = check;
+        let lowered = context.lowered();
+        let subject = Subject { comment: &event.comment, role: Some(event.role), lowered };
+        self.pipeline.check_waiting(&subject, verdict).await;
+    }
+
+    /// Returns the authors of the comments that are checked.
+    fn users_to_check(&self, events: &[Result<Event, BadEvent>]) -> Vec<UserId> {
+        let user = |event: &Result<Event, BadEvent>| match event {
+            Ok(Event::CommentSubmitted(event)) if self.needs_check(event) => {
+                Some(event.comment.user_id)
+            }
+            _ => None,
+        };
+        events.iter().filter_map(user).collect()
     }
 
     /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may
@@ -227,17 +299,27 @@ impl ModerationWorker {
         !event.screened && stream.is_none_or(|stream| stream.moderation != ModerationMode::Off)
     }
 
-    fn record_verdict(&self, comment: &Comment, verdict: &Verdict, results: &mut BatchResults) {
+    fn record_verdict(
+        &self,
+        event: &CommentSubmitted,
+        verdict: &Verdict,
+        results: &mut BatchResults,
+    ) {
+        let comment = &*event.comment;
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
+        self.metrics.moderation_scores.observe(&verdict.scores);
         results.checked += 1;
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
             return;
         }
         count(&self.metrics.moderation_reasons, finding.reason);
+        let stage = verdict.decided_by.unwrap_or("pipeline");
+        count_decided(&self.metrics, stage, finding.reason, finding.decision.as_str());
         let now_ms = self.clock.now_ms();
-        let decided = moderated(comment, verdict, now_ms);
+        let was_hidden = event.shadow;
+        let decided = CommentModerated { was_hidden, ..moderated(comment, verdict, now_ms) };
         let record = |key, decided| {
             let payload = Event::CommentModerated(decided).encode().into();
             NewRecord { key, timestamp_ms: now_ms, payload }
@@ -246,7 +328,8 @@ impl ModerationWorker {
             results.deletions.push(record(comment.stream_id.0, decided.without_text()));
         }
         if finding.decision == Decision::Flag {
-            results.reviews.push(self.reviews.item(comment, finding.reason, false));
+            let item = self.reviews.item(comment, finding.reason, &verdict.evidence());
+            results.reviews.push(ReviewItem { shadowed: event.shadow, ..item });
         }
         results.decisions.push(record(comment.user_id.0, decided));
     }
@@ -343,6 +426,7 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Co
         timestamp: now_ms,
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
         text: Some(ModeratedText { evidence: Some(verdict.evidence()), ..comment.into() }),
+        was_hidden: false,
     }
 }
 

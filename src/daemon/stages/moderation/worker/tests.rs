@@ -1,12 +1,17 @@
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+use crate::daemon::stages::moderation::pipeline::{Finding, Stage};
 use crate::daemon::stages::moderation::rules::{RulesStage, reason};
-use crate::daemon::stages::moderation::samples::{comment, moderated};
+use crate::daemon::stages::moderation::samples::{self, comment, moderated};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::{CommentId, Role};
 
@@ -26,7 +31,11 @@ async fn bench() -> Bench {
         link_action: RuleAction::Flag,
         ..RulesConfig::default()
     };
-    let pipeline = Arc::new(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]));
+    bench_of(vec![Arc::new(RulesStage::new(&rules).unwrap())]).await
+}
+
+async fn bench_of(stages: Vec<Arc<dyn Stage>>) -> Bench {
+    let pipeline = Arc::new(Pipeline::new(stages));
     let store = Arc::new(InMemoryMetadata::default());
     store.put_stream(stream(1, ModerationMode::Async));
     store.put_stream(stream(2, ModerationMode::Sync));
@@ -40,6 +49,7 @@ async fn bench() -> Bench {
         log: Arc::new(log.clone()),
         streams,
         pipeline,
+        context: samples::context(store.clone(), clock.clone()),
         metadata: store.clone(),
         metadata_breaker,
         metrics: metrics.clone(),
@@ -316,4 +326,86 @@ async fn comment_that_is_in_the_log_twice_is_checked_once() {
     bench.run_until_idle().await;
     assert_eq!(bench.deleted(), ids(&[first]), "nobody was shown the other");
     assert_eq!(bench.metrics.moderation_checked.get(), 1);
+}
+
+/// A stage that only computes, and remembers the order of the comments.
+#[derive(Debug, Default)]
+struct InOrder {
+    texts: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Stage for InOrder {
+    fn name(&self) -> &'static str {
+        "in order"
+    }
+
+    async fn check(&self, subject: &Subject<'_>) -> Finding {
+        let text = subject.comment.message.to_string();
+        let is_bad = text.contains("bad");
+        self.texts.lock().push(text);
+        let decision = if is_bad { Decision::Reject } else { Decision::Accept };
+        Finding::new(decision, "bad")
+    }
+}
+
+/// A stage that waits: the later a comment, the shorter. It rejects every seventh comment.
+#[derive(Debug, Default)]
+struct Waiting {
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+    checks: AtomicUsize,
+}
+
+#[async_trait]
+impl Stage for Waiting {
+    fn name(&self) -> &'static str {
+        "waiting"
+    }
+
+    async fn check(&self, subject: &Subject<'_>) -> Finding {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        let number: u64 = subject.comment.message.parse().expect("no other comment is asked about");
+        let now = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_under_way.fetch_max(now, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(100 - number)).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        assert_ne!(number, 50, "a comment that makes the stage panic");
+        let decision = if number.is_multiple_of(7) { Decision::Reject } else { Decision::Accept };
+        Finding::new(decision, "seventh")
+    }
+
+    fn concurrent_checks(&self) -> Option<usize> {
+        Some(8)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_that_wait_check_a_batch_at_once() {
+    let in_order = Arc::new(InOrder::default());
+    let waiting = Arc::new(Waiting::default());
+    // Stages that wait come last, wherever they were named.
+    let bench = bench_of(vec![waiting.clone(), in_order.clone()]).await;
+    let mut texts: Vec<String> = (0..90).map(|number: u32| number.to_string()).collect();
+    texts.insert(40, "bad".to_owned());
+    let ids: Vec<_> = texts.iter().map(|text| bench.submit(comment(1, 5, text))).collect();
+    let began = Instant::now();
+    let task = bench.start();
+    while bench.deleted().is_empty() {
+        bench.pass(Duration::from_millis(1)).await;
+    }
+    // One after the other they take more than five seconds.
+    assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
+    bench.stop.cancel();
+    task.await.unwrap().unwrap();
+    assert_eq!(*in_order.texts.lock(), texts);
+    assert_eq!(waiting.most_under_way.load(Ordering::Relaxed), 8);
+    assert_eq!(waiting.checks.load(Ordering::Relaxed), 90, "not of the one that is removed");
+    let numbers = texts.iter().map(|text| text.parse::<u32>().unwrap_or_default());
+    let expected = ids.iter().zip(numbers).filter(|(_, number)| number.is_multiple_of(7));
+    let expected: Vec<_> = expected.map(|(id, _)| id.to_string()).collect();
+    let decisions = moderated(&bench.log, Topic::ModerationEvents).into_iter();
+    let decided: Vec<_> = decisions.map(|(_, event)| event.comment_id.to_string()).collect();
+    assert_eq!(decided, expected, "in the order of the log");
+    assert_eq!(bench.metrics.moderation_checked.get(), 91);
 }

@@ -19,6 +19,7 @@ fn batch(number: u64, comments: u64) -> BusMessage {
         message: "what a goal, in the last minute of all minutes!".into(),
         created_at: 1_750_000_000_000,
         seq,
+        badges: Default::default(),
     };
     BusMessage::Batch(Arc::new(Batch {
         epoch: Epoch(1),

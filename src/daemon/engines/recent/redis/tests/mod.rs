@@ -6,7 +6,7 @@ mod sharing;
 use super::*;
 use crate::daemon::engines::recent::conformance::{self, comment_id, comments, seqs};
 use crate::daemon::testing::redis_server::Prefixed;
-use crate::protocol::events::Removal;
+use crate::protocol::events::{Removal, Told};
 
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
@@ -88,7 +88,8 @@ async fn a_restoration_finds_its_deletion_in_a_long_stream() {
     append(&cache, A, 1..=1500).await;
     for (seq, which) in [(1501, 700), (1502, 701)] {
         let comment_id = comment_id(which);
-        let deletion = Removal { comment_id, reason: "spam".into(), timestamp: 1, except: None };
+        let deletion =
+            Removal { comment_id, reason: "spam".into(), timestamp: 1, told: Told::Everybody };
         cache.add_tombstone(A, comment_id, seq).await.unwrap();
         let events = vec![RecentEvent::Deleted { seq, deletion }];
         cache.append(A, seq, seq, events).await.unwrap();

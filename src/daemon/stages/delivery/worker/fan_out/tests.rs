@@ -47,6 +47,7 @@ impl Rig {
             submissions: mpsc::channel(1).0,
             reactions: mpsc::channel(1).0,
             auth: mpsc::channel(1).0,
+            rooms: mpsc::channel(1).0,
         };
         let worker = Worker::new(WorkerParts {
             index: 0,
@@ -151,7 +152,7 @@ fn comment_is_acked_during_a_fan_out() {
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
     let comment_id = sample_comment(9).comment_id;
     let seq = 9;
-    let accepted = Accepted { comment_id, seq, comment: None };
+    let accepted = Accepted { comment_id, seq, comment: None, delayed: false };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
     rig.poll_once();

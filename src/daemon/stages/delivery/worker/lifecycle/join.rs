@@ -159,8 +159,12 @@ impl Worker {
             if frame.is_kept_from(user) {
                 continue;
             }
-            let (bytes, _) = frame.bytes(viewer.form, viewer.window);
-            viewer.enqueue(bytes.clone());
+            let bytes = if frame.is_personal_for(user) {
+                viewer.form.encode_private(frame.message())
+            } else {
+                frame.bytes(viewer.form, viewer.window).0.clone()
+            };
+            viewer.enqueue(bytes);
         }
         self.write_pending(slot);
         if self.viewers.contains(slot) {

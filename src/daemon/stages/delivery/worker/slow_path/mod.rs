@@ -117,7 +117,9 @@ fn write_pending(
         if viewer.control_cursor < stream.control.first() {
             return WriteOutcome::SlowConsumer;
         }
-        skip_kept_deletions(viewer, stream);
+        if pass_personal_deletions(viewer, stream) {
+            continue;
+        }
         let follows = !flags.has(Flags::PAUSED) && !flags.has(Flags::CATCHING_UP);
         if follows && skip_or_trim_next(viewer, stream, counts) {
             continue;
@@ -147,13 +149,24 @@ fn write_pending(
     }
 }
 
-/// Passes deletions that this viewer is not sent, up to the next one that it is sent.
-fn skip_kept_deletions(viewer: &mut Viewer, stream: &Stream) {
+/// Passes deletions that this viewer is not sent, up to the next one that it is sent. Returns true
+/// if that one is for this viewer only, and was queued: its frame has no bytes for viewers.
+fn pass_personal_deletions(viewer: &mut Viewer, stream: &Stream) -> bool {
     let user = viewer.user_id();
-    let is_kept = |cursor| stream.control.get(cursor).is_some_and(|frame| frame.is_kept_from(user));
-    while is_kept(viewer.control_cursor) {
+    while let Some(frame) = stream.control.get(viewer.control_cursor) {
+        if frame.is_kept_from(user) {
+            viewer.control_cursor += 1;
+            continue;
+        }
+        if !frame.is_personal_for(user) {
+            return false;
+        }
         viewer.control_cursor += 1;
+        let bytes = viewer.form.encode_private(frame.message());
+        viewer.enqueue(bytes);
+        return true;
     }
+    false
 }
 
 /// Handles a next frame that cannot be sent unchanged: the viewer was sent all or part of it
@@ -215,7 +228,7 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
     let user = viewer.user_id();
     let control = (viewer.control_cursor..stream.control.end())
         .filter_map(|index| stream.control.get(index))
-        .take_while(|frame| !frame.is_kept_from(user))
+        .take_while(|frame| !frame.is_kept_from(user) && !frame.is_personal_for(user))
         .take(MAX_SLICES);
     let mut frames: Vec<_> = control.collect();
     if !follows {

@@ -13,7 +13,7 @@ use crate::daemon::testing::comments::{sample_comment, sample_deletion};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
-use crate::protocol::events::Removal;
+use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, Identity, Role, Seq, SequencedComment, Standing, StreamId, UserId};
@@ -268,7 +268,7 @@ fn author_alone_is_sent_its_hidden_comments() {
 fn deletion_is_kept_from_its_author() {
     let mut stream = stream(16);
     stream.push(deletion_frame(1));
-    let kept = Removal { except: Some(AUTHOR), ..sample_deletion(2) };
+    let kept = Removal { told: Told::AllBut(AUTHOR), ..sample_deletion(2) };
     stream.push(Arc::new(Frame::deletion(2, &kept)));
     stream.push(deletion_frame(3));
     for (user, deletions) in [(AUTHOR, 2), (UserId(7), 3)] {
@@ -276,6 +276,24 @@ fn deletion_is_kept_from_its_author() {
         log_in(&mut viewer, user);
         assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
         assert_eq!(received(&peer), vec!["deleted"; deletions]);
+        assert_eq!(viewer.control_cursor, 3);
+    }
+}
+
+#[test]
+fn deletion_of_a_hidden_comment_is_for_its_author() {
+    let mut stream = stream(16);
+    stream.push(deletion_frame(1));
+    let only = Removal { told: Told::Only(AUTHOR), ..sample_deletion(2) };
+    stream.push(Arc::new(Frame::deletion(2, &only)));
+    stream.push(deletion_frame(3));
+    for (user, deletions) in [(Some(AUTHOR), 3), (Some(UserId(7)), 2), (None, 2)] {
+        let (mut viewer, peer) = viewer(0);
+        if let Some(user) = user {
+            log_in(&mut viewer, user);
+        }
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), vec!["deleted"; deletions], "{user:?}");
         assert_eq!(viewer.control_cursor, 3);
     }
 }

@@ -46,6 +46,7 @@ fn comment(seq: Seq) -> SequencedComment {
         message: format!("{seq}: {filler}").into(),
         created_at: 1_700_000_000_000 + seq,
         seq,
+        badges: Default::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ingest on a log in memory, on a paused clock.
 
 mod rooms;
+mod screening;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,18 +13,23 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
-use crate::daemon::base::handoff::ConnectionId;
+use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening as Verdict};
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::reservations::{Claim, Claimed, Proposal, Reservations, Reserved};
+use crate::daemon::stages::ingest::screening::{ScreeningParts, ScreeningThreads};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
-use crate::protocol::{Identity, Role, Standing, StreamId, UserId};
+use crate::protocol::events::{CommentModerated, Evidence};
+use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::{Comment, Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
 const CONNECTION: ConnectionId = ConnectionId { worker: 0, generation: 1, slot: 4 };
+/// Comments that may wait for moderation.
+const MAX_WAITING: usize = 16;
 const BANNED: UserId = UserId(66);
 const SHADOWED: UserId = UserId(67);
 
@@ -41,22 +47,49 @@ impl ReplySink for Replies {
 struct ByText {
     asked: AtomicU32,
     held: AtomicU32,
+    /// How long a look-up takes.
+    look_up_ms: AtomicU32,
+    /// How long the points of one comment take to be stored.
+    record_ms: AtomicU32,
+    recorded: AtomicU32,
+    /// Of held comments.
+    reasons: parking_lot::Mutex<Vec<Arc<str>>>,
 }
 
 #[async_trait]
 impl Screen for ByText {
-    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Ok(match &*comment.message {
-            "bad" => Screening::Reject("blocked_word".into()),
-            "odd" => Screening::Hold("link".into()),
-            "troll" => Screening::Shadow("repeat".into()),
-            _ => Screening::Accept,
-        })
+    async fn prepare(&self, _: &[UserId]) {
+        let ms = self.look_up_ms.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
     }
 
-    async fn hold(&self, _: Arc<Comment>, _: Arc<str>) -> Result<(), ErrorBody> {
+    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(ms) = comment.message.strip_prefix("slow ") {
+            let ms = ms.split(' ').next().unwrap().parse().unwrap();
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        let screening = match &*comment.message {
+            "bad" => Verdict::Reject("blocked_word".into()),
+            "odd" => {
+                let evidence = Evidence::default();
+                Verdict::Hold(Held { reason: "link".into(), evidence })
+            }
+            "troll" => Verdict::Shadow("repeat".into()),
+            _ => Verdict::Accept,
+        };
+        Ok(Screened { screening, decided: None, has_points: &*comment.message == "troll" })
+    }
+
+    async fn record(&self, _: Option<CommentModerated>) {
+        let ms = self.record_ms.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
+        self.recorded.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn hold(&self, _: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
         self.held.fetch_add(1, Ordering::SeqCst);
+        self.reasons.lock().push(held.reason);
         Ok(())
     }
 }
@@ -76,6 +109,7 @@ struct Stage {
     streams: Streams,
     board: StatusBoard,
     screen: Arc<ByText>,
+    moderation: ModerationState,
     queue: mpsc::Sender<Submission>,
     replies: UnboundedReceiver<Reply>,
     stop: CancellationToken,
@@ -105,6 +139,7 @@ impl Stage {
         let (sink, replies) = unbounded_channel();
         let board = StatusBoard::default();
         let screen = Arc::<ByText>::default();
+        let moderation = ModerationState::default();
         let streams = Streams::load(store.clone()).await.unwrap();
         let ingest = Ingest::new(IngestParts {
             log: Arc::new(log.clone()),
@@ -116,14 +151,21 @@ impl Stage {
             said: RoomMemory::default(),
             links: Arc::new(LinkIfHttp),
             reservations,
-            screen: screen.clone(),
+            screening: ScreeningQueues::new(ScreeningParts {
+                screen: screen.clone(),
+                threads: ScreeningThreads::of_this_runtime(),
+                max_waiting: MAX_WAITING,
+                metrics: board.metrics().clone(),
+                problems: board.problems().clone(),
+            }),
+            moderation: moderation.clone(),
             replies: Arc::new(Replies(sink)),
             board: board.clone(),
         });
         let (queue, receiver) = queue(&config);
         let stop = CancellationToken::new();
         let task = tokio::spawn(ingest.run(receiver, stop.clone()));
-        Self { log, store, streams, board, screen, queue, replies, stop, task }
+        Self { log, store, streams, board, screen, moderation, queue, replies, stop, task }
     }
 
     async fn send(&self, submissions: Vec<Submission>) {

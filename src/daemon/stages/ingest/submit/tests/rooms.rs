@@ -46,18 +46,24 @@ impl Stage {
 
 /// Claims over nodes, each held by the first comment.
 #[derive(Debug, Default, Clone)]
-struct FirstClaimWins(Arc<parking_lot::Mutex<AHashMap<(ClaimKey, u64), CommentId>>>);
+struct FirstClaimWins {
+    held: Arc<parking_lot::Mutex<AHashMap<(ClaimKey, u64), CommentId>>>,
+    /// The id that each comment with a ref has on another node.
+    elsewhere: Option<CommentId>,
+}
 
 #[async_trait]
 impl Reservations for FirstClaimWins {
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved> {
-        let reserved =
-            |proposal: Proposal| Reserved { comment_id: proposal.comment_id, certain: true };
+        let reserved = |proposal: Proposal| Reserved {
+            comment_id: self.elsewhere.unwrap_or(proposal.comment_id),
+            certain: true,
+        };
         proposals.into_iter().map(reserved).collect()
     }
 
     async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
-        let mut held = self.0.lock();
+        let mut held = self.held.lock();
         let claim = |Claim { key, comment_id, for_ms }| {
             let holder = *held.entry((key, for_ms)).or_insert(comment_id);
             if holder == comment_id { Claimed::Free } else { Claimed::Taken { wait_ms: 12_000 } }
@@ -66,7 +72,7 @@ impl Reservations for FirstClaimWins {
     }
 
     async fn release(&self, claims: Vec<Claim>) {
-        let mut held = self.0.lock();
+        let mut held = self.held.lock();
         for Claim { key, comment_id, for_ms } in claims {
             if held.get(&(key, for_ms)) == Some(&comment_id) {
                 held.remove(&(key, for_ms));
@@ -138,8 +144,12 @@ async fn claims_of_the_token_open_closed_rooms() {
         comment.identity = Arc::new(known);
         comment
     };
-    let follower = |since_ms| Standing { subscriber: false, follower_since: Some(since_ms) };
-    let subscriber = Standing { subscriber: true, follower_since: None };
+    let follower = |since_ms| Standing {
+        subscriber: false,
+        follower_since: Some(since_ms),
+        account_created: None,
+    };
+    let subscriber = Standing { subscriber: true, follower_since: None, account_created: None };
     let refused = Err(ErrorCode::FollowersOnly);
     assert_eq!(stage.ask(with(Standing::default())).await, refused);
     assert_eq!(stage.ask(with(follower(now_ms - 1_000))).await, refused);
@@ -183,6 +193,38 @@ async fn a_claim_of_a_lost_comment_is_released() {
     first.log.fail_appends_with(down());
     assert_eq!(first.say(ANN, "lost").await.unwrap_err().0, ErrorCode::LogUnavailable);
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(claims.0.lock().len(), 0);
+    assert_eq!(claims.held.lock().len(), 0);
     second.say(ANN, "here").await.unwrap();
+}
+
+/// Two stages with slow mode. The comments with a ref of the second have another id elsewhere.
+async fn stages_with_a_renamed_comment() -> [Stage; 2] {
+    let claims = FirstClaimWins::default();
+    let elsewhere = Some(CommentId::from_unix_ticks(17_000_000_000_000_000, 3, [3; 6]));
+    let renaming = FirstClaimWins { elsewhere, ..claims.clone() };
+    let first = Stage::start_with(InMemoryLog::new(), Some(Arc::new(claims))).await;
+    let second = Stage::start_with(InMemoryLog::new(), Some(Arc::new(renaming))).await;
+    first.set_rules(SLOW).await;
+    second.set_rules(SLOW).await;
+    [first, second]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_ref_with_another_id_may_be_sent_again() {
+    let [mut first, mut second] = stages_with_a_renamed_comment().await;
+    first.say(ANN, "one").await.unwrap();
+    let send = || submission(LIVE, "two", Some("r"));
+    for _ in 0..2 {
+        assert_eq!(second.ask(send()).await, Err(ErrorCode::SlowMode));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_comment_with_another_id_frees_its_turn() {
+    let [_, mut second] = stages_with_a_renamed_comment().await;
+    second.log.fail_appends_with(down());
+    let lost = second.ask(submission(LIVE, "lost", Some("r"))).await;
+    assert_eq!(lost, Err(ErrorCode::LogUnavailable));
+    second.log.fail_appends_with(None);
+    second.say(ANN, "again").await.unwrap();
 }

@@ -1,0 +1,82 @@
+//! Records that the message delay of their room holds back.
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{BroadcastError, Coordinator};
+use crate::daemon::engines::eventlog::{Position, Topic};
+use crate::daemon::stages::broadcast::held::StreamRecord;
+use crate::protocol::StreamId;
+
+impl Coordinator {
+    /// Adds a record to the batch of its stream, or holds it back until it is due.
+    pub(super) async fn accept(
+        &mut self,
+        position: Position,
+        stream_id: StreamId,
+        record: StreamRecord,
+        due: Option<Instant>,
+    ) -> Result<(), BroadcastError> {
+        let state = self.state(stream_id, position);
+        if state.accept(position.offset, record, due) {
+            self.waiting.insert(stream_id);
+            return self.publish_if_full(stream_id).await;
+        }
+        self.delayed.insert(stream_id);
+        Ok(())
+    }
+
+    /// Moves records whose delay is over into the batches of their streams.
+    pub(super) async fn release_due(&mut self) -> Result<(), BroadcastError> {
+        let now = Instant::now();
+        for stream_id in self.delayed.iter().copied().collect::<Vec<_>>() {
+            while let Some(state) = self.streams.get_mut(&stream_id)
+                && state.release(now)
+            {
+                self.waiting.insert(stream_id);
+                if !state.pending.is_full() {
+                    break;
+                }
+                self.publish(stream_id).await?;
+            }
+            if self.streams.get(&stream_id).is_none_or(|state| state.held.is_empty()) {
+                self.delayed.remove(&stream_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers which records of new partitions are replayed. A delayed room makes that up to the
+    /// longest delay of all rooms of the partition, read at once.
+    pub(super) async fn find_replayed(&mut self, assigned: &[Position]) {
+        for Position { partition, offset } in assigned {
+            let end = match self.parts.log.bounds(Topic::CommentEvents, *partition).await {
+                Ok(bounds) => bounds.end,
+                Err(error) => {
+                    debug!(partition, %error, "end of the log unknown; replayed comments count");
+                    *offset
+                }
+            };
+            self.replayed_to.insert(*partition, end);
+        }
+    }
+
+    /// Returns whether a record was in the log before this node began to read its partition. It
+    /// says nothing about the rate of its stream now.
+    pub(super) fn is_replayed(&self, position: Position) -> bool {
+        self.replayed_to.get(&position.partition).is_some_and(|end| position.offset < *end)
+    }
+
+    /// Returns the positions to commit: those of the next records, or of the oldest that wait.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        let mut next = self.next.clone();
+        for state in self.delayed.iter().filter_map(|stream_id| self.streams.get(stream_id)) {
+            if let Some(first) = state.held.first_seq()
+                && let Some(offset) = next.get_mut(&state.partition)
+            {
+                *offset = first.min(*offset);
+            }
+        }
+        next.into_iter().map(|(partition, offset)| Position { partition, offset }).collect()
+    }
+}

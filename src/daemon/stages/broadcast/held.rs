@@ -1,0 +1,206 @@
+//! The records of a stream that wait because its room has a message delay.
+//!
+//! In: records of one stream in the order of the log, each with the time from which it may be
+//! shown. Out: the same records in the same order, when they are due. A record behind a comment
+//! waits for it, so that ranges join. A comment that is deleted meanwhile is never shown.
+//!
+//! When full: the oldest records are due early, see [`MAX_BYTES`].
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
+use crate::protocol::{CommentId, Seq};
+
+/// The most bytes that wait per stream, texts included. 30 s of 2,000 comments per second of usual
+/// length fit; beyond that the delay is in effect shorter.
+pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of a record besides its texts.
+const RECORD_BYTES: usize = 240;
+
+/// A record of the log as the broadcast stage uses it.
+#[derive(Debug)]
+pub(super) enum StreamRecord {
+    Comment {
+        event: CommentSubmitted,
+        read_at: Instant,
+    },
+    Deletion(Removal),
+    Restoration(CommentId),
+    /// It shows nothing.
+    Nothing,
+}
+
+/// A record that is due.
+#[derive(Debug)]
+pub(super) struct DueRecord {
+    pub(super) seq: Seq,
+    pub(super) record: StreamRecord,
+    /// What hides the comment, if it is one that was deleted while it waited.
+    pub(super) removal: Option<Removal>,
+}
+
+#[derive(Debug)]
+struct Held {
+    due: Instant,
+    bytes: usize,
+    waiting: DueRecord,
+}
+
+/// The records that wait.
+#[derive(Debug, Default)]
+pub(super) struct HeldRecords {
+    queue: VecDeque<Held>,
+    bytes: usize,
+}
+
+impl HeldRecords {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Returns the place of the oldest record.
+    pub(super) fn first_seq(&self) -> Option<Seq> {
+        self.queue.front().map(|held| held.waiting.seq)
+    }
+
+    /// Returns when the oldest record is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.queue.front().map(|held| held.due)
+    }
+
+    /// Adds a record, which is due at a time or with the one before it, whichever is later.
+    pub(super) fn push(&mut self, seq: Seq, record: StreamRecord, due: Option<Instant>) {
+        let before = self.queue.back().map(|held| held.due);
+        let due = due.max(before).unwrap_or_else(Instant::now);
+        let text_bytes = match &record {
+            StreamRecord::Comment { event, .. } => {
+                event.comment.message.len() + event.comment.name.len()
+            }
+            StreamRecord::Deletion(_) | StreamRecord::Restoration(_) | StreamRecord::Nothing => 0,
+        };
+        let bytes = RECORD_BYTES + text_bytes;
+        self.bytes += bytes;
+        self.queue.push_back(Held {
+            due,
+            bytes,
+            waiting: DueRecord { seq, record, removal: None },
+        });
+    }
+
+    /// Hides a comment that waits, as its deletion says.
+    pub(super) fn hide(&mut self, removal: &Removal) {
+        let is_meant = |held: &&mut Held| match &held.waiting.record {
+            StreamRecord::Comment { event, .. } => event.comment.comment_id == removal.comment_id,
+            _ => false,
+        };
+        if let Some(held) = self.queue.iter_mut().find(is_meant) {
+            // A deletion for everybody counts more than one that spares the author.
+            let before = held.waiting.removal.as_ref().map(Removal::hidden_from);
+            if before != Some(HiddenFrom::Everybody) {
+                held.waiting.removal = Some(removal.clone());
+            }
+        }
+    }
+
+    /// Takes back what hides a comment that waits, and its deletions that wait.
+    pub(super) fn restore(&mut self, comment_id: CommentId) {
+        for Held { waiting, .. } in &mut self.queue {
+            match &waiting.record {
+                StreamRecord::Comment { event, .. } if event.comment.comment_id == comment_id => {
+                    waiting.removal = None;
+                }
+                StreamRecord::Deletion(removal) if removal.comment_id == comment_id => {
+                    waiting.record = StreamRecord::Nothing;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the oldest record if it is due, or if too much waits.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<DueRecord> {
+        let is_full = self.bytes > MAX_BYTES;
+        let held = self.queue.pop_front_if(|held| is_full || held.due <= now)?;
+        self.bytes -= held.bytes;
+        Some(held.waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::daemon::testing::comments::{sample_comment, sample_deletion, submitted};
+    use crate::protocol::Comment;
+
+    fn comment(number: u64) -> StreamRecord {
+        let event = submitted(sample_comment(number));
+        StreamRecord::Comment { event, read_at: Instant::now() }
+    }
+
+    fn due_seqs(held: &mut HeldRecords) -> Vec<Seq> {
+        let now = Instant::now();
+        std::iter::from_fn(|| held.pop_due(now)).map(|due| due.seq).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_wait_in_their_order() {
+        let mut held = HeldRecords::default();
+        let start = Instant::now();
+        held.push(1, comment(1), Some(start + Duration::from_secs(5)));
+        held.push(2, StreamRecord::Nothing, None);
+        held.push(3, comment(3), Some(start + Duration::from_secs(2)));
+        assert_eq!((held.first_seq(), due_seqs(&mut held)), (Some(1), vec![]));
+        assert_eq!(held.next_due(), Some(start + Duration::from_secs(5)));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(due_seqs(&mut held), [1, 2, 3]);
+        assert!(held.is_empty() && held.bytes == 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_deleted_meanwhile_is_hidden() {
+        let mut held = HeldRecords::default();
+        let later = Some(Instant::now() + Duration::from_secs(5));
+        held.push(1, comment(1), later);
+        held.push(2, comment(2), later);
+        held.hide(&sample_deletion(1));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let hidden = |due: Option<DueRecord>| due.unwrap().removal.is_some();
+        assert!(hidden(held.pop_due(Instant::now())));
+        assert!(!hidden(held.pop_due(Instant::now())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_restored_in_time_is_shown() {
+        let mut held = HeldRecords::default();
+        held.push(1, comment(1), Some(Instant::now()));
+        for (seq, number) in [(2, 1), (3, 7)] {
+            let removal = sample_deletion(number);
+            held.hide(&removal);
+            held.push(seq, StreamRecord::Deletion(removal), None);
+        }
+        held.restore(sample_comment(1).comment_id);
+        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now())).collect();
+        assert!(due[0].removal.is_none());
+        assert!(matches!(due[1].record, StreamRecord::Nothing));
+        assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of another comment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_bounded() {
+        let mut held = HeldRecords::default();
+        let later = Some(Instant::now() + Duration::from_secs(30));
+        let long = "x".repeat(100_000);
+        for seq in 1..1_000 {
+            let message = long.as_str().into();
+            let event = submitted(Comment { message, ..sample_comment(seq) });
+            held.push(seq, StreamRecord::Comment { event, read_at: Instant::now() }, later);
+            due_seqs(&mut held);
+            assert!(held.bytes <= MAX_BYTES);
+        }
+        assert!(held.first_seq().is_some_and(|first| first > 1));
+    }
+}

@@ -1,0 +1,167 @@
+//! Decisions about held comments that no person makes: those that no stage had checked are checked
+//! now, and those that have waited too long are rejected.
+//!
+//! Always holds: they are made as a moderator's are, so each is made once, also when a moderator or
+//! another node decides at the same time, and its event gets into the log also after a crash.
+
+use async_trait::async_trait;
+
+use super::{Choice, decision_on, is_shadowed, released};
+use crate::daemon::base::handoff::HeldComments;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::{HeldReviews, NewReason};
+use crate::daemon::stages::control::{Actor, Control, ControlError};
+use crate::protocol::admin::{EXPIRED, ReviewEvidence, ReviewItem, ReviewRequest, audit_action};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::room::UNCHECKED;
+use crate::protocol::{Comment, CommentId, StreamId};
+
+fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
+    let reason = (!reason.is_empty()).then(|| reason.to_owned());
+    ReviewRequest { comment_id, reason, note: None }
+}
+
+/// Returns false if somebody else has decided the item, or looks at it.
+fn is_mine<T>(decided: Result<T, ControlError>) -> Result<bool, ControlError> {
+    match decided {
+        Ok(_) => Ok(true),
+        Err(
+            ControlError::Claimed { .. }
+            | ControlError::Decided { .. }
+            | ControlError::NotQueued(_),
+        ) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Control {
+    /// Carries out what moderation decided about an unchecked comment.
+    async fn decide_unchecked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
+        let CommentModerated { comment_id, decision, .. } = decided;
+        // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
+        // that checked the comment, the first one changes the reason.
+        if decision != Decision::Accept {
+            let evidence = decided.text.as_ref().and_then(|text| text.evidence.as_ref());
+            let evidence = evidence.map(ReviewEvidence::from).unwrap_or_default();
+            let reason = &*decided.reason;
+            let new = NewReason { comment_id, expected: UNCHECKED, reason, evidence: &evidence };
+            if !self.set_review_reason(new).await? {
+                return Ok(false);
+            }
+        }
+        let is_made = match decision {
+            // Otherwise it would be checked again at once, for ever.
+            Decision::Flag => &*decided.reason != UNCHECKED,
+            Decision::Accept | Decision::ShadowBan => self.release_checked(&decided).await?,
+            Decision::Reject => self.reject_held(comment_id, &decided.reason).await?.is_some(),
+        };
+        if is_made && decision != Decision::Accept {
+            let user_id = decided.user_id;
+            self.record_decision(&Event::CommentModerated(decided), user_id).await;
+        }
+        Ok(is_made)
+    }
+
+    /// Returns false if the comment is decided or has another reason than the expected one.
+    async fn set_review_reason(&self, new: NewReason<'_>) -> Result<bool, ControlError> {
+        let is_waiting = self.parts.metadata.set_review_reason(new).await?;
+        self.queue.changed();
+        Ok(is_waiting)
+    }
+
+    /// Publishes a comment, in the case of a shadow ban for its sender only.
+    async fn release_checked(&self, decided: &CommentModerated) -> Result<bool, ControlError> {
+        let actor = Actor::moderation();
+        let request = request(decided.comment_id, &decided.reason);
+        let shadows = self.shadows().await?;
+        let is_hidden = decided.decision == Decision::ShadowBan;
+        let event = |item: &ReviewItem, _: u64| {
+            let shadow = is_hidden || is_shadowed(item, &shadows);
+            item.held
+                .then(|| Event::CommentSubmitted(CommentSubmitted { shadow, ..released(item) }))
+        };
+        let expected = if is_hidden { &*decided.reason } else { UNCHECKED };
+        let choice = Choice {
+            decision: decided.decision,
+            action: audit_action::APPROVE,
+            expected_reason: Some(expected),
+        };
+        is_mine(self.decide(&actor, &request, choice, &event).await)
+    }
+
+    /// Rejects a held comment, which nobody was shown and which waits for this reason. `None` if
+    /// somebody else has decided it, or looks at it.
+    async fn reject_held(
+        &self,
+        comment_id: CommentId,
+        reason: &str,
+    ) -> Result<Option<ReviewItem>, ControlError> {
+        let actor = Actor::moderation();
+        let event = |item: &ReviewItem, at: u64| {
+            let rejected = decision_on(item, Decision::Reject, &actor, reason.into(), at);
+            (!item.held).then_some(Event::CommentModerated(rejected))
+        };
+        let request = request(comment_id, reason);
+        let choice = Choice {
+            decision: Decision::Reject,
+            action: audit_action::REJECT,
+            expected_reason: Some(reason),
+        };
+        match self.decide(&actor, &request, choice, &event).await {
+            Ok(decided) => Ok(Some(decided.item)),
+            Err(error) => is_mine::<()>(Err(error)).map(|_| None),
+        }
+    }
+
+    /// Rejects the held comments that were queued before a time. It is no offence of their users,
+    /// so the moderation topic does not get these decisions.
+    async fn expire_held(&self, before_ms: u64, limit: usize) -> Result<usize, ControlError> {
+        let which = HeldReviews::QueuedBefore(before_ms);
+        let old = self.parts.metadata.held_reviews(which, limit).await?;
+        let now_ms = self.parts.clock.now_ms();
+        let mut expired = 0;
+        for item in old.iter().filter(|item| item.holder(now_ms).is_none()) {
+            let comment_id = item.comment_id;
+            let evidence = ReviewEvidence::default();
+            let expected = item.reason.as_str();
+            let new = NewReason { comment_id, expected, reason: EXPIRED, evidence: &evidence };
+            if !self.set_review_reason(new).await? {
+                continue;
+            }
+            expired += usize::from(self.reject_held(comment_id, EXPIRED).await?.is_some());
+        }
+        Ok(expired)
+    }
+}
+
+#[async_trait]
+impl HeldComments for Control {
+    async fn unchecked(&self, limit: usize) -> Result<Vec<Comment>, ErrorBody> {
+        let found = self.parts.metadata.held_reviews(HeldReviews::Unchecked, limit).await;
+        let now_ms = self.parts.clock.now_ms();
+        let items = found.map_err(body)?;
+        // One that somebody looks at is left to that person.
+        let free = items.iter().filter(|item| item.holder(now_ms).is_none());
+        Ok(free.map(|item| (*released(item).comment).clone()).collect())
+    }
+
+    async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody> {
+        self.parts.metadata.has_pending_event(stream_id).await.map_err(body)
+    }
+
+    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody> {
+        self.decide_unchecked(decided).await.map_err(|error| error.body())
+    }
+
+    async fn expire(&self, before_ms: u64, limit: usize) -> Result<usize, ErrorBody> {
+        self.expire_held(before_ms, limit).await.map_err(|error| error.body())
+    }
+}
+
+fn body(error: StoreError) -> ErrorBody {
+    ControlError::from(error).body()
+}
+
+#[cfg(test)]
+mod tests;

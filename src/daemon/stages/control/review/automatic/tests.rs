@@ -1,0 +1,175 @@
+//! Decisions about held comments without a person, with contracts in memory.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
+use crate::protocol::UserId;
+use crate::protocol::admin::{ClaimRequest, ReviewEvidence, UndoRequest};
+use crate::protocol::events::{Evidence, ModeratedText, Score};
+
+const STREAM: StreamId = StreamId(1);
+
+async fn world(unchecked: u64) -> World {
+    let world = World::new().await;
+    for number in 1..=unchecked {
+        let item = ReviewItem {
+            comment_id: comment_id(number),
+            stream_id: STREAM,
+            user_id: UserId(42),
+            name: "ann".to_owned(),
+            message: format!("text {number}"),
+            reason: UNCHECKED.to_owned(),
+            flagged_at: STARTED_MS + number,
+            held: true,
+            claimed_by: None,
+            claim_expires_at: None,
+            claimed_by_you: false,
+            alike: 0,
+            shadowed: false,
+            evidence: ReviewEvidence::default(),
+        };
+        world.metadata.queue_review(item, 0).await.unwrap();
+    }
+    world
+}
+
+async fn points(world: &World) -> f64 {
+    world.control.reputation_of(UserId(42)).await.unwrap().unwrap().points
+}
+
+fn decided(number: u64, decision: Decision, reason: &str) -> CommentModerated {
+    CommentModerated {
+        stream_id: STREAM,
+        comment_id: comment_id(number),
+        user_id: UserId(42),
+        decision,
+        reason: reason.into(),
+        timestamp: STARTED_MS,
+        decided_by: "rules".into(),
+        text: None,
+        was_hidden: false,
+    }
+}
+
+async fn decide(world: &World, decided: CommentModerated) -> Result<bool, ErrorBody> {
+    HeldComments::decide(&world.control, decided).await
+}
+
+/// The texts of the comments in the log, with their visibility.
+fn published(world: &World) -> Vec<(String, bool)> {
+    let submitted = |(_, event)| match event {
+        Event::CommentSubmitted(event) => {
+            assert!(event.screened, "it was checked");
+            Some((event.comment.message.to_string(), event.shadow))
+        }
+        _ => None,
+    };
+    world.log.events(Topic::CommentEvents).into_iter().filter_map(submitted).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_decision_about_an_unchecked_comment_is_made() {
+    let world = world(4).await;
+    let unchecked = async || world.control.unchecked(10).await.unwrap().len();
+    assert_eq!(unchecked().await, 4);
+    for (number, decision, reason) in [
+        (1, Decision::Accept, ""),
+        (2, Decision::Reject, "blocked_word"),
+        (3, Decision::ShadowBan, "repeat"),
+        (4, Decision::Flag, "link"),
+    ] {
+        assert!(decide(&world, decided(number, decision, reason)).await.unwrap(), "{decision:?}");
+    }
+    assert_eq!(unchecked().await, 0);
+    let shown = [("text 1".to_owned(), false), ("text 3".to_owned(), true)];
+    assert_eq!(published(&world), shown);
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    let left: Vec<_> = queue.iter().map(|item| (item.comment_id, &*item.reason)).collect();
+    assert_eq!(left, [(comment_id(4), "link")], "a person decides about it");
+    assert_eq!(world.log.events(Topic::ModerationEvents).len(), 3, "all but the accepted one");
+    let again = decide(&world, decided(1, Decision::Reject, "blocked_word")).await.unwrap();
+    assert!(!again, "it is decided");
+    let actors: Vec<_> = world.metadata.audits().iter().map(|entry| entry.actor.clone()).collect();
+    assert_eq!(actors, ["moderation"; 3]);
+    assert_eq!(points(&world).await, 0.0, "moderation counts what it decides");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_two_nodes_decides() {
+    let world = world(1).await;
+    let scores = [("toxicity".into(), Score::new(0.5))].into();
+    let evidence = Evidence { stage: "models".into(), scores, ..Evidence::default() };
+    let text = ModeratedText { evidence: Some(evidence.clone()), ..ModeratedText::new("ann", "") };
+    let flagged = CommentModerated { text: Some(text), ..decided(1, Decision::Flag, "link") };
+    assert!(decide(&world, flagged).await.unwrap());
+    for (decision, reason) in [
+        (Decision::Accept, ""),
+        (Decision::Reject, "blocked_word"),
+        (Decision::ShadowBan, "repeat"),
+        (Decision::Flag, "caps"),
+    ] {
+        assert!(!decide(&world, decided(1, decision, reason)).await.unwrap(), "{decision:?}");
+    }
+    assert!(published(&world).is_empty());
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!((&*queue[0].reason, &queue[0].evidence), ("link", &(&evidence).into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_as_unchecked_is_no_decision() {
+    let world = world(1).await;
+    assert!(!decide(&world, decided(1, Decision::Flag, UNCHECKED)).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_survives_a_log_that_is_away() {
+    let world = world(1).await;
+    world.log.set_down(true);
+    let error = decide(&world, decided(1, Decision::Accept, "")).await.unwrap_err();
+    assert!(error.retry_after_ms.is_some());
+    assert!(world.control.is_stream_pending(STREAM).await.unwrap(), "the next one has to wait");
+    assert!(!world.control.is_stream_pending(StreamId(2)).await.unwrap());
+    assert!(world.control.unchecked(10).await.unwrap().is_empty(), "it is decided once");
+    world.log.set_down(false);
+    let stop = CancellationToken::new();
+    tokio::spawn(world.control.clone().publish_pending(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stop.cancel();
+    assert!(!world.control.is_stream_pending(STREAM).await.unwrap());
+    assert_eq!(published(&world), [("text 1".to_owned(), false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undone_rejection_is_left_to_a_person() {
+    let world = world(1).await;
+    decide(&world, decided(1, Decision::Reject, "blocked_word")).await.unwrap();
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    assert!(world.control.unchecked(10).await.unwrap().is_empty());
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(queue[0].reason, "blocked_word");
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_comments_expire_without_an_offence() {
+    let world = world(3).await;
+    let claim = ClaimRequest { comment_id: comment_id(2), release: false };
+    world.control.claim(&operator(), &claim).await.unwrap();
+    let expired = world.control.expire(STARTED_MS + 3, 10).await.unwrap();
+    assert_eq!(expired, 1, "not the one that somebody looks at, and not the new one");
+    let decisions = world.control.decisions(None, 10).await.unwrap();
+    let made: Vec<_> =
+        decisions.iter().map(|one| (one.comment_id, one.decision, &*one.reason)).collect();
+    assert_eq!(made, [(comment_id(1), Decision::Reject, EXPIRED)]);
+    assert!(world.control.offenders(10).await.unwrap().is_empty());
+    assert_eq!(points(&world).await, 0.0);
+    assert!(published(&world).is_empty());
+    assert_eq!(world.log.events(Topic::ModerationEvents).len(), 0);
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(queue.len(), 2);
+}

@@ -1,0 +1,226 @@
+//! One comment: how it gets into the log, its check, and what becomes of it if the check is late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::error;
+
+use super::LookUp;
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::metrics::{Metrics, count};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{CommentModerated, Evidence};
+use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
+use crate::protocol::stream::{ModerationMode, Stream};
+use crate::protocol::{Comment, ErrorCode};
+
+/// The time for the store of the review queue to take a comment.
+const HOLD_TIME: Duration = Duration::from_secs(5);
+
+/// The way of a comment into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// At once. `screened`: moderation need not check it afterwards.
+    Direct { screened: bool },
+    /// After a check, which may take this long.
+    Check { deadline: Duration, late: WhenLate },
+    /// Through the review queue, because moderation is down.
+    Hold,
+}
+
+/// Returns the way of a comment of a stream.
+pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -> Route {
+    if is_staff {
+        return Route::Direct { screened: true };
+    }
+    let checks = stream.room.checks;
+    let is_held = is_moderation_down && checks.down == WhenDown::Hold;
+    match stream.moderation {
+        ModerationMode::Off => Route::Direct { screened: false },
+        ModerationMode::Async if is_held => Route::Hold,
+        ModerationMode::Async => Route::Direct { screened: false },
+        ModerationMode::Sync => {
+            // What passes late is left to moderation, which is down.
+            let late = match checks.late {
+                WhenLate::Pass if is_held => WhenLate::Hold,
+                late => late,
+            };
+            Route::Check { deadline: Duration::from_millis(checks.deadline_in_force_ms()), late }
+        }
+    }
+}
+
+/// The route of a comment, and the look-up that its check waits for.
+#[derive(Debug)]
+pub(super) struct CheckWay {
+    pub(super) route: Route,
+    pub(super) look_up: LookUp,
+}
+
+/// What becomes of a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ScreenOutcome {
+    /// It is appended. `shadow`: only its sender sees it. `screened`: it was checked.
+    Publish { shadow: bool, screened: bool },
+    /// It waits in the review queue; the error tells its sender.
+    Held(ErrorBody),
+    /// It is refused, and takes nothing of its room.
+    Refuse(ErrorBody),
+}
+
+impl ScreenOutcome {
+    /// Returns the answer to the sender of a comment that is not appended.
+    pub(crate) fn error(&self) -> Option<&ErrorBody> {
+        match self {
+            Self::Publish { .. } => None,
+            Self::Held(error) | Self::Refuse(error) => Some(error),
+        }
+    }
+}
+
+/// The end of a check.
+#[derive(Debug)]
+pub(super) struct CheckEnd {
+    pub(super) outcome: ScreenOutcome,
+    /// A decision other than accept, to be recorded.
+    pub(super) decided: Option<CommentModerated>,
+    /// Whether points of its user are to be stored.
+    pub(super) has_points: bool,
+    /// What was done because the check was late.
+    pub(super) late: Option<WhenLate>,
+}
+
+impl From<ScreenOutcome> for CheckEnd {
+    fn from(outcome: ScreenOutcome) -> Self {
+        Self { outcome, decided: None, has_points: false, late: None }
+    }
+}
+
+/// Checks a comment on `threads`, or holds it, as its route says.
+pub(super) async fn run(
+    screen: Arc<dyn Screen>,
+    threads: Handle,
+    comment: Arc<Comment>,
+    way: CheckWay,
+    metrics: Metrics,
+) -> CheckEnd {
+    let CheckWay { route, look_up } = way;
+    let (deadline, late) = match route {
+        Route::Direct { screened } => {
+            return ScreenOutcome::Publish { shadow: false, screened }.into();
+        }
+        Route::Hold => return hold_unchecked(&*screen, comment).await.into(),
+        Route::Check { deadline, late } => (deadline, late),
+    };
+    let checker = screen.clone();
+    let subject = comment.clone();
+    let check = threads.spawn(async move {
+        // A user that is not looked up by then is judged by what is known.
+        let _ = timeout(deadline / 2, look_up).await;
+        checker.screen(&subject).await
+    });
+    // A check that is late is of no use any more.
+    let check = AbortOnDropHandle::new(check);
+    match timeout(deadline, check).await {
+        Ok(Ok(Ok(screened))) => conclude(&*screen, comment, screened).await,
+        Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
+        Ok(Err(failure)) => {
+            // The message of a panic may quote the comment.
+            let panicked = failure.is_panic();
+            error!(panicked, comment_id = %comment.comment_id, "the check of a comment failed");
+            unchecked(&*screen, comment, late, &metrics).await
+        }
+        Err(_) => unchecked(&*screen, comment, late, &metrics).await,
+    }
+}
+
+/// Carries out the decision on a comment.
+async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
+    let Screened { screening, decided, has_points } = screened;
+    let outcome = match screening {
+        Verdict::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
+        Verdict::Shadow(_) => ScreenOutcome::Publish { shadow: true, screened: true },
+        Verdict::Reject(reason) => {
+            let text = format!("the comment was refused: {reason}");
+            ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationRejected, text))
+        }
+        Verdict::Hold(held) => {
+            let text = "a moderator looks at the comment before it is shown";
+            hold(screen, comment, held, text).await
+        }
+    };
+    CheckEnd { outcome, decided, has_points, late: None }
+}
+
+/// Does what the room says about a comment that was not checked in time.
+async fn unchecked(
+    screen: &dyn Screen,
+    comment: Arc<Comment>,
+    late: WhenLate,
+    metrics: &Metrics,
+) -> CheckEnd {
+    count(&metrics.moderation_late, late.as_str());
+    let outcome = match late {
+        WhenLate::Pass => ScreenOutcome::Publish { shadow: false, screened: false },
+        WhenLate::Hold => hold_unchecked(screen, comment).await,
+        WhenLate::Refuse => {
+            let text = "the comment was not checked in time; nothing was stored";
+            ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationLate, text))
+        }
+    };
+    CheckEnd { outcome, decided: None, has_points: false, late: Some(late) }
+}
+
+async fn hold_unchecked(screen: &dyn Screen, comment: Arc<Comment>) -> ScreenOutcome {
+    let held = Held { reason: UNCHECKED.into(), evidence: Evidence::default() };
+    hold(screen, comment, held, "the comment is checked before it is shown").await
+}
+
+async fn hold(screen: &dyn Screen, comment: Arc<Comment>, held: Held, text: &str) -> ScreenOutcome {
+    match timeout(HOLD_TIME, screen.hold(comment, held)).await {
+        Ok(Ok(())) => ScreenOutcome::Held(ErrorBody::new(ErrorCode::HeldForReview, text)),
+        Ok(Err(error)) => ScreenOutcome::Refuse(error),
+        Err(_) => {
+            let text = "the store of the review queue does not answer";
+            ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::StoreUnavailable, text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::StreamId;
+    use crate::protocol::stream::NewStream;
+
+    fn stream(moderation: ModerationMode, late: WhenLate, down: WhenDown) -> Stream {
+        let new = NewStream { moderation, ..NewStream::default() };
+        let mut stream = new.begin(StreamId(1), 0);
+        stream.room.checks.late = late;
+        stream.room.checks.down = down;
+        stream
+    }
+
+    #[test]
+    fn the_mode_and_the_room_set_the_way() {
+        use ModerationMode::{Async, Off, Sync};
+        let checked = |late| Route::Check { deadline: Duration::from_millis(500), late };
+        let direct = Route::Direct { screened: false };
+        for (mode, late, down, is_down, expected) in [
+            (Off, WhenLate::Hold, WhenDown::Hold, true, direct),
+            (Async, WhenLate::Hold, WhenDown::Pass, true, direct),
+            (Async, WhenLate::Pass, WhenDown::Hold, false, direct),
+            (Async, WhenLate::Pass, WhenDown::Hold, true, Route::Hold),
+            (Sync, WhenLate::Pass, WhenDown::Pass, true, checked(WhenLate::Pass)),
+            (Sync, WhenLate::Pass, WhenDown::Hold, true, checked(WhenLate::Hold)),
+            (Sync, WhenLate::Refuse, WhenDown::Hold, true, checked(WhenLate::Refuse)),
+        ] {
+            let stream = stream(mode, late, down);
+            assert_eq!(route(&stream, false, is_down), expected, "{mode:?} {late:?} {down:?}");
+            assert_eq!(route(&stream, true, is_down), Route::Direct { screened: true });
+        }
+    }
+}
