@@ -76,7 +76,7 @@ pub struct CommentRestored {
 pub struct ModeratedText {
     pub name: Arc<str>,
     pub message: Arc<str>,
-    /// What a moderation stage decided by; `None` if a person decided.
+    /// Measured by the moderation stage that decided; `None` if a person decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
@@ -94,7 +94,7 @@ impl From<&Comment> for ModeratedText {
     }
 }
 
-/// What a moderation stage decided by.
+/// The measurements that a moderation stage decided by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The stage that decided.

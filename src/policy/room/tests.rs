@@ -72,7 +72,7 @@ proptest! {
         }
     }
 
-    /// Who waits as told is not refused by the same rule again.
+    /// A user who waits as told is not refused by the same rule again.
     #[test]
     fn the_wait_that_is_told_suffices(rules in rules(), sample in sample()) {
         let Err(refusal) = judge(&rules, &sample) else { return Ok(()) };

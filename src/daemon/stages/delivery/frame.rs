@@ -124,7 +124,7 @@ struct PersonalParts {
     is_for_authors_only: bool,
 }
 
-/// What viewers are sent of a frame that is not for them.
+/// Sent to the viewers that a frame is not for.
 static NOTHING: Bytes = Bytes::new();
 
 /// Times from which the delay of a frame's comments is measured.

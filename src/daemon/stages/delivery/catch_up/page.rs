@@ -30,7 +30,7 @@ pub(super) struct Page {
     pub(super) personal: Option<Box<Personal>>,
 }
 
-/// What is needed to encode a page again for one of the users that are sent another one.
+/// The parts to encode a page again for one of the users that are sent another one.
 #[derive(Debug)]
 pub(super) struct Personal {
     /// Authors of comments that only they are shown, or whose deletion only they, or all others,

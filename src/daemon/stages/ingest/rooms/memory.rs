@@ -1,4 +1,4 @@
-//! What was said in rooms lately, as far as their rules ask for it.
+//! The memory of what was said in rooms lately, as far as their rules ask for it.
 
 use tokio::time::Instant;
 
@@ -14,7 +14,8 @@ const REMEMBERED: usize = 250_000;
 /// The clock of the memory begins so late that no time before its start is negative.
 const STARTED_AT_MS: u64 = LONGEST_SLOW_MS + LONGEST_UNIQUE_MS;
 
-/// What a comment takes of its room for a time: its sender's turn in slow mode, and its text.
+/// The share of a room that a comment takes for a time: its sender's turn in slow mode, and its
+/// text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RoomShare {
     pub(super) slow_ms: Option<u64>,

@@ -77,7 +77,7 @@ pub struct IngestParts {
     pub streams: Streams,
     pub sanctions: Sanctions,
     pub refs: Refs,
-    /// What was said in rooms before this start.
+    /// Has what was said in rooms before this start.
     pub said: RoomMemory,
     pub links: Arc<dyn LinkFinder>,
     /// Absent on a single node.
