@@ -30,6 +30,8 @@ LAYOUT = {
     10: ("gap", "from_seq to_seq"),
     11: ("bye", "code reconnect_after_ms"),
 }
+# Badges in MessagePack are the sum of these.
+BADGES = {4: "admin", 2: "broadcaster", 1: "moderator", 8: "subscriber"}
 # 100 ns ticks from 1582, where the time of a UUID begins, to 1970.
 UNIX_EPOCH_TICKS = 0x01B21DD213814000
 # After these close codes a new connection would end in the same way.
@@ -52,7 +54,7 @@ def decode_msgpack(data):
 def expand(rows, seq):
     """Yields the comments of a batch, in which ids, positions and times are differences."""
     comment_id = None
-    for id_or_ticks, user_id, name, text, seq_step, time_step, *_ in rows:
+    for id_or_ticks, user_id, name, text, seq_step, time_step, *badges in rows:
         if isinstance(id_or_ticks, bytes):
             comment_id = uuid.UUID(bytes=id_or_ticks)
         else:
@@ -61,8 +63,11 @@ def expand(rows, seq):
             comment_id = uuid.UUID(fields=(low, mid, high, *comment_id.fields[3:]))
         seq += seq_step
         created_at = (comment_id.time - UNIX_EPOCH_TICKS) // 10_000 + time_step
-        yield {"comment_id": str(comment_id), "user_id": str(user_id), "name": name,
-               "message": text, "created_at": created_at, "seq": seq}
+        comment = {"comment_id": str(comment_id), "user_id": str(user_id), "name": name,
+                   "message": text, "created_at": created_at, "seq": seq}
+        if badges:
+            comment["badges"] = [name for bit, name in BADGES.items() if bit & badges[0]]
+        yield comment
 
 
 def bye_of(body):

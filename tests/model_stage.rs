@@ -16,13 +16,13 @@ use live_comments::classifier::features::FeatureExtractor;
 use live_comments::classifier::weights::{self, MAX_FILE_BYTES};
 use live_comments::classifier::{Model, Task, Verdict};
 use live_comments::client::viewer::ViewerOptions;
-use live_comments::protocol::admin::{Cluster, ModerationDecision, Outcome, ReviewItem, TextTrial};
-use live_comments::protocol::comment::Deletion;
+use live_comments::protocol::admin::{Cluster, ModerationDecision, Outcome, TextTrial};
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::{Role, ServerMessage};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::lcd::lcd;
+use support::moderation::{deletion, queue, queue_of};
 use support::{Daemon, PATIENCE, Viewer, history_texts, moderated, msgpack};
 use tempfile::TempDir;
 
@@ -91,18 +91,6 @@ impl Files {
     fn config(&self) -> String {
         format!("[moderation.model]\ncalibration = {:?}\n", self.calibration())
     }
-}
-
-fn deletion(message: &ServerMessage) -> Option<Deletion> {
-    match message {
-        ServerMessage::CommentDeleted(deletion) => Some(deletion.clone()),
-        _ => None,
-    }
-}
-
-async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
-    let queue: Cluster<ReviewItem> = daemon.admin().get("/v1/mod/queue").await.unwrap();
-    queue.items
 }
 
 async fn decisions(daemon: &Daemon) -> Vec<ModerationDecision> {
@@ -182,7 +170,7 @@ async fn a_flagged_comment_waits_for_a_person() {
     moderated(&daemon).await;
     viewer.until_seq(seq).await;
     assert_eq!(viewer.texts(), [RUDE], "it is shown meanwhile");
-    let waiting = queue(&daemon).await;
+    let waiting = queue_of(&daemon, 1).await;
     let [item] = &waiting[..] else { panic!("{waiting:?}") };
     assert_eq!((item.comment_id, &*item.reason, item.held), (id, "high_toxicity", false));
     let request = json!({"comment_id": id});

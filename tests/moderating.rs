@@ -14,13 +14,13 @@ use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{
     AuditEntry, Cluster, ModerationDecision, Offender, Outcome, ReviewItem, TextTrial,
 };
-use live_comments::protocol::comment::Deletion;
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::{
     ClientMessage, CommentId, ErrorCode, Role, ServerMessage, StreamPosition,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
+use support::moderation::{check_before_showing, deletion, queue, queue_of};
 use support::{Daemon, STREAM, StoppedDaemon, Viewer, comment, history, moderated, msgpack};
 
 const BLOCKED: &str = "[moderation.rules]\nblocked_words = [\"badword\"]\n";
@@ -37,17 +37,6 @@ async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
     daemon.admin().post(path, &body).await.unwrap()
 }
 
-async fn check_before_showing(daemon: &Daemon) {
-    post(daemon, "/v1/streams/1", json!({"moderation": "sync"})).await;
-}
-
-fn deletion(message: &ServerMessage) -> Option<Deletion> {
-    match message {
-        ServerMessage::CommentDeleted(deletion) => Some(deletion.clone()),
-        _ => None,
-    }
-}
-
 /// Returns the error sent for a refused comment.
 async fn refusal(viewer: &mut Viewer, text: &str) -> ErrorCode {
     viewer.send(&comment(text, text)).await;
@@ -62,27 +51,6 @@ async fn refusal(viewer: &mut Viewer, text: &str) -> ErrorCode {
             _ => None,
         })
         .await
-}
-
-async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
-    let queue: Cluster<ReviewItem> = daemon.admin().get("/v1/mod/queue").await.unwrap();
-    queue.items
-}
-
-/// Waits until this many comments are in the review queue.
-async fn queue_of(daemon: &Daemon, length: usize) -> Vec<ReviewItem> {
-    let filled = async {
-        loop {
-            let items = queue(daemon).await;
-            if items.len() >= length {
-                return items;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let items = tokio::time::timeout(support::PATIENCE, filled).await.expect("a review");
-    assert_eq!(items.len(), length, "{items:?}");
-    items
 }
 
 async fn stored_texts(daemon: &Daemon) -> Vec<String> {

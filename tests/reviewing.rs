@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem, Status, TextTrial};
-use live_comments::protocol::comment::Deletion;
+use live_comments::protocol::admin::{Status, TextTrial};
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::{CommentId, ErrorCode, ServerMessage};
 use serde_json::{Value, json};
 use support::lcd::lcd;
+use support::moderation::{check_before_showing, deletion, queue, queue_of};
 use support::{Daemon, PATIENCE, Viewer, comment, free_address, moderated};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -90,17 +90,6 @@ async fn serve(mut socket: TcpStream, delay_ms: &AtomicU64) -> std::io::Result<(
         );
         socket.write_all(answer.as_bytes()).await?;
     }
-}
-
-fn deletion(message: &ServerMessage) -> Option<Deletion> {
-    match message {
-        ServerMessage::CommentDeleted(deletion) => Some(deletion.clone()),
-        _ => None,
-    }
-}
-
-async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
-    daemon.admin().get::<Cluster<ReviewItem>>("/v1/mod/queue").await.unwrap().items
 }
 
 /// Waits until `lc status` is as wished, and returns it.
@@ -177,13 +166,11 @@ async fn a_hanging_hook_flags_and_holds_by_choice() {
     let mut sender = daemon.join(42, "ann").await;
     let (id, _) = sender.comment("anything").await;
     moderated(&daemon).await;
-    let items = queue(&daemon).await;
-    assert_eq!(items.len(), 1);
+    let items = queue_of(&daemon, 1).await;
     assert_eq!((items[0].comment_id, &*items[0].reason), (id, "review_hook_failed"));
     assert!(!items[0].held, "it was shown before");
 
-    let sync = json!({"moderation": "sync"});
-    daemon.admin().post::<_, Outcome>("/v1/streams/1", &sync).await.unwrap();
+    check_before_showing(&daemon).await;
     let began = Instant::now();
     sender.send(&comment("anything else", "1")).await;
     let refusal = |message: &ServerMessage| match message {
@@ -192,7 +179,7 @@ async fn a_hanging_hook_flags_and_holds_by_choice() {
     };
     assert_eq!(sender.until(refusal).await, ErrorCode::HeldForReview);
     assert!(began.elapsed() < Duration::from_secs(5), "the sender waits for the timeout only");
-    assert!(queue(&daemon).await[1].held);
+    assert!(queue_of(&daemon, 2).await[1].held);
 }
 
 #[tokio::test]

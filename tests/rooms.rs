@@ -11,6 +11,7 @@ use live_comments::protocol::events::Decision;
 use live_comments::protocol::room::{RoomPatch, RoomRules, RoomTerm};
 use live_comments::protocol::{Badge, ClientMessage, ErrorCode, Role, ServerMessage};
 use serde_json::json;
+use support::moderation::check_before_showing;
 use support::{Daemon, STREAM, Viewer, archived, comment, history, history_becomes, msgpack};
 
 async fn set(daemon: &Daemon, rules: serde_json::Value) -> Outcome {
@@ -152,8 +153,8 @@ async fn terms_of_a_room_hold_until_undone() {
     assert!(error.to_string().contains("no letter or digit"), "{error}");
     let undo = json!({ "audit_id": added.audit_id });
     let _: Outcome = daemon.admin().post("/v1/undo", &undo).await.unwrap();
-    let mut ann = daemon.join(42, "ann").await;
-    ann.comment("spoiler").await;
+    let mut bob = daemon.join(43, "bob").await;
+    bob.comment("spoiler").await;
     support::moderated(&daemon).await;
     archived(&daemon).await;
     history_becomes(&daemon, &["spoiler".to_owned()]).await;
@@ -162,8 +163,7 @@ async fn terms_of_a_room_hold_until_undone() {
 #[tokio::test]
 async fn a_screened_room_refuses_its_terms() {
     let daemon = Daemon::start("");
-    let sync = json!({"moderation": "sync"});
-    let _: Outcome = daemon.admin().post("/v1/streams/1", &sync).await.unwrap();
+    check_before_showing(&daemon).await;
     let terms = json!({"add": [{"term": "spoiler"}]});
     let _: Outcome = daemon.admin().post("/v1/streams/1/room/terms", &terms).await.unwrap();
     let mut ann = daemon.join(42, "ann").await;

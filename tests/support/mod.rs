@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout};
 
 pub mod cluster;
 pub mod lcd;
+pub mod moderation;
 pub mod recorder;
 pub mod sender;
 pub mod socket;
