@@ -3,7 +3,10 @@ mod service;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
+use tokio_rustls::TlsAcceptor;
 
 use self::service::{Behaviour, JSON, TestService, response};
 use super::*;
@@ -345,6 +348,45 @@ async fn requests_carry_the_token_and_a_signature() {
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = bench.stage.reload().unwrap_err();
     assert!(error.contains("token_file") && error.contains("chmod 600"), "{error}");
+}
+
+/// Returns an acceptor with a certificate of its own for 127.0.0.1, and the certificate as PEM.
+fn certified() -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+#[tokio::test]
+async fn https_is_spoken_to_trusted_services_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let ours = directory.path().join("ours.pem");
+    let others = directory.path().join("others.pem");
+    let (tls, certificate) = certified();
+    std::fs::write(&ours, certificate).unwrap();
+    std::fs::write(&others, certified().1).unwrap();
+    let service = TestService::start_secure(Behaviour::Json(FLAG.to_owned()), tls).await;
+    let url = service.url().replace("http://", "https://");
+
+    let trusting = bench_with(url.clone(), |config| config.tls_ca = Some(ours));
+    for _ in 0..2 {
+        assert_eq!(trusting.check("hi").await.reason, "rude");
+    }
+    assert_eq!((trusting.answers(), service.connections()), (2, 1), "the connection is kept");
+
+    for (authorities, what) in [(Some(others), "another authority"), (None, "public ones")] {
+        let wary = bench_with(url.clone(), |config| config.tls_ca = authorities);
+        assert_eq!(wary.check("hi").await.decision, Decision::Accept, "{what}");
+        assert_eq!(wary.failures(), [("connect".to_owned(), 1)], "{what}");
+    }
+    assert_eq!(service.asked().len(), 2, "comments are sent to a trusted service only");
 }
 
 #[tokio::test]

@@ -8,9 +8,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
+
+/// A connection, with or without TLS.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
 /// The behaviour of a service towards each request.
 #[derive(Debug, Clone)]
@@ -62,6 +67,15 @@ pub(super) struct TestService {
 
 impl TestService {
     pub(super) async fn start(behaviour: Behaviour) -> Self {
+        Self::start_with(behaviour, None).await
+    }
+
+    /// Starts a service that speaks TLS only.
+    pub(super) async fn start_secure(behaviour: Behaviour, tls: TlsAcceptor) -> Self {
+        Self::start_with(behaviour, Some(tls)).await
+    }
+
+    async fn start_with(behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -77,8 +91,17 @@ impl TestService {
                 let (socket, _) = listener.accept().await.unwrap();
                 accepting.connections.fetch_add(1, Ordering::SeqCst);
                 let state = accepting.clone();
+                let tls = tls.clone();
                 // A client that goes away ends its connection.
-                tokio::spawn(async move { drop(serve(socket, &state).await) });
+                tokio::spawn(async move {
+                    drop(match tls {
+                        Some(tls) => match tls.accept(socket).await {
+                            Ok(mut socket) => serve(&mut socket, &state).await,
+                            Err(refused) => Err(refused),
+                        },
+                        None => serve(&mut { socket }, &state).await,
+                    });
+                });
             }
         });
         Self { address, state, _task: AbortOnDropHandle::new(task) }
@@ -109,21 +132,21 @@ impl TestService {
     }
 }
 
-async fn serve(mut socket: TcpStream, state: &State) -> io::Result<()> {
+async fn serve(socket: &mut dyn Socket, state: &State) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let asked = read_request(&mut socket, &mut buffer).await?;
+        let asked = read_request(socket, &mut buffer).await?;
         let now = state.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         state.most_under_way.fetch_max(now, Ordering::SeqCst);
         state.asked.lock().push(asked.clone());
         let behaviour = state.behaviour.lock().clone();
-        let done = behaviour.act(&mut socket, &asked).await;
+        let done = behaviour.act(socket, &asked).await;
         state.under_way.fetch_sub(1, Ordering::SeqCst);
         done?;
     }
 }
 
-async fn read_request(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Asked> {
+async fn read_request(socket: &mut dyn Socket, buffer: &mut Vec<u8>) -> io::Result<Asked> {
     loop {
         let text = String::from_utf8_lossy(buffer).into_owned();
         if let Some(end) = text.find("\r\n\r\n") {
@@ -152,7 +175,7 @@ pub(super) fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
 pub(super) const JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
 
 impl Behaviour {
-    async fn act(&self, socket: &mut TcpStream, asked: &Asked) -> io::Result<()> {
+    async fn act(&self, socket: &mut dyn Socket, asked: &Asked) -> io::Result<()> {
         match self {
             Self::Json(body) => socket.write_all(&response("200 OK", JSON, body)).await,
             Self::RejectAfterMs(word) => {
