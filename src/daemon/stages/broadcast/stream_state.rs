@@ -96,8 +96,8 @@ impl StreamState {
     fn add(&mut self, due: DueRecord) {
         let DueRecord { seq, record, removal } = due;
         match record {
-            StreamRecord::Comment { event, read_at } => {
-                self.pending.add_comment(seq, &event, self.sample_rate, read_at);
+            StreamRecord::Comment { event, times } => {
+                self.pending.add_comment(seq, &event, self.sample_rate, times);
                 if let Some(removal) = &removal {
                     self.pending.hide(removal);
                 }
