@@ -15,7 +15,7 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Comment, ErrorCode, Role};
 
 /// The time for the store of the review queue to take a comment.
 const HOLD_TIME: Duration = Duration::from_secs(5);
@@ -53,10 +53,13 @@ pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -
     }
 }
 
-/// The route of a comment, and the look-up that its check waits for.
+/// The route of a comment, and what its check needs besides.
 #[derive(Debug)]
 pub(super) struct CheckWay {
     pub(super) route: Route,
+    /// The sender's role.
+    pub(super) role: Role,
+    /// The check waits for it.
     pub(super) look_up: LookUp,
 }
 
@@ -107,7 +110,7 @@ pub(super) async fn run(
     way: CheckWay,
     metrics: Metrics,
 ) -> CheckEnd {
-    let CheckWay { route, look_up } = way;
+    let CheckWay { route, role, look_up } = way;
     let (deadline, late) = match route {
         Route::Direct { screened } => {
             return ScreenOutcome::Publish { shadow: false, screened }.into();
@@ -120,7 +123,7 @@ pub(super) async fn run(
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
         let _ = timeout(deadline / 2, look_up).await;
-        checker.screen(&subject).await
+        checker.screen(&subject, role).await
     });
     // A check that is late is of no use any more.
     let check = AbortOnDropHandle::new(check);

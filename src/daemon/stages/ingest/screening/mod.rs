@@ -199,11 +199,12 @@ impl ScreeningQueues {
         let queue = self.streams.entry(stream_id).or_default();
         let number = queue.first + queue.items.len() as u64;
         if let SubmissionState::Admitted { comment, outcome: None, .. } = &item.state {
+            let role = item.submission.identity.role;
             let check = check::run(
                 self.parts.screen.clone(),
                 self.parts.threads.handle().clone(),
                 comment.clone(),
-                check::CheckWay { route, look_up: self.look_up.clone() },
+                check::CheckWay { route, role, look_up: self.look_up.clone() },
                 self.parts.metrics.clone(),
             );
             let finished = check.map(move |end| {
