@@ -31,7 +31,7 @@ pub struct TokenRequest {
     /// 1 to 10 000.
     #[serde(default = "one")]
     pub count: u32,
-    /// What rooms for subscribers and followers ask for.
+    /// The claims that rooms for subscribers and followers ask for.
     #[serde(default, skip_serializing_if = "Standing::is_none")]
     pub standing: Standing,
     /// When the account was created, in milliseconds since the Unix epoch. Apart from `standing`,

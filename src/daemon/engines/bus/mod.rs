@@ -89,7 +89,7 @@ pub struct Batch {
     pub held_back: HeldBack,
 }
 
-/// How comments were held back on purpose. That is no latency.
+/// The time for which comments were held back on purpose. That is no latency.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// The message delay of the room when the comments were read, in milliseconds; of several, the

@@ -46,7 +46,7 @@ pub(super) struct CommentTimes {
 pub(super) struct DueRecord {
     pub(super) seq: Seq,
     pub(super) record: StreamRecord,
-    /// What hides the comment, if it is one that was deleted while it waited.
+    /// The removal that hides the comment, if it is one that was deleted while it waited.
     pub(super) removal: Option<Removal>,
 }
 

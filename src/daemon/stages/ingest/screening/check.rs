@@ -43,7 +43,7 @@ pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -
         ModerationMode::Async if is_held => Route::Hold,
         ModerationMode::Async => Route::Direct { screened: false },
         ModerationMode::Sync => {
-            // What passes late is left to moderation, which is down.
+            // A comment that passes late is left to moderation, which is down.
             let late = match checks.late {
                 WhenLate::Pass if is_held => WhenLate::Hold,
                 late => late,
@@ -63,7 +63,7 @@ pub(super) struct CheckWay {
     pub(super) look_up: LookUp,
 }
 
-/// What becomes of a comment.
+/// The outcome for a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScreenOutcome {
     /// It is appended. `shadow`: only its sender sees it. `screened`: it was checked.
@@ -92,7 +92,7 @@ pub(super) struct CheckEnd {
     pub(super) decided: Option<CommentModerated>,
     /// Whether points of its user are to be stored.
     pub(super) has_points: bool,
-    /// What was done because the check was late.
+    /// The fallback of the room, if the check was late.
     pub(super) late: Option<WhenLate>,
 }
 

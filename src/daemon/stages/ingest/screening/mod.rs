@@ -10,7 +10,7 @@
 //!
 //! When full: at most `moderation.screening.queue` submissions wait. A stream may have no more of
 //! them waiting than there are places left, so one whose checks are slow leaves places to the rest.
-//! What finds no place is refused with `overloaded`, whatever the fallback of its room is.
+//! A comment without a place is refused with `overloaded`, whatever the fallback of its room is.
 
 mod check;
 mod threads;

@@ -47,9 +47,9 @@ impl ReplySink for Replies {
 struct ByText {
     asked: AtomicU32,
     held: AtomicU32,
-    /// How long a look-up takes.
+    /// The time that a look-up takes.
     look_up_ms: AtomicU32,
-    /// How long the points of one comment take to be stored.
+    /// The time until the points of one comment are stored.
     record_ms: AtomicU32,
     recorded: AtomicU32,
     roles: parking_lot::Mutex<Vec<Role>>,
