@@ -53,7 +53,7 @@ pub(super) fn leave_out_held(view: &ClusterView, lags: &mut [ConsumerLag]) {
         for (partition, records) in &report.held_records {
             // A partition that has just moved is in two reports.
             let most = held.entry(*partition).or_default();
-            *most = records.max(most).to_owned();
+            *most = (*most).max(*records);
         }
     }
     let coordinator = ConsumerGroup::Coordinator.as_str();
