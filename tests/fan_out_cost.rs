@@ -25,7 +25,7 @@ use live_comments::daemon::base::handoff::{
     Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerSink as _,
 };
 use live_comments::daemon::base::status::StatusBoard;
-use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
+use live_comments::daemon::engines::bus::{Batch, BusMessage, HeldBack, SharedBus};
 use live_comments::daemon::engines::choose::Engines;
 use live_comments::daemon::engines::directory::Streams;
 use live_comments::daemon::engines::registry::NodeIdentity;
@@ -314,6 +314,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
         deletions: Vec::new(),
         staff: Vec::new(),
         own: Vec::new(),
+        held_back: HeldBack::default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a feature stands in a table.
+//! The place of a feature in a table.
 //!
 //! Always holds: a feature's place depends only on its bytes and its kind, on every machine.
 

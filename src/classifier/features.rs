@@ -44,7 +44,7 @@ impl Features {
 pub struct FeatureExtractor {
     normaliser: Normaliser,
     normal: String,
-    /// Where the characters of a word begin, and where the last one ends.
+    /// Offsets at which the characters of a word begin, and at which the last one ends.
     bounds: Vec<usize>,
     word: String,
     features: Features,

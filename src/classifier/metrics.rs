@@ -1,4 +1,4 @@
-//! How well scores separate the two classes of a labelled set.
+//! Measures of how well scores separate the two classes of a labelled set.
 //!
 //! Always holds: rows with equal scores are on the same side of every threshold.
 

@@ -103,7 +103,7 @@ pub struct Score {
     pub verdict: Verdict,
 }
 
-/// Where the networks of a task come from.
+/// The source of the networks of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingRecord {

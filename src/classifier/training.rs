@@ -19,7 +19,7 @@ pub struct Example {
     pub weight: f32,
 }
 
-/// How a network is trained.
+/// The settings of a training run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingOptions {
     pub form: Form,

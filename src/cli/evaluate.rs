@@ -38,8 +38,8 @@ pub(super) struct EvaluateArgs {
     #[arg(value_name = "FILE", value_parser = path)]
     file: PathBuf,
 
-    /// What the label stands for [default: toxicity; without labels, both, and the most severe
-    /// decision counts]
+    /// Class that the label stands for [default: toxicity; without labels, both, and the most
+    /// severe decision counts]
     #[arg(long, value_enum)]
     task: Option<TaskArg>,
 

@@ -64,6 +64,11 @@ pub(super) struct TokenArgs {
     /// The user has followed for this time by now, such as 30d, or 0s: see lc room STREAM followers
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "admin")]
     follower_for: Option<Duration>,
+    /// The account was created this long ago, such as 2h: moderation looks closer at new accounts.
+    /// The claim is account_created, which the daemon reads unless auth.account_created_claim names
+    /// another one
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "admin")]
+    account_age: Option<Duration>,
 }
 
 pub(super) async fn run(
@@ -88,11 +93,10 @@ pub(super) async fn run(
                 count: args.count,
                 standing: Standing {
                     subscriber: args.subscriber,
-                    follower_since: args
-                        .follower_for
-                        .map(|time| now_ms().saturating_sub(to_ms(time))),
-                    ..Standing::default()
+                    follower_since: args.follower_for.map(ms_before_now),
+                    account_created: None,
                 },
+                account_created: args.account_age.map(ms_before_now),
             };
             obtain("/v1/tokens", &request, context, sign).await?
         }
@@ -105,6 +109,11 @@ pub(super) async fn run(
         write(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the time this long ago, in milliseconds since the Unix epoch.
+fn ms_before_now(time: Duration) -> u64 {
+    now_ms().saturating_sub(to_ms(time))
 }
 
 /// Returns the name that makes each user "user" and its own id: with several tokens the id is
@@ -163,6 +172,7 @@ fn sign(request: &TokenRequest, secret: &[u8], now: Duration) -> anyhow::Result<
         claims.comments_per_minute = request.comments_per_minute;
         claims.subscriber = request.standing.subscriber;
         claims.follower_since = request.standing.follower_since.map(|since_ms| since_ms / 1_000);
+        claims.account_created = request.account_created.map(|ms| ms / 1_000);
         mint(secret, &claims)
     };
     Ok(request.users()?.into_iter().map(token).collect())
@@ -202,6 +212,7 @@ mod tests {
             comments_per_minute: None,
             count: 2,
             standing: Standing::default(),
+            account_created: None,
         };
         let tokens = sign(&request, SECRET, Duration::from_millis(now_ms())).unwrap();
         let key = DecodingKey::from_secret(SECRET);
@@ -223,6 +234,7 @@ mod tests {
             comments_per_minute: None,
             count,
             standing: Standing::default(),
+            account_created: None,
         };
         let now = Duration::from_millis(now_ms());
         let last = i64::MAX as u64;
@@ -253,8 +265,9 @@ mod tests {
             standing: Standing {
                 subscriber: true,
                 follower_since: Some(1_700_000_000_500),
-                ..Standing::default()
+                account_created: None,
             },
+            account_created: Some(1_600_000_000_500),
         };
         let now = Duration::from_millis(now_ms());
         let tokens = sign(&request, SECRET, now).unwrap();
@@ -265,6 +278,7 @@ mod tests {
         expected.comments_per_minute = Some(0);
         expected.subscriber = true;
         expected.follower_since = Some(1_700_000_000);
+        expected.account_created = Some(1_600_000_000);
         assert_eq!(claims, expected);
         assert_eq!(tokens.len(), 2);
     }

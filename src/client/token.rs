@@ -26,6 +26,8 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follower_since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_created: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aud: Option<String>,
@@ -43,6 +45,7 @@ impl Claims {
             comments_per_minute: None,
             subscriber: false,
             follower_since: None,
+            account_created: None,
             iss: None,
             aud: None,
         }

@@ -47,7 +47,7 @@ pub struct SequencedComment {
     /// Milliseconds since the Unix epoch.
     pub created_at: u64,
     pub seq: Seq,
-    /// What the author was when the comment was accepted: a role above viewer, a subscriber.
+    /// The badges of its author when the comment was accepted: a role above viewer, a subscriber.
     #[serde(default, skip_serializing_if = "Badges::is_empty")]
     pub badges: Badges,
 }

@@ -33,6 +33,23 @@ pub struct CommentSubmitted {
     pub screened: bool,
 }
 
+impl CommentSubmitted {
+    /// Returns the `ref` of a comment that a review releases, by which an approval that is appended
+    /// twice is shown once. No client can send it, because no client knows the id before.
+    pub fn released_ref(comment_id: CommentId) -> Arc<str> {
+        format!("review:{comment_id}").into()
+    }
+
+    /// Returns whether a review released the comment, which may have been long after its creation.
+    pub fn is_released(&self) -> bool {
+        let client_ref = self.client_ref.as_deref();
+        client_ref.is_some_and(|client_ref| {
+            client_ref.starts_with("review:")
+                && *client_ref == *Self::released_ref(self.comment.comment_id)
+        })
+    }
+}
+
 /// A decision of a moderation stage or an operator about a comment that is already in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommentModerated {

@@ -97,7 +97,7 @@ struct SlowArgs {
 
 #[derive(Debug, Args)]
 struct FollowersArgs {
-    /// How long a user must have followed, up to 90d; on, for any time; or off
+    /// Time for which a user must have followed, up to 90d; on, for any time; or off
     #[arg(value_name = "TIME|on|off", value_parser = value_of("followers"))]
     time: RoomPatch,
 }
@@ -134,7 +134,8 @@ struct ChecksArgs {
     /// refuse asks its sender to send it again.
     #[arg(long, value_name = "pass|hold|refuse", value_parser = when_late())]
     late: Option<WhenLate>,
-    /// In mode async, what happens to comments while moderation is down
+    /// While moderation is down, what happens to comments: in mode sync, only to those that are
+    /// late and would pass
     ///
     /// pass shows them and checks them when it returns, hold keeps them in the review queue until
     /// then.
@@ -161,7 +162,7 @@ struct DelayArgs {
 
 #[derive(Debug, Args)]
 struct ClearArgs {
-    /// What was said in this time up to now, from 1s to 1d
+    /// Time up to now whose comments are deleted, from 1s to 1d
     #[arg(long, value_name = "TIME", value_parser = duration_up_to(LONGEST_LAST))]
     last: Duration,
     /// Reason, shown to viewers: one word, such as spam or off_topic

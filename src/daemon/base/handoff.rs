@@ -16,7 +16,7 @@ use crate::protocol::message::Encoding;
 use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
-    CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
+    CloseCode, Comment, CommentId, Identity, Role, Seq, StreamId, StreamPosition, UserId,
 };
 
 /// One viewer connection on this node. A reused slot gets a new generation, so a late reply never
@@ -109,8 +109,8 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     /// a bounded time.
     async fn prepare(&self, _users: &[UserId]) {}
 
-    /// Checks a comment. Dropped if it takes longer than the room allows.
-    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody>;
+    /// Checks a comment of a sender with this role. Dropped if it takes longer than the room allows.
+    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody>;
 
     /// Records a decision under its user, as far as the log accepts it, and stores the points that
     /// were counted.

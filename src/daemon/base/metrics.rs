@@ -195,7 +195,7 @@ pub struct Metrics {
     pub moderation_decisions: ByReason,
     /// By reason of a decision other than accept.
     pub moderation_reasons: ByReason,
-    /// What moderation measured, accepted comments included.
+    /// Scores that moderation measured, accepted comments included.
     pub moderation_scores: ScoreHistograms,
     /// Comments that the review hook answered.
     pub moderation_hook_answers: Counter,

@@ -4,6 +4,7 @@
 //! Always holds: publishing costs an atomic store or a short lock that no reader holds for long. A
 //! value may be a moment old when it is read. The maps have one entry per stream of the node.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -95,6 +96,7 @@ struct Inner {
     /// Dependencies without which this node cannot do its work.
     essential: Mutex<Vec<&'static str>>,
     rate_refusal_at_ms: AtomicU64,
+    held_records: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl StatusBoard {
@@ -195,6 +197,17 @@ impl StatusBoard {
     pub fn forget_streams(&self, streams: &[StreamId]) {
         self.inner.streams.lock().retain(|stream_id, _| !streams.contains(stream_id));
         self.telemetry().talkers().forget(streams);
+    }
+
+    /// Sets the number of records, by partition, that the broadcast stage has read and that message
+    /// delays keep it from committing.
+    pub fn set_held_records(&self, held: BTreeMap<u32, u64>) {
+        *self.inner.held_records.lock() = held;
+    }
+
+    /// Returns the records of [`Self::set_held_records`], by partition.
+    pub fn held_records(&self) -> BTreeMap<u32, u64> {
+        self.inner.held_records.lock().clone()
     }
 
     /// Sets the viewers of each stream over all nodes, as presence last counted them.

@@ -53,7 +53,7 @@ pub const MAX_TEXTS: usize = 8;
 /// Letters and digits of the shortest text that counts as repeated: everybody says "lol" again.
 const MIN_TEXT_CHARS: usize = 8;
 
-/// What a user did, by the points it costs.
+/// An act of a user, by the points it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offence {
     /// A comment was rejected, deleted, or hidden from everybody else.

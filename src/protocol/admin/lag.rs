@@ -56,6 +56,19 @@ impl ConsumerLag {
     pub fn next_unread(&self) -> u64 {
         self.position.saturating_add(self.expired)
     }
+
+    /// Leaves out records that it has read and holds back on purpose. The age of the oldest record
+    /// behind them is not known, nor is the change without them.
+    pub fn leave_out_held(&mut self, held: u64) {
+        let held = held.min(self.lag);
+        if held == 0 {
+            return;
+        }
+        self.position += held;
+        self.lag -= held;
+        self.oldest_ms = (self.lag == 0).then_some(0);
+        self.change_per_s = None;
+    }
 }
 
 /// The lag of a consumer group over all partitions of a topic.

@@ -252,7 +252,7 @@ pub struct ReviewItem {
     /// shadow-banned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadowed: bool,
-    /// What it was flagged by.
+    /// The evidence that it was flagged by.
     #[serde(flatten)]
     pub evidence: ReviewEvidence,
     /// The actor that looks at the comment; nobody else may decide it meanwhile.

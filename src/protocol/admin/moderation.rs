@@ -1,4 +1,4 @@
-//! What moderation decided lately, and how that compares with the hour before.
+//! The latest decisions of moderation, and how they compare with the hour before.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl DecisionCounts {
     }
 }
 
-/// How often a stage decided so for a reason.
+/// The number of times that a stage decided so for a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct DecidedCount {
@@ -71,7 +71,7 @@ pub struct RecentModeration {
     pub minute: DecisionCounts,
     /// Of a shorter time after a start.
     pub hour: DecisionCounts,
-    /// What was not accepted in the last minute, the most frequent first; at most 32.
+    /// Decisions of the last minute that did not accept, the most frequent first; at most 32.
     pub decided: Vec<DecidedCount>,
 }
 

@@ -11,7 +11,7 @@ use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The reason of a held comment that was rejected because nobody decided about it in time.
 pub const EXPIRED: &str = "expired";
-/// What a moderation stage flagged a comment by, as moderators read it.
+/// The evidence by which a moderation stage flagged a comment, as moderators read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ReviewEvidence {

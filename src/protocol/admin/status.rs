@@ -316,6 +316,10 @@ pub struct NodeReport {
     /// The users of whom this node refuses most, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_users: Vec<RefusedUser>,
+    /// The records, by partition, that its broadcast stage has read and that message delays keep it
+    /// from committing. They are no lag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_records: BTreeMap<u32, u64>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.

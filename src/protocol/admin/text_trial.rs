@@ -35,7 +35,7 @@ pub struct TextTrial {
     pub user_id: Option<UserId>,
     /// All stages in order, those after the one that decides included.
     pub stages: Vec<TriedStage>,
-    /// How the thresholds are for the user and the stream that were named.
+    /// The shift of the thresholds for the user and the stream that were named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<ThresholdShift>,
 }

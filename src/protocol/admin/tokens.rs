@@ -31,9 +31,13 @@ pub struct TokenRequest {
     /// 1 to 10 000.
     #[serde(default = "one")]
     pub count: u32,
-    /// What rooms for subscribers and followers ask for.
+    /// The claims that rooms for subscribers and followers ask for.
     #[serde(default, skip_serializing_if = "Standing::is_none")]
     pub standing: Standing,
+    /// When the account was created, in milliseconds since the Unix epoch. Apart from `standing`,
+    /// of which viewers are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_created: Option<u64>,
 }
 
 impl TokenRequest {
@@ -179,6 +183,7 @@ mod tests {
             comments_per_minute,
             count,
             standing: Standing::default(),
+            account_created: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! How the comments of a room are checked: how long one may wait for it, and what becomes of it if
+//! The checks of the comments of a room: how long a comment may wait for its check, and its end if
 //! moderation does not answer.
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::AdminParts;
 use super::cluster::ClusterView;
-use crate::daemon::engines::eventlog::{LogError, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, ConsumerLag};
 
@@ -17,6 +17,7 @@ impl AdminParts {
     pub(super) async fn consumer_lag(&self) -> Result<Cluster<ConsumerLag>, LogError> {
         let (lag, view) = tokio::join!(self.control.parts().log.lag(), self.cluster());
         let mut items = lag?;
+        leave_out_held(&view, &mut items);
         self.name_streams(&view, &mut items);
         Ok(Cluster { items, unreachable: view.unreachable })
     }
@@ -45,6 +46,23 @@ impl AdminParts {
     }
 }
 
+/// Leaves out the records that message delays hold back on purpose, by the reports of the nodes.
+pub(super) fn leave_out_held(view: &ClusterView, lags: &mut [ConsumerLag]) {
+    let mut held: BTreeMap<u32, u64> = BTreeMap::new();
+    for report in view.reports() {
+        for (partition, records) in &report.held_records {
+            // A partition that has just moved is in two reports.
+            let most = held.entry(*partition).or_default();
+            *most = (*most).max(*records);
+        }
+    }
+    let coordinator = ConsumerGroup::Coordinator.as_str();
+    let topic = Topic::CommentEvents.name();
+    for lag in lags.iter_mut().filter(|lag| lag.group == coordinator && lag.topic == topic) {
+        lag.leave_out_held(held.get(&lag.partition).copied().unwrap_or(0));
+    }
+}
+
 /// Returns the index of the largest lag of each group and topic that is behind, of equal ones the
 /// first partition.
 fn worst_of_groups(lags: &[ConsumerLag]) -> Vec<usize> {
@@ -62,6 +80,39 @@ fn worst_of_groups(lags: &[ConsumerLag]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::registry::conformance::report;
+    use crate::protocol::NodeId;
+    use crate::protocol::admin::NodeReport;
+
+    #[test]
+    fn records_held_on_purpose_are_no_lag() {
+        let lag = |group: &str, partition, lag| ConsumerLag {
+            group: group.to_owned(),
+            topic: Topic::CommentEvents.name().to_owned(),
+            partition,
+            position: 100,
+            end: 100 + lag,
+            lag,
+            oldest_ms: Some(9_000),
+            change_per_s: Some(3.0),
+            ..ConsumerLag::default()
+        };
+        let held_records = BTreeMap::from([(1, 40), (2, 40)]);
+        let own = NodeReport { held_records, ..report(&NodeId::new("a")) };
+        let view = ClusterView::new(own, Vec::new());
+        let before = [
+            lag("coordinator", 0, 40),
+            lag("coordinator", 1, 40),
+            lag("coordinator", 2, 47),
+            lag("archiver", 1, 40),
+        ];
+        let mut after = before.clone();
+        leave_out_held(&view, &mut after);
+        assert_eq!((&after[0], &after[3]), (&before[0], &before[3]));
+        let held = after.each_ref().map(|lag| (lag.position, lag.lag, lag.oldest_ms));
+        assert_eq!(held[1..3], [(140, 0, Some(0)), (140, 7, None)]);
+        assert_eq!(after[2].change_per_s, None);
+    }
 
     #[test]
     fn each_group_has_one_worst_partition() {

@@ -123,6 +123,7 @@ impl AdminParts {
             events: self.live.events.lock().reported(&self.about.node, now_ms),
             talkers: self.requested_talkers(),
             refused_users: self.board.telemetry().talkers().refused_users(Instant::now()),
+            held_records: self.board.held_records(),
         }
     }
 

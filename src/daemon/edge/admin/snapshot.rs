@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::cluster::ClusterView;
+use super::lag::leave_out_held;
 use super::{AdminParts, alerts};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::engines::registry::KnownNode;
@@ -32,6 +33,7 @@ impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
         let (view, queued, lag) = tokio::join!(self.cluster(), self.queued(), self.lag());
         let mut lag = lag.unwrap_or_default();
+        leave_out_held(&view, &mut lag);
         self.name_streams(&view, &mut lag);
         TopSnapshot {
             taken_at: self.control.parts().clock.now_ms(),
@@ -180,7 +182,8 @@ impl AdminParts {
         Some(viewers.await?.into_iter().collect())
     }
 
-    /// Returns the lag of each consumer; `None` if it is not known.
+    /// Returns the lag of each consumer, with what message delays hold back; `None` if it is not
+    /// known.
     pub(super) async fn lag(&self) -> Option<Vec<ConsumerLag>> {
         in_time(self.control.parts().log.lag(), "consumer lag").await
     }
@@ -226,7 +229,8 @@ impl AdminParts {
         // An open breaker says more than the lag that cannot be read.
         if !self.is_down(EVENT_LOG) {
             match timeout(LAG_TIMEOUT, parts.log.lag()).await {
-                Ok(Ok(lag)) => {
+                Ok(Ok(mut lag)) => {
+                    leave_out_held(view, &mut lag);
                     let most = self.live.alerts.lag_high();
                     warnings.extend(lag.iter().filter(|l| l.lag >= most).map(lag_warning));
                     warnings.extend(expired_warnings(&lag));

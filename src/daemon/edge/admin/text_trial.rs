@@ -23,7 +23,7 @@ use crate::protocol::{Comment, CommentId, StreamId, UserId};
 pub struct TextTrials {
     /// The stages that check this node's comments.
     pub pipeline: Arc<Pipeline>,
-    /// What this node knows of users and streams.
+    /// The users and streams as this node knows them.
     pub context: Arc<ModerationContext>,
     /// The limits of a comment.
     pub limits: IngestConfig,

@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::cluster::ClusterView;
 use super::error::Answer;
+use super::lag::leave_out_held;
 use super::request::{Params, within};
 use super::{AdminParts, AdminState};
 use crate::daemon::base::telemetry::timeline::{
@@ -210,9 +211,12 @@ impl AdminParts {
         }
         if slow.read_at.is_none_or(|at| at.elapsed() >= SLOW_INTERVAL) {
             slow.read_at = Some(Instant::now());
-            let (queued, lag) = tokio::join!(self.queued(), self.lag());
+            let (queued, lag, view) = tokio::join!(self.queued(), self.lag(), self.cluster());
             slow.queued = queued;
-            slow.lag = lag;
+            slow.lag = lag.map(|mut lag| {
+                leave_out_held(&view, &mut lag);
+                lag
+            });
         }
         let (nodes, viewers) = tokio::join!(self.known_nodes(), self.viewers());
         let Some(nodes) = nodes else {

@@ -83,8 +83,27 @@ pub struct Batch {
     #[serde(default)]
     pub staff: Vec<Seq>,
     /// Comments of the range that only their authors are shown, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub own: Vec<SequencedComment>,
+    #[serde(default, skip_serializing_if = "HeldBack::is_nothing")]
+    pub held_back: HeldBack,
+}
+
+/// The time for which comments were held back on purpose. That is no latency.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// The message delay of the room when the comments were read, in milliseconds; of several, the
+    /// longest.
+    pub delay_ms: u64,
+    /// Sequence numbers of the comments that a review released, in order. They say nothing about
+    /// latency.
+    pub released: Vec<Seq>,
+}
+
+impl HeldBack {
+    pub fn is_nothing(&self) -> bool {
+        self.delay_ms == 0 && self.released.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

@@ -18,6 +18,11 @@ impl Delays {
         Self { streams, clock }
     }
 
+    /// Returns the message delay of a room in milliseconds; 0 if it has none.
+    pub fn delay_ms(&self, stream_id: StreamId) -> u64 {
+        self.streams.get(stream_id).and_then(|stream| stream.room.delay_ms).unwrap_or(0)
+    }
+
     /// Returns the time until viewers may see a comment that was created at this time, in
     /// milliseconds since the Unix epoch. `None` if they may see it now. A clock that is behind
     /// that of the node that accepted the comment makes the time no longer than the delay.

@@ -49,7 +49,7 @@ pub struct NewAudit {
     /// The changed object, such as `user 42`; see [`Self::of_stream`] for streams.
     pub target: String,
     pub detail: serde_json::Value,
-    /// What the change costs a user, or gives back. Stored with the entry, and not a part of it.
+    /// Points that the change costs a user, or gives back. Stored with the entry; no part of it.
     pub points: Option<AuditPoints>,
 }
 

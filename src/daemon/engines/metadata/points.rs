@@ -36,7 +36,7 @@ impl PointCause {
     }
 }
 
-/// What an audit entry changes of a user's points. It replaces what was counted for the same cause.
+/// The change of a user's points by an audit entry. It replaces the earlier one of the same cause.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditPoints {
     /// `None` for the author of an item of the review queue, whom only the store knows for certain.
@@ -95,7 +95,7 @@ impl UserPointChange {
     }
 }
 
-/// What is stored of a user, as far as moderation asks.
+/// A user as the store knows it, as far as moderation asks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownUser {
     pub user_id: UserId,

@@ -2,6 +2,7 @@
 //! [`Member`] that has not reported, and `shared_registry_suite!(open_pair())` a [`Pair`] that has,
 //! for engines that several processes share; see [`crate::daemon::testing::engine_suite`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,6 +238,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             name: "zed_k".to_owned(),
             refused: 2,
         }],
+        held_records: BTreeMap::from([(3, 7)]),
         taken_at: 1_700_000_000_000,
         node: NodeStatus {
             node: node.clone(),

@@ -24,6 +24,9 @@ struct MintedClaims<'a> {
     /// Seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     follower_since: Option<u64>,
+    /// Seconds since the Unix epoch. A daemon that reads another claim takes no notice of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_created: Option<u64>,
 }
 
 /// Returns a token (HS256) for `identity` that is valid from `now_ms` (milliseconds since the Unix
@@ -40,6 +43,7 @@ pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: 
         comments_per_minute: identity.comments_per_minute,
         subscriber: identity.standing.subscriber,
         follower_since: identity.standing.follower_since.map(|since_ms| since_ms / 1000),
+        account_created: identity.standing.account_created.map(|created_ms| created_ms / 1000),
     };
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key)
@@ -71,7 +75,7 @@ mod tests {
             standing: Standing {
                 subscriber: true,
                 follower_since: Some(1_700_000_000_000),
-                account_created: None,
+                account_created: Some(1_600_000_000_000),
             },
         };
         let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);

@@ -24,7 +24,7 @@ const RECORD_BYTES: usize = 240;
 pub(super) enum StreamRecord {
     Comment {
         event: CommentSubmitted,
-        read_at: Instant,
+        times: CommentTimes,
     },
     Deletion(Removal),
     Restoration(CommentId),
@@ -32,12 +32,21 @@ pub(super) enum StreamRecord {
     Nothing,
 }
 
+/// Times of a comment in this stage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CommentTimes {
+    /// When it was read or, if it was held back, when that ended. Its latency counts from then.
+    pub(super) ready_at: Instant,
+    /// The message delay of its room when it was read, in milliseconds.
+    pub(super) delay_ms: u64,
+}
+
 /// A record that is due.
 #[derive(Debug)]
 pub(super) struct DueRecord {
     pub(super) seq: Seq,
     pub(super) record: StreamRecord,
-    /// What hides the comment, if it is one that was deleted while it waited.
+    /// The removal that hides the comment, if it is one that was deleted while it waited.
     pub(super) removal: Option<Removal>,
 }
 
@@ -124,7 +133,11 @@ impl HeldRecords {
         let is_full = self.bytes > MAX_BYTES;
         let held = self.queue.pop_front_if(|held| is_full || held.due <= now)?;
         self.bytes -= held.bytes;
-        Some(held.waiting)
+        let Held { due, mut waiting, .. } = held;
+        if let StreamRecord::Comment { times, .. } = &mut waiting.record {
+            times.ready_at = due.min(now).max(times.ready_at);
+        }
+        Some(waiting)
     }
 }
 
@@ -136,9 +149,13 @@ mod tests {
     use crate::daemon::testing::comments::{sample_comment, sample_deletion, submitted};
     use crate::protocol::Comment;
 
+    fn read(event: CommentSubmitted) -> StreamRecord {
+        let times = CommentTimes { ready_at: Instant::now(), delay_ms: 5_000 };
+        StreamRecord::Comment { event, times }
+    }
+
     fn comment(number: u64) -> StreamRecord {
-        let event = submitted(sample_comment(number));
-        StreamRecord::Comment { event, read_at: Instant::now() }
+        read(submitted(sample_comment(number)))
     }
 
     fn due_seqs(held: &mut HeldRecords) -> Vec<Seq> {
@@ -158,6 +175,23 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(due_seqs(&mut held), [1, 2, 3]);
         assert!(held.is_empty() && held.bytes == 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn latency_counts_from_the_end_of_the_delay() {
+        let mut held = HeldRecords::default();
+        let due_at = Instant::now() + Duration::from_secs(5);
+        held.push(1, comment(1), Some(due_at));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        held.push(2, comment(2), None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let ready_at = |due: Option<DueRecord>| match due.unwrap().record {
+            StreamRecord::Comment { times, .. } => times.ready_at,
+            other => panic!("no comment: {other:?}"),
+        };
+        let now = Instant::now();
+        assert_eq!(ready_at(held.pop_due(now)), due_at);
+        assert_eq!(ready_at(held.pop_due(now)), due_at, "it waited for the other");
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,7 +231,7 @@ mod tests {
         for seq in 1..1_000 {
             let message = long.as_str().into();
             let event = submitted(Comment { message, ..sample_comment(seq) });
-            held.push(seq, StreamRecord::Comment { event, read_at: Instant::now() }, later);
+            held.push(seq, read(event), later);
             due_seqs(&mut held);
             assert!(held.bytes <= MAX_BYTES);
         }

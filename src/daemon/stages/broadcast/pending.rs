@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::daemon::engines::bus::Batch;
+use super::held::CommentTimes;
+use crate::daemon::engines::bus::{Batch, HeldBack};
 use crate::daemon::engines::recent::RecentEvent;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
@@ -26,8 +27,9 @@ pub(super) struct PendingBatch {
     /// The `seq` of the shown comments by staff.
     staff: Vec<Seq>,
     sampled_out: u32,
-    /// When its comments were read, each with the number read at that time.
-    read_at: Vec<(Instant, u64)>,
+    held_back: HeldBack,
+    /// When its comments were ready to be shown, each with the number of that time.
+    ready_at: Vec<(Instant, u64)>,
 }
 
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub(super) struct TakenBatch {
     pub(super) batch: Arc<Batch>,
     /// For the recent cache.
     pub(super) events: Vec<RecentEvent>,
-    /// When its comments were read, each with the number read at that time.
-    pub(super) read_at: Vec<(Instant, u64)>,
+    /// When its comments were ready to be shown, each with the number of that time.
+    pub(super) ready_at: Vec<(Instant, u64)>,
 }
 
 impl PendingBatch {
@@ -51,7 +53,8 @@ impl PendingBatch {
             own: Vec::new(),
             staff: Vec::new(),
             sampled_out: 0,
-            read_at: Vec::new(),
+            held_back: HeldBack::default(),
+            ready_at: Vec::new(),
         }
     }
 
@@ -68,20 +71,23 @@ impl PendingBatch {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Adds a comment that was read `now`. It is not shown if `rate` samples it out, and only to
+    /// Adds a comment. It is not shown if `rate` samples it out, and only to
     /// its author if others may not see it.
     pub(super) fn add_comment(
         &mut self,
         seq: Seq,
         event: &CommentSubmitted,
         rate: SampleRate,
-        now: Instant,
+        times: CommentTimes,
     ) {
         self.to_seq = seq;
-        match self.read_at.last_mut() {
-            Some((at, count)) if *at == now => *count += 1,
-            _ => self.read_at.push((now, 1)),
+        let CommentTimes { ready_at, delay_ms } = times;
+        match self.ready_at.last_mut() {
+            Some((at, count)) if *at == ready_at => *count += 1,
+            _ => self.ready_at.push((ready_at, 1)),
         }
+        self.held_back.delay_ms = self.held_back.delay_ms.max(delay_ms);
+        self.held_back.released.extend(event.is_released().then_some(seq));
         let comment = event.comment.sequenced(seq);
         let is_staff = event.role.is_staff();
         if is_staff || rate.keeps(comment.comment_id) {
@@ -155,7 +161,8 @@ impl PendingBatch {
             comments: taken.shown,
             staff: taken.staff,
             own,
+            held_back: taken.held_back,
         };
-        TakenBatch { batch: Arc::new(batch), events: taken.events, read_at: taken.read_at }
+        TakenBatch { batch: Arc::new(batch), events: taken.events, ready_at: taken.ready_at }
     }
 }

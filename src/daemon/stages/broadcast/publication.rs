@@ -24,22 +24,22 @@ pub(super) struct StreamBatch {
     pub(super) stream_id: StreamId,
     pub(super) batch: Arc<Batch>,
     pub(super) events: Vec<RecentEvent>,
-    /// When its comments were read, each with the number read at that time.
-    pub(super) read_at: Vec<(Instant, u64)>,
+    /// When its comments were ready to be shown, each with the number of that time.
+    pub(super) ready_at: Vec<(Instant, u64)>,
 }
 
 impl StreamBatch {
     /// Writes to the recent cache first, so that a viewer that joins after the publication finds
     /// the batch there.
     pub(super) async fn publish(self, outlets: &Outlets) -> Result<(), BusError> {
-        let Self { stream_id, batch, events, read_at } = self;
+        let Self { stream_id, batch, events, ready_at } = self;
         let stored = outlets.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
         if let Err(error) = stored {
             // Resuming viewers are then served from the log. Operators see the open breaker.
             debug!(%stream_id, %error, "range not written to the recent cache");
         }
         outlets.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?;
-        for (at, comments) in read_at {
+        for (at, comments) in ready_at {
             outlets.meter.record_latency(comments, at.elapsed());
         }
         Ok(())

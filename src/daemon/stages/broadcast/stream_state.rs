@@ -1,4 +1,4 @@
-//! What the coordinator knows of one stream.
+//! The state of one stream in the coordinator.
 
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::protocol::throttle::SampleRate;
 pub(super) struct StreamState {
     pub(super) partition: u32,
     pub(super) pending: PendingBatch,
-    /// What the message delay of the room holds back.
+    /// Records that the message delay of the room holds back.
     pub(super) held: HeldRecords,
     pub(super) last_sent: Option<Instant>,
     pub(super) rate: RateEstimator,
@@ -96,8 +96,8 @@ impl StreamState {
     fn add(&mut self, due: DueRecord) {
         let DueRecord { seq, record, removal } = due;
         match record {
-            StreamRecord::Comment { event, read_at } => {
-                self.pending.add_comment(seq, &event, self.sample_rate, read_at);
+            StreamRecord::Comment { event, times } => {
+                self.pending.add_comment(seq, &event, self.sample_rate, times);
                 if let Some(removal) = &removal {
                     self.pending.hide(removal);
                 }

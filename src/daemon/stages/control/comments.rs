@@ -229,7 +229,7 @@ impl Control {
             }
             too_old |= page.records.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
         }
-        // What later windows say counts more.
+        // A later window counts more.
         search.is_deleted = search.is_deleted.or(is_deleted);
         search.is_hidden = search.is_hidden.or(is_hidden);
         Ok(too_old)

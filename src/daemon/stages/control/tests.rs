@@ -497,6 +497,7 @@ async fn minted_tokens_have_consecutive_users() {
         comments_per_minute: None,
         count: 3,
         standing: Default::default(),
+        account_created: None,
     };
     let minted = world.control.mint(&operator(), &request, &minter()).await.unwrap();
     assert_eq!(minted.tokens, ["10/v10/60", "11/v11/60", "12/v12/60"]);
@@ -623,6 +624,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
                 comments_per_minute: None,
                 count: 1,
                 standing: Default::default(),
+                account_created: None,
             };
             control.mint(op, &request, &minter()).await.map(drop)
         }

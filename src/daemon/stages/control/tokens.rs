@@ -47,7 +47,8 @@ impl Control {
         self.parts.metadata.audit(self.entry(actor, audit_action::TOKEN, target, request)).await?;
         let identity = |user| {
             let of_role = identity(user, request.role, request.comments_per_minute);
-            Identity { standing: request.standing, ..of_role }
+            let account_created = request.account_created;
+            Identity { standing: Standing { account_created, ..request.standing }, ..of_role }
         };
         let identities = users.into_iter().map(identity).collect();
         sign(identities, Duration::from_millis(ttl_ms), minter).await

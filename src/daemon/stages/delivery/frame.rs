@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use crate::daemon::base::handoff::Deflate;
+use crate::daemon::engines::bus::HeldBack;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{Removal, Told};
@@ -108,7 +109,7 @@ pub(crate) struct Frame {
     msgpack: Encoded,
     /// The window that the frame may enter, and its place in the order of the stream.
     window: Option<(Arc<StreamWindow>, u64)>,
-    /// `None` if it has no comments.
+    /// `None` if it has no comments that are measured.
     times: Option<FrameTimes>,
 }
 
@@ -132,27 +133,33 @@ static NOTHING: Bytes = Bytes::new();
 pub(crate) struct FrameTimes {
     /// When the frame was made on this node.
     pub(crate) arrived: Instant,
-    /// Times of creation, in milliseconds since the Unix epoch, each with its number of comments.
-    pub(crate) created: Box<[(u64, u32)]>,
+    /// Times from which comments were to be shown, in milliseconds since the Unix epoch, each with
+    /// its number of comments: those of their creation, or after the message delay of the room.
+    /// Comments that a review released are left out.
+    pub(crate) wanted_at: Box<[(u64, u32)]>,
 }
 
 impl FrameTimes {
-    fn of(message: &ServerMessage) -> Option<Self> {
+    fn of(message: &ServerMessage, held_back: &HeldBack) -> Option<Self> {
         let ServerMessage::Comments(batch) = message else { return None };
-        let mut created: Vec<(u64, u32)> = Vec::new();
-        for comment in &batch.comments {
-            match created.last_mut() {
-                Some((created_at, count)) if *created_at == comment.created_at => *count += 1,
-                _ => created.push((comment.created_at, 1)),
+        let HeldBack { delay_ms, released } = held_back;
+        let mut wanted: Vec<(u64, u32)> = Vec::new();
+        let is_measured =
+            |comment: &&SequencedComment| released.binary_search(&comment.seq).is_err();
+        for comment in batch.comments.iter().filter(is_measured) {
+            let comment_at = comment.created_at.saturating_add(*delay_ms);
+            match wanted.last_mut() {
+                Some((at, count)) if *at == comment_at => *count += 1,
+                _ => wanted.push((comment_at, 1)),
             }
         }
         let arrived = Instant::now();
-        (!created.is_empty()).then(|| Self { arrived, created: created.into() })
+        (!wanted.is_empty()).then(|| Self { arrived, wanted_at: wanted.into() })
     }
 
-    /// Returns the number of comments.
+    /// Returns the number of comments that are measured.
     pub(crate) fn comments(&self) -> u64 {
-        self.created.iter().map(|(_, count)| u64::from(*count)).sum()
+        self.wanted_at.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 }
 
@@ -168,7 +175,7 @@ struct Encoded {
 impl Frame {
     pub(crate) fn new(lane: Lane, message: ServerMessage) -> Self {
         Self {
-            times: FrameTimes::of(&message),
+            times: FrameTimes::of(&message, &HeldBack::default()),
             message,
             lane,
             deleted_at: None,
@@ -177,6 +184,14 @@ impl Frame {
             msgpack: Encoded::default(),
             window: None,
         }
+    }
+
+    /// Measures the delay of its comments without the time for which they were held back on purpose.
+    pub(crate) fn measured_without(self, held_back: &HeldBack) -> Self {
+        if held_back.is_nothing() {
+            return self;
+        }
+        Self { times: FrameTimes::of(&self.message, held_back), ..self }
     }
 
     /// Makes this the next frame of a stream with a shared window. Only frames that all viewers
@@ -285,7 +300,7 @@ impl Frame {
         }
     }
 
-    /// Returns the times of its comments, if it has any.
+    /// Returns the times of its comments, if any are measured.
     pub(crate) fn times(&self) -> Option<&FrameTimes> {
         self.times.as_ref()
     }

@@ -12,7 +12,7 @@ use super::deflate::{Compressors, WindowPosition};
 use super::frame::{Form, Frame, Lane};
 use super::peer::Peer;
 use crate::daemon::base::config::{BroadcastConfig, DeliveryConfig};
-use crate::daemon::engines::bus::{Batch, BusMessage};
+use crate::daemon::engines::bus::{Batch, BusMessage, HeldBack};
 use crate::loadgen::recording;
 use crate::plan::costs::{Cost, CostFile, CostName};
 use crate::protocol::comment::Comment;
@@ -129,6 +129,7 @@ fn bus_bytes_per_comment(batches: &[ServerMessage]) -> f64 {
             deletions: Vec::new(),
             staff: Vec::new(),
             own: Vec::new(),
+            held_back: HeldBack::default(),
         };
         bytes += rmp_serde::to_vec(&[BusMessage::Batch(batch.into())]).unwrap().len();
     }

@@ -19,7 +19,7 @@ use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
-use crate::protocol::{Comment, ErrorCode, UserId};
+use crate::protocol::{Comment, ErrorCode, Role, UserId};
 
 /// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
 /// `moderation_events`, like the worker's, as long as the log accepts them.
@@ -85,9 +85,10 @@ impl Screen for ModerationScreen {
         self.context.look_up(users).await;
     }
 
-    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
-        let context = self.context.of_comment(comment, None);
-        let subject = Subject { comment, role: None, lowered: context.lowered() };
+    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody> {
+        let role = Some(role);
+        let context = self.context.of_comment(comment, role);
+        let subject = Subject { comment, role, lowered: context.lowered() };
         let verdict = self.pipeline.check(&subject).await;
         let has_points = self.context.record(&subject, &context, &verdict);
         let finding = &verdict.finding;
@@ -199,7 +200,7 @@ mod tests {
         for (action, screening, recorded) in cases {
             let bench = bench(action);
             let comment = comment(1, 2, "b4dword");
-            let screened = bench.screen.screen(&comment).await.unwrap();
+            let screened = bench.screen.screen(&comment, Role::Viewer).await.unwrap();
             assert_eq!(screened.screening, screening);
             bench.screen.record(screened.decided).await;
             let events = moderated(&bench.log, Topic::ModerationEvents);
@@ -221,7 +222,7 @@ mod tests {
     async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
         let bench = bench(RuleAction::Reject);
         bench.log.set_down(true);
-        let screened = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
+        let screened = bench.screen.screen(&comment(1, 2, "badword"), Role::Viewer).await.unwrap();
         assert_eq!(screened.screening, Screening::Reject(reason::BLOCKED_WORD.into()));
         assert!(screened.decided.is_some());
         bench.screen.record(screened.decided).await;

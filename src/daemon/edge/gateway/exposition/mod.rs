@@ -2,6 +2,7 @@
 
 mod telemetry;
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +39,7 @@ pub(super) async fn metrics(State(operations): State<Operations>, headers: Heade
         Ok(Err(error)) => tracing::debug!(%error, "metrics without consumer lag"),
         Err(_) => tracing::debug!("metrics without consumer lag: the log is slow"),
     }
+    put_held(&mut extra, &board.held_records());
     board.set_connection_gauges();
     let text = board.metrics().render(&extra);
     match format {
@@ -193,6 +195,14 @@ fn put_lag(out: &mut String, lag: &[ConsumerLag]) {
     }
 }
 
+/// The consumer lag counts these records: only the node that holds them back knows them.
+fn put_held(out: &mut String, held: &BTreeMap<u32, u64>) {
+    head(out, "records_held", "gauge", "Records read here that message delays hold back");
+    for (partition, records) in held {
+        sample(out, "records_held", &[("partition", partition)], records);
+    }
+}
+
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "# HELP lcd_{name} {help}.\n# TYPE lcd_{name} {kind}");
@@ -276,6 +286,7 @@ mod tests {
         put_breakers(&mut extra, &board.breakers());
         put_problems(&mut extra, &board.problems().list());
         put_lag(&mut extra, &[]);
+        put_held(&mut extra, &board.held_records());
         let text = to_text_format(&board.metrics().render(&extra));
         let mut missing = Vec::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
@@ -309,6 +320,8 @@ mod tests {
             ..ConsumerLag::default()
         };
         put_lag(&mut out, &[lag]);
+        put_held(&mut out, &BTreeMap::from([(3, 7)]));
+        assert!(out.contains("lcd_records_held{partition=\"3\"} 7\n"), "{out}");
         assert!(out.contains("lcd_worker_busy_us_total{worker=\"0\"} 7\n"), "{out}");
         let line = r#"lcd_consumer_lag{group="a\"b\\c",topic="comment_events",partition="3"} 4"#;
         assert!(out.contains(line), "{out}");

@@ -146,7 +146,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<BusMessage>, rmp_serde::decod
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::engines::bus::Batch;
+    use crate::daemon::engines::bus::{Batch, HeldBack};
     use crate::protocol::comment::SequencedComment;
     use crate::protocol::events::{Removal, Told};
     use crate::protocol::throttle::SampleRate;
@@ -179,6 +179,7 @@ mod tests {
                 deletions: vec![(11, deletion.clone())],
                 staff: vec![12, 13],
                 own: Vec::new(),
+                held_back: HeldBack { delay_ms: 5_000, released: vec![14] },
             }))
         };
         let with_own = Batch {
@@ -191,6 +192,7 @@ mod tests {
             deletions: vec![(22, except.clone())],
             staff: Vec::new(),
             own: vec![comment.clone()],
+            held_back: HeldBack::default(),
         };
         let totals = [("fire".into(), u64::MAX)].into_iter().collect();
         let messages = [

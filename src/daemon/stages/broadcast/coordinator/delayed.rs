@@ -1,5 +1,7 @@
 //! Records that the message delay of their room holds back.
 
+use std::collections::BTreeMap;
+
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -65,6 +67,16 @@ impl Coordinator {
     /// says nothing about the rate of its stream now.
     pub(super) fn is_replayed(&self, position: Position) -> bool {
         self.replayed_to.get(&position.partition).is_some_and(|end| position.offset < *end)
+    }
+
+    /// Returns the number of records of each partition that lie behind the position to commit and
+    /// were read nevertheless. They are no lag.
+    pub(super) fn held_records(&self, positions: &[Position]) -> BTreeMap<u32, u64> {
+        let held = |position: &Position| {
+            let read = self.next.get(&position.partition).copied().unwrap_or(position.offset);
+            (position.partition, read.saturating_sub(position.offset))
+        };
+        positions.iter().map(held).filter(|(_, held)| *held > 0).collect()
     }
 
     /// Returns the positions to commit: those of the next records, or of the oldest that wait.

@@ -21,7 +21,7 @@ use crate::daemon::engines::eventlog::{
     StartAt, Topic,
 };
 use crate::daemon::engines::recent::SharedRecentCache;
-use crate::daemon::stages::broadcast::held::StreamRecord;
+use crate::daemon::stages::broadcast::held::{CommentTimes, StreamRecord};
 use crate::daemon::stages::broadcast::moved::MovedRecords;
 use crate::daemon::stages::broadcast::overrides::RateOverrides;
 use crate::daemon::stages::broadcast::pending::TakenBatch;
@@ -244,7 +244,6 @@ impl Coordinator {
             let talkers = self.parts.board.telemetry().talkers();
             talkers.record_comment(&event.comment, self.read_at);
         }
-        let read_at = self.read_at;
         if is_repeat {
             return self.accept(record.position, stream_id, StreamRecord::Nothing, None).await;
         }
@@ -252,13 +251,15 @@ impl Coordinator {
         let delays = self.parts.delays.as_ref();
         let left = delays.and_then(|delays| delays.left(stream_id, created_at));
         let due = left.map(|left| Instant::now() + left);
+        let delay_ms = delays.map_or(0, |delays| delays.delay_ms(stream_id));
+        let times = CommentTimes { ready_at: self.read_at, delay_ms };
         let is_replayed = self.is_replayed(record.position);
         let state = self.state(stream_id, record.position);
         if !is_replayed {
             state.rate.add(1, Instant::now());
         }
         state.gauges.received += 1;
-        let comment = StreamRecord::Comment { event: event.clone(), read_at };
+        let comment = StreamRecord::Comment { event: event.clone(), times };
         self.accept(record.position, stream_id, comment, due).await
     }
 
@@ -391,14 +392,14 @@ impl Coordinator {
         if state.pending.is_empty() {
             return None;
         }
-        let TakenBatch { batch, events, read_at } = state.pending.take(epoch, state.sample_rate);
+        let TakenBatch { batch, events, ready_at } = state.pending.take(epoch, state.sample_rate);
         state.last_sent = Some(Instant::now());
         state.gauges.broadcast += batch.comments.len() as u64;
         state.gauges.sampled_out += u64::from(batch.sampled_out);
         let metrics = self.parts.board.metrics();
         metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
         metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
-        Some(StreamBatch { stream_id, batch, events, read_at })
+        Some(StreamBatch { stream_id, batch, events, ready_at })
     }
 
     /// Evaluates the rate of every stream, notifies viewers of changes, and writes the gauges.
@@ -453,6 +454,7 @@ impl Coordinator {
         self.publish_due(true).await?;
         self.moved.report(&self.parts.log_telemetry);
         let next = self.positions();
+        self.parts.board.set_held_records(self.held_records(&next));
         match consumer.commit(&next).await {
             // The next commit stores it. A crash before that repeats batches that edges recognize.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {

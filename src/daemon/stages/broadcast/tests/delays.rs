@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deletions::restoration_of;
-use super::{STREAM, Stage, assert_ranges_join, deletion_of};
+use super::{STREAM, Stage, assert_ranges_join, deletion_of, record, submitted};
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::directory::{Delays, Streams};
@@ -12,6 +12,7 @@ use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::Role;
+use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::ModerationMode;
 
 /// Comments of the stream are shown five seconds late.
@@ -77,6 +78,40 @@ async fn what_waits_is_shown_by_the_next_coordinator() {
     let next = Stage::start_with(log, Some(delays().await));
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&next), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_neither_late_nor_lag() {
+    let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+    stage.comments(2, Duration::from_secs(2)).await;
+    let held: Vec<_> = stage.board.held_records().into_values().collect();
+    assert_eq!(held, [2]);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(shown(&stage), [1, 2]);
+    assert!(stage.board.held_records().is_empty());
+    let delays_ms = stage.journal.batches().iter().map(|batch| batch.held_back.delay_ms).max();
+    assert_eq!(delays_ms, Some(5_000), "edges do not count it as latency");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_comment_is_marked_for_edges() {
+    let mut stage = Stage::start();
+    let number = 71;
+    let comment = submitted(STREAM, number, Role::Viewer, false);
+    let released = CommentSubmitted {
+        client_ref: Some(CommentSubmitted::released_ref(comment.comment.comment_id)),
+        ..comment
+    };
+    let forged = CommentSubmitted {
+        client_ref: Some("review:mine".into()),
+        ..submitted(STREAM, number + 1, Role::Viewer, false)
+    };
+    let records = [released, forged].map(|event| record(&Event::CommentSubmitted(event)));
+    stage.log.append(Topic::CommentEvents, records.into()).await.unwrap();
+    stage.comments(1, Duration::from_millis(100)).await;
+    let batches = stage.journal.batches();
+    let released: Vec<_> = batches.iter().flat_map(|batch| &batch.held_back.released).collect();
+    assert_eq!(released, [&1]);
 }
 
 #[tokio::test(start_paused = true)]

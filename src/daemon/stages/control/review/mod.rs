@@ -241,8 +241,7 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
     CommentSubmitted {
         comment: Arc::new(comment),
         role: Role::Viewer,
-        // An approval that is appended twice is shown once.
-        client_ref: Some(format!("review:{}", item.comment_id).into()),
+        client_ref: Some(CommentSubmitted::released_ref(item.comment_id)),
         shadow: false,
         screened: true,
     }

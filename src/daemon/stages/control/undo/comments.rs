@@ -101,7 +101,7 @@ impl Control {
             event = Some(Event::CommentRestored(restored));
         }
         let at = audit.at;
-        // What an earlier entry deletes still costs its points.
+        // A deletion by an earlier entry still costs its points.
         let audit = match deleted_by {
             None => self.giving_back(audit, item.user_id, PointCause::Comment(comment_id)),
             Some(_) => audit,

@@ -5,6 +5,7 @@ use tracing::debug;
 
 use super::sampling::IncomingComments;
 use super::{Feed, Hub};
+use crate::daemon::engines::bus::HeldBack;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::recent::RecentEvent;
 use crate::daemon::stages::delivery::history::{HistoryError, HistoryRead};
@@ -166,7 +167,11 @@ impl Hub {
             }
         }
         let epoch = self.parts.log.epoch();
-        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, own, sampled };
+        // The log does not tell the delay at that time, nor this page which comments were released.
+        let delay_ms = self.parts.streams.get(stream_id).and_then(|stream| stream.room.delay_ms);
+        let held_back = HeldBack { delay_ms: delay_ms.unwrap_or(0), ..HeldBack::default() };
+        let incoming =
+            IncomingComments { epoch, to_seq, sample_rate, comments, own, sampled, held_back };
         self.send_comments(stream_id, incoming, &[]);
     }
 }

@@ -392,6 +392,7 @@ impl Hub {
             comments: new(&batch.comments),
             own: new(&batch.own),
             sampled: batch.sampled_out > 0,
+            held_back: batch.held_back.clone(),
         };
         self.send_comments(stream_id, incoming, &batch.staff);
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use super::missed::MAX_HOLE_EVENTS;
 use super::*;
 use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
-use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
+use crate::daemon::engines::bus::{BusMessage, FanoutBus as _, HeldBack};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::recent::memory::MemoryRecent;
@@ -188,6 +188,7 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
         deletions: deletions.iter().map(|seq| (*seq, sample_deletion(seq - 1))).collect(),
         staff: Vec::new(),
         own: Vec::new(),
+        held_back: HeldBack::default(),
     }
 }
 

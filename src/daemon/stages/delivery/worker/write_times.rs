@@ -1,4 +1,4 @@
-//! Measures how late comments reach sockets: one addition per distinct time of creation in a frame,
+//! Measures how late comments reach sockets: one addition per distinct time in a frame,
 //! for all viewers that were written together.
 
 use std::sync::Arc;
@@ -33,9 +33,9 @@ impl WriteTimes<'_> {
         for times in frames.into_iter().filter_map(|frame| frame.times()) {
             let on_node = now.saturating_duration_since(times.arrived);
             self.latencies.on_node.record(on_node, times.comments() * viewers);
-            for (created_at, comments) in &times.created {
-                // A node whose clock is ahead may have created it in our future.
-                let age = Duration::from_millis(now_ms.saturating_sub(*created_at));
+            for (wanted_at, comments) in &times.wanted_at {
+                // In our future if the clock of the node that accepted it is ahead.
+                let age = Duration::from_millis(now_ms.saturating_sub(*wanted_at));
                 let count = u64::from(*comments) * viewers;
                 self.latencies.end_to_end.record(age, count);
                 if age > LATE_AFTER {
@@ -67,6 +67,7 @@ impl WriteTimes<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::bus::HeldBack;
     use crate::daemon::stages::delivery::frame::Lane;
     use crate::daemon::testing::comments::sample_comment;
     use crate::protocol::Epoch;
@@ -84,6 +85,10 @@ mod tests {
     }
 
     fn frame(created_at: &[u64]) -> Arc<Frame> {
+        frame_held_back(created_at, &HeldBack::default())
+    }
+
+    fn frame_held_back(created_at: &[u64], held_back: &HeldBack) -> Arc<Frame> {
         let comments = created_at.iter().zip(1..).map(|(created_at, seq)| SequencedComment {
             created_at: *created_at,
             ..sample_comment(seq).sequenced(seq)
@@ -96,7 +101,26 @@ mod tests {
             comments: comments.collect(),
             echo: false,
         };
-        Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch)))
+        let frame = Frame::new(Lane::Ordered, ServerMessage::Comments(batch));
+        Arc::new(frame.measured_without(held_back))
+    }
+
+    #[test]
+    fn time_held_back_on_purpose_is_not_counted() {
+        let latencies = DeliveryLatencies::default();
+        let late = Counter::default();
+        let clock = FixedClock(Duration::from_millis(60_000));
+        let times = WriteTimes { latencies: &latencies, late: &late, clock: &clock };
+        // 20 ms after the message delay, and a comment that a review released after a minute.
+        let held_back = HeldBack { delay_ms: 5_000, released: vec![2] };
+        times.record([&frame_held_back(&[54_980, 0], &held_back)], 10);
+        let end_to_end = latencies.end_to_end.read();
+        assert_eq!((end_to_end.count(), late.get()), (10, 0));
+        assert_eq!(end_to_end.sum(), Duration::from_millis(20 * 10));
+        // Only released comments: nothing is measured.
+        let released = HeldBack { delay_ms: 0, released: vec![1] };
+        times.record([&frame_held_back(&[0], &released)], 10);
+        assert_eq!(latencies.end_to_end.read().count(), 10);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream};
-use crate::protocol::{Comment, ErrorCode};
+use crate::protocol::{Comment, ErrorCode, Role};
 
 /// The time for the store of the review queue to take a comment.
 const HOLD_TIME: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -
         ModerationMode::Async if is_held => Route::Hold,
         ModerationMode::Async => Route::Direct { screened: false },
         ModerationMode::Sync => {
-            // What passes late is left to moderation, which is down.
+            // A comment that passes late is left to moderation, which is down.
             let late = match checks.late {
                 WhenLate::Pass if is_held => WhenLate::Hold,
                 late => late,
@@ -53,14 +53,17 @@ pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -
     }
 }
 
-/// The route of a comment, and the look-up that its check waits for.
+/// The route of a comment, and what its check needs besides.
 #[derive(Debug)]
 pub(super) struct CheckWay {
     pub(super) route: Route,
+    /// The sender's role.
+    pub(super) role: Role,
+    /// The check waits for it.
     pub(super) look_up: LookUp,
 }
 
-/// What becomes of a comment.
+/// The outcome for a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScreenOutcome {
     /// It is appended. `shadow`: only its sender sees it. `screened`: it was checked.
@@ -89,7 +92,7 @@ pub(super) struct CheckEnd {
     pub(super) decided: Option<CommentModerated>,
     /// Whether points of its user are to be stored.
     pub(super) has_points: bool,
-    /// What was done because the check was late.
+    /// The fallback of the room, if the check was late.
     pub(super) late: Option<WhenLate>,
 }
 
@@ -107,7 +110,7 @@ pub(super) async fn run(
     way: CheckWay,
     metrics: Metrics,
 ) -> CheckEnd {
-    let CheckWay { route, look_up } = way;
+    let CheckWay { route, role, look_up } = way;
     let (deadline, late) = match route {
         Route::Direct { screened } => {
             return ScreenOutcome::Publish { shadow: false, screened }.into();
@@ -120,7 +123,7 @@ pub(super) async fn run(
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
         let _ = timeout(deadline / 2, look_up).await;
-        checker.screen(&subject).await
+        checker.screen(&subject, role).await
     });
     // A check that is late is of no use any more.
     let check = AbortOnDropHandle::new(check);

@@ -10,7 +10,7 @@
 //!
 //! When full: at most `moderation.screening.queue` submissions wait. A stream may have no more of
 //! them waiting than there are places left, so one whose checks are slow leaves places to the rest.
-//! What finds no place is refused with `overloaded`, whatever the fallback of its room is.
+//! A comment without a place is refused with `overloaded`, whatever the fallback of its room is.
 
 mod check;
 mod threads;
@@ -199,11 +199,12 @@ impl ScreeningQueues {
         let queue = self.streams.entry(stream_id).or_default();
         let number = queue.first + queue.items.len() as u64;
         if let SubmissionState::Admitted { comment, outcome: None, .. } = &item.state {
+            let role = item.submission.identity.role;
             let check = check::run(
                 self.parts.screen.clone(),
                 self.parts.threads.handle().clone(),
                 comment.clone(),
-                check::CheckWay { route, look_up: self.look_up.clone() },
+                check::CheckWay { route, role, look_up: self.look_up.clone() },
                 self.parts.metrics.clone(),
             );
             let finished = check.map(move |end| {

@@ -58,7 +58,7 @@ impl Ingest {
             self.remember_pending(key.as_ref(), &state);
             return self.parts.screening.push(CheckedSubmission { submission, key, state }, way);
         }
-        // What has an answer needs no place, and no other comment.
+        // A submission that has an answer needs no place, and no other comment.
         let state = match state {
             SubmissionState::Admitted { comment, share, .. } => {
                 self.rooms.forget(&share, &comment);

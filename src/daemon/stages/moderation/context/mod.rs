@@ -57,7 +57,7 @@ pub struct ModerationContextParts {
     pub config: ReputationConfig,
 }
 
-/// What this node knows of users and streams. Shared by its worker, its screen and its trials.
+/// The users and streams as this node knows them. Shared by its worker, its screen and its trials.
 #[derive(Debug)]
 pub struct ModerationContext {
     /// `None` if they are off.
@@ -67,7 +67,7 @@ pub struct ModerationContext {
     clock: SharedClock,
 }
 
-/// How the thresholds are for a comment, and what that came from.
+/// The shift of the thresholds for a comment, and what it came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CommentContext {
     user: UserShift,

@@ -19,7 +19,7 @@ use crate::policy::reputation::{Offence, Reputation, ReputationRules, UserShift,
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{Comment, UserId};
 
-/// What was read of a user is read again after this time, when the user comments.
+/// The record of a user is read again after this time, when the user comments.
 pub(super) const FRESH_MS: u64 = 5_000;
 /// The same for users whose name and account are not stored yet: that takes about a second.
 const UNRECORDED_FRESH_MS: u64 = 1_000;

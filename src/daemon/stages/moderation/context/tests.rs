@@ -302,7 +302,8 @@ async fn the_screen_knows_what_the_worker_counted() {
     let before = cluster.store.calls();
     screen.prepare(&users).await;
     for (user, is_refused) in [(OFFENDER, true), (NEWCOMER, false)] {
-        let screened = screen.screen(&comment(1, user, "borderline 0.65")).await.unwrap();
+        let comment = comment(1, user, "borderline 0.65");
+        let screened = screen.screen(&comment, Role::Viewer).await.unwrap();
         match screened.screening {
             Screening::Reject(reason) => assert!(is_refused && &*reason == "toxic"),
             Screening::Hold(held) => assert!(!is_refused && &*held.reason == "toxic"),

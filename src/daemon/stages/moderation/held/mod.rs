@@ -29,9 +29,9 @@ use crate::daemon::base::handoff::HeldComments;
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::base::ticker::ticker_from_now;
-use crate::protocol::Comment;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::Decision;
+use crate::protocol::{Comment, Role};
 
 /// The time between two looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -120,8 +120,10 @@ impl HeldChecker {
 
     async fn check(&self, comment: &Comment) -> Result<bool, ErrorBody> {
         let HeldCheckerParts { pipeline, context, held, metrics, clock, .. } = &self.parts;
-        let of_comment = context.of_comment(comment, None);
-        let subject = Subject { comment, role: None, lowered: of_comment.lowered() };
+        // Comments of staff are never held.
+        let role = Some(Role::Viewer);
+        let of_comment = context.of_comment(comment, role);
+        let subject = Subject { comment, role, lowered: of_comment.lowered() };
         let verdict = pipeline.check(&subject).await;
         let finding = &verdict.finding;
         let is_decided = held.decide(moderated(comment, &verdict, clock.now_ms())).await?;

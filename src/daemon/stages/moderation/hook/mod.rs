@@ -75,7 +75,7 @@ pub struct HookStage {
     hook: Arc<Hook>,
 }
 
-/// What requests share with the stage, which they may outlive.
+/// The state that requests share with the stage, which they may outlive.
 #[derive(Debug)]
 struct Hook {
     config: HookConfig,

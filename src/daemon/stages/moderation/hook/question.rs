@@ -10,7 +10,7 @@ use crate::protocol::events::Decision;
 use crate::protocol::json;
 use crate::protocol::{Badges, Comment, CommentId, Role, StreamId, UserId};
 
-/// What is posted to the service, as JSON.
+/// The body that is posted to the service, as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Question<'a> {
     #[serde(flatten)]

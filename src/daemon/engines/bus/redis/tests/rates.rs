@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::daemon::engines::bus::Batch;
+use crate::daemon::engines::bus::{Batch, HeldBack};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, UserId};
@@ -31,6 +31,7 @@ fn batch(number: u64, comments: u64) -> BusMessage {
         deletions: Vec::new(),
         staff: Vec::new(),
         own: Vec::new(),
+        held_back: HeldBack::default(),
     }))
 }
 

@@ -8,6 +8,7 @@ use tracing::info;
 use super::{
     Arc, CommentsBatch, Feed, Frame, Hub, Lane, Seq, ServerMessage, StatusBoard, StreamId,
 };
+use crate::daemon::engines::bus::HeldBack;
 use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::policy::egress::{EgressDecision, MeterReading, SocketLoad, StreamLoad, StreamPace};
 use crate::protocol::Epoch;
@@ -68,6 +69,7 @@ pub(super) struct IncomingComments {
     pub(super) own: Vec<SequencedComment>,
     /// Comments were left out at that rate.
     pub(super) sampled: bool,
+    pub(super) held_back: HeldBack,
 }
 
 impl StreamSampling {
@@ -148,7 +150,7 @@ impl Hub {
     ) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
         let IncomingComments { epoch, to_seq, sample_rate: upstream, .. } = incoming;
-        let IncomingComments { mut comments, mut own, mut sampled, .. } = incoming;
+        let IncomingComments { mut comments, mut own, mut sampled, held_back, .. } = incoming;
         let sample_rate = feed.sampling.rate(upstream);
         // A frame has one rate, from which senders see whether their comment was left out.
         if feed.sampling.waiting.is_some_and(|range| range.sample_rate != sample_rate) {
@@ -165,7 +167,8 @@ impl Hub {
         if !is_empty {
             feed.sampling.waiting = None;
             feed.framed_to = to_seq;
-            return self.send_frame(stream_id, Frame::with_own(batch, own));
+            let frame = Frame::with_own(batch, own).measured_without(&held_back);
+            return self.send_frame(stream_id, frame);
         }
         if sampled {
             let since = Instant::now();

@@ -47,11 +47,12 @@ impl ReplySink for Replies {
 struct ByText {
     asked: AtomicU32,
     held: AtomicU32,
-    /// How long a look-up takes.
+    /// The time that a look-up takes.
     look_up_ms: AtomicU32,
-    /// How long the points of one comment take to be stored.
+    /// The time until the points of one comment are stored.
     record_ms: AtomicU32,
     recorded: AtomicU32,
+    roles: parking_lot::Mutex<Vec<Role>>,
     /// Of held comments.
     reasons: parking_lot::Mutex<Vec<Arc<str>>>,
 }
@@ -63,7 +64,8 @@ impl Screen for ByText {
         tokio::time::sleep(Duration::from_millis(ms.into())).await;
     }
 
-    async fn screen(&self, comment: &Comment) -> Result<Screened, ErrorBody> {
+    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody> {
+        self.roles.lock().push(role);
         self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some(ms) = comment.message.strip_prefix("slow ") {
             let ms = ms.split(' ').next().unwrap().parse().unwrap();
@@ -489,6 +491,7 @@ async fn a_screened_stream_stores_only_what_may_be_shown() {
     staff.identity = identity(UserId(9), Role::Moderator);
     stage.ask(staff).await.unwrap();
     assert_eq!(stage.screen.asked.load(Ordering::SeqCst), asked, "neither is screened");
+    assert!(stage.screen.roles.lock().iter().all(|role| *role == Role::Viewer));
 }
 
 #[tokio::test(start_paused = true)]
