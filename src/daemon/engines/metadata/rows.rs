@@ -171,6 +171,7 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
         shadowed: row.flag("shadowed")?,
+        badges: row.badges()?,
         evidence: match row.text_or_null("evidence")? {
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 StoreError::Corrupt(format!("what a comment was flagged by: {error}"))

@@ -53,6 +53,7 @@ macro_rules! metadata_suite {
                 a_decision_costs_the_author_points,
                 known_users_have_points_and_age,
                 review_items_are_queued_once_oldest_first,
+                badges_of_an_author_are_kept,
                 a_decided_item_never_returns,
                 a_decision_taken_back_waits_again,
                 a_claim_keeps_others_away_until_it_runs_out,

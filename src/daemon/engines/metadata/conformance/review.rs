@@ -10,7 +10,7 @@ use crate::daemon::engines::metadata::{
 use crate::protocol::admin::{ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{Badge, Badges, CommentId, StreamId, UserId};
 
 fn by_models() -> ReviewEvidence {
     ReviewEvidence {
@@ -19,6 +19,10 @@ fn by_models() -> ReviewEvidence {
         scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), 0.61)].into(),
         model: Some("3".to_owned()),
     }
+}
+
+fn subscribed() -> Badges {
+    Badges::from_iter([Badge::Moderator, Badge::Subscriber])
 }
 
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
@@ -32,6 +36,7 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         flagged_at,
         held: number.is_multiple_of(2),
         shadowed: number == 3,
+        badges: if number == 2 { subscribed() } else { Badges::default() },
         evidence: if number == 2 { by_models() } else { ReviewEvidence::default() },
         claimed_by: None,
         claim_expires_at: None,
@@ -65,6 +70,16 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
     assert_eq!(store.review_count().await.unwrap(), 3);
     assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20), item(3, 30)]);
     assert_eq!(store.review_queue(2).await.unwrap(), [item(1, 10), item(2, 20)]);
+}
+
+pub(crate) async fn badges_of_an_author_are_kept(store: &impl MetadataStore) {
+    queue(store, item(2, 20)).await;
+    let held = store.held_reviews(HeldReviews::QueuedBefore(30), 9).await.unwrap();
+    assert_eq!(held[0].badges, subscribed());
+    let verdict = NewVerdict::new(item(2, 20).comment_id, Decision::Accept);
+    let entry = audit(50, "approve");
+    let (_, decided) = store.decide_review(verdict, &no_event, entry).await.unwrap();
+    assert_eq!(decided.badges, subscribed(), "the release shows them");
 }
 
 pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {

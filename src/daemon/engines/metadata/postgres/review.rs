@@ -23,8 +23,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -37,6 +37,7 @@ pub(super) async fn queue(
     .bind(text_key)
     .bind(item.shadowed)
     .bind(evidence.as_deref().map(storable))
+    .bind(i64::from(item.badges.bits()))
     .execute(connection)
     .await?;
     Ok(())

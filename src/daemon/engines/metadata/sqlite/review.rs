@@ -24,8 +24,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -38,6 +38,7 @@ pub(super) async fn queue(
     .bind(text_key)
     .bind(item.shadowed)
     .bind(evidence)
+    .bind(item.badges.bits())
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await

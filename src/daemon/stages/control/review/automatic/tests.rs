@@ -31,6 +31,7 @@ async fn world(unchecked: u64) -> World {
             claimed_by_you: false,
             alike: 0,
             shadowed: false,
+            badges: Default::default(),
             evidence: ReviewEvidence::default(),
         };
         world.metadata.queue_review(item, 0).await.unwrap();
