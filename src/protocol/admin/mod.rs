@@ -65,7 +65,9 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
-pub use self::review::{EXPIRED, ModerationDecision, Offender, ReviewEvidence, short_actor};
+pub use self::review::{
+    EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence, short_actor,
+};
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
