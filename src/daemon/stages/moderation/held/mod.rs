@@ -127,8 +127,8 @@ impl HeldChecker {
         let mut after = None;
         while !self.parts.state.is_down() && !stop.is_cancelled() {
             let UncheckedPage { comments, next } = self.parts.held.unchecked(after, PAGE).await?;
-            let ready = self.without_waiting(comments, &mut later).await?;
-            let checks = self.check_page(ready);
+            let comments = self.without_waiting(comments, &mut later).await?;
+            let checks = self.check_page(comments);
             let Some(checks) = stop.run_until_cancelled(checks).await else { break };
             decided += self.decide_page(checks, &mut later, stop).await;
             if next.is_none() {
@@ -139,30 +139,24 @@ impl HeldChecker {
         Ok(decided)
     }
 
-    /// Returns the comments of this node whose streams do not wait for an earlier comment, and adds
-    /// the streams that do to `later`. Such a comment gets into the log within some seconds.
+    /// Returns the comments of this node whose streams do not wait for an earlier comment, which
+    /// gets into the log within some seconds. Adds all other streams to `later`: a stream that comes
+    /// to this node meanwhile begins with its first comment.
     async fn without_waiting(
         &self,
         comments: Vec<Comment>,
         later: &mut HashSet<StreamId>,
     ) -> Result<Vec<Comment>, ErrorBody> {
-        let mut ready = HashSet::new();
-        let mut found = Vec::new();
-        for comment in comments {
+        let mut asked = HashSet::new();
+        for comment in &comments {
             let stream_id = comment.stream_id;
-            if later.contains(&stream_id) || !self.is_mine(stream_id) {
-                continue;
+            let is_new = !later.contains(&stream_id) && asked.insert(stream_id);
+            let held = &self.parts.held;
+            if is_new && (!self.is_mine(stream_id) || held.is_stream_pending(stream_id).await?) {
+                later.insert(stream_id);
             }
-            if !ready.contains(&stream_id) {
-                if self.parts.held.is_stream_pending(stream_id).await? {
-                    later.insert(stream_id);
-                    continue;
-                }
-                ready.insert(stream_id);
-            }
-            found.push(comment);
         }
-        Ok(found)
+        Ok(comments.into_iter().filter(|comment| !later.contains(&comment.stream_id)).collect())
     }
 
     /// Returns whether the worker of this node moderates a stream.
@@ -217,7 +211,7 @@ impl HeldChecker {
         let progress: Vec<_> =
             stream::iter(deciding).buffer_unordered(STREAMS_AT_ONCE).collect().await;
         later.extend(progress.iter().filter_map(|stream| stream.waits));
-        let decided = progress.iter().map(|stream| stream.decided).sum();
+        let decided: usize = progress.iter().map(|stream| stream.decided).sum();
         if decided > 0 {
             self.parts.context.store_points().await;
         }
