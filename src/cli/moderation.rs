@@ -309,6 +309,7 @@ mod tests {
             flagged_at: NOW_MS - 61_000,
             held: true,
             shadowed: false,
+            badges: Default::default(),
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

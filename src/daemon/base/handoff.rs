@@ -120,12 +120,25 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody>;
 }
 
+/// Some of the unchecked comments, in the order of their creation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UncheckedPage {
+    /// Without those that somebody looks at.
+    pub comments: Vec<Comment>,
+    /// More may follow behind this one.
+    pub next: Option<CommentId>,
+}
+
 /// The comments in the review queue that no stage has checked, and those that wait too long.
 /// Implemented by control.
 #[async_trait]
 pub trait HeldComments: Send + Sync + std::fmt::Debug + 'static {
-    /// Returns the oldest unchecked comments, at most `limit`.
-    async fn unchecked(&self, limit: usize) -> Result<Vec<Comment>, ErrorBody>;
+    /// Returns the oldest unchecked comments, at most `limit`, from the start or behind one.
+    async fn unchecked(
+        &self,
+        after: Option<CommentId>,
+        limit: usize,
+    ) -> Result<UncheckedPage, ErrorBody>;
 
     /// Returns whether a comment of a stream that was decided earlier is not in the log yet.
     async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody>;

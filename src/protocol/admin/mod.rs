@@ -65,7 +65,9 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
-pub use self::review::{EXPIRED, ModerationDecision, Offender, ReviewEvidence, short_actor};
+pub use self::review::{
+    EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence, short_actor,
+};
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};
 pub use self::session::{
@@ -100,7 +102,7 @@ use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;
 use super::throttle::SampleRate;
-use super::{CommentId, NodeId, SequencedComment, StreamId, UserId};
+use super::{Badges, CommentId, NodeId, SequencedComment, StreamId, UserId};
 
 /// The header with the name of the operator a client acts for. The audit log records it beside the
 /// user that the operating system reports for the socket.
@@ -252,6 +254,9 @@ pub struct ReviewItem {
     /// shadow-banned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadowed: bool,
+    /// Those of the author when the comment was accepted; none for comments of earlier versions.
+    #[serde(default, skip_serializing_if = "Badges::is_empty")]
+    pub badges: Badges,
     /// The evidence that it was flagged by.
     #[serde(flatten)]
     pub evidence: ReviewEvidence,

@@ -11,6 +11,10 @@ use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The reason of a held comment that was rejected because nobody decided about it in time.
 pub const EXPIRED: &str = "expired";
+/// The reason of a comment that no stage had checked, once the decision about it was taken back: it
+/// waits for a person.
+pub const REOPENED: &str = "reopened";
+
 /// The evidence by which a moderation stage flagged a comment, as moderators read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]

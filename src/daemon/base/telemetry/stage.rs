@@ -94,6 +94,11 @@ impl StageMeter {
         partitions.retain(|partition| !revoked.contains(partition));
     }
 
+    /// Returns whether the stage reads a partition.
+    pub fn reads(&self, partition: u32) -> bool {
+        self.partitions.lock().contains(&partition)
+    }
+
     /// Returns the number of partitions that the stage reads.
     pub fn partitions(&self) -> u64 {
         self.partitions.lock().len() as u64
@@ -165,6 +170,7 @@ mod tests {
         meter.follow_assignment([3], &[1]);
         meter.follow_assignment([], &[]);
         assert_eq!(meter.partitions(), 3);
+        assert!(meter.reads(3) && !meter.reads(1));
         meter.join_group();
         assert_eq!(meter.partitions(), 0, "a stage that was started again has none yet");
     }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteError, SqliteRow};
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::CommentId;
+use crate::protocol::{Badges, CommentId};
 
 /// Converts a number for a column: SQL integers are signed. Ids are at most 2^63 − 1 by contract,
 /// and times and offsets stay far below it.
@@ -41,6 +41,14 @@ pub(crate) trait Columns {
             StoreError::Corrupt(format!("a sort key of {} bytes, expected 16", bytes.len()))
         })?;
         Ok(CommentId::from_sort_key(key))
+    }
+
+    /// Returns the badges that the column `badges` adds up.
+    fn badges(&self) -> Result<Badges, StoreError> {
+        let bits = self.natural("badges")?;
+        let bits = u8::try_from(bits)
+            .map_err(|_| StoreError::Corrupt(format!("a comment with the badges {bits}")))?;
+        Ok(Badges::from_bits(bits))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::daemon::engines::eventlog::Position;
 use crate::protocol::events::HiddenFrom;
-use crate::protocol::{Badges, Epoch, SequencedComment, StreamId, UserId};
+use crate::protocol::{Epoch, SequencedComment, StreamId, UserId};
 
 const LONGEST_PAGE: usize = 1000;
 
@@ -68,15 +68,8 @@ pub(super) fn comment(row: &impl Columns) -> Result<SequencedComment, StoreError
         message: Arc::from(row.text("message")?),
         created_at: row.natural("created_at")?,
         seq: row.natural("seq")?,
-        badges: badges(row)?,
+        badges: row.badges()?,
     })
-}
-
-fn badges(row: &impl Columns) -> Result<Badges, StoreError> {
-    let bits = row.natural("badges")?;
-    let bits = u8::try_from(bits)
-        .map_err(|_| StoreError::Corrupt(format!("a comment with the badges {bits}")))?;
-    Ok(Badges::from_bits(bits))
 }
 
 pub(super) fn author(row: &impl Columns) -> Result<UserId, StoreError> {

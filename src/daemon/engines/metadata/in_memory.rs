@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::review::StoredReview;
+use super::review::{StoredReview, reopened_reason};
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
     MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError,
@@ -527,6 +527,7 @@ impl MetadataStore for InMemoryMetadata {
         review.verdict.take().ok_or(ReviewRefusal::NotDecided)?;
         review.item.claimed_by = None;
         review.item.claim_expires_at = None;
+        review.item.reason = reopened_reason(&review.item).to_owned();
         let at = audit.at;
         let number = tables.record(audit);
         tables.events.extend(event.map(|event| (number, (at, event))));
@@ -568,8 +569,10 @@ impl MetadataStore for InMemoryMetadata {
     ) -> Result<Vec<ReviewItem>, StoreError> {
         let mut held = self.call("held_reviews")?.waiting();
         match which {
-            HeldReviews::Unchecked => {
-                held.retain(|item| item.held && item.reason == UNCHECKED);
+            HeldReviews::Unchecked { after } => {
+                let after = after.map(CommentId::sort_key);
+                let is_behind = |item: &ReviewItem| Some(item.comment_id.sort_key()) > after;
+                held.retain(|item| item.held && item.reason == UNCHECKED && is_behind(item));
                 held.sort_by_key(|item| item.comment_id.sort_key());
             }
             HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),

@@ -6,7 +6,7 @@
 //! [`count_points`](super::MetadataStore::count_points). Both name the cause, which counts once.
 
 use crate::policy::reputation::{PointAmount, PointChange, Reputation, text_key};
-use crate::protocol::admin::ReviewItem;
+use crate::protocol::admin::{REOPENED, ReviewItem};
 use crate::protocol::room::UNCHECKED;
 use crate::protocol::{CommentId, UserId};
 
@@ -65,7 +65,7 @@ impl AuditPoints {
     /// stage had flagged: it was held because it was not checked, which cost nothing.
     pub(super) fn of_author(self, item: &ReviewItem) -> Option<Self> {
         let gives_back = matches!(self.amount, PointAmount::Exactly(points) if points < 0.0);
-        if gives_back && item.reason == UNCHECKED {
+        if gives_back && [UNCHECKED, REOPENED].contains(&&*item.reason) {
             return None;
         }
         Some(Self { user_id: Some(item.user_id), text: text_key(&item.message), ..self })

@@ -2,8 +2,9 @@
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::CommentId;
-use crate::protocol::admin::{ReviewEvidence, ReviewItem};
+use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
+use crate::protocol::room::UNCHECKED;
 
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
@@ -51,8 +52,9 @@ pub struct NewReason<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldReviews {
     /// Those that no stage has checked: their reason is
-    /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation.
-    Unchecked,
+    /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation; only
+    /// those behind `after` are chosen.
+    Unchecked { after: Option<CommentId> },
     /// Those that were queued before a time (milliseconds since the Unix epoch), the oldest first.
     QueuedBefore(u64),
 }
@@ -112,6 +114,12 @@ pub(super) type Checked<T> = Result<Result<T, ReviewRefusal>, StoreError>;
 /// Makes one error of both.
 pub(super) fn flatten<T>(checked: Checked<T>) -> Result<T, ReviewError> {
     Ok(checked??)
+}
+
+/// Returns the reason of an item whose decision is taken back. One that no stage had checked waits
+/// for a person then, so that moderation does not decide about it again.
+pub(super) fn reopened_reason(item: &ReviewItem) -> &str {
+    if item.reason == UNCHECKED { REOPENED } else { &item.reason }
 }
 
 /// An item as it is stored.

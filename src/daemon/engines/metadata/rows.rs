@@ -17,7 +17,7 @@ use crate::protocol::admin::{
 use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{StreamId, UserId, json};
+use crate::protocol::{CommentId, StreamId, UserId, json};
 
 pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
     Ok(Stream {
@@ -171,6 +171,7 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
         shadowed: row.flag("shadowed")?,
+        badges: row.badges()?,
         evidence: match row.text_or_null("evidence")? {
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 StoreError::Corrupt(format!("what a comment was flagged by: {error}"))
@@ -182,6 +183,11 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         claimed_by_you: false,
         alike: 0,
     })
+}
+
+/// Returns the sort key behind which a list begins; the lowest for one that begins at the start.
+pub(super) fn sort_key_after(comment_id: Option<CommentId>) -> [u8; 16] {
+    comment_id.map_or([0; 16], CommentId::sort_key)
 }
 
 /// Returns the text of what a comment was flagged by; `None` if nothing is known.

@@ -79,6 +79,8 @@ pub(super) fn start_held_checker(base: &NodeBase, control: Control, group: &Supe
         pipeline: base.pipeline.clone(),
         context: base.context.clone(),
         held: Arc::new(control),
+        log: base.engines.log.clone(),
+        meter: base.board.telemetry().stage(StageName::Moderation),
         state: base.moderation.clone(),
         metrics: base.board.metrics().clone(),
         clock: base.clock.clone(),

@@ -162,6 +162,7 @@ fn build_ingest(
         screen: Arc::new(screen),
         threads: ScreeningThreads::start(settings.threads)
             .context("cannot start the threads of moderation")?,
+        reservations: base.engines.reservations.clone(),
         max_waiting: settings.queue,
         metrics: base.board.metrics().clone(),
         problems: base.board.problems().clone(),

@@ -188,6 +188,7 @@ mod tests {
             claimed_by_you: false,
             alike: 0,
             shadowed: false,
+            badges: Default::default(),
             evidence: ReviewEvidence::default(),
         }
     }

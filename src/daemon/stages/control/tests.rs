@@ -45,6 +45,7 @@ fn review(number: u64, held: bool) -> ReviewItem {
         flagged_at: STARTED_MS,
         held,
         shadowed: false,
+        badges: Default::default(),
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,

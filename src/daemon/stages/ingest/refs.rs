@@ -18,7 +18,8 @@ pub type RefKey = (UserId, StreamId, Arc<str>);
 /// 50 000 comments per second with refs, at least 10 s), but still longer than a client takes to
 /// retry after a lost ack.
 const MAX_REFS: usize = 1_000_000;
-/// At most this many refs of held comments are remembered, in about 200 bytes each.
+/// At most this many refs of held comments are remembered, in about 200 bytes each, and as many of
+/// those that may be held or not.
 const MAX_HELD: usize = 50_000;
 
 /// The refs of the last minutes. A ref is recognized for at least its lifetime and at most twice
@@ -32,6 +33,8 @@ pub struct Refs {
     known: TwoGenerations<u128, (CommentId, Seq)>,
     /// The answers to comments that wait in the review queue.
     held: TwoGenerations<u128, ErrorBody>,
+    /// The ids of comments that the review queue may have taken or not.
+    unsettled: TwoGenerations<u128, CommentId>,
     started: Instant,
 }
 
@@ -46,6 +49,7 @@ impl Refs {
             hashers: [RandomState::new(), RandomState::new()],
             known: TwoGenerations::new(lifetime_ms, max_refs / 2),
             held: TwoGenerations::new(lifetime_ms, MAX_HELD / 2),
+            unsettled: TwoGenerations::new(lifetime_ms, MAX_HELD / 2),
             started: Instant::now(),
         }
     }
@@ -74,6 +78,19 @@ impl Refs {
         self.held.insert(hash, error);
     }
 
+    /// Returns the id under which a comment may wait in the review queue.
+    pub(super) fn get_unsettled(&mut self, key: &RefKey) -> Option<CommentId> {
+        self.forget_old();
+        self.unsettled.get(&self.hash(key)).copied()
+    }
+
+    /// Remembers the id of a comment that the review queue may have taken or not.
+    pub(super) fn remember_unsettled(&mut self, key: &RefKey, comment_id: CommentId) {
+        self.forget_old();
+        let hash = self.hash(key);
+        self.unsettled.insert(hash, comment_id);
+    }
+
     /// Remembers a comment read back from the log, unless its ref is known.
     pub(super) fn remember_first(&mut self, event: &CommentSubmitted, seq: Seq) {
         let Some(client_ref) = &event.client_ref else { return };
@@ -96,6 +113,7 @@ impl Refs {
         let now_ms = self.started.elapsed().as_millis() as u64;
         self.known.advance_on_time(now_ms);
         self.held.advance_on_time(now_ms);
+        self.unsettled.advance_on_time(now_ms);
     }
 
     fn hash(&self, key: &RefKey) -> u128 {

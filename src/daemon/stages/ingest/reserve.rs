@@ -44,6 +44,27 @@ pub(super) async fn reserve_ids(
     uncertain
 }
 
+/// The `ref` of a comment that may be held, which all nodes reserve under one id.
+#[derive(Debug, Clone)]
+pub(super) struct RefReservation {
+    pub(super) reservations: SharedReservations,
+    pub(super) key: RefKey,
+}
+
+impl RefReservation {
+    /// Returns the comment under the id with which another node may hold it already. The review
+    /// queue keeps an id once.
+    pub(super) async fn under_first_id(&self, comment: Arc<Comment>) -> Arc<Comment> {
+        let (user_id, stream_id, client_ref) = self.key.clone();
+        let comment_id = comment.comment_id;
+        let proposal = Proposal { user_id, stream_id, client_ref, comment_id };
+        match self.reservations.reserve(vec![proposal]).await.first() {
+            Some(first) if first.comment_id != comment_id => with_id(&comment, first.comment_id),
+            _ => comment,
+        }
+    }
+}
+
 fn proposal(waiting: &PendingReply) -> Option<Proposal> {
     let (OutcomeSource::Appended { comment, .. }, Some(key)) = (&waiting.outcome, &waiting.key)
     else {

@@ -32,6 +32,7 @@ impl ReviewQueue {
             flagged_at: self.clock.now_ms(),
             held: false,
             shadowed: false,
+            badges: comment.badges,
             evidence: evidence.into(),
             claimed_by: None,
             claim_expires_at: None,

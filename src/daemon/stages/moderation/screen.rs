@@ -146,6 +146,7 @@ mod tests {
     use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
     use crate::protocol::events::Evidence;
+    use crate::protocol::{Badge, Badges};
     use std::time::Duration;
 
     struct Bench {
@@ -231,7 +232,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_held_comment_is_queued_once_as_held() {
         let bench = bench(RuleAction::Flag);
-        let comment = Arc::new(comment(1, 2, "badword"));
+        let badges = Badges::from_iter([Badge::Subscriber]);
+        let comment = Arc::new(Comment { badges, ..comment(1, 2, "badword") });
         for _ in 0..2 {
             bench.screen.hold(comment.clone(), held()).await.unwrap();
         }
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(queued.len(), 1);
         assert!(queued[0].held);
         assert_eq!((queued[0].comment_id, queued[0].flagged_at), (comment.comment_id, 5000));
-        assert_eq!(queued[0].reason, reason::BLOCKED_WORD);
+        assert_eq!((&*queued[0].reason, queued[0].badges), (reason::BLOCKED_WORD, badges));
         assert_eq!(queued[0].evidence.stage.as_deref(), Some("rules"));
     }
 

@@ -14,6 +14,7 @@ fn flagged(number: u64) -> ReviewItem {
         flagged_at: held.created_at,
         held: true,
         shadowed: false,
+        badges: Default::default(),
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,

@@ -128,6 +128,7 @@ fn reviewing() -> Console {
             flagged_at: now - number * 7_000,
             held: number.is_multiple_of(2),
             shadowed: number == 3,
+            badges: Default::default(),
             evidence: if number.is_multiple_of(4) {
                 ReviewEvidence::default()
             } else {
@@ -430,6 +431,7 @@ fn a_wide_screen_has_the_queue_beside_every_view() {
             flagged_at: comment.created_at,
             held: number == 0,
             shadowed: false,
+            badges: Default::default(),
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

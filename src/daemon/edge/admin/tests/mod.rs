@@ -323,6 +323,7 @@ fn flagged(number: u64) -> ReviewItem {
         flagged_at: 1,
         held: false,
         shadowed: false,
+        badges: Default::default(),
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,

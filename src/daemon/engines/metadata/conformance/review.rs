@@ -7,10 +7,10 @@ use crate::daemon::engines::metadata::{
     HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewError,
     ReviewRefusal, ReviewVerdict,
 };
-use crate::protocol::admin::{ReviewEvidence, ReviewItem};
+use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{Badge, Badges, CommentId, StreamId, UserId};
 
 fn by_models() -> ReviewEvidence {
     ReviewEvidence {
@@ -19,6 +19,10 @@ fn by_models() -> ReviewEvidence {
         scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), 0.61)].into(),
         model: Some("3".to_owned()),
     }
+}
+
+fn subscribed() -> Badges {
+    Badges::from_iter([Badge::Moderator, Badge::Subscriber])
 }
 
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
@@ -32,6 +36,7 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         flagged_at,
         held: number.is_multiple_of(2),
         shadowed: number == 3,
+        badges: if number == 2 { subscribed() } else { Badges::default() },
         evidence: if number == 2 { by_models() } else { ReviewEvidence::default() },
         claimed_by: None,
         claim_expires_at: None,
@@ -65,6 +70,16 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
     assert_eq!(store.review_count().await.unwrap(), 3);
     assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20), item(3, 30)]);
     assert_eq!(store.review_queue(2).await.unwrap(), [item(1, 10), item(2, 20)]);
+}
+
+pub(crate) async fn badges_of_an_author_are_kept(store: &impl MetadataStore) {
+    queue(store, item(2, 20)).await;
+    let held = store.held_reviews(HeldReviews::QueuedBefore(30), 9).await.unwrap();
+    assert_eq!(held[0].badges, subscribed());
+    let verdict = NewVerdict::new(item(2, 20).comment_id, Decision::Accept);
+    let entry = audit(50, "approve");
+    let (_, decided) = store.decide_review(verdict, &no_event, entry).await.unwrap();
+    assert_eq!(decided.badges, subscribed(), "the release shows them");
 }
 
 pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
@@ -204,6 +219,21 @@ pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore
     assert_eq!(store.review_count().await.unwrap(), 2);
 }
 
+pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl MetadataStore) {
+    let held = ReviewItem { reason: UNCHECKED.to_owned(), held: true, ..item(2, 10) };
+    let comment_id = held.comment_id;
+    queue(store, held.clone()).await;
+    for (decision, action) in [(Decision::Accept, "approve"), (Decision::Reject, "reject")] {
+        let verdict = NewVerdict::new(comment_id, decision);
+        store.decide_review(verdict, &no_event, audit(40, action)).await.unwrap();
+        store.reopen_review(comment_id, None, audit(50, "undo")).await.unwrap();
+        let all = HeldReviews::Unchecked { after: None };
+        assert_eq!(store.held_reviews(all, 9).await.unwrap(), [], "moderation leaves it alone");
+        let waiting = ReviewItem { reason: REOPENED.to_owned(), ..held.clone() };
+        assert_eq!(store.review_queue(9).await.unwrap(), [waiting]);
+    }
+}
+
 pub(crate) async fn decided_items_are_listed_latest_first(store: &impl MetadataStore) {
     for number in 1..=4 {
         queue(store, item(number, number)).await;
@@ -253,14 +283,18 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
         ..item(number, flagged_at)
     };
     let listed = async |which, limit| store.held_reviews(which, limit).await.unwrap();
-    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    let all = HeldReviews::Unchecked { after: None };
+    assert_eq!(listed(all, 9).await, []);
     let visible = ReviewItem { held: false, ..unchecked(7, 2) };
     for item in [unchecked(3, 10), unchecked(1, 30), item(2, 20), item(5, 1), visible] {
         queue(store, item).await;
     }
     let both = [unchecked(1, 30), unchecked(3, 10)];
-    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both, "in the order of their creation");
-    assert_eq!(listed(HeldReviews::Unchecked, 1).await, both[..1]);
+    assert_eq!(listed(all, 9).await, both, "in the order of their creation");
+    assert_eq!(listed(all, 1).await, both[..1]);
+    let behind = |item: &ReviewItem| HeldReviews::Unchecked { after: Some(item.comment_id) };
+    assert_eq!(listed(behind(&both[0]), 9).await, both[1..]);
+    assert_eq!(listed(behind(&both[1]), 9).await, []);
     let old = [unchecked(3, 10), item(2, 20)];
     assert_eq!(listed(HeldReviews::QueuedBefore(30), 9).await, old, "the oldest first");
     assert_eq!(listed(HeldReviews::QueuedBefore(10), 9).await, []);
@@ -286,13 +320,13 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
     let late = NewVerdict { expected_reason, ..NewVerdict::new(first, Decision::Accept) };
     let late = store.decide_review(late, &no_event, audit(35, "approve")).await;
     assert_eq!(refusal(late), ReviewRefusal::OtherReason);
-    assert_eq!(listed(HeldReviews::Unchecked, 9).await, both[1..]);
+    assert_eq!(listed(all, 9).await, both[1..]);
     let third = unchecked(3, 10).comment_id;
     let entry = audit(40, "approve");
     let expected_reason = Some(UNCHECKED);
     let verdict = NewVerdict { expected_reason, ..NewVerdict::new(third, Decision::Accept) };
     store.decide_review(verdict, &|_| Some(event(3)), entry).await.unwrap();
-    assert_eq!(listed(HeldReviews::Unchecked, 9).await, []);
+    assert_eq!(listed(all, 9).await, []);
     assert!(!change(third, UNCHECKED, "link").await.unwrap(), "it is decided");
     assert!(!change(item(4, 1).comment_id, UNCHECKED, "link").await.unwrap());
 }

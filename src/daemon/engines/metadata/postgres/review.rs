@@ -8,7 +8,7 @@ use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
     Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
-    StoredReview,
+    StoredReview, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
@@ -23,8 +23,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -37,6 +37,7 @@ pub(super) async fn queue(
     .bind(text_key)
     .bind(item.shadowed)
     .bind(evidence.as_deref().map(storable))
+    .bind(i64::from(item.badges.bits()))
     .execute(connection)
     .await?;
     Ok(())
@@ -150,8 +151,9 @@ pub(super) async fn reopen(
     }
     sqlx::query(
         "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-            claimed_by = NULL, claim_expires_at = NULL WHERE sort_key = $1",
+            claimed_by = NULL, claim_expires_at = NULL, reason = $1 WHERE sort_key = $2",
     )
+    .bind(storable(reopened_reason(&found.item)))
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
     .await?;
@@ -197,10 +199,11 @@ pub(super) async fn held(
     let limit = integer(limit as u64);
     let query = match which {
         // The reason is written out, so that the index of these items serves.
-        HeldReviews::Unchecked => sqlx::query(
+        HeldReviews::Unchecked { after } => sqlx::query(
             "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held
-             ORDER BY sort_key LIMIT $1",
+             AND sort_key > $1 ORDER BY sort_key LIMIT $2",
         )
+        .bind(rows::sort_key_after(after))
         .bind(limit),
         HeldReviews::QueuedBefore(at) => sqlx::query(
             "SELECT * FROM reviews WHERE decision IS NULL AND held AND flagged_at < $1

@@ -8,7 +8,7 @@ use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
     Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
-    StoredReview,
+    StoredReview, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
@@ -24,8 +24,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -38,6 +38,7 @@ pub(super) async fn queue(
     .bind(text_key)
     .bind(item.shadowed)
     .bind(evidence)
+    .bind(item.badges.bits())
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
@@ -149,8 +150,9 @@ pub(super) async fn reopen(
     }
     sqlx::query(
         "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-            claimed_by = NULL, claim_expires_at = NULL WHERE sort_key = ?",
+            claimed_by = NULL, claim_expires_at = NULL, reason = ? WHERE sort_key = ?",
     )
+    .bind(reopened_reason(&found.item))
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
     .await?;
@@ -197,10 +199,11 @@ pub(super) async fn held(
     let limit = integer(limit as u64);
     let query = match which {
         // The reason is written out, so that the index of these items serves.
-        HeldReviews::Unchecked => sqlx::query(
+        HeldReviews::Unchecked { after } => sqlx::query(
             "SELECT * FROM reviews WHERE decision IS NULL AND reason = 'unchecked' AND held = 1
-             ORDER BY sort_key LIMIT ?",
+             AND sort_key > ? ORDER BY sort_key LIMIT ?",
         )
+        .bind(rows::sort_key_after(after).to_vec())
         .bind(limit),
         HeldReviews::QueuedBefore(at) => sqlx::query(
             "SELECT * FROM reviews WHERE decision IS NULL AND held = 1 AND flagged_at < ?

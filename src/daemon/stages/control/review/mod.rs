@@ -24,7 +24,7 @@ use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, Review
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{Badges, CommentId, Role};
+use crate::protocol::{CommentId, Role};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -235,8 +235,7 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
         name: item.name.as_str().into(),
         message: item.message.as_str().into(),
         created_at: item.comment_id.unix_ms(),
-        // The review queue does not keep them.
-        badges: Badges::default(),
+        badges: item.badges,
     };
     CommentSubmitted {
         comment: Arc::new(comment),

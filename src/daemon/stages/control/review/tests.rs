@@ -11,7 +11,7 @@ use crate::protocol::admin::{
     ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, Shadow, UndoRequest,
 };
 use crate::protocol::events::{CommentModerated, Decision, Event, Told};
-use crate::protocol::{ErrorCode, StreamId, UserId};
+use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
     ReviewItem {
@@ -24,6 +24,7 @@ fn item(number: u64, held: bool) -> ReviewItem {
         flagged_at: STARTED_MS + number,
         held,
         shadowed: false,
+        badges: Default::default(),
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
@@ -343,4 +344,18 @@ async fn a_log_that_is_away_is_an_error() {
     tokio::time::advance(Duration::from_secs(1)).await;
     let error = world.control.decisions(None, 1).await.unwrap_err();
     assert!(matches!(error, ControlError::Log(LogError::Closed)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_comment_has_its_badges() {
+    let world = world(0, true).await;
+    let badges = Badges::from_iter([Badge::Subscriber]);
+    let held = ReviewItem { badges, ..item(1, true) };
+    world.metadata.queue_review(held, 0).await.unwrap();
+    world.control.approve(&operator(), &decide(1)).await.unwrap();
+    let events = world.log.events(Topic::CommentEvents);
+    let Some((_, Event::CommentSubmitted(released))) = events.last() else {
+        panic!("nothing was released");
+    };
+    assert_eq!(released.comment.badges, badges);
 }

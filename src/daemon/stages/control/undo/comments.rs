@@ -196,6 +196,7 @@ mod tests {
             flagged_at: STARTED_MS,
             held,
             shadowed: false,
+            badges: Default::default(),
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

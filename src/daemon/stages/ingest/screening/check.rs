@@ -11,6 +11,7 @@ use tracing::error;
 use super::LookUp;
 use crate::daemon::base::handoff::{Held, Screen, Screened, Screening as Verdict};
 use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::stages::ingest::reserve::RefReservation;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
@@ -53,7 +54,7 @@ pub(crate) fn route(stream: &Stream, is_staff: bool, is_moderation_down: bool) -
     }
 }
 
-/// The route of a comment, and what its check needs besides.
+/// The route of a comment, what its check needs besides, and its `ref`.
 #[derive(Debug)]
 pub(super) struct CheckWay {
     pub(super) route: Route,
@@ -61,6 +62,7 @@ pub(super) struct CheckWay {
     pub(super) role: Role,
     /// The check waits for it.
     pub(super) look_up: LookUp,
+    pub(super) reservation: Option<RefReservation>,
 }
 
 /// The outcome for a comment.
@@ -70,6 +72,9 @@ pub(crate) enum ScreenOutcome {
     Publish { shadow: bool, screened: bool },
     /// It waits in the review queue; the error tells its sender.
     Held(ErrorBody),
+    /// The store of the review queue did not answer, so it may be held or not. If it is sent again
+    /// with its `ref`, it is held under the same id, which the store keeps once.
+    Unsettled(ErrorBody),
     /// It is refused, and takes nothing of its room.
     Refuse(ErrorBody),
 }
@@ -79,7 +84,7 @@ impl ScreenOutcome {
     pub(crate) fn error(&self) -> Option<&ErrorBody> {
         match self {
             Self::Publish { .. } => None,
-            Self::Held(error) | Self::Refuse(error) => Some(error),
+            Self::Held(error) | Self::Unsettled(error) | Self::Refuse(error) => Some(error),
         }
     }
 }
@@ -110,38 +115,38 @@ pub(super) async fn run(
     way: CheckWay,
     metrics: Metrics,
 ) -> CheckEnd {
-    let CheckWay { route, role, look_up } = way;
+    let CheckWay { route, role, look_up, reservation } = way;
+    let holder = Holder { screen: screen.clone(), reservation };
     let (deadline, late) = match route {
         Route::Direct { screened } => {
             return ScreenOutcome::Publish { shadow: false, screened }.into();
         }
-        Route::Hold => return hold_unchecked(&*screen, comment).await.into(),
+        Route::Hold => return holder.hold_unchecked(comment).await.into(),
         Route::Check { deadline, late } => (deadline, late),
     };
-    let checker = screen.clone();
     let subject = comment.clone();
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
         let _ = timeout(deadline / 2, look_up).await;
-        checker.screen(&subject, role).await
+        screen.screen(&subject, role).await
     });
     // A check that is late is of no use any more.
     let check = AbortOnDropHandle::new(check);
     match timeout(deadline, check).await {
-        Ok(Ok(Ok(screened))) => conclude(&*screen, comment, screened).await,
+        Ok(Ok(Ok(screened))) => conclude(&holder, comment, screened).await,
         Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
         Ok(Err(failure)) => {
             // The message of a panic may quote the comment.
             let panicked = failure.is_panic();
             error!(panicked, comment_id = %comment.comment_id, "the check of a comment failed");
-            unchecked(&*screen, comment, late, &metrics).await
+            unchecked(&holder, comment, late, &metrics).await
         }
-        Err(_) => unchecked(&*screen, comment, late, &metrics).await,
+        Err(_) => unchecked(&holder, comment, late, &metrics).await,
     }
 }
 
 /// Carries out the decision on a comment.
-async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
+async fn conclude(holder: &Holder, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
     let Screened { screening, decided, has_points } = screened;
     let outcome = match screening {
         Verdict::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
@@ -152,7 +157,7 @@ async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened
         }
         Verdict::Hold(held) => {
             let text = "a moderator looks at the comment before it is shown";
-            hold(screen, comment, held, text).await
+            holder.hold(comment, held, text).await
         }
     };
     CheckEnd { outcome, decided, has_points, late: None }
@@ -160,7 +165,7 @@ async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened
 
 /// Does what the room says about a comment that was not checked in time.
 async fn unchecked(
-    screen: &dyn Screen,
+    holder: &Holder,
     comment: Arc<Comment>,
     late: WhenLate,
     metrics: &Metrics,
@@ -168,7 +173,7 @@ async fn unchecked(
     count(&metrics.moderation_late, late.as_str());
     let outcome = match late {
         WhenLate::Pass => ScreenOutcome::Publish { shadow: false, screened: false },
-        WhenLate::Hold => hold_unchecked(screen, comment).await,
+        WhenLate::Hold => holder.hold_unchecked(comment).await,
         WhenLate::Refuse => {
             let text = "the comment was not checked in time; nothing was stored";
             ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationLate, text))
@@ -177,18 +182,38 @@ async fn unchecked(
     CheckEnd { outcome, decided: None, has_points: false, late: Some(late) }
 }
 
-async fn hold_unchecked(screen: &dyn Screen, comment: Arc<Comment>) -> ScreenOutcome {
-    let held = Held { reason: UNCHECKED.into(), evidence: Evidence::default() };
-    hold(screen, comment, held, "the comment is checked before it is shown").await
+/// Puts a comment into the review queue.
+#[derive(Debug)]
+struct Holder {
+    screen: Arc<dyn Screen>,
+    reservation: Option<RefReservation>,
 }
 
-async fn hold(screen: &dyn Screen, comment: Arc<Comment>, held: Held, text: &str) -> ScreenOutcome {
-    match timeout(HOLD_TIME, screen.hold(comment, held)).await {
-        Ok(Ok(())) => ScreenOutcome::Held(ErrorBody::new(ErrorCode::HeldForReview, text)),
-        Ok(Err(error)) => ScreenOutcome::Refuse(error),
-        Err(_) => {
-            let text = "the store of the review queue does not answer";
-            ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::StoreUnavailable, text))
+impl Holder {
+    async fn hold_unchecked(&self, comment: Arc<Comment>) -> ScreenOutcome {
+        let held = Held { reason: UNCHECKED.into(), evidence: Evidence::default() };
+        self.hold(comment, held, "the comment is checked before it is shown").await
+    }
+
+    async fn hold(&self, comment: Arc<Comment>, held: Held, text: &str) -> ScreenOutcome {
+        let holding = async {
+            let comment = match &self.reservation {
+                Some(reservation) => reservation.under_first_id(comment).await,
+                None => comment,
+            };
+            self.screen.hold(comment, held).await
+        };
+        match timeout(HOLD_TIME, holding).await {
+            Ok(Ok(())) => ScreenOutcome::Held(ErrorBody::new(ErrorCode::HeldForReview, text)),
+            // The store may have taken it, and lost its answer.
+            Ok(Err(error)) if error.code == ErrorCode::StoreUnavailable => {
+                ScreenOutcome::Unsettled(error)
+            }
+            Ok(Err(error)) => ScreenOutcome::Refuse(error),
+            Err(_) => {
+                let text = "the store of the review queue does not answer";
+                ScreenOutcome::Unsettled(ErrorBody::new(ErrorCode::StoreUnavailable, text))
+            }
         }
     }
 }

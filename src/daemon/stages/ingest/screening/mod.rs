@@ -29,10 +29,12 @@ use tracing::warn;
 pub(super) use self::check::{Route, ScreenOutcome, route};
 pub use self::threads::ScreeningThreads;
 use super::refs::RefKey;
+use super::reserve::RefReservation;
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, Screen, Submission};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::problems::Problems;
+use crate::daemon::engines::reservations::SharedReservations;
 use crate::protocol::admin::ProblemCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::CommentModerated;
@@ -127,6 +129,8 @@ struct FinishedCheck {
 pub struct ScreeningParts {
     pub screen: Arc<dyn Screen>,
     pub threads: ScreeningThreads,
+    /// Absent on a single node.
+    pub reservations: Option<SharedReservations>,
     /// Submissions that may wait, over all streams.
     pub max_waiting: usize,
     pub metrics: Metrics,
@@ -200,11 +204,15 @@ impl ScreeningQueues {
         let number = queue.first + queue.items.len() as u64;
         if let SubmissionState::Admitted { comment, outcome: None, .. } = &item.state {
             let role = item.submission.identity.role;
+            let reservations = self.parts.reservations.clone();
+            let reservation = reservations
+                .zip(item.key.clone())
+                .map(|(reservations, key)| RefReservation { reservations, key });
             let check = check::run(
                 self.parts.screen.clone(),
                 self.parts.threads.handle().clone(),
                 comment.clone(),
-                check::CheckWay { route, role, look_up: self.look_up.clone() },
+                check::CheckWay { route, role, look_up: self.look_up.clone(), reservation },
                 self.parts.metrics.clone(),
             );
             let finished = check.map(move |end| {

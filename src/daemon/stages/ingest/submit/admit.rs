@@ -34,7 +34,7 @@ impl Ingest {
         let mut way = Route::Direct { screened: false };
         let state = match self.repeated(key.as_ref()) {
             Some(repeated) => repeated,
-            None => match self.admit(&submission) {
+            None => match self.admit(&submission, key.as_ref()) {
                 Err(error) => SubmissionState::Known(Err(error)),
                 Ok(CommentAdmission { comment, share, route }) => {
                     way = route;
@@ -132,6 +132,12 @@ impl Ingest {
                         }
                         return self.refuse(batch, submission, error);
                     }
+                    Some(ScreenOutcome::Unsettled(error)) => {
+                        if let Some(key) = &key {
+                            self.parts.refs.remember_unsettled(key, comment.comment_id);
+                        }
+                        error
+                    }
                     Some(ScreenOutcome::Refuse(error)) => error,
                     None => overloaded(),
                 };
@@ -175,7 +181,11 @@ impl Ingest {
 
     /// Runs every check that can refuse a comment at once, the cheapest first. A repeat costs no
     /// quota.
-    fn admit(&mut self, submission: &Submission) -> Result<CommentAdmission, ErrorBody> {
+    fn admit(
+        &mut self,
+        submission: &Submission,
+        key: Option<&RefKey>,
+    ) -> Result<CommentAdmission, ErrorBody> {
         let stream = self.may_comment(submission)?;
         let Submission { identity, stream_id, .. } = submission;
         let message =
@@ -192,7 +202,10 @@ impl Ingest {
             let text = "the event log does not take comments; nothing was stored";
             return Err(ErrorBody::new(self.last_failure, text).retry_after_ms(wait_ms));
         }
-        let comment_id = self.ids.next();
+        // The review queue may have taken it already, so it is held again under its id and shown
+        // only from there.
+        let unsettled = key.and_then(|key| self.parts.refs.get_unsettled(key));
+        let comment_id = unsettled.unwrap_or_else(|| self.ids.next());
         let comment = Arc::new(Comment {
             stream_id: *stream_id,
             comment_id,
@@ -205,7 +218,10 @@ impl Ingest {
         // Before it is checked, so that its sender's next one meets the rules of the room.
         self.rooms.take(&share, &comment);
         let is_down = self.parts.moderation.is_down();
-        let route = route(&stream, identity.role.is_staff(), is_down);
+        let route = match unsettled {
+            Some(_) => Route::Hold,
+            None => route(&stream, identity.role.is_staff(), is_down),
+        };
         Ok(CommentAdmission { comment, share, route })
     }
 }

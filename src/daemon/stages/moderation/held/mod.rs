@@ -5,38 +5,50 @@
 //! decision about each: published, rejected, hidden, or left to a person with the reason of the
 //! stage.
 //!
-//! Always holds: comments of a stream are published in the order of their creation, also if several
-//! nodes check them or one dies. The queue is read first, and then whether an earlier comment of
-//! the stream is decided but not in the log; only if not, the next one is decided. The store lets
-//! one node decide about a comment, once.
+//! Always holds: a node checks the comments of the streams whose partitions its worker reads, so
+//! that each is checked by one node. While partitions move it may be two; the store lets one of
+//! them decide, once. Comments of a stream are published in the order of their creation, also if a
+//! node dies: the queue is read first, and then whether an earlier comment of the stream is decided
+//! but not in the log; only if not, the next one is decided. A stream that has to wait delays no
+//! other stream.
 //!
-//! When full: comments wait in the metadata store.
+//! When full: comments wait in the metadata store. At most `PAGE` are checked at a time, of these as
+//! many at once as the stages that wait allow, and at most `STREAMS_AT_ONCE` streams are decided
+//! about at once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::ready;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::context::ModerationContext;
-use super::pipeline::{Pipeline, Subject};
+use super::context::{CommentContext, ModerationContext};
+use super::pipeline::{Pipeline, Subject, Verdict};
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::HeldConfig;
-use crate::daemon::base::handoff::HeldComments;
+use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::moderation_state::ModerationState;
+use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::base::ticker::ticker_from_now;
+use crate::daemon::engines::eventlog::{SharedLog, Topic};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::Decision;
-use crate::protocol::{Comment, Role};
+use crate::protocol::{Comment, Role, StreamId};
 
+/// The role of the authors: comments of staff are never held.
+const ROLE: Option<Role> = Some(Role::Viewer);
 /// The time between two looks at the queue.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Comments that are read at once.
 const PAGE: usize = 256;
+/// Streams whose comments are decided at once. A decision waits for the store and the log.
+const STREAMS_AT_ONCE: usize = 8;
 /// The time between two looks for comments that have waited too long.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -48,10 +60,37 @@ pub struct HeldCheckerParts {
     pub pipeline: Arc<Pipeline>,
     pub context: Arc<ModerationContext>,
     pub held: Arc<dyn HeldComments>,
+    /// Tells the partition of a stream.
+    pub log: SharedLog,
+    /// Knows the partitions that the worker of this node reads.
+    pub meter: Arc<StageMeter>,
     pub state: ModerationState,
     pub metrics: Metrics,
     pub clock: SharedClock,
     pub config: HeldConfig,
+}
+
+/// A comment and the verdict on it.
+#[derive(Debug)]
+struct HeldCheck {
+    comment: Comment,
+    context: CommentContext,
+    verdict: Verdict,
+}
+
+impl HeldCheck {
+    fn subject(&self) -> Subject<'_> {
+        let Self { comment, context, .. } = self;
+        Subject { comment, role: ROLE, lowered: context.lowered() }
+    }
+}
+
+/// The decisions made about a stream.
+#[derive(Debug)]
+struct StreamProgress {
+    decided: usize,
+    /// The stream, if its next comment has to wait.
+    waits: Option<StreamId>,
 }
 
 /// The task. Every node with the role `moderator` runs one.
@@ -74,70 +113,158 @@ impl HeldChecker {
                 expire_at = Instant::now() + EXPIRE_INTERVAL;
                 self.expire(&stop).await;
             }
-            while !self.parts.state.is_down() && !stop.is_cancelled() {
-                match self.check_page(&stop).await {
-                    Ok(0) => break,
-                    Ok(decided) => debug!(decided, "checked held comments"),
-                    Err(error) => {
-                        warn!(error = error.message, "held comments not checked; retrying");
-                        break;
-                    }
-                }
+            match self.check_all(&stop).await {
+                Ok(0) => {}
+                Ok(decided) => debug!(decided, "checked held comments"),
+                Err(error) => warn!(error = error.message, "held comments not checked; retrying"),
             }
         }
     }
 
-    /// Checks the oldest unchecked comments. Returns how many were decided.
-    async fn check_page(&self, stop: &CancellationToken) -> Result<usize, ErrorBody> {
-        let page = self.parts.held.unchecked(PAGE).await?;
-        let users: Vec<_> = page.iter().map(|comment| comment.user_id).collect();
-        self.parts.context.look_up(&users).await;
+    /// Checks the unchecked comments of this node once, from the oldest on. Returns the number of
+    /// those that were decided.
+    async fn check_all(&self, stop: &CancellationToken) -> Result<usize, ErrorBody> {
         let mut later = HashSet::new();
         let mut decided = 0;
-        for comment in page {
-            if stop.is_cancelled() {
+        let mut after = None;
+        while !self.parts.state.is_down() && !stop.is_cancelled() {
+            let UncheckedPage { comments, next } = self.parts.held.unchecked(after, PAGE).await?;
+            let comments = self.without_waiting(comments, &mut later).await?;
+            let checks = self.check_page(comments);
+            let Some(checks) = stop.run_until_cancelled(checks).await else { break };
+            decided += self.decide_page(checks, &mut later, stop).await;
+            if next.is_none() {
                 break;
             }
-            if later.contains(&comment.stream_id) {
-                continue;
-            }
-            // An earlier one must come first. It gets into the log within some seconds.
-            if self.parts.held.is_stream_pending(comment.stream_id).await? {
-                later.insert(comment.stream_id);
-                continue;
-            }
-            match self.check(&comment).await {
-                Ok(is_decided) => decided += usize::from(is_decided),
-                Err(error) => {
-                    let comment_id = comment.comment_id;
-                    warn!(%comment_id, error = error.message, "held comment not decided");
-                    later.insert(comment.stream_id);
-                }
-            }
+            after = next;
         }
         Ok(decided)
     }
 
-    async fn check(&self, comment: &Comment) -> Result<bool, ErrorBody> {
-        let HeldCheckerParts { pipeline, context, held, metrics, clock, .. } = &self.parts;
-        // Comments of staff are never held.
-        let role = Some(Role::Viewer);
-        let of_comment = context.of_comment(comment, role);
-        let subject = Subject { comment, role, lowered: of_comment.lowered() };
-        let verdict = pipeline.check(&subject).await;
-        let finding = &verdict.finding;
-        let is_decided = held.decide(moderated(comment, &verdict, clock.now_ms())).await?;
+    /// Returns the comments of this node whose streams do not wait for an earlier comment, which
+    /// gets into the log within some seconds. Adds all other streams to `later`: a stream that comes
+    /// to this node meanwhile begins with its first comment.
+    async fn without_waiting(
+        &self,
+        comments: Vec<Comment>,
+        later: &mut HashSet<StreamId>,
+    ) -> Result<Vec<Comment>, ErrorBody> {
+        let mut asked = HashSet::new();
+        for comment in &comments {
+            let stream_id = comment.stream_id;
+            let is_new = !later.contains(&stream_id) && asked.insert(stream_id);
+            let held = &self.parts.held;
+            if is_new && (!self.is_mine(stream_id) || held.is_stream_pending(stream_id).await?) {
+                later.insert(stream_id);
+            }
+        }
+        Ok(comments.into_iter().filter(|comment| !later.contains(&comment.stream_id)).collect())
+    }
+
+    /// Returns whether the worker of this node moderates a stream.
+    fn is_mine(&self, stream_id: StreamId) -> bool {
+        let HeldCheckerParts { log, meter, .. } = &self.parts;
+        meter.reads(log.partition_of(Topic::CommentEvents, stream_id.0))
+    }
+
+    /// Checks comments, as the worker checks those of the log: each by the stages that compute, in
+    /// order, and several at once by the stages that wait. Nothing is decided yet.
+    async fn check_page(&self, comments: Vec<Comment>) -> Vec<HeldCheck> {
+        let HeldCheckerParts { pipeline, context, .. } = &self.parts;
+        let users: Vec<_> = comments.iter().map(|comment| comment.user_id).collect();
+        context.look_up(&users).await;
+        let mut checks = Vec::new();
+        for comment in comments {
+            let of_comment = context.of_comment(&comment, ROLE);
+            let lowered = of_comment.lowered();
+            let subject = Subject { comment: &comment, role: ROLE, lowered };
+            let verdict = pipeline.check_in_order(&subject).await;
+            checks.push(HeldCheck { comment, context: of_comment, verdict });
+        }
+        if let Some(at_once) = pipeline.concurrent_checks() {
+            let finishing: Vec<_> = checks.iter_mut().map(|check| self.finish(check)).collect();
+            stream::iter(finishing).buffer_unordered(at_once).for_each(|()| ready(())).await;
+        }
+        checks
+    }
+
+    async fn finish(&self, check: &mut HeldCheck) {
+        let HeldCheck { comment, context, verdict } = check;
+        let subject = Subject { comment, role: ROLE, lowered: context.lowered() };
+        self.parts.pipeline.check_waiting(&subject, verdict).await;
+    }
+
+    /// Carries out the verdicts: those of a stream in order, those of several streams at once. Adds
+    /// the streams that have to wait to `later`. Returns the number of comments decided.
+    async fn decide_page(
+        &self,
+        checks: Vec<HeldCheck>,
+        later: &mut HashSet<StreamId>,
+        stop: &CancellationToken,
+    ) -> usize {
+        let mut by_stream: BTreeMap<StreamId, Vec<HeldCheck>> = BTreeMap::new();
+        for check in checks {
+            by_stream.entry(check.comment.stream_id).or_default().push(check);
+        }
+        let deciding: Vec<_> = by_stream
+            .into_iter()
+            .map(|(id, checks)| self.decide_stream(id, checks, stop))
+            .collect();
+        let progress: Vec<_> =
+            stream::iter(deciding).buffer_unordered(STREAMS_AT_ONCE).collect().await;
+        later.extend(progress.iter().filter_map(|stream| stream.waits));
+        let decided: usize = progress.iter().map(|stream| stream.decided).sum();
+        if decided > 0 {
+            self.parts.context.store_points().await;
+        }
+        decided
+    }
+
+    /// Carries out the verdicts on comments of a stream, up to the first one that has to wait.
+    async fn decide_stream(
+        &self,
+        stream_id: StreamId,
+        checks: Vec<HeldCheck>,
+        stop: &CancellationToken,
+    ) -> StreamProgress {
+        let mut decided = 0;
+        for check in checks {
+            if stop.is_cancelled() {
+                break;
+            }
+            match self.decide(&check).await {
+                Ok(Some(is_decided)) => decided += usize::from(is_decided),
+                Ok(None) => return StreamProgress { decided, waits: Some(stream_id) },
+                Err(error) => {
+                    let comment_id = check.comment.comment_id;
+                    warn!(%comment_id, error = error.message, "held comment not decided");
+                    return StreamProgress { decided, waits: Some(stream_id) };
+                }
+            }
+        }
+        StreamProgress { decided, waits: None }
+    }
+
+    /// Carries out the verdict on a comment. Returns false if somebody else has decided about it,
+    /// `None` if an earlier comment of its stream must get into the log first.
+    async fn decide(&self, check: &HeldCheck) -> Result<Option<bool>, ErrorBody> {
+        let HeldCheckerParts { context, held, metrics, clock, .. } = &self.parts;
+        let HeldCheck { comment, verdict, .. } = check;
+        if held.is_stream_pending(comment.stream_id).await? {
+            return Ok(None);
+        }
+        let is_decided = held.decide(moderated(comment, verdict, clock.now_ms())).await?;
         if is_decided {
             // Not before, so that a comment that is tried again counts once.
-            context.record(&subject, &of_comment, &verdict);
-            context.store_points().await;
+            context.record(&check.subject(), &check.context, verdict);
+            let finding = &verdict.finding;
             metrics.moderation_checked.inc();
             count(&metrics.moderation_decisions, finding.decision.as_str());
             if finding.decision != Decision::Accept {
                 count(&metrics.moderation_reasons, finding.reason);
             }
         }
-        Ok(is_decided)
+        Ok(Some(is_decided))
     }
 
     /// Ends the wait of comments that are held for too long.

@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::failure::Failure;
-use crate::protocol::admin::EXPIRED;
+use crate::protocol::admin::{EXPIRED, REOPENED};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 
 /// The most characters of a reason.
 const MAX_REASON_CHARS: usize = 32;
 /// Reasons that tell what the daemon itself does with held comments.
-const RESERVED: [&str; 2] = [UNCHECKED, EXPIRED];
+const RESERVED: [&str; 3] = [UNCHECKED, EXPIRED, REOPENED];
 
 /// The service's decision about a comment.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ impl Answer {
             return Err(Failure::BadAnswer(problem));
         }
         if reason.as_deref().is_some_and(|reason| RESERVED.contains(&reason)) {
-            return Err(Failure::BadAnswer("its `reason` is `unchecked` or `expired`"));
+            return Err(Failure::BadAnswer("its `reason` is `unchecked`, `expired` or `reopened`"));
         }
         if !score.is_none_or(|score| (0.0..=1.0).contains(&score)) {
             return Err(Failure::BadAnswer("its `score` is no number of 0 to 1"));

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 
 use super::{Choice, decision_on, is_shadowed, released};
-use crate::daemon::base::handoff::HeldComments;
+use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{HeldReviews, NewReason};
 use crate::daemon::stages::control::{Actor, Control, ControlError};
@@ -15,7 +15,7 @@ use crate::protocol::admin::{EXPIRED, ReviewEvidence, ReviewItem, ReviewRequest,
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{Comment, CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId};
 
 fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
     let reason = (!reason.is_empty()).then(|| reason.to_owned());
@@ -137,13 +137,19 @@ impl Control {
 
 #[async_trait]
 impl HeldComments for Control {
-    async fn unchecked(&self, limit: usize) -> Result<Vec<Comment>, ErrorBody> {
-        let found = self.parts.metadata.held_reviews(HeldReviews::Unchecked, limit).await;
+    async fn unchecked(
+        &self,
+        after: Option<CommentId>,
+        limit: usize,
+    ) -> Result<UncheckedPage, ErrorBody> {
+        let which = HeldReviews::Unchecked { after };
+        let items = self.parts.metadata.held_reviews(which, limit).await.map_err(body)?;
         let now_ms = self.parts.clock.now_ms();
-        let items = found.map_err(body)?;
+        let next = items.last().filter(|_| items.len() >= limit).map(|item| item.comment_id);
         // One that somebody looks at is left to that person.
         let free = items.iter().filter(|item| item.holder(now_ms).is_none());
-        Ok(free.map(|item| (*released(item).comment).clone()).collect())
+        let comments = free.map(|item| (*released(item).comment).clone()).collect();
+        Ok(UncheckedPage { comments, next })
     }
 
     async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody> {

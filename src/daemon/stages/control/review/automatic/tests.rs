@@ -8,9 +8,9 @@ use super::*;
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
-use crate::protocol::UserId;
-use crate::protocol::admin::{ClaimRequest, ReviewEvidence, UndoRequest};
+use crate::protocol::admin::{ClaimRequest, REOPENED, ReviewEvidence, UndoRequest};
 use crate::protocol::events::{Evidence, ModeratedText, Score};
+use crate::protocol::{Comment, UserId};
 
 const STREAM: StreamId = StreamId(1);
 
@@ -31,6 +31,7 @@ async fn world(unchecked: u64) -> World {
             claimed_by_you: false,
             alike: 0,
             shadowed: false,
+            badges: Default::default(),
             evidence: ReviewEvidence::default(),
         };
         world.metadata.queue_review(item, 0).await.unwrap();
@@ -60,6 +61,10 @@ async fn decide(world: &World, decided: CommentModerated) -> Result<bool, ErrorB
     HeldComments::decide(&world.control, decided).await
 }
 
+async fn unchecked(world: &World) -> Vec<Comment> {
+    world.control.unchecked(None, 10).await.unwrap().comments
+}
+
 /// The texts of the comments in the log, with their visibility.
 fn published(world: &World) -> Vec<(String, bool)> {
     let submitted = |(_, event)| match event {
@@ -75,7 +80,7 @@ fn published(world: &World) -> Vec<(String, bool)> {
 #[tokio::test(start_paused = true)]
 async fn each_decision_about_an_unchecked_comment_is_made() {
     let world = world(4).await;
-    let unchecked = async || world.control.unchecked(10).await.unwrap().len();
+    let unchecked = async || unchecked(&world).await.len();
     assert_eq!(unchecked().await, 4);
     for (number, decision, reason) in [
         (1, Decision::Accept, ""),
@@ -97,6 +102,21 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
     let actors: Vec<_> = world.metadata.audits().iter().map(|entry| entry.actor.clone()).collect();
     assert_eq!(actors, ["moderation"; 3]);
     assert_eq!(points(&world).await, 0.0, "moderation counts what it decides");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchecked_comments_are_read_page_by_page() {
+    let world = world(3).await;
+    let claim = ClaimRequest { comment_id: comment_id(2), release: false };
+    world.control.claim(&operator(), &claim).await.unwrap();
+    let page = async |after, limit| {
+        let UncheckedPage { comments, next } = world.control.unchecked(after, limit).await.unwrap();
+        (comments.iter().map(|comment| comment.comment_id).collect::<Vec<_>>(), next)
+    };
+    let [first, second, third] = [1, 2, 3].map(comment_id);
+    assert_eq!(page(None, 2).await, (vec![first], Some(second)), "somebody looks at the second");
+    assert_eq!(page(Some(second), 2).await, (vec![third], None));
+    assert_eq!(page(None, 10).await, (vec![first, third], None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +154,7 @@ async fn a_release_survives_a_log_that_is_away() {
     assert!(error.retry_after_ms.is_some());
     assert!(world.control.is_stream_pending(STREAM).await.unwrap(), "the next one has to wait");
     assert!(!world.control.is_stream_pending(StreamId(2)).await.unwrap());
-    assert!(world.control.unchecked(10).await.unwrap().is_empty(), "it is decided once");
+    assert!(unchecked(&world).await.is_empty(), "it is decided once");
     world.log.set_down(false);
     let stop = CancellationToken::new();
     tokio::spawn(world.control.clone().publish_pending(stop.clone()));
@@ -150,9 +170,22 @@ async fn an_undone_rejection_is_left_to_a_person() {
     decide(&world, decided(1, Decision::Reject, "blocked_word")).await.unwrap();
     let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
     world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
-    assert!(world.control.unchecked(10).await.unwrap().is_empty());
+    assert!(unchecked(&world).await.is_empty());
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     assert_eq!(queue[0].reason, "blocked_word");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undone_decision_of_a_person_stays_with_people() {
+    let world = world(1).await;
+    let reject = ReviewRequest { comment_id: comment_id(1), reason: None, note: None };
+    world.control.reject(&operator(), &reject).await.unwrap();
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    assert!(unchecked(&world).await.is_empty());
+    assert!(!decide(&world, decided(1, Decision::Accept, "")).await.unwrap());
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(queue[0].reason, REOPENED);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod rooms;
 mod screening;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ struct ByText {
     roles: parking_lot::Mutex<Vec<Role>>,
     /// Of held comments.
     reasons: parking_lot::Mutex<Vec<Arc<str>>>,
+    /// The ids that the review queue has, each once.
+    queued: parking_lot::Mutex<BTreeSet<[u8; 16]>>,
+    /// How long its answer takes, after it has stored a comment.
+    hold_ms: AtomicU32,
 }
 
 #[async_trait]
@@ -89,9 +94,12 @@ impl Screen for ByText {
         self.recorded.fetch_add(1, Ordering::SeqCst);
     }
 
-    async fn hold(&self, _: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
+    async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
         self.held.fetch_add(1, Ordering::SeqCst);
         self.reasons.lock().push(held.reason);
+        self.queued.lock().insert(comment.comment_id.sort_key());
+        let ms = self.hold_ms.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
         Ok(())
     }
 }
@@ -152,8 +160,9 @@ impl Stage {
             refs: Refs::new(&config),
             said: RoomMemory::default(),
             links: Arc::new(LinkIfHttp),
-            reservations,
+            reservations: reservations.clone(),
             screening: ScreeningQueues::new(ScreeningParts {
+                reservations,
                 screen: screen.clone(),
                 threads: ScreeningThreads::of_this_runtime(),
                 max_waiting: MAX_WAITING,

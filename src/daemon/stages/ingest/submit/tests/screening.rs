@@ -261,3 +261,35 @@ async fn a_held_ref_sent_again_is_held_once() {
     }
     assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_without_an_answer_is_sent_again() {
+    let mut stage = Stage::start().await;
+    stage.screen.hold_ms.store(60_000, Ordering::SeqCst);
+    let send = |client_ref| submission(SCREENED, "odd", Some(client_ref));
+    let started = Instant::now();
+    assert_eq!(stage.ask(send("r")).await, Err(ErrorCode::StoreUnavailable));
+    assert!((5_000..5_100).contains(&started.elapsed().as_millis()));
+    stage.screen.hold_ms.store(0, Ordering::SeqCst);
+    assert_eq!(stage.ask(send("r")).await, Err(ErrorCode::HeldForReview));
+    assert_eq!(stage.screen.queued.lock().len(), 1, "one comment, although it was stored twice");
+    assert_eq!(stage.screen.asked.load(Ordering::SeqCst), 1, "it cannot pass meanwhile");
+    assert_eq!(stage.ask(send("s")).await, Err(ErrorCode::HeldForReview));
+    assert_eq!(stage.screen.queued.lock().len(), 2, "another one");
+    assert!(stage.stored().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ref_held_on_two_nodes_is_held_once() {
+    let reservations: SharedReservations = Arc::new(FirstProposalWins::default());
+    let mut queued = BTreeSet::new();
+    for _ in 0..2 {
+        let mut stage = Stage::start_with(InMemoryLog::new(), Some(reservations.clone())).await;
+        // Ids of the second node are later.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let held = stage.ask(submission(SCREENED, "odd", Some("r"))).await;
+        assert_eq!(held, Err(ErrorCode::HeldForReview));
+        queued.extend(stage.screen.queued.lock().iter().copied());
+    }
+    assert_eq!(queued.len(), 1);
+}

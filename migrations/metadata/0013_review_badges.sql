@@ -1,0 +1,3 @@
+-- The badges of the author when the comment was accepted: 1 moderator, 2 broadcaster, 4 admin,
+-- 8 subscriber, added up.
+ALTER TABLE reviews ADD COLUMN badges INTEGER NOT NULL DEFAULT 0;
