@@ -23,7 +23,9 @@ use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
 use crate::daemon::stages::control::{Control, ControlError, ControlParts};
 use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender};
-use crate::protocol::events::{CommentModerated, Decision, Event, Evidence, Score};
+use crate::protocol::events::{
+    CommentModerated, CommentRestored, Decision, Event, Evidence, Score,
+};
 use crate::protocol::{CommentId, UserId};
 
 /// The log and the store are read at most this often.
@@ -82,14 +84,14 @@ struct ReadOn {
 
 enum ModerationEvent {
     Decided(CommentModerated),
-    Restored(CommentId, u64),
+    Restored(CommentRestored),
 }
 
 impl ModerationEvent {
     fn at(&self) -> u64 {
         match self {
             Self::Decided(decided) => decided.timestamp,
-            Self::Restored(_, at) => *at,
+            Self::Restored(restored) => restored.timestamp,
         }
     }
 }
@@ -119,7 +121,7 @@ impl Kept {
         for event in new {
             match event {
                 ModerationEvent::Decided(decided) => self.add(decided),
-                ModerationEvent::Restored(comment_id, at) => self.take_back(comment_id, at),
+                ModerationEvent::Restored(restored) => self.take_back(&restored),
             }
         }
         self.reviews = reviews;
@@ -161,11 +163,18 @@ impl Kept {
         latest_first.find(|(flagged, _)| *flagged == comment_id).map(|(_, evidence)| evidence)
     }
 
-    fn take_back(&mut self, comment_id: CommentId, at: u64) {
-        self.removals.retain(|removal| removal.comment_id != comment_id);
-        let is_taken_back =
-            |event: &CommentModerated| event.comment_id == comment_id && event.decision.deletes();
+    fn take_back(&mut self, restored: &CommentRestored) {
+        let CommentRestored { comment_id, timestamp: at, stays_hidden, .. } = *restored;
+        let stands = |decision| stays_hidden && decision == Decision::ShadowBan;
+        let is_taken_back = |event: &CommentModerated| {
+            event.comment_id == comment_id && event.decision.deletes() && !stands(event.decision)
+        };
         self.decisions.retain(|event| !is_taken_back(event));
+        // One that is still hidden from others is still removed.
+        if stays_hidden {
+            return;
+        }
+        self.removals.retain(|removal| removal.comment_id != comment_id);
         if self.restored.len() == MAX_RESTORED {
             self.restored.pop_front();
         }
@@ -199,9 +208,7 @@ async fn read_partition(
         // A record that is no event is skipped: nothing here depends on a single one.
         new.extend(events.filter_map(|event| match event {
             Ok(Event::CommentModerated(decided)) => Some(ModerationEvent::Decided(decided)),
-            Ok(Event::CommentRestored(restored)) => {
-                Some(ModerationEvent::Restored(restored.comment_id, restored.timestamp))
-            }
+            Ok(Event::CommentRestored(restored)) => Some(ModerationEvent::Restored(restored)),
             Ok(Event::CommentSubmitted(_)) | Err(_) => None,
         }));
     }

@@ -10,7 +10,7 @@ use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
     ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, Shadow, UndoRequest,
 };
-use crate::protocol::events::{CommentModerated, Decision, Event, Told};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
 use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
@@ -277,6 +277,31 @@ async fn deletions_taken_back_are_not_counted() {
     let restore = RestoreRequest { comment_id: comment_id(2), note: None };
     world.control.restore(&operator(), &restore).await.unwrap();
     assert_eq!(counts().await, (0, 0), "its rejection stands in the queue, and counts no more");
+}
+
+/// The deletion of a hidden comment is taken back, and the comment stays hidden from others.
+#[tokio::test(start_paused = true)]
+async fn a_comment_that_stays_hidden_is_counted() {
+    let world = World::new().await;
+    let hidden = by_rules(1, Decision::ShadowBan, STARTED_MS - 3);
+    let CommentModerated { stream_id, comment_id, user_id, .. } = hidden;
+    let restored = CommentRestored {
+        stream_id,
+        comment_id,
+        user_id,
+        reason: None,
+        timestamp: STARTED_MS - 1,
+        restored_by: "bob (uid 1001)".into(),
+        stays_hidden: true,
+    };
+    put(&world, hidden);
+    put(&world, by_rules(1, Decision::Reject, STARTED_MS - 2));
+    let payload = Event::CommentRestored(restored).encode();
+    world.log.put(Topic::ModerationEvents, user_id.0, STARTED_MS - 1, payload);
+    let decisions = world.control.decisions(None, 10).await.unwrap();
+    let left: Vec<_> = decisions.iter().map(|one| one.decision).collect();
+    assert_eq!(left, [Decision::ShadowBan]);
+    assert_eq!(world.control.offenders(10).await.unwrap()[0].removed, 1);
 }
 
 #[tokio::test(start_paused = true)]

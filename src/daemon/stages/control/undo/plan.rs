@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{undone_action, undone_entry};
 use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
-use crate::daemon::stages::control::comments::WAS_DELETED;
+use crate::daemon::stages::control::comments::{WAS_DELETED, WAS_HIDDEN};
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
@@ -140,6 +140,8 @@ pub(super) enum SanctionPlan {
 pub(super) enum CommentPlan {
     Restore {
         comment_id: CommentId,
+        /// It was hidden from others by a decision before, and is again.
+        stays_hidden: bool,
     },
     /// Puts it back into the review queue. It is shown again, if it was shown before.
     Reopen {
@@ -287,11 +289,11 @@ fn comment(
     if entry.action == audit_action::REJECT {
         return Ok(Plan::Comment(CommentPlan::Reopen { comment_id, deleted_by }));
     }
-    let was_deleted = entry.detail.get(WAS_DELETED).and_then(Value::as_bool).unwrap_or(false);
-    Ok(Plan::Comment(if was_deleted || deleted_by.is_some() {
+    let was = |field| entry.detail.get(field).and_then(Value::as_bool).unwrap_or(false);
+    Ok(Plan::Comment(if was(WAS_DELETED) || deleted_by.is_some() {
         CommentPlan::StaysDeleted { by: deleted_by }
     } else {
-        CommentPlan::Restore { comment_id }
+        CommentPlan::Restore { comment_id, stays_hidden: was(WAS_HIDDEN) }
     }))
 }
 
