@@ -22,10 +22,8 @@ use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
 use crate::daemon::stages::control::{Control, ControlError, ControlParts};
-use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender};
-use crate::protocol::events::{
-    CommentModerated, CommentRestored, Decision, Event, Evidence, Score,
-};
+use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender, ReviewEvidence};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event};
 use crate::protocol::{CommentId, UserId};
 
 /// The log and the store are read at most this often.
@@ -55,8 +53,6 @@ struct Kept {
     next: BTreeMap<u32, u64>,
     /// Oldest first.
     decisions: VecDeque<CommentModerated>,
-    /// Flagged comments, oldest first: what a stage measured of those that a person decides.
-    flagged: VecDeque<(CommentId, Evidence)>,
     /// Oldest first.
     removals: VecDeque<Removal>,
     /// When the deletion of a comment was taken back, oldest first.
@@ -132,11 +128,6 @@ impl Kept {
     fn add(&mut self, decided: CommentModerated) {
         // A flagged comment is decided by a person; until then it is in the review queue.
         if decided.decision == Decision::Flag {
-            let evidence = decided.text.and_then(|text| text.evidence);
-            if self.flagged.len() == MAX_DECISIONS {
-                self.flagged.pop_front();
-            }
-            self.flagged.extend(evidence.map(|evidence| (decided.comment_id, evidence)));
             return;
         }
         if decided.decision.deletes() {
@@ -155,12 +146,6 @@ impl Kept {
             self.decisions.pop_front();
         }
         self.decisions.push_back(decided);
-    }
-
-    /// Returns what the stage that flagged a comment measured, if it is known.
-    fn evidence_of(&self, comment_id: CommentId) -> Option<&Evidence> {
-        let mut latest_first = self.flagged.iter().rev();
-        latest_first.find(|(flagged, _)| *flagged == comment_id).map(|(_, evidence)| evidence)
     }
 
     fn take_back(&mut self, restored: &CommentRestored) {
@@ -233,11 +218,7 @@ impl Control {
         let latest = || kept.reviews.iter().take(limit).cloned().collect();
         let mut reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
         reviews.retain(|review| kept.counts(review));
-        let with_stage = |review: DecidedReview| {
-            let evidence = kept.evidence_of(review.item.comment_id);
-            with_evidence(of_review(review), evidence)
-        };
-        let mut decisions: Vec<_> = reviews.into_iter().map(with_stage).collect();
+        let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
         // A decision on a comment that was shown is in the log as well; an event that was appended
         // twice is there twice.
         let mut known: HashSet<_> =
@@ -290,6 +271,7 @@ impl Control {
 }
 
 fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecision {
+    let ReviewEvidence { stage, score, scores, model } = item.evidence;
     ModerationDecision {
         comment_id: item.comment_id,
         stream_id: item.stream_id,
@@ -300,28 +282,19 @@ fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecisi
         reason: item.reason,
         decided_by: verdict.by,
         decided_at: verdict.at,
-        stage: None,
-        score: None,
-        scores: BTreeMap::new(),
-        model: None,
-    }
-}
-
-fn with_evidence(decided: ModerationDecision, evidence: Option<&Evidence>) -> ModerationDecision {
-    let Some(evidence) = evidence else { return decided };
-    let scores = evidence.scores.iter();
-    ModerationDecision {
-        stage: Some(evidence.stage.as_ref().to_owned()),
-        score: evidence.score.map(Score::share),
-        scores: scores.map(|(name, score)| (name.as_ref().to_owned(), score.share())).collect(),
-        model: evidence.model.as_deref().map(str::to_owned),
-        ..decided
+        stage,
+        score,
+        scores,
+        model,
     }
 }
 
 fn of_event(event: &CommentModerated) -> ModerationDecision {
     let text = event.text.as_ref();
-    let decided = ModerationDecision {
+    let evidence = text.and_then(|text| text.evidence.as_ref());
+    let ReviewEvidence { stage, score, scores, model } =
+        evidence.map(ReviewEvidence::from).unwrap_or_default();
+    ModerationDecision {
         comment_id: event.comment_id,
         stream_id: event.stream_id,
         user_id: event.user_id,
@@ -331,12 +304,11 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
         decided_at: event.timestamp,
-        stage: None,
-        score: None,
-        scores: BTreeMap::new(),
-        model: None,
-    };
-    with_evidence(decided, text.and_then(|text| text.evidence.as_ref()))
+        stage,
+        score,
+        scores,
+        model,
+    }
 }
 
 /// Returns the removal of an item of the review queue, if it was rejected. That nobody looked at it

@@ -8,7 +8,8 @@ use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
-    ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, Shadow, UndoRequest,
+    ClaimRequest, DeleteRequest, ModerationDecision, RestoreRequest, ReviewEvidence, ReviewItem,
+    ReviewRequest, Shadow, UndoRequest,
 };
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
 use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
@@ -253,6 +254,24 @@ async fn decisions_of_rules_and_people_are_one_list() {
     assert_eq!(world.control.decisions(None, 2).await.unwrap(), decisions[..2]);
     let before = Some(decisions[1].decided_at);
     assert_eq!(world.control.decisions(before, 1).await.unwrap(), decisions[2..3]);
+}
+
+/// The log has no event of the flag, as if it were the one before the last 20,000.
+#[tokio::test(start_paused = true)]
+async fn a_decided_item_keeps_what_it_was_flagged_by() {
+    let world = world(0, false).await;
+    let evidence = ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(0.61),
+        scores: [("toxicity".to_owned(), 0.61)].into(),
+        model: Some("3".to_owned()),
+    };
+    let flagged = ReviewItem { evidence: evidence.clone(), ..item(1, true) };
+    world.metadata.queue_review(flagged, 0).await.unwrap();
+    world.control.reject(&bob(), &decide(1)).await.unwrap();
+    let decided = world.control.decisions(None, 10).await.unwrap().remove(0);
+    let ModerationDecision { stage, score, scores, model, .. } = decided;
+    assert_eq!(ReviewEvidence { stage, score, scores, model }, evidence);
 }
 
 #[tokio::test(start_paused = true)]
