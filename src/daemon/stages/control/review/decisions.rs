@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
-use crate::daemon::stages::control::{Control, ControlError, ControlParts};
+use crate::daemon::stages::control::{Actor, Control, ControlError, ControlParts};
 use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender, ReviewEvidence};
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event};
 use crate::protocol::{CommentId, UserId};
@@ -280,6 +280,7 @@ fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecisi
         message: Some(item.message),
         decision: verdict.decision,
         reason: item.reason,
+        by_person: Actor::names_person(&verdict.by),
         decided_by: verdict.by,
         decided_at: verdict.at,
         stage,
@@ -303,6 +304,7 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         decision: event.decision,
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
+        by_person: Actor::names_person(&event.decided_by),
         decided_at: event.timestamp,
         stage,
         score,

@@ -254,6 +254,8 @@ async fn decisions_of_rules_and_people_are_one_list() {
     assert_eq!(world.control.decisions(None, 2).await.unwrap(), decisions[..2]);
     let before = Some(decisions[1].decided_at);
     assert_eq!(world.control.decisions(before, 1).await.unwrap(), decisions[2..3]);
+    let by_person: Vec<_> = decisions.iter().map(|one| one.by_person).collect();
+    assert_eq!(by_person, [true, true, false, false]);
 }
 
 /// The log has no event of the flag, as if it were the one before the last 20,000.
