@@ -270,7 +270,9 @@ impl Control {
     }
 }
 
-fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecision {
+fn of_review(review: DecidedReview) -> ModerationDecision {
+    let reason = review.reason().to_owned();
+    let DecidedReview { item, verdict } = review;
     let ReviewEvidence { stage, score, scores, model } = item.evidence;
     ModerationDecision {
         comment_id: item.comment_id,
@@ -279,7 +281,7 @@ fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecisi
         name: Some(item.name),
         message: Some(item.message),
         decision: verdict.decision,
-        reason: item.reason,
+        reason,
         by_person: Actor::names_person(&verdict.by),
         decided_by: verdict.by,
         decided_at: verdict.at,
@@ -315,12 +317,13 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
 
 /// Returns the removal of an item of the review queue, if it was rejected. That nobody looked at it
 /// in time is no offence.
-fn removal_of(DecidedReview { item, verdict }: &DecidedReview) -> Option<Removal> {
-    (verdict.decision.deletes() && item.reason != EXPIRED).then(|| Removal {
+fn removal_of(review: &DecidedReview) -> Option<Removal> {
+    let DecidedReview { item, verdict } = review;
+    (verdict.decision.deletes() && review.reason() != EXPIRED).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
         name: Some(item.name.as_str().into()),
-        reason: item.reason.as_str().into(),
+        reason: review.reason().into(),
         at: verdict.at,
     })
 }

@@ -129,7 +129,7 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason } = choice;
+        let Choice { decision, action, expected_reason, reason } = choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -140,7 +140,7 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { expected_reason, ..NewVerdict::new(comment_id, decision) };
+        let new = NewVerdict { comment_id, decision, expected_reason, reason };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
@@ -209,12 +209,14 @@ struct Choice<'a> {
     action: &'static str,
     /// See [`NewVerdict::expected_reason`].
     expected_reason: Option<&'a str>,
+    /// See [`NewVerdict::reason`].
+    reason: Option<&'a str>,
 }
 
 impl Choice<'_> {
     fn by_person(decision: Decision) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None }
+        Self { decision, action, expected_reason: None, reason: None }
     }
 }
 

@@ -206,3 +206,31 @@ async fn held_comments_expire_without_an_offence() {
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     assert_eq!(queue.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_undone_expiry_gives_the_same_time_again() {
+    let world = world(1).await;
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 1);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(queue[0].reason, REOPENED, "a person decides");
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 0);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let reject = request(comment_id(1), "");
+    world.control.reject(&operator(), &reject).await.unwrap();
+    let offenders = world.control.offenders(10).await.unwrap();
+    assert_eq!(offenders.len(), 1, "a person has rejected it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reopened_comment_expires_once_it_has_waited() {
+    let world = world(1).await;
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 1);
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    assert_eq!(world.control.expire(STARTED_MS + 60_000, 10).await.unwrap(), 0);
+    assert_eq!(world.control.expire(STARTED_MS + 60_001, 10).await.unwrap(), 1);
+}
