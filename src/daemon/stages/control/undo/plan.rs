@@ -247,6 +247,7 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
+        audit_action::HIDE => "the comment was published for its author only, and stays so",
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
         audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",

@@ -205,7 +205,7 @@ fn a_deletion_is_taken_back_to_what_was_before() {
 
 #[test]
 fn what_cannot_be_taken_back_says_why() {
-    for action in ["announce", "approve", "restore", "kick", "undo", "ack_alert"] {
+    for action in ["announce", "approve", "hide", "restore", "kick", "undo", "ack_alert"] {
         let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
         assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
     }

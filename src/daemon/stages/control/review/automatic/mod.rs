@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{Choice, decision_on, is_shadowed, released};
+use super::{Choice, Decided, decision_on, is_shadowed, released};
 use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{HeldReviews, NewReason};
@@ -22,8 +22,9 @@ fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
     ReviewRequest { comment_id, reason, note: None }
 }
 
-/// Returns false if somebody else has decided the item, or looks at it.
-fn is_mine<T>(decided: Result<T, ControlError>) -> Result<bool, ControlError> {
+/// Returns false if somebody else has decided the item, or looks at it. A decision whose event the
+/// log does not accept yet is made: it is recorded as any other.
+fn is_mine(decided: Result<Decided, ControlError>) -> Result<bool, ControlError> {
     match decided {
         Ok(_) => Ok(true),
         Err(
@@ -87,7 +88,7 @@ impl Control {
         let expected = if is_hidden { &*decided.reason } else { UNCHECKED };
         let choice = Choice {
             decision: decided.decision,
-            action: audit_action::APPROVE,
+            action: if is_hidden { audit_action::HIDE } else { audit_action::APPROVE },
             expected_reason: Some(expected),
             reason: None,
         };
