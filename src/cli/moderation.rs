@@ -354,6 +354,7 @@ mod tests {
             decision: Decision::Reject,
             reason: "link".into(),
             decided_by: "models".into(),
+            by_person: false,
             decided_at: NOW_MS,
             stage: Some("models".into()),
             score: Some(0.87),
@@ -365,6 +366,7 @@ mod tests {
             message: None,
             decision: Decision::Accept,
             decided_by: "bob (uid 1001)".into(),
+            by_person: true,
             stage: None,
             score: None,
             ..by_models.clone()

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::output::note;
-use crate::protocol::admin::{Cluster, ModerationDecision};
+use crate::protocol::admin::{Cluster, EXPIRED, ModerationDecision};
 use crate::protocol::events::Decision;
 use crate::protocol::json;
 use crate::protocol::quantity::counted;
@@ -35,8 +35,12 @@ struct LabelledText<'a> {
 }
 
 impl<'a> LabelledText<'a> {
-    /// Returns `None` if the text is not known, or nobody has decided.
+    /// Returns `None` if the text is not known, or nobody has decided: a held comment that expired
+    /// says nothing about its text.
     fn of(made: &'a ModerationDecision) -> Option<Self> {
+        if made.reason == EXPIRED && !made.by_person {
+            return None;
+        }
         let label = match made.decision {
             Decision::Accept => 0,
             Decision::Reject | Decision::ShadowBan => 1,
@@ -48,7 +52,7 @@ impl<'a> LabelledText<'a> {
             decision: made.decision,
             stage: made.stage.as_deref(),
             score: made.score,
-            by_person: made.stage.as_deref() != Some(&made.decided_by),
+            by_person: made.by_person,
         })
     }
 }
@@ -95,6 +99,7 @@ mod tests {
             decision,
             reason: "high_toxicity".to_owned(),
             decided_by: decided_by.to_owned(),
+            by_person: decided_by.ends_with(')'),
             decided_at: 1,
             stage: Some("models".to_owned()),
             score: Some(0.55),
@@ -115,6 +120,11 @@ mod tests {
         let by_stage = line(&made(Decision::ShadowBan, "models"));
         assert!(by_stage.contains(r#""label":1,"decision":"shadow_ban""#), "{by_stage}");
         assert!(by_stage.ends_with(r#""by_person":false}"#), "{by_stage}");
+        let checked = line(&made(Decision::Reject, "moderation"));
+        assert!(checked.ends_with(r#""by_person":false}"#), "{checked}");
+        let late = made(Decision::Reject, "moderation");
+        let late = ModerationDecision { reason: EXPIRED.to_owned(), ..late };
+        assert_eq!(LabelledText::of(&late), None, "nobody has looked at it");
         let unknown = ModerationDecision { message: None, ..made(Decision::Reject, "models") };
         assert_eq!(LabelledText::of(&unknown), None);
         assert_eq!(LabelledText::of(&made(Decision::Flag, "models")), None);

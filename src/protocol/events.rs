@@ -86,6 +86,10 @@ pub struct CommentRestored {
     pub timestamp: u64,
     /// The operator.
     pub restored_by: Arc<str>,
+    /// True if a decision hid the comment from others before the deletion that is taken back: the
+    /// log has [`Self::hiding`] next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays_hidden: bool,
 }
 
 /// The comment that a decision was about, as moderators are shown it.
@@ -274,6 +278,25 @@ impl From<Deletion> for Removal {
     }
 }
 
+impl CommentRestored {
+    /// Returns the decision that follows a restoration in the log, if the comment stays hidden from
+    /// others: the restoration takes back every earlier decision about it.
+    pub fn hiding(&self) -> Option<CommentModerated> {
+        self.stays_hidden.then(|| CommentModerated {
+            stream_id: self.stream_id,
+            comment_id: self.comment_id,
+            user_id: self.user_id,
+            decision: Decision::ShadowBan,
+            reason: "moderator".into(),
+            timestamp: self.timestamp,
+            decided_by: self.restored_by.clone(),
+            text: None,
+            // Caches show the comment since the restoration, so they are told too.
+            was_hidden: false,
+        })
+    }
+}
+
 impl CommentModerated {
     /// Returns the decision as it stands among the comments, where each reader has the text.
     pub fn without_text(&self) -> Self {
@@ -404,6 +427,21 @@ mod tests {
         let old = rmp_serde::to_vec(&old).unwrap();
         let read: CommentModerated = rmp_serde::from_slice(&old).unwrap();
         assert_eq!(read, moderated(Decision::Reject, None));
+    }
+
+    /// As versions that knew only restorations for everybody wrote it.
+    #[test]
+    fn restorations_of_earlier_versions_are_read() {
+        let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 1, [3; 6]);
+        let old = rmp_serde::to_vec(&(1, comment_id, 7, "a mistake", 2, "ann")).unwrap();
+        let read: CommentRestored = rmp_serde::from_slice(&old).unwrap();
+        assert_eq!((read.stays_hidden, read.hiding()), (false, None));
+        assert_eq!(rmp_serde::to_vec(&read).unwrap(), old);
+        let hidden = CommentRestored { stays_hidden: true, ..read };
+        let encoded = Event::CommentRestored(hidden.clone()).encode();
+        assert_eq!(Event::decode(&encoded).unwrap(), Event::CommentRestored(hidden.clone()));
+        let told = hidden.hiding().and_then(|hiding| hiding.removal()).map(|it| it.told);
+        assert_eq!(told, Some(Told::AllBut(UserId(7))));
     }
 
     #[test]

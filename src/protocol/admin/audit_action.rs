@@ -19,6 +19,8 @@ pub const DELETE_OF_USER: &str = "delete_of_user";
 pub const RESTORE: &str = "restore";
 pub const APPROVE: &str = "approve";
 pub const REJECT: &str = "reject";
+/// Publishes a held comment for its author only.
+pub const HIDE: &str = "hide";
 pub const THROTTLE: &str = "throttle";
 pub const DRAIN: &str = "drain";
 pub const CREATE_STREAM: &str = "create_stream";

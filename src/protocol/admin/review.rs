@@ -93,8 +93,12 @@ pub struct ModerationDecision {
     pub decision: Decision,
     /// Why the comment was removed or, for a comment of the review queue, flagged.
     pub reason: String,
-    /// The moderation stage or the person.
+    /// The moderation stage or the person; `moderation` for a decision about a held comment that no
+    /// person made.
     pub decided_by: String,
+    /// True if a person decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_person: bool,
     /// Milliseconds since the Unix epoch.
     pub decided_at: u64,
     /// The moderation stage that decided, or that flagged the comment for a person; absent if a

@@ -45,6 +45,8 @@ struct Tables {
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
+    /// When the last decision on an item was taken back.
+    reopened: BTreeMap<[u8; 16], u64>,
     views: BTreeMap<String, SavedView>,
     audit: Vec<AuditEntry>,
     /// By number, with the time of the last claim.
@@ -507,7 +509,8 @@ impl MetadataStore for InMemoryMetadata {
         let review = tables.review_of(new.comment_id)?;
         review.check_verdict(&new, &audit.actor, at)?;
         let decision = new.decision;
-        review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at });
+        let reason = new.reason.map(str::to_owned);
+        review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at, reason });
         let item = review.item.clone();
         let number = tables.record(audit.of_author(&item));
         if let Some(event) = event(&item) {
@@ -529,6 +532,7 @@ impl MetadataStore for InMemoryMetadata {
         review.item.claim_expires_at = None;
         review.item.reason = reopened_reason(&review.item).to_owned();
         let at = audit.at;
+        tables.reopened.insert(comment_id.sort_key(), at);
         let number = tables.record(audit);
         tables.events.extend(event.map(|event| (number, (at, event))));
         Ok(number)
@@ -567,7 +571,12 @@ impl MetadataStore for InMemoryMetadata {
         which: HeldReviews,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, StoreError> {
-        let mut held = self.call("held_reviews")?.waiting();
+        let tables = self.call("held_reviews")?;
+        let mut held = tables.waiting();
+        let waits_since = |item: &ReviewItem| {
+            let reopened = tables.reopened.get(&item.comment_id.sort_key());
+            reopened.copied().unwrap_or(item.flagged_at)
+        };
         match which {
             HeldReviews::Unchecked { after } => {
                 let after = after.map(CommentId::sort_key);
@@ -575,7 +584,10 @@ impl MetadataStore for InMemoryMetadata {
                 held.retain(|item| item.held && item.reason == UNCHECKED && is_behind(item));
                 held.sort_by_key(|item| item.comment_id.sort_key());
             }
-            HeldReviews::QueuedBefore(at) => held.retain(|item| item.held && item.flagged_at < at),
+            HeldReviews::WaitingSince(at) => {
+                held.retain(|item| item.held && waits_since(item) < at);
+                held.sort_by_key(|item| (waits_since(item), item.comment_id.sort_key()));
+            }
         }
         held.truncate(limit);
         held.iter_mut().for_each(|item| item.alike = 0);

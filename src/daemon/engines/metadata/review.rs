@@ -28,12 +28,14 @@ pub struct NewVerdict<'a> {
     /// The reason that the item must have, so that a decision made for another one is refused;
     /// `None` allows any.
     pub expected_reason: Option<&'a str>,
+    /// The reason of the decision; `None` if it is that of the item.
+    pub reason: Option<&'a str>,
 }
 
 impl NewVerdict<'_> {
     /// Returns a decision on an item, whatever its reason is.
     pub fn new(comment_id: CommentId, decision: Decision) -> Self {
-        Self { comment_id, decision, expected_reason: None }
+        Self { comment_id, decision, expected_reason: None, reason: None }
     }
 }
 
@@ -55,8 +57,9 @@ pub enum HeldReviews {
     /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation; only
     /// those behind `after` are chosen.
     Unchecked { after: Option<CommentId> },
-    /// Those that were queued before a time (milliseconds since the Unix epoch), the oldest first.
-    QueuedBefore(u64),
+    /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest
+    /// first. One whose decision was taken back waits since then.
+    WaitingSince(u64),
 }
 
 /// The decision on an item.
@@ -66,6 +69,8 @@ pub struct ReviewVerdict {
     pub by: String,
     /// Milliseconds since the Unix epoch.
     pub at: u64,
+    /// `None` if it is that of the item.
+    pub reason: Option<String>,
 }
 
 /// A decided item.
@@ -73,6 +78,13 @@ pub struct ReviewVerdict {
 pub struct DecidedReview {
     pub item: ReviewItem,
     pub verdict: ReviewVerdict,
+}
+
+impl DecidedReview {
+    /// Returns the reason of the decision.
+    pub fn reason(&self) -> &str {
+        self.verdict.reason.as_deref().unwrap_or(&self.item.reason)
+    }
 }
 
 /// A reason why a change of an item is refused. Nothing has changed.

@@ -219,6 +219,7 @@ fn verdict(row: &impl Columns) -> Result<ReviewVerdict, StoreError> {
         decision: enum_from_text(row.text("decision")?)?,
         by: row.text("decided_by")?.to_owned(),
         at: row.natural("decided_at")?,
+        reason: row.text_or_null("decided_reason")?.map(str::to_owned),
     })
 }
 

@@ -64,6 +64,7 @@ fn restored(n: u64) -> Event {
         reason: None,
         timestamp: 3,
         restored_by: "ann".into(),
+        stays_hidden: false,
     })
 }
 

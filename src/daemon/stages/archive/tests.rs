@@ -119,6 +119,7 @@ fn restored(number: u64) -> Vec<u8> {
         reason: None,
         timestamp: 1235,
         restored_by: "ann".into(),
+        stays_hidden: false,
     })
     .encode()
 }

@@ -45,7 +45,13 @@ impl Actor {
 
     /// Returns false for [`Self::moderation`].
     pub(super) fn is_person(&self) -> bool {
-        self.name != MODERATION
+        Self::names_person(&self.name)
+    }
+
+    /// Returns whether a name in the log or in the store is that of a person, not of a moderation
+    /// stage or of [`Self::moderation`].
+    pub(super) fn names_person(name: &str) -> bool {
+        name.ends_with(')')
     }
 
     /// Returns the name for the audit log.
@@ -86,5 +92,14 @@ mod tests {
         }
         assert_eq!(Actor::proved("ann\n", "certificate").name(), "ann (certificate)");
         assert_eq!(&**Actor::operator(Some("root"), 0).shown_as(), OPERATOR_SHOWN_AS);
+    }
+
+    #[test]
+    fn only_persons_are_named_with_a_proof() {
+        for person in [Actor::operator(None, 7), Actor::proved("ann", "token")] {
+            assert!(person.is_person(), "{person:?}");
+        }
+        assert!(!Actor::moderation().is_person());
+        assert!(["rules", "models", "hook"].iter().all(|stage| !Actor::names_person(stage)));
     }
 }

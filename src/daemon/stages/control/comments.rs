@@ -31,6 +31,8 @@ const DEFAULT_REASON: &str = "moderator";
 
 /// The field of the audit entry of a deletion that says that the comment was deleted before.
 pub(super) const WAS_DELETED: &str = "was_deleted";
+/// The field that says that a decision had hidden the comment from others.
+pub(super) const WAS_HIDDEN: &str = "was_hidden";
 
 /// The stream and the user of a comment, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +45,20 @@ pub(super) struct CommentOwner {
     /// Whether only its author sees it. Told when it is certain: otherwise everybody is told of a
     /// deletion.
     pub(super) is_hidden: bool,
+    /// Whether only its author sees it because of a decision, which a restoration takes back.
+    pub(super) is_hidden_by_decision: bool,
     /// Where in the log it was found; `None` if the store has it.
     pub(super) found_at: Option<Position>,
+}
+
+impl CommentOwner {
+    /// Returns the field of the audit entry of a deletion that says how the comment was before;
+    /// `None` if it was shown.
+    fn before_deletion(&self) -> Option<&'static str> {
+        // One that is hidden from others by a decision counts as deleted as well.
+        let deleted = self.is_deleted.then_some(WAS_DELETED);
+        if self.is_hidden_by_decision { Some(WAS_HIDDEN) } else { deleted }
+    }
 }
 
 /// A search for a comment, backwards through a partition.
@@ -92,16 +106,19 @@ impl Control {
         &self,
         actor: &Actor,
         request: &DeleteRequest,
-        CommentOwner { stream_id, user_id, text, is_deleted, is_hidden, .. }: CommentOwner,
+        owner: CommentOwner,
         counted: bool,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
         let target = target_of(comment_id);
         let mut entry = self.entry(actor, audit_action::DELETE, target, request);
-        if let Some(fields) = entry.detail.as_object_mut().filter(|_| is_deleted) {
-            fields.insert(WAS_DELETED.to_owned(), Value::Bool(true));
+        if let Some(before) = owner.before_deletion()
+            && let Some(fields) = entry.detail.as_object_mut()
+        {
+            fields.insert(before.to_owned(), Value::Bool(true));
         }
+        let CommentOwner { stream_id, user_id, text, is_hidden, .. } = owner;
         if counted {
             entry = self.costing_deletion(entry, user_id, comment_id, &text.message);
         }
@@ -133,17 +150,23 @@ impl Control {
             let stream_id = found.stream_id;
             let user_id = comment.user_id;
             let mut is_deleted = found.deleted;
-            let mut is_hidden = found.shadow;
+            let mut is_hidden_by_decision = false;
             if is_deleted {
                 // The store may not have a restoration yet. Without the log nothing changes now.
                 let lately = self.is_deleted_lately(stream_id, comment_id).await;
-                is_hidden |=
+                is_hidden_by_decision =
                     found.only_hidden && lately.as_ref().is_ok_and(|it| *it != Some(false));
                 is_deleted = lately.ok().flatten().unwrap_or(true);
             }
-            let owner =
-                CommentOwner { stream_id, user_id, text, is_deleted, is_hidden, found_at: None };
-            return Ok(owner);
+            return Ok(CommentOwner {
+                stream_id,
+                user_id,
+                text,
+                is_deleted,
+                is_hidden: found.shadow || is_hidden_by_decision,
+                is_hidden_by_decision,
+                found_at: None,
+            });
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
@@ -190,8 +213,14 @@ impl Control {
                 let too_old = self.search_window(partition, start..end, &mut search).await?;
                 if let Some(owner) = search.owner {
                     let is_deleted = search.is_deleted.unwrap_or(false);
+                    let is_hidden_by_decision = search.is_hidden == Some(true);
                     let is_hidden = search.is_hidden.unwrap_or(owner.is_hidden);
-                    return Ok(Some(CommentOwner { is_deleted, is_hidden, ..owner }));
+                    return Ok(Some(CommentOwner {
+                        is_deleted,
+                        is_hidden,
+                        is_hidden_by_decision,
+                        ..owner
+                    }));
                 }
                 if too_old || start == bounds.earliest {
                     break;
@@ -273,6 +302,7 @@ fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
                 text,
                 is_deleted: false,
                 is_hidden: event.shadow,
+                is_hidden_by_decision: false,
                 found_at: Some(record.position),
             }))
         }

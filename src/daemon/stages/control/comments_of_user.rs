@@ -75,7 +75,10 @@ enum SeenComment {
     /// Its deletion was taken back; the comment itself is still to come.
     Restored,
     /// Hidden from everybody but its author; the comment itself is still to come.
-    HiddenFromOthers,
+    HiddenFromOthers {
+        /// Whether the deletions that come before in the log were taken back.
+        is_restored: bool,
+    },
     Shown(CommentOwner),
 }
 
@@ -266,7 +269,10 @@ impl Search {
                 self.look_at_decision(&event);
             }
             Ok(Event::CommentRestored(event)) if self.is_about(event.user_id) => {
-                self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
+                let seen = self.seen.entry(event.comment_id).or_insert(SeenComment::Restored);
+                if let SeenComment::HiddenFromOthers { is_restored } = seen {
+                    *is_restored = true;
+                }
             }
             Ok(Event::CommentSubmitted(event)) if self.is_about(event.comment.user_id) => {
                 let comment = &event.comment;
@@ -283,13 +289,18 @@ impl Search {
                         text,
                         is_deleted: false,
                         is_hidden: event.shadow,
+                        is_hidden_by_decision: false,
                         found_at,
                     };
                     let seen = self.seen.entry(comment.comment_id).or_insert(SeenComment::Restored);
                     match seen {
                         SeenComment::Restored => *seen = SeenComment::Shown(owner),
-                        SeenComment::HiddenFromOthers => {
-                            *seen = SeenComment::Shown(CommentOwner { is_hidden: true, ..owner });
+                        SeenComment::HiddenFromOthers { .. } => {
+                            *seen = SeenComment::Shown(CommentOwner {
+                                is_hidden: true,
+                                is_hidden_by_decision: true,
+                                ..owner
+                            });
                         }
                         SeenComment::Deleted | SeenComment::Shown(_) => {}
                     }
@@ -304,11 +315,11 @@ impl Search {
         let Some(from) = event.decision.hides_from() else { return };
         let hidden = match from {
             HiddenFrom::Everybody => SeenComment::Deleted,
-            HiddenFrom::Others => SeenComment::HiddenFromOthers,
+            HiddenFrom::Others => SeenComment::HiddenFromOthers { is_restored: false },
         };
         let seen = self.seen.entry(event.comment_id).or_insert_with(|| hidden.clone());
         // It was deleted before it was hidden from others.
-        if matches!(seen, SeenComment::HiddenFromOthers) {
+        if matches!(seen, SeenComment::HiddenFromOthers { is_restored: false }) {
             *seen = hidden;
         }
     }
@@ -318,7 +329,9 @@ impl Search {
             SeenComment::Shown(owner) => {
                 Some(FoundComment { comment_id: *comment_id, owner: owner.clone() })
             }
-            SeenComment::Deleted | SeenComment::Restored | SeenComment::HiddenFromOthers => None,
+            SeenComment::Deleted | SeenComment::Restored | SeenComment::HiddenFromOthers { .. } => {
+                None
+            }
         };
         let mut found: Vec<_> = self.seen.iter().filter_map(shown).collect();
         found.sort_by_key(|found| std::cmp::Reverse(found.comment_id.sort_key()));
@@ -328,10 +341,13 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::daemon::engines::eventlog::Topic;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
     use crate::protocol::admin::{UndoRequest, UserRef};
+    use crate::protocol::comment::Comment;
     use crate::protocol::events::Decision;
 
     fn request(last_ms: u64) -> DeleteOfUserRequest {
@@ -342,6 +358,25 @@ mod tests {
             reason: Some("spam".to_owned()),
             note: None,
         }
+    }
+
+    /// A comment that a stage hid from others after it was shown.
+    fn hidden_comment(world: &World) -> Arc<Comment> {
+        let comment = world.comment(1, "cheap followers").comment;
+        let hidden = CommentModerated {
+            stream_id: comment.stream_id,
+            comment_id: comment.comment_id,
+            user_id: comment.user_id,
+            decision: Decision::ShadowBan,
+            reason: "spam".into(),
+            timestamp: 1,
+            decided_by: "rules".into(),
+            text: None,
+            was_hidden: false,
+        };
+        let payload = Event::CommentModerated(hidden).encode();
+        world.log.put(Topic::CommentEvents, 1, comment.created_at, payload);
+        comment
     }
 
     #[tokio::test(start_paused = true)]
@@ -375,20 +410,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_comment_hidden_from_others_is_deleted() {
         let world = World::new().await;
-        let comment = world.comment(1, "cheap followers").comment;
-        let hidden = CommentModerated {
-            stream_id: comment.stream_id,
-            comment_id: comment.comment_id,
-            user_id: comment.user_id,
-            decision: Decision::ShadowBan,
-            reason: "spam".into(),
-            timestamp: 1,
-            decided_by: "rules".into(),
-            text: None,
-            was_hidden: false,
-        };
-        let payload = Event::CommentModerated(hidden).encode();
-        world.log.put(Topic::CommentEvents, 1, comment.created_at, payload);
+        hidden_comment(&world);
         let found = world.control.comments_of_user(&request(600_000)).await.unwrap();
         assert!(found.found.comments[0].owner.is_hidden);
         world.control.delete_of_user(&operator(), &request(600_000)).await.unwrap();
@@ -397,6 +419,33 @@ mod tests {
         assert!(deletion.was_hidden, "its author is told, and nobody else");
         let none = world.control.comments_of_user(&request(600_000)).await.unwrap_err();
         assert!(matches!(none, ControlError::NoComments { .. }), "{none}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_undone_deletion_leaves_it_hidden() {
+        let world = World::new().await;
+        let comment = hidden_comment(&world);
+        for _ in 0..2 {
+            let deleted = world.control.delete_of_user(&operator(), &request(600_000)).await;
+            let undo = UndoRequest { audit_id: deleted.unwrap().audit_id, note: None };
+            let undone = world.control.undo(&operator(), &undo).await.unwrap();
+            assert_eq!((undone.changes, undone.left_out.len()), (Some(1), 0));
+            let mut events = world.log.events(Topic::CommentEvents);
+            let Some((_, Event::CommentModerated(hiding))) = events.pop() else { panic!() };
+            assert_eq!(hiding.decision, Decision::ShadowBan, "hidden again");
+            assert!(!hiding.was_hidden, "caches that show it since the restoration are told");
+            let Some((_, Event::CommentRestored(_))) = events.pop() else { panic!() };
+            let found = world.control.comments_of_user(&request(600_000)).await.unwrap();
+            assert!(found.found.comments[0].owner.is_hidden_by_decision);
+        }
+        // Found by its id, it counts as deleted and is hidden nevertheless.
+        let comment_id = comment.comment_id;
+        let one = DeleteRequest { comment_id, reason: None, note: None };
+        let deleted = world.control.delete(&operator(), &one).await.unwrap();
+        let undo = UndoRequest { audit_id: deleted.audit_id, note: None };
+        world.control.undo(&operator(), &undo).await.unwrap();
+        let owner = world.control.owner(comment_id).await.unwrap();
+        assert!(owner.is_hidden_by_decision, "{owner:?}");
     }
 
     #[tokio::test(start_paused = true)]

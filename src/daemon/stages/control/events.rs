@@ -99,15 +99,18 @@ impl Control {
         let stream = event.stream_id().0;
         let user_id = match event {
             Event::CommentSubmitted(_) => {
-                return self.append_to(Topic::CommentEvents, stream, event).await;
+                return self.append_to(Topic::CommentEvents, stream, &[event]).await;
             }
             Event::CommentModerated(decided) => {
                 let shown = Event::CommentModerated(decided.without_text());
-                self.append_to(Topic::CommentEvents, stream, &shown).await?;
+                self.append_to(Topic::CommentEvents, stream, &[&shown]).await?;
                 decided.user_id
             }
             Event::CommentRestored(restored) => {
-                self.append_to(Topic::CommentEvents, stream, event).await?;
+                // In one batch, so that nothing comes between.
+                let hiding = restored.hiding().map(Event::CommentModerated);
+                let events: Vec<_> = std::iter::once(event).chain(&hiding).collect();
+                self.append_to(Topic::CommentEvents, stream, &events).await?;
                 restored.user_id
             }
         };
@@ -119,14 +122,15 @@ impl Control {
     /// Appends an event that changes nothing for viewers to the moderation topic, under its user.
     /// The metadata store has the decision already; a missing entry is tolerated.
     pub(super) async fn record_decision(&self, event: &Event, user_id: UserId) {
-        if let Err(error) = self.append_to(Topic::ModerationEvents, user_id.0, event).await {
+        if let Err(error) = self.append_to(Topic::ModerationEvents, user_id.0, &[event]).await {
             warn!(%user_id, %error, "decision not recorded for the user's reputation");
         }
     }
 
-    async fn append_to(&self, topic: Topic, key: u64, event: &Event) -> Result<(), LogError> {
+    async fn append_to(&self, topic: Topic, key: u64, events: &[&Event]) -> Result<(), LogError> {
         let timestamp_ms = self.parts.clock.now_ms();
-        let record = NewRecord { key, timestamp_ms, payload: event.encode().into() };
-        self.parts.log.append(topic, vec![record]).await.map(drop)
+        let record =
+            |event: &&Event| NewRecord { key, timestamp_ms, payload: event.encode().into() };
+        self.parts.log.append(topic, events.iter().map(record).collect()).await.map(drop)
     }
 }

@@ -56,7 +56,12 @@ impl Control {
     ) -> Result<RestoredComment, ControlError> {
         self.require_deletions_in_log(event.comment_id).await?;
         let user_id = event.user_id;
-        let audit = self.giving_back(audit, user_id, PointCause::Comment(event.comment_id));
+        // What hides the comment from others still costs its points.
+        let audit = if event.stays_hidden {
+            audit
+        } else {
+            self.giving_back(audit, user_id, PointCause::Comment(event.comment_id))
+        };
         let event = Event::CommentRestored(event);
         let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
         self.publish(audit_id, event).await?;
@@ -112,6 +117,7 @@ pub(super) fn restored(
         reason: note.map(Into::into),
         timestamp,
         restored_by: actor.name().into(),
+        stays_hidden: false,
     }
 }
 

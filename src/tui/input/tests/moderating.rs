@@ -115,6 +115,7 @@ fn users_of_decisions_and_offenders_are_acted_on() {
         decision: Decision::Reject,
         reason: "link".into(),
         decided_by: "rules".into(),
+        by_person: false,
         decided_at: console.now_ms(),
         stage: None,
         score: None,

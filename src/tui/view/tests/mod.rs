@@ -154,6 +154,7 @@ fn reviewing() -> Console {
         decision: if number == 2 { Decision::Accept } else { Decision::Reject },
         reason: "link".to_owned(),
         decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
+        by_person: number.is_multiple_of(2),
         decided_at: now - number * 5_000,
         stage: None,
         score: None,

@@ -62,6 +62,7 @@ macro_rules! metadata_suite {
                 items_of_the_same_text_are_counted,
                 decided_items_are_listed_latest_first,
                 held_items_are_listed_by_kind,
+                a_reopened_item_waits_since_then,
                 pending_events_of_a_stream_are_known,
                 audit_entries_are_listed_newest_first,
                 audit_entries_are_found_by_number_and_target,

@@ -7,7 +7,7 @@ use crate::daemon::engines::metadata::{
     HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewError,
     ReviewRefusal, ReviewVerdict,
 };
-use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
+use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 use crate::protocol::{Badge, Badges, CommentId, StreamId, UserId};
@@ -74,7 +74,7 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
 
 pub(crate) async fn badges_of_an_author_are_kept(store: &impl MetadataStore) {
     queue(store, item(2, 20)).await;
-    let held = store.held_reviews(HeldReviews::QueuedBefore(30), 9).await.unwrap();
+    let held = store.held_reviews(HeldReviews::WaitingSince(30), 9).await.unwrap();
     assert_eq!(held[0].badges, subscribed());
     let verdict = NewVerdict::new(item(2, 20).comment_id, Decision::Accept);
     let entry = audit(50, "approve");
@@ -96,7 +96,8 @@ pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
     let again = store
         .decide_review(NewVerdict::new(first, Decision::Accept), &no_event, audit(60, "approve"))
         .await;
-    let verdict = ReviewVerdict { decision: Decision::Reject, by: "ann".to_owned(), at: 50 };
+    let verdict =
+        ReviewVerdict { decision: Decision::Reject, by: "ann".to_owned(), at: 50, reason: None };
     assert_eq!(refusal(again), ReviewRefusal::Decided(verdict));
     let unknown = item(3, 30).comment_id;
     let entry = audit(60, "approve");
@@ -143,7 +144,8 @@ pub(crate) async fn a_claim_keeps_others_away_until_it_runs_out(store: &impl Met
         .decide_review(NewVerdict::new(comment_id, Decision::Accept), &no_event, entry)
         .await
         .unwrap();
-    let verdict = ReviewVerdict { decision: Decision::Accept, by: "bob".to_owned(), at: 110 };
+    let by = "bob".to_owned();
+    let verdict = ReviewVerdict { decision: Decision::Accept, by, at: 110, reason: None };
     assert_eq!(refusal(claim("ann", 120, Some(180)).await), ReviewRefusal::Decided(verdict));
 }
 
@@ -234,6 +236,29 @@ pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl Metada
     }
 }
 
+pub(crate) async fn a_reopened_item_waits_since_then(store: &impl MetadataStore) {
+    for number in [2, 4] {
+        queue(store, item(number, number * 10)).await;
+    }
+    let waiting = async |since| {
+        let held = store.held_reviews(HeldReviews::WaitingSince(since), 9).await.unwrap();
+        held.into_iter().map(|item| (item.comment_id, item.flagged_at)).collect::<Vec<_>>()
+    };
+    let first = item(2, 20).comment_id;
+    let verdict = NewVerdict { reason: Some(EXPIRED), ..NewVerdict::new(first, Decision::Reject) };
+    store.decide_review(verdict, &no_event, audit(50, "reject")).await.unwrap();
+    let decided = store.decided_review(first).await.unwrap().expect("decided");
+    assert_eq!((decided.reason(), &*decided.item.reason), (EXPIRED, "link"));
+    store.reopen_review(first, None, audit(60, "undo")).await.unwrap();
+    let second = (item(4, 40).comment_id, 40);
+    assert_eq!(waiting(60).await, [second]);
+    assert_eq!(waiting(61).await, [second, (first, 20)], "the longest first");
+    let verdict = NewVerdict::new(first, Decision::Reject);
+    store.decide_review(verdict, &no_event, audit(70, "reject")).await.unwrap();
+    let decided = store.decided_review(first).await.unwrap().expect("decided");
+    assert_eq!(decided.reason(), "link", "the earlier reason was taken back too");
+}
+
 pub(crate) async fn decided_items_are_listed_latest_first(store: &impl MetadataStore) {
     for number in 1..=4 {
         queue(store, item(number, number)).await;
@@ -296,8 +321,8 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
     assert_eq!(listed(behind(&both[0]), 9).await, both[1..]);
     assert_eq!(listed(behind(&both[1]), 9).await, []);
     let old = [unchecked(3, 10), item(2, 20)];
-    assert_eq!(listed(HeldReviews::QueuedBefore(30), 9).await, old, "the oldest first");
-    assert_eq!(listed(HeldReviews::QueuedBefore(10), 9).await, []);
+    assert_eq!(listed(HeldReviews::WaitingSince(30), 9).await, old, "the oldest first");
+    assert_eq!(listed(HeldReviews::WaitingSince(10), 9).await, []);
 
     let first = unchecked(1, 30).comment_id;
     let evidence = by_models();

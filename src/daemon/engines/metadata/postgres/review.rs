@@ -23,8 +23,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence, badges)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges, waits_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -112,7 +112,7 @@ pub(super) async fn decide(
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
-    let NewVerdict { comment_id, decision, .. } = new;
+    let NewVerdict { comment_id, decision, reason, .. } = new;
     let Some(found) = stored(&mut *connection, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
@@ -121,11 +121,13 @@ pub(super) async fn decide(
         return Ok(Err(refusal));
     }
     sqlx::query(
-        "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3 WHERE sort_key = $4",
+        "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4
+         WHERE sort_key = $5",
     )
     .bind(decision.as_str())
     .bind(integer(audit.at))
     .bind(actor)
+    .bind(reason.map(storable))
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
     .await?;
@@ -151,8 +153,11 @@ pub(super) async fn reopen(
     }
     sqlx::query(
         "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-            claimed_by = NULL, claim_expires_at = NULL, reason = $1 WHERE sort_key = $2",
+            decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL, waits_since = $1,
+            reason = $2
+         WHERE sort_key = $3",
     )
+    .bind(integer(audit.at))
     .bind(storable(reopened_reason(&found.item)))
     .bind(comment_id.sort_key())
     .execute(&mut *connection)
@@ -205,9 +210,9 @@ pub(super) async fn held(
         )
         .bind(rows::sort_key_after(after))
         .bind(limit),
-        HeldReviews::QueuedBefore(at) => sqlx::query(
-            "SELECT * FROM reviews WHERE decision IS NULL AND held AND flagged_at < $1
-             ORDER BY flagged_at, sort_key LIMIT $2",
+        HeldReviews::WaitingSince(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held AND waits_since < $1
+             ORDER BY waits_since, sort_key LIMIT $2",
         )
         .bind(integer(at))
         .bind(limit),

@@ -24,8 +24,8 @@ pub(super) async fn queue(
     sqlx::query(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence, badges)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+          shadowed, evidence, badges, waits_since)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -39,6 +39,7 @@ pub(super) async fn queue(
     .bind(item.shadowed)
     .bind(evidence)
     .bind(item.badges.bits())
+    .bind(integer(item.flagged_at))
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
@@ -109,7 +110,7 @@ pub(super) async fn decide(
     event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
-    let NewVerdict { comment_id, decision, .. } = new;
+    let NewVerdict { comment_id, decision, reason, .. } = new;
     let mut transaction = file.begin().await?;
     let Some(found) = stored(&mut transaction, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
@@ -118,11 +119,13 @@ pub(super) async fn decide(
         return Ok(Err(refusal));
     }
     sqlx::query(
-        "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ? WHERE sort_key = ?",
+        "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?, decided_reason = ?
+         WHERE sort_key = ?",
     )
     .bind(decision.as_str())
     .bind(integer(audit.at))
     .bind(&audit.actor)
+    .bind(reason)
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
     .await?;
@@ -150,8 +153,11 @@ pub(super) async fn reopen(
     }
     sqlx::query(
         "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-            claimed_by = NULL, claim_expires_at = NULL, reason = ? WHERE sort_key = ?",
+            decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL, waits_since = ?,
+            reason = ?
+         WHERE sort_key = ?",
     )
+    .bind(integer(audit.at))
     .bind(reopened_reason(&found.item))
     .bind(comment_id.sort_key().to_vec())
     .execute(&mut *transaction)
@@ -205,9 +211,9 @@ pub(super) async fn held(
         )
         .bind(rows::sort_key_after(after).to_vec())
         .bind(limit),
-        HeldReviews::QueuedBefore(at) => sqlx::query(
-            "SELECT * FROM reviews WHERE decision IS NULL AND held = 1 AND flagged_at < ?
-             ORDER BY flagged_at, sort_key LIMIT ?",
+        HeldReviews::WaitingSince(at) => sqlx::query(
+            "SELECT * FROM reviews WHERE decision IS NULL AND held = 1 AND waits_since < ?
+             ORDER BY waits_since, sort_key LIMIT ?",
         )
         .bind(integer(at))
         .bind(limit),

@@ -41,6 +41,7 @@ pub(super) fn restoration_of(comment_id: CommentId) -> NewRecord {
         reason: None,
         timestamp: 3,
         restored_by: "ann".into(),
+        stays_hidden: false,
     }))
 }
 

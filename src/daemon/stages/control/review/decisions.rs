@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
-use crate::daemon::stages::control::{Control, ControlError, ControlParts};
-use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender};
-use crate::protocol::events::{CommentModerated, Decision, Event, Evidence, Score};
+use crate::daemon::stages::control::{Actor, Control, ControlError, ControlParts};
+use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender, ReviewEvidence};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event};
 use crate::protocol::{CommentId, UserId};
 
 /// The log and the store are read at most this often.
@@ -53,8 +53,6 @@ struct Kept {
     next: BTreeMap<u32, u64>,
     /// Oldest first.
     decisions: VecDeque<CommentModerated>,
-    /// Flagged comments, oldest first: what a stage measured of those that a person decides.
-    flagged: VecDeque<(CommentId, Evidence)>,
     /// Oldest first.
     removals: VecDeque<Removal>,
     /// When the deletion of a comment was taken back, oldest first.
@@ -82,14 +80,14 @@ struct ReadOn {
 
 enum ModerationEvent {
     Decided(CommentModerated),
-    Restored(CommentId, u64),
+    Restored(CommentRestored),
 }
 
 impl ModerationEvent {
     fn at(&self) -> u64 {
         match self {
             Self::Decided(decided) => decided.timestamp,
-            Self::Restored(_, at) => *at,
+            Self::Restored(restored) => restored.timestamp,
         }
     }
 }
@@ -119,7 +117,7 @@ impl Kept {
         for event in new {
             match event {
                 ModerationEvent::Decided(decided) => self.add(decided),
-                ModerationEvent::Restored(comment_id, at) => self.take_back(comment_id, at),
+                ModerationEvent::Restored(restored) => self.take_back(&restored),
             }
         }
         self.reviews = reviews;
@@ -130,11 +128,6 @@ impl Kept {
     fn add(&mut self, decided: CommentModerated) {
         // A flagged comment is decided by a person; until then it is in the review queue.
         if decided.decision == Decision::Flag {
-            let evidence = decided.text.and_then(|text| text.evidence);
-            if self.flagged.len() == MAX_DECISIONS {
-                self.flagged.pop_front();
-            }
-            self.flagged.extend(evidence.map(|evidence| (decided.comment_id, evidence)));
             return;
         }
         if decided.decision.deletes() {
@@ -155,17 +148,18 @@ impl Kept {
         self.decisions.push_back(decided);
     }
 
-    /// Returns what the stage that flagged a comment measured, if it is known.
-    fn evidence_of(&self, comment_id: CommentId) -> Option<&Evidence> {
-        let mut latest_first = self.flagged.iter().rev();
-        latest_first.find(|(flagged, _)| *flagged == comment_id).map(|(_, evidence)| evidence)
-    }
-
-    fn take_back(&mut self, comment_id: CommentId, at: u64) {
-        self.removals.retain(|removal| removal.comment_id != comment_id);
-        let is_taken_back =
-            |event: &CommentModerated| event.comment_id == comment_id && event.decision.deletes();
+    fn take_back(&mut self, restored: &CommentRestored) {
+        let CommentRestored { comment_id, timestamp: at, stays_hidden, .. } = *restored;
+        let stands = |decision| stays_hidden && decision == Decision::ShadowBan;
+        let is_taken_back = |event: &CommentModerated| {
+            event.comment_id == comment_id && event.decision.deletes() && !stands(event.decision)
+        };
         self.decisions.retain(|event| !is_taken_back(event));
+        // One that is still hidden from others is still removed.
+        if stays_hidden {
+            return;
+        }
+        self.removals.retain(|removal| removal.comment_id != comment_id);
         if self.restored.len() == MAX_RESTORED {
             self.restored.pop_front();
         }
@@ -199,9 +193,7 @@ async fn read_partition(
         // A record that is no event is skipped: nothing here depends on a single one.
         new.extend(events.filter_map(|event| match event {
             Ok(Event::CommentModerated(decided)) => Some(ModerationEvent::Decided(decided)),
-            Ok(Event::CommentRestored(restored)) => {
-                Some(ModerationEvent::Restored(restored.comment_id, restored.timestamp))
-            }
+            Ok(Event::CommentRestored(restored)) => Some(ModerationEvent::Restored(restored)),
             Ok(Event::CommentSubmitted(_)) | Err(_) => None,
         }));
     }
@@ -226,11 +218,7 @@ impl Control {
         let latest = || kept.reviews.iter().take(limit).cloned().collect();
         let mut reviews: Vec<_> = earlier_reviews.unwrap_or_else(latest);
         reviews.retain(|review| kept.counts(review));
-        let with_stage = |review: DecidedReview| {
-            let evidence = kept.evidence_of(review.item.comment_id);
-            with_evidence(of_review(review), evidence)
-        };
-        let mut decisions: Vec<_> = reviews.into_iter().map(with_stage).collect();
+        let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
         // A decision on a comment that was shown is in the log as well; an event that was appended
         // twice is there twice.
         let mut known: HashSet<_> =
@@ -282,7 +270,10 @@ impl Control {
     }
 }
 
-fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecision {
+fn of_review(review: DecidedReview) -> ModerationDecision {
+    let reason = review.reason().to_owned();
+    let DecidedReview { item, verdict } = review;
+    let ReviewEvidence { stage, score, scores, model } = item.evidence;
     ModerationDecision {
         comment_id: item.comment_id,
         stream_id: item.stream_id,
@@ -290,31 +281,23 @@ fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecisi
         name: Some(item.name),
         message: Some(item.message),
         decision: verdict.decision,
-        reason: item.reason,
+        reason,
+        by_person: Actor::names_person(&verdict.by),
         decided_by: verdict.by,
         decided_at: verdict.at,
-        stage: None,
-        score: None,
-        scores: BTreeMap::new(),
-        model: None,
-    }
-}
-
-fn with_evidence(decided: ModerationDecision, evidence: Option<&Evidence>) -> ModerationDecision {
-    let Some(evidence) = evidence else { return decided };
-    let scores = evidence.scores.iter();
-    ModerationDecision {
-        stage: Some(evidence.stage.as_ref().to_owned()),
-        score: evidence.score.map(Score::share),
-        scores: scores.map(|(name, score)| (name.as_ref().to_owned(), score.share())).collect(),
-        model: evidence.model.as_deref().map(str::to_owned),
-        ..decided
+        stage,
+        score,
+        scores,
+        model,
     }
 }
 
 fn of_event(event: &CommentModerated) -> ModerationDecision {
     let text = event.text.as_ref();
-    let decided = ModerationDecision {
+    let evidence = text.and_then(|text| text.evidence.as_ref());
+    let ReviewEvidence { stage, score, scores, model } =
+        evidence.map(ReviewEvidence::from).unwrap_or_default();
+    ModerationDecision {
         comment_id: event.comment_id,
         stream_id: event.stream_id,
         user_id: event.user_id,
@@ -323,23 +306,24 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         decision: event.decision,
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
+        by_person: Actor::names_person(&event.decided_by),
         decided_at: event.timestamp,
-        stage: None,
-        score: None,
-        scores: BTreeMap::new(),
-        model: None,
-    };
-    with_evidence(decided, text.and_then(|text| text.evidence.as_ref()))
+        stage,
+        score,
+        scores,
+        model,
+    }
 }
 
 /// Returns the removal of an item of the review queue, if it was rejected. That nobody looked at it
 /// in time is no offence.
-fn removal_of(DecidedReview { item, verdict }: &DecidedReview) -> Option<Removal> {
-    (verdict.decision.deletes() && item.reason != EXPIRED).then(|| Removal {
+fn removal_of(review: &DecidedReview) -> Option<Removal> {
+    let DecidedReview { item, verdict } = review;
+    (verdict.decision.deletes() && review.reason() != EXPIRED).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
         name: Some(item.name.as_str().into()),
-        reason: item.reason.as_str().into(),
+        reason: review.reason().into(),
         at: verdict.at,
     })
 }

@@ -77,6 +77,7 @@ impl Control {
         };
         let decided =
             self.decide(actor, request, Choice::by_person(Decision::Accept), &event).await?;
+        let decided = decided.published()?;
         let Decided { item, at, .. } = &decided;
         let approved = decision_on(item, Decision::Accept, actor, item.reason.as_str().into(), *at);
         self.record_decision(&Event::CommentModerated(approved), item.user_id).await;
@@ -102,6 +103,7 @@ impl Control {
         };
         let decided =
             self.decide(actor, request, Choice::by_person(Decision::Reject), &event).await?;
+        let decided = decided.published()?;
         let rejected = rejected(&decided.item, decided.at);
         let deletion = rejected.deletion().filter(|_| !decided.item.held);
         if decided.item.held {
@@ -114,7 +116,8 @@ impl Control {
     }
 
     /// Removes the item from the queue first, so that only one of two moderators decides, and
-    /// appends the event of the decision.
+    /// appends the event of the decision. A decision whose event the log does not accept yet is
+    /// made as well.
     ///
     /// # Errors
     /// [`ControlError::Claimed`] while somebody else has the claim, [`ControlError::Decided`] after
@@ -129,7 +132,7 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason } = choice;
+        let Choice { decision, action, expected_reason, reason } = choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -140,14 +143,15 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { expected_reason, ..NewVerdict::new(comment_id, decision) };
+        let new = NewVerdict { comment_id, decision, expected_reason, reason };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
-        if let Some(event) = event(&item, at) {
-            self.publish(audit_id, event).await?;
-        }
-        Ok(Decided { audit_id, item, at })
+        let deferred = match event(&item, at) {
+            Some(event) => self.publish(audit_id, event).await.err(),
+            None => None,
+        };
+        Ok(Decided { audit_id, item, at, deferred })
     }
 }
 
@@ -209,12 +213,14 @@ struct Choice<'a> {
     action: &'static str,
     /// See [`NewVerdict::expected_reason`].
     expected_reason: Option<&'a str>,
+    /// See [`NewVerdict::reason`].
+    reason: Option<&'a str>,
 }
 
 impl Choice<'_> {
     fn by_person(decision: Decision) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None }
+        Self { decision, action, expected_reason: None, reason: None }
     }
 }
 
@@ -224,6 +230,18 @@ struct Decided {
     item: ReviewItem,
     /// Milliseconds since the Unix epoch.
     at: u64,
+    /// The error of the log, if it did not accept the event yet. Some node appends it later.
+    deferred: Option<ControlError>,
+}
+
+impl Decided {
+    /// Returns the decision if its event is in the log, and [`ControlError::Deferred`] otherwise.
+    fn published(mut self) -> Result<Self, ControlError> {
+        match self.deferred.take() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
 }
 
 /// Returns a held comment as its sender wrote it, with the time of its id.

@@ -8,9 +8,10 @@ use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
-    ClaimRequest, DeleteRequest, RestoreRequest, ReviewItem, ReviewRequest, Shadow, UndoRequest,
+    ClaimRequest, DeleteRequest, ModerationDecision, RestoreRequest, ReviewEvidence, ReviewItem,
+    ReviewRequest, Shadow, UndoRequest,
 };
-use crate::protocol::events::{CommentModerated, Decision, Event, Told};
+use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
 use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
@@ -253,6 +254,26 @@ async fn decisions_of_rules_and_people_are_one_list() {
     assert_eq!(world.control.decisions(None, 2).await.unwrap(), decisions[..2]);
     let before = Some(decisions[1].decided_at);
     assert_eq!(world.control.decisions(before, 1).await.unwrap(), decisions[2..3]);
+    let by_person: Vec<_> = decisions.iter().map(|one| one.by_person).collect();
+    assert_eq!(by_person, [true, true, false, false]);
+}
+
+/// The log has no event of the flag, as if it were the one before the last 20,000.
+#[tokio::test(start_paused = true)]
+async fn a_decided_item_keeps_what_it_was_flagged_by() {
+    let world = world(0, false).await;
+    let evidence = ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(0.61),
+        scores: [("toxicity".to_owned(), 0.61)].into(),
+        model: Some("3".to_owned()),
+    };
+    let flagged = ReviewItem { evidence: evidence.clone(), ..item(1, true) };
+    world.metadata.queue_review(flagged, 0).await.unwrap();
+    world.control.reject(&bob(), &decide(1)).await.unwrap();
+    let decided = world.control.decisions(None, 10).await.unwrap().remove(0);
+    let ModerationDecision { stage, score, scores, model, .. } = decided;
+    assert_eq!(ReviewEvidence { stage, score, scores, model }, evidence);
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,6 +298,31 @@ async fn deletions_taken_back_are_not_counted() {
     let restore = RestoreRequest { comment_id: comment_id(2), note: None };
     world.control.restore(&operator(), &restore).await.unwrap();
     assert_eq!(counts().await, (0, 0), "its rejection stands in the queue, and counts no more");
+}
+
+/// The deletion of a hidden comment is taken back, and the comment stays hidden from others.
+#[tokio::test(start_paused = true)]
+async fn a_comment_that_stays_hidden_is_counted() {
+    let world = World::new().await;
+    let hidden = by_rules(1, Decision::ShadowBan, STARTED_MS - 3);
+    let CommentModerated { stream_id, comment_id, user_id, .. } = hidden;
+    let restored = CommentRestored {
+        stream_id,
+        comment_id,
+        user_id,
+        reason: None,
+        timestamp: STARTED_MS - 1,
+        restored_by: "bob (uid 1001)".into(),
+        stays_hidden: true,
+    };
+    put(&world, hidden);
+    put(&world, by_rules(1, Decision::Reject, STARTED_MS - 2));
+    let payload = Event::CommentRestored(restored).encode();
+    world.log.put(Topic::ModerationEvents, user_id.0, STARTED_MS - 1, payload);
+    let decisions = world.control.decisions(None, 10).await.unwrap();
+    let left: Vec<_> = decisions.iter().map(|one| one.decision).collect();
+    assert_eq!(left, [Decision::ShadowBan]);
+    assert_eq!(world.control.offenders(10).await.unwrap()[0].removed, 1);
 }
 
 #[tokio::test(start_paused = true)]

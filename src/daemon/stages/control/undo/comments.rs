@@ -60,10 +60,11 @@ impl Control {
         audit: NewAudit,
     ) -> Result<UndoneComment, ControlError> {
         match plan {
-            CommentPlan::Restore { comment_id } => {
+            CommentPlan::Restore { comment_id, stays_hidden } => {
                 let owner = self.comment_to_restore(undoing, comment_id).await?;
                 let Undoing { actor, note, .. } = undoing;
                 let event = restored(actor, comment_id, &owner, note, audit.at);
+                let event = CommentRestored { stays_hidden, ..event };
                 let RestoredComment { audit_id, user_id } =
                     self.restore_owned(event, audit).await?;
                 let effect = CommentEffect { is_restored: true, ..CommentEffect::default() };
@@ -121,6 +122,7 @@ impl Control {
                     reason: undoing.note.map(Into::into),
                     timestamp: at,
                     restored_by: undoing.actor.name().into(),
+                    stays_hidden: false,
                 });
                 self.record_decision(&taken_back, item.user_id).await;
             }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{undone_action, undone_entry};
 use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
-use crate::daemon::stages::control::comments::WAS_DELETED;
+use crate::daemon::stages::control::comments::{WAS_DELETED, WAS_HIDDEN};
 use crate::daemon::stages::control::drain::node_of;
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
@@ -140,6 +140,8 @@ pub(super) enum SanctionPlan {
 pub(super) enum CommentPlan {
     Restore {
         comment_id: CommentId,
+        /// It was hidden from others by a decision before, and is again.
+        stays_hidden: bool,
     },
     /// Puts it back into the review queue. It is shown again, if it was shown before.
     Reopen {
@@ -245,6 +247,7 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
+        audit_action::HIDE => "the comment was published for its author only, and stays so",
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
         audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
@@ -287,11 +290,11 @@ fn comment(
     if entry.action == audit_action::REJECT {
         return Ok(Plan::Comment(CommentPlan::Reopen { comment_id, deleted_by }));
     }
-    let was_deleted = entry.detail.get(WAS_DELETED).and_then(Value::as_bool).unwrap_or(false);
-    Ok(Plan::Comment(if was_deleted || deleted_by.is_some() {
+    let was = |field| entry.detail.get(field).and_then(Value::as_bool).unwrap_or(false);
+    Ok(Plan::Comment(if was(WAS_DELETED) || deleted_by.is_some() {
         CommentPlan::StaysDeleted { by: deleted_by }
     } else {
-        CommentPlan::Restore { comment_id }
+        CommentPlan::Restore { comment_id, stays_hidden: was(WAS_HIDDEN) }
     }))
 }
 

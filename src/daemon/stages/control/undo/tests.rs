@@ -179,11 +179,15 @@ fn a_deletion_is_taken_back_to_what_was_before() {
         ..entry(audit_id, action, detail)
     };
     let delete = |audit_id| about(audit_id, "delete", json!({"comment_id": id}));
-    let restore = Ok(Plan::Comment(CommentPlan::Restore { comment_id }));
+    let restored =
+        |stays_hidden| Ok(Plan::Comment(CommentPlan::Restore { comment_id, stays_hidden }));
+    let restore = restored(false);
     assert_eq!(planned(1, &[delete(1)]), restore);
-    let restored = [delete(1), about(2, "restore", json!({})), delete(3)];
-    assert_eq!(planned(3, &restored), restore);
-    let error = planned(1, &restored[..2]).unwrap_err();
+    let hidden = about(1, "delete", json!({"comment_id": id, "was_hidden": true}));
+    assert_eq!(planned(1, &[hidden]), restored(true));
+    let again = [delete(1), about(2, "restore", json!({})), delete(3)];
+    assert_eq!(planned(3, &again), restore);
+    let error = planned(1, &again[..2]).unwrap_err();
     assert!(error.contains("entry 2 has restored the comment already"), "{error}");
     let stays = |by| Ok(Plan::Comment(CommentPlan::StaysDeleted { by }));
     assert_eq!(planned(2, &[delete(1), delete(2)]), stays(Some(1)));
@@ -201,7 +205,7 @@ fn a_deletion_is_taken_back_to_what_was_before() {
 
 #[test]
 fn what_cannot_be_taken_back_says_why() {
-    for action in ["announce", "approve", "restore", "kick", "undo", "ack_alert"] {
+    for action in ["announce", "approve", "hide", "restore", "kick", "undo", "ack_alert"] {
         let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
         assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
     }

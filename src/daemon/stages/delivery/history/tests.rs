@@ -42,6 +42,7 @@ fn restored(n: u64) -> NewRecord {
             reason: None,
             timestamp: 3,
             restored_by: "ann".into(),
+            stays_hidden: false,
         }),
     )
 }

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{Choice, decision_on, is_shadowed, released};
+use super::{Choice, Decided, decision_on, is_shadowed, released};
 use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{HeldReviews, NewReason};
@@ -22,8 +22,9 @@ fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
     ReviewRequest { comment_id, reason, note: None }
 }
 
-/// Returns false if somebody else has decided the item, or looks at it.
-fn is_mine<T>(decided: Result<T, ControlError>) -> Result<bool, ControlError> {
+/// Returns false if somebody else has decided the item, or looks at it. A decision whose event the
+/// log does not accept yet is made: it is recorded as any other.
+fn is_mine(decided: Result<Decided, ControlError>) -> Result<bool, ControlError> {
     match decided {
         Ok(_) => Ok(true),
         Err(
@@ -54,7 +55,10 @@ impl Control {
             // Otherwise it would be checked again at once, for ever.
             Decision::Flag => &*decided.reason != UNCHECKED,
             Decision::Accept | Decision::ShadowBan => self.release_checked(&decided).await?,
-            Decision::Reject => self.reject_held(comment_id, &decided.reason).await?.is_some(),
+            Decision::Reject => {
+                let reason = &*decided.reason;
+                self.reject_held(comment_id, reason, reason).await?
+            }
         };
         if is_made && decision != Decision::Accept {
             let user_id = decided.user_id;
@@ -84,19 +88,21 @@ impl Control {
         let expected = if is_hidden { &*decided.reason } else { UNCHECKED };
         let choice = Choice {
             decision: decided.decision,
-            action: audit_action::APPROVE,
+            action: if is_hidden { audit_action::HIDE } else { audit_action::APPROVE },
             expected_reason: Some(expected),
+            reason: None,
         };
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
 
-    /// Rejects a held comment, which nobody was shown and which waits for this reason. `None` if
-    /// somebody else has decided it, or looks at it.
+    /// Rejects a held comment, which nobody was shown. Returns false if somebody else has decided
+    /// it, or looks at it, or if it waits for another reason than the expected one.
     async fn reject_held(
         &self,
         comment_id: CommentId,
+        expected: &str,
         reason: &str,
-    ) -> Result<Option<ReviewItem>, ControlError> {
+    ) -> Result<bool, ControlError> {
         let actor = Actor::moderation();
         let event = |item: &ReviewItem, at: u64| {
             let rejected = decision_on(item, Decision::Reject, &actor, reason.into(), at);
@@ -106,30 +112,22 @@ impl Control {
         let choice = Choice {
             decision: Decision::Reject,
             action: audit_action::REJECT,
-            expected_reason: Some(reason),
+            expected_reason: Some(expected),
+            reason: Some(reason),
         };
-        match self.decide(&actor, &request, choice, &event).await {
-            Ok(decided) => Ok(Some(decided.item)),
-            Err(error) => is_mine::<()>(Err(error)).map(|_| None),
-        }
+        is_mine(self.decide(&actor, &request, choice, &event).await)
     }
 
-    /// Rejects the held comments that were queued before a time. It is no offence of their users,
+    /// Rejects the held comments that have waited since before a time. It is no offence of their users,
     /// so the moderation topic does not get these decisions.
     async fn expire_held(&self, before_ms: u64, limit: usize) -> Result<usize, ControlError> {
-        let which = HeldReviews::QueuedBefore(before_ms);
+        let which = HeldReviews::WaitingSince(before_ms);
         let old = self.parts.metadata.held_reviews(which, limit).await?;
         let now_ms = self.parts.clock.now_ms();
         let mut expired = 0;
         for item in old.iter().filter(|item| item.holder(now_ms).is_none()) {
-            let comment_id = item.comment_id;
-            let evidence = ReviewEvidence::default();
-            let expected = item.reason.as_str();
-            let new = NewReason { comment_id, expected, reason: EXPIRED, evidence: &evidence };
-            if !self.set_review_reason(new).await? {
-                continue;
-            }
-            expired += usize::from(self.reject_held(comment_id, EXPIRED).await?.is_some());
+            let is_rejected = self.reject_held(item.comment_id, &item.reason, EXPIRED).await?;
+            expired += usize::from(is_rejected);
         }
         Ok(expired)
     }

@@ -101,6 +101,9 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
     assert!(!again, "it is decided");
     let actors: Vec<_> = world.metadata.audits().iter().map(|entry| entry.actor.clone()).collect();
     assert_eq!(actors, ["moderation"; 3]);
+    let log = world.control.audit_log(10).await.unwrap();
+    let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, [audit_action::HIDE, audit_action::REJECT, audit_action::APPROVE]);
     assert_eq!(points(&world).await, 0.0, "moderation counts what it decides");
 }
 
@@ -148,10 +151,12 @@ async fn a_flag_as_unchecked_is_no_decision() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_survives_a_log_that_is_away() {
-    let world = world(1).await;
+    let world = world(2).await;
     world.log.set_down(true);
-    let error = decide(&world, decided(1, Decision::Accept, "")).await.unwrap_err();
-    assert!(error.retry_after_ms.is_some());
+    for (number, decision) in [(1, Decision::Accept), (2, Decision::ShadowBan)] {
+        let is_made = decide(&world, decided(number, decision, "repeat")).await.unwrap();
+        assert!(is_made, "the checker counts it, as nobody decides it again");
+    }
     assert!(world.control.is_stream_pending(STREAM).await.unwrap(), "the next one has to wait");
     assert!(!world.control.is_stream_pending(StreamId(2)).await.unwrap());
     assert!(unchecked(&world).await.is_empty(), "it is decided once");
@@ -161,7 +166,8 @@ async fn a_release_survives_a_log_that_is_away() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     stop.cancel();
     assert!(!world.control.is_stream_pending(STREAM).await.unwrap());
-    assert_eq!(published(&world), [("text 1".to_owned(), false)]);
+    let shown = [("text 1".to_owned(), false), ("text 2".to_owned(), true)];
+    assert_eq!(published(&world), shown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,4 +211,32 @@ async fn held_comments_expire_without_an_offence() {
     assert_eq!(world.log.events(Topic::ModerationEvents).len(), 0);
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     assert_eq!(queue.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undone_expiry_gives_the_same_time_again() {
+    let world = world(1).await;
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 1);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(queue[0].reason, REOPENED, "a person decides");
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 0);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let reject = request(comment_id(1), "");
+    world.control.reject(&operator(), &reject).await.unwrap();
+    let offenders = world.control.offenders(10).await.unwrap();
+    assert_eq!(offenders.len(), 1, "a person has rejected it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reopened_comment_expires_once_it_has_waited() {
+    let world = world(1).await;
+    assert_eq!(world.control.expire(STARTED_MS + 2, 10).await.unwrap(), 1);
+    let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
+    assert_eq!(world.control.expire(STARTED_MS + 60_000, 10).await.unwrap(), 0);
+    assert_eq!(world.control.expire(STARTED_MS + 60_001, 10).await.unwrap(), 1);
 }
