@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use super::LookUp;
-use crate::daemon::base::handoff::{Held, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::stages::ingest::reserve::RefReservation;
 use crate::protocol::error_code::ErrorBody;
@@ -20,6 +20,10 @@ use crate::protocol::{Comment, ErrorCode, Role};
 
 /// The time for the store of the review queue to take a comment.
 const HOLD_TIME: Duration = Duration::from_secs(5);
+
+/// One part in so many of a deadline is left for the answer, so that a check that runs out of time
+/// can still tell what it has found.
+const ANSWER_SHARE: u32 = 10;
 
 /// The way of a comment into the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,16 +83,6 @@ pub(crate) enum ScreenOutcome {
     Refuse(ErrorBody),
 }
 
-impl ScreenOutcome {
-    /// Returns the answer to the sender of a comment that is not appended.
-    pub(crate) fn error(&self) -> Option<&ErrorBody> {
-        match self {
-            Self::Publish { .. } => None,
-            Self::Held(error) | Self::Unsettled(error) | Self::Refuse(error) => Some(error),
-        }
-    }
-}
-
 /// The end of a check.
 #[derive(Debug)]
 pub(super) struct CheckEnd {
@@ -125,15 +119,16 @@ pub(super) async fn run(
         Route::Check { deadline, late } => (deadline, late),
     };
     let subject = comment.clone();
+    let answer_by = Instant::now() + deadline.saturating_sub(deadline / ANSWER_SHARE);
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
         let _ = timeout(deadline / 2, look_up).await;
-        screen.screen(&subject, role).await
+        screen.screen(&subject, role, answer_by).await
     });
     // A check that is late is of no use any more.
     let check = AbortOnDropHandle::new(check);
     match timeout(deadline, check).await {
-        Ok(Ok(Ok(screened))) => conclude(&holder, comment, screened).await,
+        Ok(Ok(Ok(Some(screened)))) => conclude(&holder, comment, screened).await,
         Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
         Ok(Err(failure)) => {
             // The message of a panic may quote the comment.
@@ -141,7 +136,7 @@ pub(super) async fn run(
             error!(panicked, comment_id = %comment.comment_id, "the check of a comment failed");
             unchecked(&holder, comment, late, &metrics).await
         }
-        Err(_) => unchecked(&holder, comment, late, &metrics).await,
+        Ok(Ok(Ok(None))) | Err(_) => unchecked(&holder, comment, late, &metrics).await,
     }
 }
 
@@ -149,13 +144,13 @@ pub(super) async fn run(
 async fn conclude(holder: &Holder, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
     let Screened { screening, decided, has_points } = screened;
     let outcome = match screening {
-        Verdict::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
-        Verdict::Shadow(_) => ScreenOutcome::Publish { shadow: true, screened: true },
-        Verdict::Reject(reason) => {
+        Screening::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
+        Screening::Shadow(_) => ScreenOutcome::Publish { shadow: true, screened: true },
+        Screening::Reject(reason) => {
             let text = format!("the comment was refused: {reason}");
             ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationRejected, text))
         }
-        Verdict::Hold(held) => {
+        Screening::Hold(held) => {
             let text = "a moderator looks at the comment before it is shown";
             holder.hold(comment, held, text).await
         }

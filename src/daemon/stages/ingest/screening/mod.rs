@@ -28,7 +28,7 @@ use tracing::warn;
 
 pub(super) use self::check::{Route, ScreenOutcome, route};
 pub use self::threads::ScreeningThreads;
-use super::refs::RefKey;
+use super::refs::{FirstError, RefKey};
 use super::reserve::RefReservation;
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, Screen, Submission};
@@ -64,8 +64,8 @@ pub(super) struct CheckedSubmission {
 pub(super) enum SubmissionState {
     /// It has an answer.
     Known(Result<Accepted, ErrorBody>),
-    /// It repeats a submission that has no answer yet.
-    Repeated,
+    /// It repeats a submission that had no answer yet.
+    Repeated(FirstError),
     /// It may be appended once it has an outcome.
     Admitted { comment: Arc<Comment>, share: RoomShare, outcome: Option<ScreenOutcome> },
 }
@@ -73,14 +73,6 @@ pub(super) enum SubmissionState {
 impl CheckedSubmission {
     fn is_ready(&self) -> bool {
         !matches!(self.state, SubmissionState::Admitted { outcome: None, .. })
-    }
-
-    /// Returns the error of a comment that is not appended.
-    fn error(&self) -> Option<&ErrorBody> {
-        match &self.state {
-            SubmissionState::Admitted { outcome: Some(outcome), .. } => outcome.error(),
-            _ => None,
-        }
     }
 }
 
@@ -97,16 +89,6 @@ impl StreamQueue {
     fn take_ready(&mut self, ready: &mut Vec<CheckedSubmission>) {
         while let Some(item) = self.items.pop_front_if(|item| item.is_ready()) {
             self.first += 1;
-            // The repeats of a comment that failed get its answer.
-            if let (Some(key), Some(error)) = (&item.key, item.error()) {
-                let repeats = |later: &&mut CheckedSubmission| {
-                    matches!(later.state, SubmissionState::Repeated)
-                        && later.key.as_ref() == Some(key)
-                };
-                for repeat in self.items.iter_mut().filter(repeats) {
-                    repeat.state = SubmissionState::Known(Err(error.clone()));
-                }
-            }
             ready.push(item);
         }
     }
@@ -308,8 +290,8 @@ impl ScreeningQueues {
             WhenLate::Refuse => "refused",
         };
         let text = format!(
-            "checks take longer than the room of stream {stream_id} allows: comments that are late \
-             are {end}"
+            "checks take longer than the room of stream {stream_id} allows, or fail: comments that \
+             are not checked in time are {end}"
         );
         self.parts.problems.raise(ProblemCode::ChecksLate, &subject(stream_id), text);
     }

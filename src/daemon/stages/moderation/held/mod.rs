@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::{CommentContext, ModerationContext};
-use super::pipeline::{Pipeline, Subject, Verdict};
+use super::pipeline::{CHECK_FAILED, Finding, Pipeline, Subject, Verdict};
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::HeldConfig;
@@ -81,7 +81,7 @@ struct HeldCheck {
 impl HeldCheck {
     fn subject(&self) -> Subject<'_> {
         let Self { comment, context, .. } = self;
-        Subject { comment, role: ROLE, lowered: context.lowered() }
+        Subject { comment, role: ROLE, lowered: context.lowered(), deadline: None }
     }
 }
 
@@ -177,7 +177,7 @@ impl HeldChecker {
         for comment in comments {
             let of_comment = context.of_comment(&comment, ROLE);
             let lowered = of_comment.lowered();
-            let subject = Subject { comment: &comment, role: ROLE, lowered };
+            let subject = Subject { comment: &comment, role: ROLE, lowered, deadline: None };
             let verdict = pipeline.check_in_order(&subject).await;
             checks.push(HeldCheck { comment, context: of_comment, verdict });
         }
@@ -185,12 +185,16 @@ impl HeldChecker {
             let finishing: Vec<_> = checks.iter_mut().map(|check| self.finish(check)).collect();
             stream::iter(finishing).buffer_unordered(at_once).for_each(|()| ready(())).await;
         }
+        for HeldCheck { verdict, .. } in checks.iter_mut().filter(|it| it.verdict.is_unchecked()) {
+            // The stage would fail again, so a person decides.
+            verdict.add("pipeline", Finding::new(Decision::Flag, CHECK_FAILED));
+        }
         checks
     }
 
     async fn finish(&self, check: &mut HeldCheck) {
         let HeldCheck { comment, context, verdict } = check;
-        let subject = Subject { comment, role: ROLE, lowered: context.lowered() };
+        let subject = Subject { comment, role: ROLE, lowered: context.lowered(), deadline: None };
         self.parts.pipeline.check_waiting(&subject, verdict).await;
     }
 

@@ -11,7 +11,7 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
-use crate::daemon::stages::moderation::pipeline::{Finding, Stage};
+use crate::daemon::stages::moderation::pipeline::Stage;
 use crate::daemon::stages::moderation::rules::RulesStage;
 use crate::daemon::stages::moderation::samples::{self, comment};
 use crate::daemon::testing::event_log::InMemoryLog;
@@ -113,11 +113,11 @@ struct Bench {
 }
 
 fn start(comments: Vec<Comment>) -> Bench {
-    start_with(comments, None, &[0, 1, 2, 3])
+    start_with(comments, Vec::new(), &[0, 1, 2, 3])
 }
 
 /// Starts a node whose worker reads these of four partitions.
-fn start_with(comments: Vec<Comment>, slow: Option<Arc<Slow>>, partitions: &[u32]) -> Bench {
+fn start_with(comments: Vec<Comment>, others: Vec<Arc<dyn Stage>>, partitions: &[u32]) -> Bench {
     let queue = Arc::new(FakeQueue::default());
     // Ids have the order of the comments.
     let numbered = comments.into_iter().zip(1..).map(|(comment, number)| {
@@ -134,7 +134,7 @@ fn start_with(comments: Vec<Comment>, slow: Option<Arc<Slow>>, partitions: &[u32
     let store = Arc::new(InMemoryMetadata::default());
     let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(100_000)));
     let mut stages: Vec<Arc<dyn Stage>> = vec![Arc::new(RulesStage::new(&rules).unwrap())];
-    stages.extend(slow.map(|slow| slow as Arc<dyn Stage>));
+    stages.extend(others);
     let meter = Arc::new(StageMeter::default());
     meter.follow_assignment(partitions.iter().copied(), &[]);
     let checker = HeldChecker::new(HeldCheckerParts {
@@ -198,7 +198,7 @@ async fn a_stream_waits_for_its_earlier_comment_only() {
 async fn a_node_checks_the_streams_of_its_worker() {
     let held = [(1, "mine"), (2, "of another node"), (5, "mine, too")];
     let held = held.iter().map(|(stream, text)| comment(*stream, 2, text)).collect();
-    let bench = start_with(held, None, &[1]);
+    let bench = start_with(held, Vec::new(), &[1]);
     seconds(3).await;
     let mut decided = bench.queue.decided();
     decided.sort_by(|one, other| one.0.cmp(&other.0));
@@ -215,7 +215,7 @@ async fn several_are_checked_at_once_and_keep_order() {
     let slow = Arc::new(Slow::default());
     let texts: Vec<_> = (0..16).map(|number| (number * 20).to_string()).collect();
     let held = texts.iter().zip(1..).map(|(text, user)| comment(1, user, text)).collect();
-    let bench = start_with(held, Some(slow.clone()), &[1]);
+    let bench = start_with(held, vec![slow.clone()], &[1]);
     // The look after one second, and four rounds of up to one second.
     seconds(6).await;
     let expected: Vec<_> = texts.iter().map(|text| decision(text, Decision::Accept)).collect();
@@ -232,5 +232,24 @@ async fn a_stream_that_waits_leaves_pages_to_others() {
     bench.queue.pending.lock().insert(StreamId(1));
     seconds(2).await;
     assert_eq!(bench.queue.decided(), [decision("elsewhere", Decision::Accept)]);
+#[derive(Debug)]
+struct Panics;
+
+#[async_trait]
+impl Stage for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    async fn check(&self, _: &Subject<'_>) -> Finding {
+        panic!("a stage fails")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_no_stage_can_check_is_left_to_a_person() {
+    let bench = start_with(vec![comment(1, 2, "hi")], vec![Arc::new(Panics)], &[0, 1, 2, 3]);
+    seconds(2).await;
+    assert_eq!(bench.queue.decided(), [decision("hi", Decision::Flag)]);
     bench.stop.cancel();
 }

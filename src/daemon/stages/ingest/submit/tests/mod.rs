@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
-use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening};
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
@@ -24,7 +24,7 @@ use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
 use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::stream::{ModerationMode, StreamState};
-use crate::protocol::{Comment, Identity, Role, Standing, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);
@@ -69,7 +69,12 @@ impl Screen for ByText {
         tokio::time::sleep(Duration::from_millis(ms.into())).await;
     }
 
-    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody> {
+    async fn screen(
+        &self,
+        comment: &Comment,
+        role: Role,
+        _: Instant,
+    ) -> Result<Option<Screened>, ErrorBody> {
         self.roles.lock().push(role);
         self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some(ms) = comment.message.strip_prefix("slow ") {
@@ -77,15 +82,17 @@ impl Screen for ByText {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         let screening = match &*comment.message {
-            "bad" => Verdict::Reject("blocked_word".into()),
+            "bad" => Screening::Reject("blocked_word".into()),
             "odd" => {
                 let evidence = Evidence::default();
-                Verdict::Hold(Held { reason: "link".into(), evidence })
+                Screening::Hold(Held { reason: "link".into(), evidence })
             }
-            "troll" => Verdict::Shadow("repeat".into()),
-            _ => Verdict::Accept,
+            "troll" => Screening::Shadow("repeat".into()),
+            "fails" => return Ok(None),
+            _ => Screening::Accept,
         };
-        Ok(Screened { screening, decided: None, has_points: &*comment.message == "troll" })
+        let has_points = &*comment.message == "troll";
+        Ok(Some(Screened { screening, decided: None, has_points }))
     }
 
     async fn record(&self, _: Option<CommentModerated>) {

@@ -118,6 +118,8 @@ async fn a_late_check_ends_as_the_room_says() {
     assert_eq!(stage.screen.reasons.lock()[..], [Arc::<str>::from(UNCHECKED)]);
     let counted = stage.board.metrics().moderation_late.totals();
     assert_eq!(counted.values().sum::<u64>(), 3);
+    let failed = stage.ask(submission(SCREENED, "fails", None)).await;
+    assert_eq!(failed, Err(ErrorCode::ModerationLate), "as if it were late");
 
     // One that was refused can be sent again with its ref.
     let again = stage.ask(submission(SCREENED, "quick", Some("Refuse"))).await.unwrap();
@@ -205,13 +207,14 @@ async fn a_full_queue_refuses_and_leaves_places_to_others() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_ends_during_a_check_refuses() {
     let mut stage = Stage::start().await;
-    stage.send(vec![named(SCREENED, "slow 300")]).await;
+    stage.send(vec![named(SCREENED, "slow 300"), named(SCREENED, "slow 300")]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut ended = stream(SCREENED.0, ModerationMode::Sync);
     ended.state = StreamState::Ended;
     stage.store.put_stream(ended);
     stage.streams.reload().await.unwrap();
     assert_eq!(stage.outcome().await, Err(ErrorCode::StreamNotLive));
+    assert_eq!(stage.outcome().await, Err(ErrorCode::StreamNotLive), "its repeat too");
     assert!(stage.stored().await.is_empty());
 }
 
