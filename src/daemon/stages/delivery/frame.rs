@@ -13,7 +13,7 @@ use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
-use crate::protocol::{Seq, UserId};
+use crate::protocol::{CommentId, Seq, UserId};
 
 /// Encoding and compression of the frames of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,8 @@ struct PersonalParts {
     told: Told,
     /// Comments that only their authors are shown, in order.
     own: Vec<SequencedComment>,
-    /// Only the authors of `own` are sent the frame. It covers no range for anybody else.
+    /// Only the authors of `own` are sent the frame, so nobody if there are none. It covers no
+    /// range for anybody else.
     is_for_authors_only: bool,
 }
 
@@ -221,6 +222,18 @@ impl Frame {
         let parts = |_| Box::new(PersonalParts { told, ..PersonalParts::default() });
         let personal = told.exception().map(parts);
         Self { deleted_at: Some(seq), personal, ..frame }
+    }
+
+    /// Returns a frame that nobody is sent, for the place of this one, if it deletes the comment.
+    pub(crate) fn taken_back(&self, comment_id: CommentId) -> Option<Self> {
+        match &self.message {
+            ServerMessage::CommentDeleted(deletion) if deletion.comment_id == comment_id => {
+                let parts = PersonalParts { is_for_authors_only: true, ..PersonalParts::default() };
+                let frame = Self::new(self.lane, self.message.clone());
+                Some(Self { personal: Some(Box::new(parts)), ..frame })
+            }
+            _ => None,
+        }
     }
 
     /// Returns the frame of a batch, and of comments in its range that only their authors are

@@ -282,6 +282,22 @@ fn deletion_is_kept_from_its_author() {
 }
 
 #[test]
+fn viewer_behind_is_not_sent_a_deletion_taken_back() {
+    let mut stream = stream(16);
+    let kept = Removal { told: Told::AllBut(AUTHOR), ..sample_deletion(2) };
+    stream.push(Arc::new(Frame::deletion(1, &kept)));
+    stream.push(deletion_frame(3));
+    stream.take_deletions_back(kept.comment_id);
+    for user in [AUTHOR, UserId(7)] {
+        let (mut viewer, peer) = viewer(0);
+        log_in(&mut viewer, user);
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), ["deleted"]);
+        assert_eq!(viewer.control_cursor, 2);
+    }
+}
+
+#[test]
 fn deletion_of_a_hidden_comment_is_for_its_author() {
     let mut stream = stream(16);
     stream.push(deletion_frame(1));
