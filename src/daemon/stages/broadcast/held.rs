@@ -7,17 +7,19 @@
 //! When full: the oldest records are due early, see [`MAX_BYTES`].
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
+use ahash::AHashMap;
 use tokio::time::Instant;
 
 use crate::protocol::events::{CommentSubmitted, HiddenFrom, Removal};
 use crate::protocol::{CommentId, Seq};
 
-/// The most bytes that wait per stream, texts included. 30 s of 2,000 comments per second of usual
+/// The most bytes that wait per stream, texts included. 30 s of 1,500 comments per second of usual
 /// length fit; beyond that the delay is in effect shorter.
 pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of a record besides its texts.
-const RECORD_BYTES: usize = 240;
+/// Bytes of a record besides its texts, with its entry in a map.
+const RECORD_BYTES: usize = 280;
 
 /// A record of the log as the broadcast stage uses it.
 #[derive(Debug)]
@@ -57,11 +59,17 @@ struct Held {
     waiting: DueRecord,
 }
 
-/// The records that wait.
+/// The records that wait. A record is found by its comment without a walk over the queue.
 #[derive(Debug, Default)]
 pub(super) struct HeldRecords {
     queue: VecDeque<Held>,
     bytes: usize,
+    /// Index of the oldest record. Indices count all records ever pushed.
+    first: u64,
+    /// Index of each comment that waits.
+    comments: AHashMap<CommentId, u64>,
+    /// Indices of the deletions that wait, by comment.
+    deletions: AHashMap<CommentId, Vec<u64>>,
 }
 
 impl HeldRecords {
@@ -83,11 +91,17 @@ impl HeldRecords {
     pub(super) fn push(&mut self, seq: Seq, record: StreamRecord, due: Option<Instant>) {
         let before = self.queue.back().map(|held| held.due);
         let due = due.max(before).unwrap_or_else(Instant::now);
+        let index = self.first + self.queue.len() as u64;
         let text_bytes = match &record {
             StreamRecord::Comment { event, .. } => {
+                self.comments.insert(event.comment.comment_id, index);
                 event.comment.message.len() + event.comment.name.len()
             }
-            StreamRecord::Deletion(_) | StreamRecord::Restoration(_) | StreamRecord::Nothing => 0,
+            StreamRecord::Deletion(removal) => {
+                self.deletions.entry(removal.comment_id).or_default().push(index);
+                0
+            }
+            StreamRecord::Restoration(_) | StreamRecord::Nothing => 0,
         };
         let bytes = RECORD_BYTES + text_bytes;
         self.bytes += bytes;
@@ -100,32 +114,31 @@ impl HeldRecords {
 
     /// Hides a comment that waits, as its deletion says.
     pub(super) fn hide(&mut self, removal: &Removal) {
-        let is_meant = |held: &&mut Held| match &held.waiting.record {
-            StreamRecord::Comment { event, .. } => event.comment.comment_id == removal.comment_id,
-            _ => false,
-        };
-        if let Some(held) = self.queue.iter_mut().find(is_meant) {
-            // A deletion for everybody counts more than one that spares the author.
-            let before = held.waiting.removal.as_ref().map(Removal::hidden_from);
-            if before != Some(HiddenFrom::Everybody) {
-                held.waiting.removal = Some(removal.clone());
-            }
+        let Some(index) = self.comments.get(&removal.comment_id).copied() else { return };
+        let Some(waiting) = self.waiting_mut(index) else { return };
+        // A deletion for everybody counts more than one that spares the author.
+        if waiting.removal.as_ref().map(Removal::hidden_from) != Some(HiddenFrom::Everybody) {
+            waiting.removal = Some(removal.clone());
         }
     }
 
     /// Takes back what hides a comment that waits, and its deletions that wait.
     pub(super) fn restore(&mut self, comment_id: CommentId) {
-        for Held { waiting, .. } in &mut self.queue {
-            match &waiting.record {
-                StreamRecord::Comment { event, .. } if event.comment.comment_id == comment_id => {
-                    waiting.removal = None;
-                }
-                StreamRecord::Deletion(removal) if removal.comment_id == comment_id => {
-                    waiting.record = StreamRecord::Nothing;
-                }
-                _ => {}
+        if let Some(index) = self.comments.get(&comment_id).copied()
+            && let Some(waiting) = self.waiting_mut(index)
+        {
+            waiting.removal = None;
+        }
+        for index in self.deletions.remove(&comment_id).unwrap_or_default() {
+            if let Some(waiting) = self.waiting_mut(index) {
+                waiting.record = StreamRecord::Nothing;
             }
         }
+    }
+
+    fn waiting_mut(&mut self, index: u64) -> Option<&mut DueRecord> {
+        let at = index.checked_sub(self.first)?;
+        self.queue.get_mut(at as usize).map(|held| &mut held.waiting)
     }
 
     /// Takes the oldest record if it is due, or if too much waits.
@@ -133,9 +146,23 @@ impl HeldRecords {
         let is_full = self.bytes > MAX_BYTES;
         let held = self.queue.pop_front_if(|held| is_full || held.due <= now)?;
         self.bytes -= held.bytes;
+        let index = self.first;
+        self.first += 1;
         let Held { due, mut waiting, .. } = held;
-        if let StreamRecord::Comment { times, .. } = &mut waiting.record {
-            times.ready_at = due.min(now).max(times.ready_at);
+        match &mut waiting.record {
+            StreamRecord::Comment { event, times } => {
+                times.ready_at = due.min(now).max(times.ready_at);
+                self.comments.remove(&event.comment.comment_id);
+            }
+            StreamRecord::Deletion(Removal { comment_id, .. }) => {
+                if let Entry::Occupied(mut indices) = self.deletions.entry(*comment_id) {
+                    indices.get_mut().retain(|other| *other != index);
+                    if indices.get().is_empty() {
+                        indices.remove();
+                    }
+                }
+            }
+            StreamRecord::Restoration(_) | StreamRecord::Nothing => {}
         }
         Some(waiting)
     }
@@ -221,6 +248,30 @@ mod tests {
         assert!(due[0].removal.is_none());
         assert!(matches!(due[1].record, StreamRecord::Nothing));
         assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of another comment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_is_found_behind_those_that_left() {
+        let mut held = HeldRecords::default();
+        let later = Some(Instant::now() + Duration::from_secs(5));
+        held.push(1, comment(1), None);
+        held.push(2, StreamRecord::Deletion(sample_deletion(1)), None);
+        assert_eq!(due_seqs(&mut held), [1, 2]);
+        assert!(held.comments.is_empty() && held.deletions.is_empty());
+        for (seq, number) in [(3, 3), (4, 4)] {
+            held.push(seq, comment(number), later);
+        }
+        for (seq, number) in [(5, 3), (6, 4), (7, 4)] {
+            held.hide(&sample_deletion(number));
+            held.push(seq, StreamRecord::Deletion(sample_deletion(number)), None);
+        }
+        held.restore(sample_comment(4).comment_id);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now())).collect();
+        assert!(due[0].removal.is_some() && due[1].removal.is_none());
+        assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of the other comment");
+        assert!(due[3..].iter().all(|due| matches!(due.record, StreamRecord::Nothing)));
+        assert!(held.comments.is_empty() && held.deletions.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
