@@ -4,7 +4,7 @@
 //! shown. Out: the same records in the same order, when they are due. A record behind a comment
 //! waits for it, so that ranges join. A comment that is deleted meanwhile is never shown.
 //!
-//! When full: the oldest records are due early, see [`MAX_BYTES`].
+//! When full: the oldest records are due early, see [`MAX_BYTES`] and [`MAX_TOTAL_BYTES`].
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -18,6 +18,9 @@ use crate::protocol::{CommentId, Seq};
 /// The most bytes that wait per stream, texts included. 30 s of 1,500 comments per second of usual
 /// length fit; beyond that the delay is in effect shorter.
 pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes that wait in all streams of a node together, and the records of one poll. Beyond
+/// that the streams with the most wait for less.
+pub(super) const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of a record besides its texts, with its entry in a map.
 const RECORD_BYTES: usize = 280;
 
@@ -141,9 +144,14 @@ impl HeldRecords {
         self.queue.get_mut(at as usize).map(|held| &mut held.waiting)
     }
 
-    /// Takes the oldest record if it is due, or if too much waits.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<DueRecord> {
-        let is_full = self.bytes > MAX_BYTES;
+    /// Returns the bytes that wait, texts included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the oldest record if it is due, or if more than `max_bytes` wait.
+    pub(super) fn pop_due(&mut self, now: Instant, max_bytes: usize) -> Option<DueRecord> {
+        let is_full = self.bytes > max_bytes;
         let held = self.queue.pop_front_if(|held| is_full || held.due <= now)?;
         self.bytes -= held.bytes;
         let index = self.first;
@@ -168,6 +176,21 @@ impl HeldRecords {
     }
 }
 
+/// Returns the bytes that may wait per stream, so that no more than `max_total` of these wait
+/// together. Only the largest have to give something up.
+pub(super) fn max_bytes_per_stream(mut waiting: Vec<usize>, max_total: usize) -> usize {
+    waiting.sort_unstable();
+    let mut left = max_total;
+    for (at, bytes) in waiting.iter().enumerate() {
+        let share = left / (waiting.len() - at);
+        if *bytes > share {
+            return share.min(MAX_BYTES);
+        }
+        left -= bytes;
+    }
+    MAX_BYTES
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -187,7 +210,7 @@ mod tests {
 
     fn due_seqs(held: &mut HeldRecords) -> Vec<Seq> {
         let now = Instant::now();
-        std::iter::from_fn(|| held.pop_due(now)).map(|due| due.seq).collect()
+        std::iter::from_fn(|| held.pop_due(now, MAX_BYTES)).map(|due| due.seq).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,8 +240,8 @@ mod tests {
             other => panic!("no comment: {other:?}"),
         };
         let now = Instant::now();
-        assert_eq!(ready_at(held.pop_due(now)), due_at);
-        assert_eq!(ready_at(held.pop_due(now)), due_at, "it waited for the other");
+        assert_eq!(ready_at(held.pop_due(now, MAX_BYTES)), due_at);
+        assert_eq!(ready_at(held.pop_due(now, MAX_BYTES)), due_at, "it waited for the other");
     }
 
     #[tokio::test(start_paused = true)]
@@ -230,8 +253,8 @@ mod tests {
         held.hide(&sample_deletion(1));
         tokio::time::advance(Duration::from_secs(5)).await;
         let hidden = |due: Option<DueRecord>| due.unwrap().removal.is_some();
-        assert!(hidden(held.pop_due(Instant::now())));
-        assert!(!hidden(held.pop_due(Instant::now())));
+        assert!(hidden(held.pop_due(Instant::now(), MAX_BYTES)));
+        assert!(!hidden(held.pop_due(Instant::now(), MAX_BYTES)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -244,7 +267,7 @@ mod tests {
             held.push(seq, StreamRecord::Deletion(removal), None);
         }
         held.restore(sample_comment(1).comment_id);
-        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now())).collect();
+        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now(), MAX_BYTES)).collect();
         assert!(due[0].removal.is_none());
         assert!(matches!(due[1].record, StreamRecord::Nothing));
         assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of another comment");
@@ -267,7 +290,7 @@ mod tests {
         }
         held.restore(sample_comment(4).comment_id);
         tokio::time::advance(Duration::from_secs(5)).await;
-        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now())).collect();
+        let due: Vec<_> = std::iter::from_fn(|| held.pop_due(Instant::now(), MAX_BYTES)).collect();
         assert!(due[0].removal.is_some() && due[1].removal.is_none());
         assert!(matches!(due[2].record, StreamRecord::Deletion(_)), "of the other comment");
         assert!(due[3..].iter().all(|due| matches!(due.record, StreamRecord::Nothing)));
@@ -287,5 +310,24 @@ mod tests {
             assert!(held.bytes <= MAX_BYTES);
         }
         assert!(held.first_seq().is_some_and(|first| first > 1));
+    }
+
+    #[test]
+    fn the_largest_streams_make_room_for_all() {
+        assert_eq!(max_bytes_per_stream(vec![10, 300, 500], 1_000), MAX_BYTES);
+        assert_eq!(max_bytes_per_stream(vec![500, 10, 700], 1_000), 495);
+        assert_eq!(max_bytes_per_stream(vec![300, 900, 100], 1_000), 600);
+        assert_eq!(max_bytes_per_stream(vec![900; 10], 1_000), 100);
+        assert_eq!(max_bytes_per_stream(Vec::new(), 1_000), MAX_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_leave_a_stream_that_holds_too_much() {
+        let mut held = HeldRecords::default();
+        let later = Some(Instant::now() + Duration::from_secs(5));
+        (1..=10).for_each(|seq| held.push(seq, comment(seq), later));
+        let half = held.bytes() / 2;
+        let left = std::iter::from_fn(|| held.pop_due(Instant::now(), half)).map(|due| due.seq);
+        assert_eq!(left.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     }
 }
