@@ -97,6 +97,8 @@ impl StreamState {
         let DueRecord { seq, record, removal } = due;
         match record {
             StreamRecord::Comment { event, times } => {
+                // Counted here and not when it is read: what waits is read again after a restart.
+                self.gauges.received += 1;
                 self.pending.add_comment(seq, &event, self.sample_rate, times);
                 if let Some(removal) = &removal {
                     self.pending.hide(removal);

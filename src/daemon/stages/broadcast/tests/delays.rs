@@ -86,8 +86,11 @@ async fn what_waits_is_neither_late_nor_lag() {
     let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
     stage.comments(2, Duration::from_secs(2)).await;
     assert_eq!(stage.board.held_records(), BTreeMap::from([(0, 2)]));
+    let received = || stage.board.stream(STREAM).unwrap().received;
+    assert_eq!(received(), 0, "after a restart they are read again");
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&stage), [1, 2]);
+    assert_eq!(received(), 2);
     assert!(stage.board.held_records().is_empty());
     let delays_ms = stage.journal.batches().iter().map(|batch| batch.held_back.delay_ms).max();
     assert_eq!(delays_ms, Some(5_000), "edges do not count it as latency");
