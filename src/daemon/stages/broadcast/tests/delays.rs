@@ -58,7 +58,7 @@ async fn a_comment_deleted_in_time_is_never_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_taken_back_in_time_is_not_sent() {
+async fn a_deletion_taken_back_in_time_is_in_no_batch() {
     let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
     let (comment, comment_id) = stage.comment(Role::Viewer, false);
     let records = vec![comment, deletion_of(comment_id), restoration_of(comment_id)];
@@ -66,6 +66,12 @@ async fn a_deletion_taken_back_in_time_is_not_sent() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&stage), [1]);
     assert!(stage.journal.batches().iter().all(|batch| batch.deletions.is_empty()));
+    let published = stage.journal.published();
+    let at_once = [
+        matches!(published[0], BusMessage::Deleted { .. }),
+        published[1] == BusMessage::Restored { comment_id },
+    ];
+    assert_eq!(at_once, [true; 2], "viewers that are there are told: {published:?}");
 }
 
 #[tokio::test(start_paused = true)]
