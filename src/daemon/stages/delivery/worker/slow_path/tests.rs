@@ -242,7 +242,7 @@ fn batch_of(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> CommentsBatch {
 }
 
 #[test]
-fn author_alone_is_sent_its_hidden_comments() {
+fn only_the_author_is_sent_its_hidden_comments() {
     let mut stream = stream(16);
     stream.push(Arc::new(Frame::with_own(batch_of(1, 3, &[1, 3]), own(2))));
     stream.push(Arc::new(Frame::for_authors_only(batch_of(4, 4, &[]), own(4))));
