@@ -7,10 +7,11 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{IngestConfig, StoreConfig};
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, CommentRestored, CommentSubmitted, Decision};
+use crate::protocol::stream::ModerationMode;
 use crate::protocol::{Comment, CommentId, Role, UserId};
 
 const STREAM: StreamId = StreamId(5);
@@ -143,4 +144,51 @@ async fn records_removed_meanwhile_are_not_claimed() {
     let page = recent.after(STREAM, 5, 100).await.unwrap().unwrap();
     assert_eq!((page.events.len(), page.covered_to), (5, 10));
     assert_eq!(recent.head(STREAM).await.unwrap(), Some(10));
+}
+
+/// The broadcast stage publishes them, and all that follows them, when their time has come.
+#[tokio::test(start_paused = true)]
+async fn comments_that_wait_are_not_loaded() {
+    const OTHER: StreamId = StreamId(6);
+    let metadata = InMemoryMetadata::default();
+    let mut delayed = stream(STREAM.0, ModerationMode::Async);
+    delayed.room.delay_ms = Some(5_000);
+    metadata.put_stream(delayed);
+    let streams = Streams::load(Arc::new(metadata)).await.unwrap();
+    let clock: SharedClock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
+    let now_ms = clock.now_ms();
+    let in_memory = InMemoryLog::shaped(1, 1);
+    let put = |stream_id: StreamId, n, age_ms| {
+        let Event::CommentSubmitted(mut event) = submitted(n) else { panic!("a comment") };
+        let comment =
+            Comment { stream_id, created_at: now_ms - age_ms, ..(*event.comment).clone() };
+        event.comment = Arc::new(comment);
+        let payload = Event::CommentSubmitted(event).encode();
+        in_memory.put(Topic::CommentEvents, stream_id.0, 1, payload);
+    };
+    put(STREAM, 1, 6_000);
+    put(STREAM, 2, 3_000);
+    put(STREAM, 3, 6_000);
+    put(OTHER, 4, 0);
+    in_memory.put(Topic::CommentEvents, STREAM.0, 1, moderated(1).encode());
+    let log: SharedLog = Arc::new(in_memory);
+    let comments: SharedCommentStore = Arc::<InMemoryComments>::default();
+    let recent: SharedRecentCache = Arc::new(MemoryRecent::new(&StoreConfig::default()));
+    let mut refs = Refs::new(&IngestConfig::default());
+    let warm_start = WarmStart {
+        log: &log,
+        recent: &recent,
+        comments: &comments,
+        refs: &mut refs,
+        said: &mut RoomMemory::default(),
+        streams: &streams,
+        clock: &clock,
+        delays: Delays::new(streams.clone(), clock.clone()),
+        undue: Default::default(),
+    };
+    warm_start.run().await.unwrap();
+    assert_eq!(recent.head(STREAM).await.unwrap(), Some(1), "the next batch begins with 2");
+    assert_eq!(recent.head(OTHER).await.unwrap(), Some(5), "it has no delay");
+    let page = recent.after(STREAM, 0, 100).await.unwrap().unwrap();
+    assert_eq!((page.events, page.covered_to), (Vec::new(), 1), "1 was deleted meanwhile");
 }

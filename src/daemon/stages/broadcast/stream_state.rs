@@ -82,11 +82,11 @@ impl StreamState {
         false
     }
 
-    /// Moves records that are due into the pending batch until it is full. Returns whether there is
-    /// something to publish.
-    pub(super) fn release(&mut self, now: Instant) -> bool {
+    /// Moves records that are due, or the oldest while more than `max_bytes` wait, into the pending
+    /// batch until it is full. Returns whether there is something to publish.
+    pub(super) fn release(&mut self, now: Instant, max_bytes: usize) -> bool {
         while !self.pending.is_full()
-            && let Some(due) = self.held.pop_due(now)
+            && let Some(due) = self.held.pop_due(now, max_bytes)
         {
             self.add(due);
         }
@@ -97,6 +97,8 @@ impl StreamState {
         let DueRecord { seq, record, removal } = due;
         match record {
             StreamRecord::Comment { event, times } => {
+                // Counted here and not when it is read: what waits is read again after a restart.
+                self.gauges.received += 1;
                 self.pending.add_comment(seq, &event, self.sample_rate, times);
                 if let Some(removal) = &removal {
                     self.pending.hide(removal);

@@ -13,7 +13,7 @@ use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
-use crate::protocol::{Seq, UserId};
+use crate::protocol::{CommentId, Seq, UserId};
 
 /// Encoding and compression of the frames of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,21 +107,25 @@ pub(crate) struct Frame {
     personal: Option<Box<PersonalParts>>,
     json: Encoded,
     msgpack: Encoded,
-    /// The window that the frame may enter, and its place in the order of the stream.
-    window: Option<(Arc<StreamWindow>, u64)>,
+    /// The window of its stream, for frames that may be compressed in the shared form.
+    window: Option<Arc<StreamWindow>>,
+    /// Its place in the order of the frames that enter the window; `None` if it does not.
+    place: Option<u64>,
     /// `None` if it has no comments that are measured.
     times: Option<FrameTimes>,
 }
 
 /// Differences between what some users are sent and what all others are. The users must not be able
-/// to tell, so theirs is a message as others are sent them, encoded for each of their connections.
+/// to tell, so theirs is a message as others are sent them, encoded for each of their connections,
+/// and compressed as others are.
 #[derive(Debug, Default)]
 struct PersonalParts {
     /// The viewers that are sent the frame, if it is a deletion.
     told: Told,
     /// Comments that only their authors are shown, in order.
     own: Vec<SequencedComment>,
-    /// Only the authors of `own` are sent the frame. It covers no range for anybody else.
+    /// Only the authors of `own` are sent the frame, so nobody if there are none. It covers no
+    /// range for anybody else.
     is_for_authors_only: bool,
 }
 
@@ -168,6 +172,8 @@ impl FrameTimes {
 struct Encoded {
     plain: OnceLock<Bytes>,
     single: OnceLock<Bytes>,
+    /// For viewers outside the shared window: compressed by itself, even if that makes it larger.
+    alone: OnceLock<Bytes>,
     /// `None` if the frame did not enter the window.
     shared: OnceLock<Option<(WindowFrame, Bytes)>>,
 }
@@ -183,6 +189,7 @@ impl Frame {
             json: Encoded::default(),
             msgpack: Encoded::default(),
             window: None,
+            place: None,
         }
     }
 
@@ -200,10 +207,11 @@ impl Frame {
     /// a comment of its own leaves the window until the next key frame.
     pub(crate) fn with_window(self, stream: &Arc<StreamWindow>) -> Self {
         match self.lane {
-            Lane::Ordered if !self.is_for_authors_only() => {
-                Self { window: Some((stream.clone(), stream.next_place())), ..self }
+            Lane::Ordered => {
+                let place = (!self.is_for_authors_only()).then(|| stream.next_place());
+                Self { window: Some(stream.clone()), place, ..self }
             }
-            Lane::Ordered | Lane::Control => self,
+            Lane::Control => self,
         }
     }
 
@@ -214,6 +222,18 @@ impl Frame {
         let parts = |_| Box::new(PersonalParts { told, ..PersonalParts::default() });
         let personal = told.exception().map(parts);
         Self { deleted_at: Some(seq), personal, ..frame }
+    }
+
+    /// Returns a frame that nobody is sent, for the place of this one, if it deletes the comment.
+    pub(crate) fn taken_back(&self, comment_id: CommentId) -> Option<Self> {
+        match &self.message {
+            ServerMessage::CommentDeleted(deletion) if deletion.comment_id == comment_id => {
+                let parts = PersonalParts { is_for_authors_only: true, ..PersonalParts::default() };
+                let frame = Self::new(self.lane, self.message.clone());
+                Some(Self { personal: Some(Box::new(parts)), ..frame })
+            }
+            _ => None,
+        }
     }
 
     /// Returns the frame of a batch, and of comments in its range that only their authors are
@@ -312,7 +332,7 @@ impl Frame {
 
     /// Returns the bytes for a viewer that nothing is personal for, of a form and at a position in
     /// the shared window, and its position after them. A viewer that cannot read the compressed
-    /// frame gets the plain bytes, and a key frame is requested for it.
+    /// frame gets it compressed by itself, and a key frame is requested for it.
     pub(crate) fn bytes(&self, form: Form, window: WindowPosition) -> (&Bytes, WindowPosition) {
         if self.is_for_authors_only() {
             return (&NOTHING, window);
@@ -324,18 +344,53 @@ impl Frame {
             Deflate::Shared => match self.shared(encoding) {
                 Some((frame, bytes)) if window.can_read(*frame) => (bytes, frame.position_after()),
                 Some(_) => {
-                    if let Some((stream, _)) = &self.window {
+                    if let Some(stream) = &self.window {
                         stream.request_key_frame(encoding);
                     }
-                    (self.plain(encoding), WindowPosition::OUTSIDE)
+                    (self.alone(encoding), WindowPosition::OUTSIDE)
                 }
                 None => (self.plain(encoding), window),
             },
         }
     }
 
-    /// Identifies the frame in the shared window. `None` if viewers of this form are sent it
-    /// uncompressed.
+    /// Returns the bytes of a deletion for a viewer that is told of it, even if most are not.
+    pub(crate) fn deletion_bytes(&self, form: Form) -> &Bytes {
+        match form.deflate() {
+            Deflate::Off | Deflate::Shared => self.plain(form.encoding()),
+            Deflate::Single => self.single(form.encoding()),
+        }
+    }
+
+    /// Encodes a batch that one viewer is sent in place of the frame, and returns the viewer's
+    /// position in the shared window after it. It is compressed if the same batch for all viewers
+    /// were: an author that only sees its comments itself must not be able to tell by the RSV1 bit.
+    pub(crate) fn encode_instead(
+        &self,
+        batch: CommentsBatch,
+        form: Form,
+        window: WindowPosition,
+    ) -> (Bytes, WindowPosition) {
+        let encoding = form.encoding();
+        let plain = encode(encoding, &ServerMessage::Comments(batch));
+        let compressed = match form.deflate() {
+            Deflate::Off => None,
+            Deflate::Single => deflate::compress(payload(&plain)),
+            Deflate::Shared => {
+                self.window.as_ref().and_then(|s| s.compress_alone(encoding, payload(&plain)))
+            }
+        };
+        match compressed {
+            Some(compressed) => {
+                let bytes = server_frame(opcode(encoding), true, &compressed).into();
+                (bytes, WindowPosition::OUTSIDE)
+            }
+            None => (plain, window),
+        }
+    }
+
+    /// Identifies the frame in the shared window. `None` if no viewer of this form is sent it in
+    /// the window.
     pub(crate) fn window_frame(&self, form: Form) -> Option<WindowFrame> {
         match form.deflate() {
             Deflate::Off | Deflate::Single => None,
@@ -364,11 +419,22 @@ impl Frame {
         })
     }
 
+    fn alone(&self, encoding: Encoding) -> &Bytes {
+        self.encoded(encoding).alone.get_or_init(|| {
+            let plain = self.plain(encoding);
+            match deflate::compress_always(payload(plain)) {
+                Some(compressed) => server_frame(opcode(encoding), true, &compressed).into(),
+                None => plain.clone(),
+            }
+        })
+    }
+
     fn shared(&self, encoding: Encoding) -> Option<&(WindowFrame, Bytes)> {
-        let (stream, place) = self.window.as_ref()?;
+        let stream = self.window.as_ref()?;
+        let place = self.place?;
         let make = || {
             let plain = payload(self.plain(encoding));
-            let (frame, compressed) = stream.compress(encoding, *place, plain)?;
+            let (frame, compressed) = stream.compress(encoding, place, plain)?;
             Some((frame, server_frame(opcode(encoding), true, &compressed).into()))
         };
         self.encoded(encoding).shared.get_or_init(make).as_ref()

@@ -19,7 +19,7 @@ use crate::protocol::events::Removal;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
+use crate::protocol::{CloseCode, CommentId, Epoch, Seq, StreamId, UserId};
 
 /// Frames that may wait for a worker. Further ones are dropped, and its viewers get a `gap`.
 const MAX_FRAMES: usize = 8192;
@@ -40,6 +40,11 @@ pub(super) enum Command {
     Frame {
         stream_id: StreamId,
         frame: Arc<Frame>,
+    },
+    /// The deletions of a comment were taken back.
+    Restored {
+        stream_id: StreamId,
+        comment_id: CommentId,
     },
     /// Deletions or announcements of the stream were dropped.
     ControlLost {

@@ -25,7 +25,7 @@
 //! - A fan-out is written in slices; between two of them comments are read and answered.
 //! - The batches that a viewer is sent join: each begins where the last ended, or a `gap` comes
 //!   between.
-//! - A viewer that cannot read a compressed frame is sent the same frame uncompressed. See
+//! - A viewer that cannot read a compressed frame is sent the same frame compressed by itself. See
 //!   `deflate`.
 //! - The node sends no more than it can send. See [`crate::policy::egress`].
 //! - Deletions and announcements have a ring of their own, which is written before comments.

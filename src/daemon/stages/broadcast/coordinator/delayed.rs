@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{BroadcastError, Coordinator};
 use crate::daemon::engines::eventlog::{Position, Topic};
-use crate::daemon::stages::broadcast::held::StreamRecord;
+use crate::daemon::stages::broadcast::held::{MAX_TOTAL_BYTES, StreamRecord, max_bytes_per_stream};
 use crate::protocol::StreamId;
 
 impl Coordinator {
@@ -31,9 +31,12 @@ impl Coordinator {
     /// Moves records whose delay is over into the batches of their streams.
     pub(super) async fn release_due(&mut self) -> Result<(), BroadcastError> {
         let now = Instant::now();
+        let held = self.delayed.iter().filter_map(|stream_id| self.streams.get(stream_id));
+        let held = held.map(|state| state.held.bytes()).collect();
+        let max_bytes = max_bytes_per_stream(held, MAX_TOTAL_BYTES);
         for stream_id in self.delayed.iter().copied().collect::<Vec<_>>() {
             while let Some(state) = self.streams.get_mut(&stream_id)
-                && state.release(now)
+                && state.release(now, max_bytes)
             {
                 self.waiting.insert(stream_id);
                 if !state.pending.is_full() {

@@ -258,7 +258,6 @@ impl Coordinator {
         if !is_replayed {
             state.rate.add(1, Instant::now());
         }
-        state.gauges.received += 1;
         let comment = StreamRecord::Comment { event: event.clone(), times };
         self.accept(record.position, stream_id, comment, due).await
     }

@@ -57,7 +57,7 @@ async fn a_comment_deleted_in_time_is_never_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_taken_back_in_time_is_not_sent() {
+async fn a_deletion_taken_back_in_time_is_in_no_batch() {
     let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
     let (comment, comment_id) = stage.comment(Role::Viewer, false);
     let records = vec![comment, deletion_of(comment_id), restoration_of(comment_id)];
@@ -65,6 +65,12 @@ async fn a_deletion_taken_back_in_time_is_not_sent() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&stage), [1]);
     assert!(stage.journal.batches().iter().all(|batch| batch.deletions.is_empty()));
+    let published = stage.journal.published();
+    let at_once = [
+        matches!(published[0], BusMessage::Deleted { .. }),
+        published[1] == BusMessage::Restored { comment_id },
+    ];
+    assert_eq!(at_once, [true; 2], "viewers that are there are told: {published:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,8 +92,11 @@ async fn what_waits_is_neither_late_nor_lag() {
     stage.comments(2, Duration::from_secs(2)).await;
     let held: Vec<_> = stage.board.held_records().into_values().collect();
     assert_eq!(held, [2]);
+    let received = || stage.board.stream(STREAM).unwrap().received;
+    assert_eq!(received(), 0, "after a restart they are read again");
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shown(&stage), [1, 2]);
+    assert_eq!(received(), 2);
     assert!(stage.board.held_records().is_empty());
     let delays_ms = stage.journal.batches().iter().map(|batch| batch.held_back.delay_ms).max();
     assert_eq!(delays_ms, Some(5_000), "edges do not count it as latency");

@@ -315,7 +315,7 @@ async fn staff_is_never_sampled_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shadowed_comment_is_its_authors_alone() {
+async fn shadowed_comment_is_for_its_author_only() {
     let mut stage = Stage::start();
     let (shadow, comment_id) = stage.comment(Role::Viewer, true);
     stage.log.append(Topic::CommentEvents, vec![shadow]).await.unwrap();

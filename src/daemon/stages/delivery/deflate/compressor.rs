@@ -14,7 +14,7 @@ use crate::daemon::base::config::DeliveryConfig;
 const LEVEL: Compression = Compression::new(9);
 
 /// Room for a flush and for the header of a block that did not get smaller.
-const SPARE_BYTES: usize = 64;
+pub(super) const SPARE_BYTES: usize = 64;
 
 /// Limits the number of compressors on the node and the frequency of key frames.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl CompressorLimits {
         let one_more = |in_use| (in_use < self.max).then_some(in_use + 1);
         self.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Compressor { compress: Compress::new(LEVEL, false), limits: self.clone() })
+    }
+
+    /// Reports whether [`Self::acquire`] would return one now.
+    pub(super) fn has_free(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed) < self.max
     }
 
     #[cfg(test)]

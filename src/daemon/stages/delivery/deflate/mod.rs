@@ -18,8 +18,8 @@
 //! The handshake agrees on one of two:
 //! - [`per_message`]: no context takeover. Each frame is compressed by itself, and the result
 //!   serves every viewer.
-//! - [`shared_window`]: context takeover. A viewer outside the window is sent plain frames until
-//!   the next key frame.
+//! - [`shared_window`]: context takeover. A viewer outside the window is sent frames that are
+//!   compressed by themselves until the next key frame.
 //!
 //! Viewers themselves always compress without context; each worker has one
 //! [`Inflater`](crate::net::websocket::Inflater) for them.
@@ -30,7 +30,7 @@ mod per_message;
 mod shared_window;
 
 pub(super) use compressors::Compressors;
-pub(super) use per_message::compress;
+pub(super) use per_message::{compress, compress_always};
 pub(super) use shared_window::{StreamWindow, WindowFrame, WindowPosition};
 
 use crate::net::websocket::DEFLATE_TAIL as TAIL;

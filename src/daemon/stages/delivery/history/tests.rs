@@ -1,15 +1,21 @@
-//! The history while the recent cache is unavailable.
+//! The history while the recent cache is unavailable, and of rooms with a message delay.
+
+use std::time::Duration;
 
 use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::testing::comments::{
     SAMPLE_STREAM as STREAM, comment_record, event_record, sample_comment, sample_comment_id,
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
-use crate::protocol::UserId;
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision};
+use crate::protocol::stream::ModerationMode;
+use crate::protocol::{Comment, UserId};
 
 fn submitted(n: u64) -> NewRecord {
     comment_record(sample_comment(n))
@@ -111,4 +117,36 @@ async fn deleted_comments_stay_hidden_without_the_cache() {
         assert!(!ids.contains(&sample_comment_id(gone)), "{gone} was deleted");
     }
     assert_eq!(page.covered_to, PAGE_EVENTS as Seq, "one page at a time");
+}
+
+/// For viewers that resume or unpause, from the cache and from the log.
+#[tokio::test(start_paused = true)]
+async fn pages_end_before_comments_that_wait() {
+    let metadata = InMemoryMetadata::default();
+    let mut delayed = stream(STREAM.0, ModerationMode::Async);
+    delayed.room.delay_ms = Some(5_000);
+    metadata.put_stream(delayed);
+    let streams = Streams::load(Arc::new(metadata)).await.unwrap();
+    let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
+    let comments = [(1, 90_000), (2, 94_900), (3, 98_000), (4, 94_900)]
+        .map(|(n, created_at)| Comment { created_at, ..sample_comment(n) });
+    let log = InMemoryLog::new();
+    let records = comments.iter().cloned().map(comment_record).collect();
+    log.append(Topic::CommentEvents, records).await.unwrap();
+    let cache = Arc::new(TestRecent::default());
+    let events = (1..).zip(&comments).map(|(seq, c)| RecentEvent::Comment(c.sequenced(seq)));
+    cache.append(STREAM, 1, 4, events.collect()).await.unwrap();
+    let history =
+        History::new(cache.clone(), Arc::new(log)).with_delays(Delays::new(streams, clock));
+    let resumed = async |until| match history.after_for_viewer(STREAM, 0, until, 0).await.unwrap() {
+        HistoryRead::Page(page) => (split(&page).0.len(), page.covered_to),
+        expired @ HistoryRead::Expired { .. } => panic!("{expired:?}"),
+    };
+    for is_away in [false, true] {
+        cache.set_down(is_away);
+        assert_eq!(resumed(2).await, (2, 2), "away: {is_away}");
+        assert_eq!(resumed(3).await, (4, 4), "the third was broadcast; away: {is_away}");
+    }
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(resumed(2).await, (4, 4), "its time has come");
 }

@@ -340,11 +340,15 @@ impl Hub {
         }
     }
 
-    /// Viewers are not sent the comment again: those that saw it vanish must reload.
+    /// Viewers are not sent the comment again: those that saw it vanish must reload. Workers send
+    /// its deletions to nobody any more.
     fn handle_restoration(&mut self, stream_id: StreamId, comment_id: CommentId) {
         self.parts.history.record_change();
-        if let Some(feed) = self.feeds.get_mut(&stream_id) {
-            feed.deleted_ahead.retain(|_, deletion| deletion.comment_id != comment_id);
+        let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        feed.deleted_ahead.retain(|_, deletion| deletion.comment_id != comment_id);
+        for worker in &feed.watchers {
+            let mailbox = &self.parts.mailboxes[usize::from(*worker)];
+            mailbox.send(Command::Restored { stream_id, comment_id });
         }
     }
 

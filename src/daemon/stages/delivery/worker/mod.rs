@@ -268,6 +268,11 @@ impl Worker {
                 self.stream_ready(stream_id, activation, *start);
             }
             Command::Frame { stream_id, frame } => self.push_frame(stream_id, frame),
+            Command::Restored { stream_id, comment_id } => {
+                if let Some(&key) = self.stream_keys.get(&stream_id) {
+                    self.streams[key].take_deletions_back(comment_id);
+                }
+            }
             Command::ControlLost { stream_id } => {
                 self.close_stream(stream_id, CloseCode::SlowConsumer, None);
             }

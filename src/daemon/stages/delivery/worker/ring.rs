@@ -73,6 +73,15 @@ impl Ring {
         self.frames.get(usize::try_from(at).ok()?).map(|slot| &slot.frame)
     }
 
+    /// Replaces frames by others of the same weight and number of comments.
+    pub(super) fn replace(&mut self, with: impl Fn(&Frame) -> Option<Frame>) {
+        for slot in &mut self.frames {
+            if let Some(frame) = with(&slot.frame) {
+                slot.frame = Arc::new(frame);
+            }
+        }
+    }
+
     /// Returns the number of comments in all frames before an index. For a frame that has left
     /// the ring, those before the oldest frame.
     pub(super) fn comments_before(&self, index: u64) -> u64 {

@@ -18,7 +18,7 @@ use crate::daemon::stages::delivery::mailbox::StreamStart;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, Seq, StreamId};
+use crate::protocol::{CommentId, Epoch, Seq, StreamId};
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -100,6 +100,12 @@ impl Stream {
         let all =
             (self.control.first()..self.control.end()).filter_map(|index| self.control.get(index));
         all.filter(|frame| frame.deletes_after(self.covered_to))
+    }
+
+    /// Turns the deletions of a comment into frames that nobody is sent: neither viewers that join
+    /// nor those that are behind.
+    pub(super) fn take_deletions_back(&mut self, comment_id: CommentId) {
+        self.control.replace(|frame| frame.taken_back(comment_id));
     }
 
     /// Returns the cursor of a viewer that was sent everything up to `seq`.

@@ -7,8 +7,9 @@
 //! Always holds:
 //! - Compressed frames are numbered. A viewer can read a frame if it was sent the one before it in
 //!   compressed form, or if it is a key frame. Nothing else matters: a viewer that joined, skipped
-//!   frames, or received a history page or part of a batch is sent plain frames until the next key
-//!   frame. RFC 7692 keeps plain frames out of the window.
+//!   frames, or received part of a batch is outside the window until the next key frame. Until then
+//!   it is sent frames that are compressed by themselves, so that the RSV1 bit is the same for all.
+//!   RFC 7692 keeps plain frames out of the window.
 //! - Frames are compressed in the order of the stream or not at all. A frame that no viewer needed
 //!   before a later one was compressed stays uncompressed for all.
 //!
@@ -94,7 +95,17 @@ impl StreamWindow {
         self.window(encoding).compress(place, payload)
     }
 
-    /// Asks for a key frame, because a viewer is sent plain frames until one is written.
+    /// Compresses a payload by itself for one viewer, which then is outside the window. Returns
+    /// `None` if a frame of the stream with this payload would stay uncompressed, too.
+    pub(crate) fn compress_alone(&self, encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
+        if self.window(encoding).has_compressor() {
+            per_message::compress_always(payload)
+        } else {
+            per_message::compress(payload)
+        }
+    }
+
+    /// Asks for a key frame, because a viewer is outside the window until one is written.
     pub(crate) fn request_key_frame(&self, encoding: Encoding) {
         let requested = &self.window(encoding).key_requested;
         // Read first: many viewers ask, and a store would move the cache line each time.
@@ -182,6 +193,11 @@ impl EncodingWindow {
         state.frames_since_key += 1;
         state.last_number += 1;
         Some((WindowFrame { number: state.last_number, is_key }, compressed))
+    }
+
+    /// Reports whether the next frame is compressed by a compressor of the window.
+    fn has_compressor(&self) -> bool {
+        self.state.lock().compressor.is_some() || self.limits.has_free()
     }
 
     fn is_key_due(&self, state: &WindowState, now: Instant) -> bool {

@@ -202,6 +202,20 @@ fn joins_and_leaves_between_slices_lose_no_frame() {
 }
 
 #[test]
+fn joiner_is_not_sent_a_deletion_taken_back() {
+    let mut rig = Rig::new();
+    [7, 8].into_iter().for_each(|seq| rig.push(deletion_frame(seq)));
+    rig.poll_once();
+    rig.finish();
+    let comment_id = sample_comment(7).comment_id;
+    rig.mailbox.send(Command::Restored { stream_id: STREAM, comment_id });
+    rig.attach();
+    rig.poll_once();
+    assert_eq!(rig.received(0), ["deleted", "deleted"], "it was there before");
+    assert_eq!(rig.received(VIEWERS), ["welcome 0", "deleted"], "that of the other comment");
+}
+
+#[test]
 fn closing_all_waits_for_the_running_fan_out() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));

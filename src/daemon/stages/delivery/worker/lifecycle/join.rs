@@ -159,12 +159,7 @@ impl Worker {
             if frame.is_kept_from(user) {
                 continue;
             }
-            let bytes = if frame.is_personal_for(user) {
-                viewer.form.encode_private(frame.message())
-            } else {
-                frame.bytes(viewer.form, viewer.window).0.clone()
-            };
-            viewer.enqueue(bytes);
+            viewer.enqueue(frame.deletion_bytes(viewer.form).clone());
         }
         self.write_pending(slot);
         if self.viewers.contains(slot) {

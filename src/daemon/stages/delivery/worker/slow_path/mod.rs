@@ -162,8 +162,7 @@ fn pass_personal_deletions(viewer: &mut Viewer, stream: &Stream) -> bool {
             return false;
         }
         viewer.control_cursor += 1;
-        let bytes = viewer.form.encode_private(frame.message());
-        viewer.enqueue(bytes);
+        viewer.enqueue(frame.deletion_bytes(viewer.form).clone());
         return true;
     }
     false
@@ -194,7 +193,8 @@ fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCou
         counts.comments += rest.comments.len() as u64;
         viewer.pass_frame(frame);
         viewer.seq = rest.to_seq;
-        let bytes = viewer.form.encode_private(&ServerMessage::Comments(rest));
+        let (bytes, window) = frame.encode_instead(rest, viewer.form, viewer.window);
+        viewer.window = window;
         viewer.enqueue(bytes);
         return true;
     }

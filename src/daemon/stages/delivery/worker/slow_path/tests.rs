@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::stages::delivery::deflate::WindowPosition;
-use crate::daemon::stages::delivery::frame::Form;
+use crate::daemon::stages::delivery::deflate::{Compressors, WindowPosition};
+use crate::daemon::stages::delivery::frame::{Form, Lane};
+use crate::daemon::stages::delivery::peer::Peer;
 use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
 use crate::daemon::testing::comments::{sample_comment, sample_deletion};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
@@ -241,7 +242,7 @@ fn batch_of(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> CommentsBatch {
 }
 
 #[test]
-fn author_alone_is_sent_its_hidden_comments() {
+fn only_the_author_is_sent_its_hidden_comments() {
     let mut stream = stream(16);
     stream.push(Arc::new(Frame::with_own(batch_of(1, 3, &[1, 3]), own(2))));
     stream.push(Arc::new(Frame::for_authors_only(batch_of(4, 4, &[]), own(4))));
@@ -281,6 +282,22 @@ fn deletion_is_kept_from_its_author() {
 }
 
 #[test]
+fn viewer_behind_is_not_sent_a_deletion_taken_back() {
+    let mut stream = stream(16);
+    let kept = Removal { told: Told::AllBut(AUTHOR), ..sample_deletion(2) };
+    stream.push(Arc::new(Frame::deletion(1, &kept)));
+    stream.push(deletion_frame(3));
+    stream.take_deletions_back(kept.comment_id);
+    for user in [AUTHOR, UserId(7)] {
+        let (mut viewer, peer) = viewer(0);
+        log_in(&mut viewer, user);
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), ["deleted"]);
+        assert_eq!(viewer.control_cursor, 2);
+    }
+}
+
+#[test]
 fn deletion_of_a_hidden_comment_is_for_its_author() {
     let mut stream = stream(16);
     stream.push(deletion_frame(1));
@@ -296,6 +313,64 @@ fn deletion_of_a_hidden_comment_is_for_its_author() {
         assert_eq!(received(&peer), vec!["deleted"; deletions], "{user:?}");
         assert_eq!(viewer.control_cursor, 3);
     }
+}
+
+/// Returns for each message that `viewer` is sent whether it is compressed, for six frames of a
+/// stream. The comments 4 and 7 are those of [`AUTHOR`].
+fn compressed(form: Form, is_hidden: bool, user: UserId) -> Vec<bool> {
+    let config = DeliveryConfig { deflate_key_frames: 2, ..DeliveryConfig::default() };
+    let window = Compressors::new(&config).stream();
+    let presence = || Frame::new(Lane::Ordered, ServerMessage::Presence { viewers: 3 });
+    let comments = |from_seq, to_seq, seqs: &[Seq]| {
+        Frame::with_own(batch_of(from_seq, to_seq, seqs), Vec::new())
+    };
+    let frames = if is_hidden {
+        let told = Told::Only(AUTHOR);
+        [
+            comments(1, 2, &[1, 2]),
+            Frame::with_own(batch_of(3, 5, &[3, 5]), own(4)),
+            presence(),
+            Frame::for_authors_only(batch_of(6, 7, &[]), own(7)),
+            comments(6, 8, &[8]),
+            Frame::deletion(9, &Removal { told, ..sample_deletion(7) }),
+        ]
+    } else {
+        [
+            comments(1, 2, &[1, 2]),
+            comments(3, 5, &[3, 4, 5]),
+            presence(),
+            comments(6, 7, &[7]),
+            comments(8, 8, &[8]),
+            Frame::deletion(9, &sample_deletion(7)),
+        ]
+    };
+    let mut stream = stream(16);
+    let (mut reader, mut socket) = viewer(0);
+    reader.form = form;
+    log_in(&mut reader, user);
+    let (mut other, _other_socket) = viewer(0);
+    other.form = form;
+    for frame in frames {
+        stream.push(Arc::new(frame.with_window(&window)));
+        assert_eq!(outcome(&mut other, &stream), WriteOutcome::Done);
+        assert_eq!(outcome(&mut reader, &stream), WriteOutcome::Done);
+    }
+    let mut bytes = Vec::new();
+    // Ends with the read timeout: everything was written before.
+    let _ = socket.read_to_end(&mut bytes);
+    Peer::new(form.encoding()).read(&bytes).iter().map(|read| read.compressed).collect()
+}
+
+#[test]
+fn compression_does_not_tell_who_is_hidden() {
+    let forms = [Form::JsonShared, Form::MsgpackShared, Form::JsonDeflate, Form::MsgpackDeflate];
+    for form in forms {
+        let shown = compressed(form, false, AUTHOR);
+        assert_eq!(shown.len(), 6);
+        assert!(shown[1], "{form:?}");
+        assert_eq!(compressed(form, true, AUTHOR), shown, "{form:?}");
+    }
+    assert!(compressed(Form::JsonShared, true, UserId(7))[..4].iter().all(|is| *is));
 }
 
 #[test]
