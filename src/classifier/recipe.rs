@@ -9,11 +9,13 @@ use super::random::Random;
 use super::samples::Sample;
 use super::training::Example;
 
-/// Data sets whose toxicity lies in the context or in long texts; they count half.
+/// Data sets whose toxicity lies in the context or in long texts; they count less.
 const CONTEXT_SOURCES: [&str; 3] = ["cad", "edos", "wiki_context_toxicity"];
-const CONTEXT_WEIGHT: f32 = 0.5;
+const CONTEXT_WEIGHT: f32 = 0.4;
 const HAM_WEIGHT: f32 = 0.7;
 const WRITTEN_WEIGHT: f32 = 1.5;
+/// Each variant of a template counts less, because they repeat the same words.
+const TEMPLATE_WEIGHT: f32 = 0.5;
 const STARRED_WEIGHT: f32 = 0.7;
 /// Share of the texts that are copied with a vowel masked, and of the words in such a copy.
 const STARRED_TEXTS: f32 = 0.15;
@@ -59,7 +61,8 @@ pub fn toxicity_examples(material: &Material<'_>, seed: u64) -> Vec<Example> {
         examples.push(example(sample, HAM_WEIGHT));
     }
     for sample in expand_with(material.written, &mut random) {
-        let example = example(&sample, WRITTEN_WEIGHT);
+        let weight = if sample.variants > 1 { TEMPLATE_WEIGHT } else { WRITTEN_WEIGHT };
+        let example = example(&sample, weight);
         examples.push(starred(&example, &mut random));
         examples.push(example);
     }
