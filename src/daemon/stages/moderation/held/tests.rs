@@ -232,6 +232,9 @@ async fn a_stream_that_waits_leaves_pages_to_others() {
     bench.queue.pending.lock().insert(StreamId(1));
     seconds(2).await;
     assert_eq!(bench.queue.decided(), [decision("elsewhere", Decision::Accept)]);
+    bench.stop.cancel();
+}
+
 #[derive(Debug)]
 struct Panics;
 
