@@ -238,8 +238,9 @@ fn forget_run_out<T: Seen>(seen: &mut VecDeque<T>, at: u64, window_ms: u64) {
 
 /// Drops the entry of the earliest comment.
 fn forget_oldest<T: Seen>(seen: &mut VecDeque<T>) {
-    let oldest = (0..seen.len()).min_by_key(|index| seen[*index].at());
-    oldest.and_then(|index| seen.remove(index));
+    if let Some(oldest) = (0..seen.len()).min_by_key(|index| seen[*index].at()) {
+        seen.remove(oldest);
+    }
 }
 
 /// Nodes' clocks differ, so a remembered comment may be newer than the one judged now.
