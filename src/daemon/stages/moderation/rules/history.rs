@@ -47,7 +47,7 @@ pub(super) struct Counts {
     pub(super) same: usize,
     /// Of the user.
     pub(super) comments: usize,
-    /// Users with this text, at most `flood_users`.
+    /// Users with this text; of others at most `flood_users`.
     pub(super) users: usize,
     /// Users with nearly this text.
     pub(super) near_users: usize,
@@ -90,6 +90,24 @@ struct SeenText {
 struct SeenUser {
     user_id: UserId,
     at: u64,
+}
+
+/// An entry of the history.
+trait Seen {
+    /// Returns the time of its comment, in milliseconds.
+    fn at(&self) -> u64;
+}
+
+impl Seen for SeenText {
+    fn at(&self) -> u64 {
+        self.at
+    }
+}
+
+impl Seen for SeenUser {
+    fn at(&self) -> u64 {
+        self.at
+    }
 }
 
 impl History {
@@ -172,37 +190,56 @@ impl History {
         let limits = self.limits;
         let at = comment.created_at;
         let seen = recent.users.touch((comment.stream_id, comment.user_id), at);
-        seen.retain(|one| within(one.at, at, limits.window_ms));
+        forget_run_out(seen, at, limits.window_ms);
         let comment_id = comment.comment_id;
         let known = seen.iter().position(|one| one.comment_id == comment_id);
-        let place = known.unwrap_or_else(|| {
+        let before = seen.iter().take(known.unwrap_or(seen.len()));
+        let before = before.filter(|one| within(one.at, at, limits.window_ms));
+        let same = before.clone().filter(|one| one.text == text).count() + 1;
+        let counts = Counts { same, comments: before.count() + 1, ..Counts::default() };
+        if known.is_none() {
             if seen.len() >= limits.user_entries {
-                seen.pop_front();
+                forget_oldest(seen);
             }
             seen.push_back(SeenText { comment_id, text, at });
-            seen.len() - 1
-        });
-        let same = seen.iter().take(place + 1).filter(|one| one.text == text).count();
-        Counts { same, comments: place + 1, ..Counts::default() }
+        }
+        counts
     }
 
     fn add_to_text(&self, recent: &mut Recent, comment: &Comment, text: u64) -> usize {
+        let Limits { window_ms, flood_users, .. } = self.limits;
         let at = comment.created_at;
         let users = recent.texts.touch((comment.stream_id, text), at);
-        users.retain(|one| {
-            one.user_id != comment.user_id && within(one.at, at, self.limits.window_ms)
-        });
-        if users.len() >= self.limits.flood_users {
-            users.pop_front();
+        forget_run_out(users, at, window_ms);
+        let own = users.iter().position(|one| one.user_id == comment.user_id);
+        let own_at = own.and_then(|index| users.remove(index)).map_or(at, |own| own.at.max(at));
+        let others = users.iter().filter(|one| within(one.at, at, window_ms)).count();
+        if users.len() >= flood_users {
+            forget_oldest(users);
         }
-        users.push_back(SeenUser { user_id: comment.user_id, at });
-        users.len()
+        users.push_back(SeenUser { user_id: comment.user_id, at: own_at });
+        others + 1
     }
 
     fn hash(&self, text: &str) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(text.as_bytes());
         hasher.finish()
+    }
+}
+
+/// Drops entries that have run out: those outside of the window of this time, and also of the
+/// newest entry. A comment that was held is judged late, and must not end the window of those that
+/// came meanwhile; neither must one of a node whose clock is fast.
+fn forget_run_out<T: Seen>(seen: &mut VecDeque<T>, at: u64, window_ms: u64) {
+    let newest = seen.iter().map(Seen::at).fold(at, u64::max);
+    seen.retain(|one| within(one.at(), at, window_ms) || within(one.at(), newest, window_ms));
+}
+
+/// Drops the entry of the earliest comment.
+fn forget_oldest<T: Seen>(seen: &mut VecDeque<T>) {
+    if let Some(oldest) = (0..seen.len()).min_by_key(|index| seen[*index].at()) {
+        seen.remove(oldest);
     }
 }
 
@@ -317,6 +354,30 @@ mod tests {
         assert_eq!(judge(&history, 3, &format!("{pasta} kk!!"), 2), [Excess::ChorusFlood]);
         assert_eq!(judge(&history, 4, "a book about something else that nobody buys", 2), []);
         assert_eq!(judge(&history, 5, &format!("{pasta} !!!"), 40), []);
+    }
+
+    #[test]
+    fn old_comments_leave_the_recent_ones_counted() {
+        let history = history(1, 0, 3);
+        assert_eq!(judge(&history, 7, "buy now", 100), []);
+        assert_eq!(judge(&history, 7, "buy now", 101), []);
+        assert_eq!(judge(&history, 8, "buy now", 101), []);
+        for old in 0..2 {
+            assert_eq!(judge(&history, 7, "buy now", old), [], "in its own window");
+        }
+        assert_eq!(judge(&history, 7, "buy now", 2), [Excess::Repeat], "old ones count together");
+        assert_eq!(judge(&history, 7, "buy now", 102), [Excess::Repeat]);
+        assert_eq!(judge(&history, 9, "buy now", 102), [Excess::ChorusFlood]);
+    }
+
+    #[test]
+    fn a_fast_clock_ends_no_window() {
+        let history = history(1, 0, 0);
+        assert_eq!(judge(&history, 7, "buy now", 4_000), [], "of a node that is an hour ahead");
+        for second in 0..2 {
+            assert_eq!(judge(&history, 7, "buy now", second), []);
+        }
+        assert_eq!(judge(&history, 7, "buy now", 2), [Excess::Repeat]);
     }
 
     #[test]
