@@ -57,6 +57,18 @@ pub enum RoomRefusal {
     },
 }
 
+impl RoomRefusal {
+    /// Returns the time until the rule allows the comment, in milliseconds, at least 1; `None` if
+    /// no wait helps.
+    pub fn wait_ms(&self) -> Option<u64> {
+        match *self {
+            Self::FollowersOnly { wait_ms } => wait_ms,
+            Self::Slow { wait_ms } | Self::SaidBefore { wait_ms } => Some(wait_ms),
+            Self::SubscribersOnly | Self::EmotesOnly | Self::Links => None,
+        }
+    }
+}
+
 /// Returns whether the role is exempt from the rules of rooms.
 pub fn is_exempt(role: Role) -> bool {
     role.is_staff()
@@ -65,8 +77,8 @@ pub fn is_exempt(role: Role) -> bool {
 /// Checks a comment against the rules of its room.
 ///
 /// # Errors
-/// The first rule that it breaks: those that no wait helps against come first, so that nobody waits
-/// in vain.
+/// A rule that it breaks. Those that no wait helps against come first; of the others the one with
+/// the longest wait is told. So nobody waits in vain.
 pub fn check(rules: &RoomRules, comment: &RoomComment<'_>) -> Result<(), RoomRefusal> {
     if is_exempt(comment.role) || rules.is_open() {
         return Ok(());
@@ -75,14 +87,9 @@ pub fn check(rules: &RoomRules, comment: &RoomComment<'_>) -> Result<(), RoomRef
     if rules.subscribers_only && !standing.subscriber {
         return Err(RoomRefusal::SubscribersOnly);
     }
-    if let Some(needed_ms) = rules.followers_ms.filter(|_| !standing.subscriber) {
-        let wait_ms = standing.follower_since.map(|since| match needed_ms {
-            0 => 0,
-            _ => since.saturating_add(needed_ms).saturating_sub(comment.now_ms),
-        });
-        if wait_ms != Some(0) {
-            return Err(RoomRefusal::FollowersOnly { wait_ms });
-        }
+    let needed_ms = rules.followers_ms.filter(|_| !standing.subscriber);
+    if needed_ms.is_some() && standing.follower_since.is_none() {
+        return Err(RoomRefusal::FollowersOnly { wait_ms: None });
     }
     if rules.emotes_only && !(comment.text.is_emotes_only)() {
         return Err(RoomRefusal::EmotesOnly);
@@ -90,13 +97,22 @@ pub fn check(rules: &RoomRules, comment: &RoomComment<'_>) -> Result<(), RoomRef
     if rules.no_links && (comment.text.has_link)() {
         return Err(RoomRefusal::Links);
     }
-    if let Some(wait_ms) = remaining(rules.slow_ms, comment.since_last_ms) {
-        return Err(RoomRefusal::Slow { wait_ms });
-    }
-    if let Some(wait_ms) = remaining(rules.unique_ms, comment.since_said_ms) {
-        return Err(RoomRefusal::SaidBefore { wait_ms });
-    }
-    Ok(())
+    let follow_ms = needed_ms.zip(standing.follower_since).and_then(|(needed_ms, since)| {
+        let left_ms = since.saturating_add(needed_ms).saturating_sub(comment.now_ms);
+        (needed_ms > 0 && left_ms > 0).then_some(left_ms)
+    });
+    let follow = follow_ms.map(|wait_ms| RoomRefusal::FollowersOnly { wait_ms: Some(wait_ms) });
+    let slow = remaining(rules.slow_ms, comment.since_last_ms);
+    let slow = slow.map(|wait_ms| RoomRefusal::Slow { wait_ms });
+    let said = remaining(rules.unique_ms, comment.since_said_ms);
+    let said = said.map(|wait_ms| RoomRefusal::SaidBefore { wait_ms });
+    longest([follow, slow, said]).map_or(Ok(()), Err)
+}
+
+/// Returns the refusal with the longest wait; of equal ones the first.
+pub fn longest<const N: usize>(refusals: [Option<RoomRefusal>; N]) -> Option<RoomRefusal> {
+    // The maximum of equal ones is the last.
+    refusals.into_iter().rev().flatten().max_by_key(RoomRefusal::wait_ms)
 }
 
 /// Returns what is left of a time; `None` if it is over, or there is no rule.

@@ -51,14 +51,6 @@ fn sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-fn wait_of(refusal: RoomRefusal) -> Option<u64> {
-    match refusal {
-        RoomRefusal::FollowersOnly { wait_ms } => wait_ms,
-        RoomRefusal::Slow { wait_ms } | RoomRefusal::SaidBefore { wait_ms } => Some(wait_ms),
-        RoomRefusal::SubscribersOnly | RoomRefusal::EmotesOnly | RoomRefusal::Links => None,
-    }
-}
-
 proptest! {
     #[test]
     fn an_open_room_allows_every_comment(sample in sample()) {
@@ -72,11 +64,11 @@ proptest! {
         }
     }
 
-    /// A user who waits as told is not refused by the same rule again.
+    /// A user who waits as told is not refused again.
     #[test]
     fn the_wait_that_is_told_suffices(rules in rules(), sample in sample()) {
         let Err(refusal) = judge(&rules, &sample) else { return Ok(()) };
-        let Some(wait_ms) = wait_of(refusal) else { return Ok(()) };
+        let Some(wait_ms) = refusal.wait_ms() else { return Ok(()) };
         prop_assert!(wait_ms > 0);
         let later = |passed: Option<u64>| passed.map(|ms| ms + wait_ms);
         let waited = Sample {
@@ -85,10 +77,7 @@ proptest! {
             ..sample
         };
         let again = judge_at(NOW_MS + wait_ms, &rules, &waited);
-        let same = |other: RoomRefusal| {
-            std::mem::discriminant(&other) == std::mem::discriminant(&refusal)
-        };
-        prop_assert!(!again.is_err_and(same), "{:?} {:?}", refusal, again);
+        prop_assert_eq!(again, Ok(()), "{:?}", refusal);
         // One millisecond less does not.
         let early = Sample {
             since_last_ms: sample.since_last_ms.map(|ms| ms + wait_ms - 1),
@@ -96,6 +85,9 @@ proptest! {
             ..sample
         };
         let early = judge_at(NOW_MS + wait_ms - 1, &rules, &early);
+        let same = |other: RoomRefusal| {
+            std::mem::discriminant(&other) == std::mem::discriminant(&refusal)
+        };
         prop_assert!(early.is_err_and(same), "{:?} {:?}", refusal, early);
     }
 
@@ -164,4 +156,27 @@ fn subscribers_need_not_follow() {
     let just_now =
         Standing { subscriber: false, follower_since: Some(NOW_MS + 5), account_created: None };
     assert_eq!(judge(&any_follower, &Sample { standing: just_now, ..PLAIN }), Ok(()));
+}
+
+#[test]
+fn nobody_is_told_a_wait_that_does_not_help() {
+    let rules = RoomRules {
+        followers_ms: Some(600_000),
+        slow_ms: Some(30_000),
+        unique_ms: Some(60_000),
+        no_links: true,
+        ..RoomRules::default()
+    };
+    let standing = Standing { follower_since: Some(NOW_MS - 590_000), ..PLAIN.standing };
+    let follower = Sample { standing, ..PLAIN };
+    let with_link = Sample { has_link: true, ..follower };
+    assert_eq!(judge(&rules, &with_link), Err(RoomRefusal::Links));
+    let new = RoomRefusal::FollowersOnly { wait_ms: Some(10_000) };
+    assert_eq!(judge(&rules, &follower), Err(new));
+    let hasty = Sample { since_last_ms: Some(12_000), ..follower };
+    assert_eq!(judge(&rules, &hasty), Err(RoomRefusal::Slow { wait_ms: 18_000 }));
+    let repeating = Sample { since_said_ms: Some(12_000), ..hasty };
+    assert_eq!(judge(&rules, &repeating), Err(RoomRefusal::SaidBefore { wait_ms: 48_000 }));
+    let equal = Sample { since_said_ms: Some(42_000), ..hasty };
+    assert_eq!(judge(&rules, &equal), Err(RoomRefusal::Slow { wait_ms: 18_000 }));
 }

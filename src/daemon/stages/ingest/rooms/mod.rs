@@ -110,7 +110,7 @@ impl Rooms {
         let mut answers = reservations.claim(all).await.into_iter();
         let mut losers = AHashMap::new();
         for (comment, share) in claimants {
-            let lost = self.first_lost(&share, &comment, &mut answers);
+            let lost = self.lost(&share, &comment, &mut answers);
             if let Some(refusal) = lost {
                 // It may have won the other of its two claims.
                 self.unused.extend(claims(&share, &comment));
@@ -121,8 +121,9 @@ impl Rooms {
         losers
     }
 
-    /// Reads the answers to the claims of a comment. Returns the first that it lost.
-    fn first_lost(
+    /// Reads the answers to the claims of a comment. Returns the refusal with the longest wait, if
+    /// it lost any.
+    fn lost(
         &mut self,
         share: &RoomShare,
         comment: &Comment,
@@ -144,7 +145,8 @@ impl Rooms {
             self.memory.turn_is_taken(comment, slow_ms, wait_ms);
         }
         let slow = turn.map(|(_, wait_ms)| RoomRefusal::Slow { wait_ms });
-        slow.or(said.map(|(_, wait_ms)| RoomRefusal::SaidBefore { wait_ms }))
+        let said = said.map(|(_, wait_ms)| RoomRefusal::SaidBefore { wait_ms });
+        room::longest([slow, said])
     }
 
     /// Frees on all nodes what comments had claimed that were not stored.
