@@ -49,8 +49,9 @@ pub struct Reserved {
 pub enum ClaimKey {
     /// A user's turn in slow mode.
     Turn { stream_id: StreamId, user_id: UserId },
-    /// A text, by its [`alike_hash`](crate::protocol::text::alike_hash).
-    Text { stream_id: StreamId, hash: u64 },
+    /// A text, by its [`alike_hash`](crate::protocol::text::alike_hash). With an author, only the
+    /// author sees the comment, and nobody else's claim meets this one.
+    Text { stream_id: StreamId, hash: u64, author: Option<UserId> },
 }
 
 /// A claim of a comment. Claims with other times are others: after a rule has changed, everybody

@@ -93,7 +93,10 @@ impl RedisReservations {
 fn place(claim: &Claim) -> String {
     match claim.key {
         ClaimKey::Turn { stream_id, user_id } => format!("turn:{stream_id}:{user_id}"),
-        ClaimKey::Text { stream_id, hash } => format!("said:{stream_id}:{hash:016x}"),
+        ClaimKey::Text { stream_id, hash, author: None } => format!("said:{stream_id}:{hash:016x}"),
+        ClaimKey::Text { stream_id, hash, author: Some(author) } => {
+            format!("said:{stream_id}:{hash:016x}:{author}")
+        }
     }
 }
 

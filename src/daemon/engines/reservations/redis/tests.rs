@@ -191,9 +191,12 @@ async fn a_claim_belongs_to_the_first_comment() {
     let a = node(stack::redis(), &prefix, LIFETIME);
     let b = node(stack::redis(), &prefix, LIFETIME);
     let first = claim(7, 1_000, 60_000);
-    let text = Claim { key: ClaimKey::Text { stream_id: StreamId(1), hash: 9 }, ..first };
+    let of = |author| ClaimKey::Text { stream_id: StreamId(1), hash: 9, author };
+    let text = Claim { key: of(None), ..first };
     assert_eq!(a.claim(vec![first, text]).await, [Claimed::Free; 2]);
     assert_eq!(b.claim(vec![first, text]).await, [Claimed::Free; 2], "a repeat of the comment");
+    let hidden = Claim { key: of(Some(UserId(9))), ..claim(9, 4_000, 60_000) };
+    assert_eq!(b.claim(vec![hidden]).await, [Claimed::Free], "only its author sees it");
     let second = claim(7, 2_000, 60_000);
     let answers = b.claim(vec![claim(8, 3_000, 60_000), second]).await;
     assert_eq!(answers[0], Claimed::Free, "another user");

@@ -26,14 +26,22 @@ pub(crate) struct RoomShare {
 pub(crate) struct TextShare {
     /// Equal for texts that are alike.
     pub(super) hash: u64,
+    /// Present if only its author sees the comment: the text is taken for the author only.
+    pub(super) author: Option<UserId>,
     pub(super) unique_ms: u64,
 }
 
 impl RoomShare {
     /// Returns what a comment with this text takes under these rules.
     pub(super) fn new(rules: &RoomRules, text: &str) -> Self {
-        let share = |unique_ms| TextShare { hash: alike_hash(text), unique_ms };
+        let share = |unique_ms| TextShare { hash: alike_hash(text), author: None, unique_ms };
         Self { slow_ms: rules.slow_ms, text: rules.unique_ms.map(share) }
+    }
+
+    /// Returns what a comment takes that only its author sees.
+    pub(super) fn hidden(self, author: UserId) -> Self {
+        let text = self.text.map(|text| TextShare { author: Some(author), ..text });
+        Self { text, ..self }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -49,11 +57,14 @@ struct Taken {
     by: CommentId,
 }
 
+/// The stream, the hash, and the author of a text that is taken for its author only.
+type TextKey = (StreamId, u64, Option<UserId>);
+
 /// The turns and texts that were taken on this node, in rooms with such a rule.
 #[derive(Debug)]
 pub struct RoomMemory {
     turns: TwoGenerations<(StreamId, UserId), Taken>,
-    texts: TwoGenerations<(StreamId, u64), Taken>,
+    texts: TwoGenerations<TextKey, Taken>,
     started: Instant,
 }
 
@@ -82,10 +93,18 @@ impl RoomMemory {
         Some(self.now_ms().saturating_sub(taken.at_ms))
     }
 
-    /// Returns the time since a text was last said, in milliseconds, if it is known.
-    pub(super) fn since_said_ms(&self, stream_id: StreamId, hash: u64) -> Option<u64> {
-        let taken = self.texts.get(&(stream_id, hash))?;
-        Some(self.now_ms().saturating_sub(taken.at_ms))
+    /// Returns the time since a text was last said, in milliseconds, as far as its user sees and
+    /// if it is known.
+    pub(super) fn since_said_ms(
+        &self,
+        stream_id: StreamId,
+        user_id: UserId,
+        hash: u64,
+    ) -> Option<u64> {
+        let said = [None, Some(user_id)];
+        let said = said.iter().filter_map(|author| self.texts.get(&(stream_id, hash, *author)));
+        let at_ms = said.map(|taken| taken.at_ms).max()?;
+        Some(self.now_ms().saturating_sub(at_ms))
     }
 
     /// Remembers a comment that was accepted now.
@@ -99,8 +118,18 @@ impl RoomMemory {
         if !is_exempt(event.role) {
             let age_ms = now_ms.saturating_sub(comment.created_at);
             let at_ms = self.now_ms().saturating_sub(age_ms);
-            self.put(&RoomShare::new(rules, &comment.message), comment, at_ms);
+            let share = RoomShare::new(rules, &comment.message);
+            let share = if event.shadow { share.hidden(comment.user_id) } else { share };
+            self.put(&share, comment, at_ms);
         }
+    }
+
+    /// Notes that only its author sees a comment that was accepted. Returns what it takes now.
+    pub(super) fn hide(&mut self, share: &RoomShare, comment: &Comment) -> RoomShare {
+        let of_text = RoomShare { slow_ms: None, ..*share };
+        self.give_back(&of_text, comment);
+        self.take(&of_text.hidden(comment.user_id), comment);
+        share.hidden(comment.user_id)
     }
 
     /// Notes that a comment has another id than the one with which it took its place.
@@ -115,10 +144,10 @@ impl RoomMemory {
         {
             self.turns.insert((stream_id, user_id), taken);
         }
-        if let Some(TextShare { hash, .. }) = share.text
-            && let Some(taken) = renamed(self.texts.get(&(stream_id, hash)))
+        if let Some(TextShare { hash, author, .. }) = share.text
+            && let Some(taken) = renamed(self.texts.get(&(stream_id, hash, author)))
         {
-            self.texts.insert((stream_id, hash), taken);
+            self.texts.insert((stream_id, hash, author), taken);
         }
     }
 
@@ -130,10 +159,10 @@ impl RoomMemory {
         if share.slow_ms.is_some() && is_mine(self.turns.get(&(stream_id, user_id))) {
             self.turns.insert((stream_id, user_id), long_ago);
         }
-        if let Some(TextShare { hash, .. }) = share.text
-            && is_mine(self.texts.get(&(stream_id, hash)))
+        if let Some(TextShare { hash, author, .. }) = share.text
+            && is_mine(self.texts.get(&(stream_id, hash, author)))
         {
-            self.texts.insert((stream_id, hash), long_ago);
+            self.texts.insert((stream_id, hash, author), long_ago);
         }
     }
 
@@ -148,7 +177,7 @@ impl RoomMemory {
     pub(super) fn text_is_taken(&mut self, comment: &Comment, text: TextShare, wait_ms: u64) {
         let at_ms = (self.now_ms() + wait_ms).saturating_sub(text.unique_ms);
         let taken = Taken { at_ms, by: comment.comment_id };
-        self.texts.insert((comment.stream_id, text.hash), taken);
+        self.texts.insert((comment.stream_id, text.hash, text.author), taken);
     }
 
     fn put(&mut self, share: &RoomShare, comment: &Comment, at_ms: u64) {
@@ -160,7 +189,7 @@ impl RoomMemory {
         }
         if let Some(text) = share.text {
             self.texts.advance_on_time(now_ms);
-            self.texts.insert((comment.stream_id, text.hash), taken);
+            self.texts.insert((comment.stream_id, text.hash, text.author), taken);
         }
     }
 }
@@ -193,7 +222,7 @@ mod tests {
         let hash = alike_hash(&comment.message);
         [
             memory.since_last_ms(comment.stream_id, comment.user_id),
-            memory.since_said_ms(comment.stream_id, hash),
+            memory.since_said_ms(comment.stream_id, comment.user_id, hash),
         ]
     }
 
@@ -265,6 +294,32 @@ mod tests {
         assert_eq!(since(&memory, &comment(2, 7, "hello")), [None, None]);
         memory.remember_event(&RULES, &event(crate::protocol::Role::Viewer), 1_020_000);
         assert_eq!(since(&memory, &comment(2, 7, "hello")), [Some(20_000), Some(20_000)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hidden_text_is_taken_for_its_author() {
+        let mut memory = RoomMemory::default();
+        let hidden = comment(1, 7, "hello");
+        let share = RoomShare::new(&RULES, "hello");
+        take(&mut memory, &hidden);
+        let share = memory.hide(&share, &hidden);
+        let by_others = comment(2, 8, "hello");
+        assert!(since(&memory, &by_others)[1].is_none_or(|ms| ms >= LONGEST_UNIQUE_MS));
+        assert_eq!(since(&memory, &hidden), [Some(0), Some(0)]);
+        memory.give_back(&share, &hidden);
+        assert!(since(&memory, &hidden)[1].is_none_or(|ms| ms >= LONGEST_UNIQUE_MS));
+
+        let mut memory = RoomMemory::default();
+        let event = CommentSubmitted {
+            comment: Comment { created_at: 1_000_000, ..hidden.clone() }.into(),
+            role: crate::protocol::Role::Viewer,
+            client_ref: None,
+            shadow: true,
+            screened: false,
+        };
+        memory.remember_event(&RULES, &event, 1_020_000);
+        assert_eq!(since(&memory, &by_others), [None, None], "nor after a restart");
+        assert_eq!(since(&memory, &hidden), [Some(20_000), Some(20_000)]);
     }
 
     #[tokio::test(start_paused = true)]

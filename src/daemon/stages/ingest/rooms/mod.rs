@@ -50,12 +50,14 @@ impl Rooms {
             return Ok(RoomShare::default());
         }
         let share = RoomShare::new(rules, message);
-        let said = share.text.and_then(|text| self.memory.since_said_ms(stream_id, text.hash));
+        let user_id = identity.user_id;
+        let since_said_ms = |hash| self.memory.since_said_ms(stream_id, user_id, hash);
+        let said = share.text.and_then(|text| since_said_ms(text.hash));
         let comment = RoomComment {
             role: identity.role,
             standing: identity.standing,
             now_ms: self.clock.now_ms(),
-            since_last_ms: self.memory.since_last_ms(stream_id, identity.user_id),
+            since_last_ms: self.memory.since_last_ms(stream_id, user_id),
             since_said_ms: said,
             text: TextFacts {
                 is_emotes_only: &|| text::is_emotes_only(message),
@@ -71,6 +73,12 @@ impl Rooms {
         if !share.is_empty() {
             self.memory.take(share, comment);
         }
+    }
+
+    /// Notes that only its author sees a comment that was accepted: others may say its text.
+    /// Returns what it takes of the room then.
+    pub(super) fn hide(&mut self, share: &RoomShare, comment: &Comment) -> RoomShare {
+        if share.is_empty() { *share } else { self.memory.hide(share, comment) }
     }
 
     /// Notes that a comment that was accepted has another id now.
@@ -170,7 +178,7 @@ fn claims(share: &RoomShare, comment: &Comment) -> impl Iterator<Item = Claim> +
         Claim { key, comment_id, for_ms }
     });
     let said = share.text.map(|text| {
-        let key = ClaimKey::Text { stream_id, hash: text.hash };
+        let key = ClaimKey::Text { stream_id, hash: text.hash, author: text.author };
         Claim { key, comment_id, for_ms: text.unique_ms }
     });
     turn.into_iter().chain(said)

@@ -120,6 +120,8 @@ impl Ingest {
                             let Comment { user_id, stream_id, .. } = *comment;
                             let is_shadowed = self.parts.sanctions.is_shadowed(user_id, stream_id);
                             let shadow = shadow || is_shadowed;
+                            let share =
+                                if shadow { self.rooms.hide(&share, &comment) } else { share };
                             let admitted = AdmittedComment { comment, shadow, screened, share };
                             return batch.push_draft(submission, admitted, key);
                         }

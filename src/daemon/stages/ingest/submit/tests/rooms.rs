@@ -183,6 +183,31 @@ async fn rules_hold_over_the_comments_of_all_nodes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hidden_text_may_be_said_by_others() {
+    let claims = FirstClaimWins::default();
+    let shared = || Some(Arc::new(claims.clone()) as SharedReservations);
+    let mut first = Stage::start_with(InMemoryLog::new(), shared()).await;
+    let mut second = Stage::start_with(InMemoryLog::new(), shared()).await;
+    for stage in [&first, &second] {
+        stage.set_rules(RoomRules { unique_ms: Some(60_000), ..RoomRules::default() }).await;
+    }
+    first.say(SHADOWED, "gg").await.unwrap();
+    for stage in [&mut first, &mut second] {
+        assert_eq!(stage.say(SHADOWED, "gg").await.unwrap_err().0, ErrorCode::SaidBefore);
+    }
+    second.say(BOB, "gg").await.unwrap();
+    assert_eq!(first.say(ANN, "gg").await.unwrap_err().0, ErrorCode::SaidBefore, "Bob said it");
+
+    let troll = |user_id| {
+        let identity = identity(user_id, Role::Viewer);
+        Submission { identity, ..submission(SCREENED, "troll", None) }
+    };
+    first.ask(troll(ANN)).await.unwrap();
+    assert_eq!(first.ask(troll(ANN)).await, Err(ErrorCode::SaidBefore));
+    second.ask(troll(BOB)).await.expect("moderation has hidden the other");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_of_a_lost_comment_is_released() {
     let claims = FirstClaimWins::default();
     let shared = || Some(Arc::new(claims.clone()) as SharedReservations);
