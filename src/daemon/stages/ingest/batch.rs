@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::refs::RefKey;
+use super::refs::{FirstError, RefKey};
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::protocol::Comment;
@@ -35,7 +35,7 @@ pub(super) enum OutcomeSource {
     /// The append of the record at this index of the batch.
     Appended { index: usize, comment: Arc<Comment>, share: RoomShare },
     /// The original of this repeat, in this or an earlier batch.
-    Repeated,
+    Repeated(FirstError),
     /// It is known already, without the log.
     Known(Result<Accepted, ErrorBody>),
 }
@@ -88,21 +88,22 @@ impl Batch {
         self.take_out(|waiting, _| waiting.key.as_ref().and_then(&known).map(Ok));
     }
 
-    /// Refuses comments, which are then not appended. Returns their refs: a comment's id may not be
-    /// the one with which it was admitted.
+    /// Refuses comments, which are then not appended. Returns their refs and errors: a comment's id
+    /// may not be the one with which it was admitted.
     pub(super) fn refuse(
         &mut self,
         refusal: impl Fn(&Comment) -> Option<ErrorBody>,
-    ) -> Vec<RefKey> {
+    ) -> Vec<(RefKey, ErrorBody)> {
         self.take_out(|_, comment| refusal(comment).map(Err))
     }
 
-    /// Does not append the comments that have an outcome without the log. Returns their refs.
+    /// Does not append the comments that have an outcome without the log. Returns the refs of those
+    /// that are refused, and their errors.
     fn take_out(
         &mut self,
         outcome_of: impl Fn(&PendingReply, &Comment) -> Option<Result<Accepted, ErrorBody>>,
-    ) -> Vec<RefKey> {
-        let mut keys = Vec::new();
+    ) -> Vec<(RefKey, ErrorBody)> {
+        let mut refused = Vec::new();
         let mut new_index = Vec::with_capacity(self.drafts.len());
         let mut kept = 0;
         let mut is_known = vec![false; self.drafts.len()];
@@ -110,7 +111,9 @@ impl Batch {
             let OutcomeSource::Appended { index, comment, .. } = &waiting.outcome else { continue };
             if let Some(outcome) = outcome_of(waiting, comment) {
                 is_known[*index] = true;
-                keys.extend(waiting.key.clone());
+                if let (Some(key), Err(error)) = (&waiting.key, &outcome) {
+                    refused.push((key.clone(), error.clone()));
+                }
                 waiting.outcome = OutcomeSource::Known(outcome);
             }
         }
@@ -125,7 +128,7 @@ impl Batch {
         }
         let mut is_known = is_known.into_iter();
         self.drafts.retain(|_| !is_known.next().unwrap_or(false));
-        keys
+        refused
     }
 
     pub(super) fn push_outcome(

@@ -1,6 +1,6 @@
 //! Remembers which comments were accepted under which `ref`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 use tokio::time::Instant;
@@ -13,6 +13,9 @@ use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
 /// Identifies a submission: another one with the same key is a repeat of it.
 pub type RefKey = (UserId, StreamId, Arc<str>);
+
+/// The error of a submission, once it has failed. Its repeats share it.
+pub(super) type FirstError = Arc<OnceLock<ErrorBody>>;
 
 /// At most this many refs are remembered. At very high rates that is less than their lifetime (at
 /// 50 000 comments per second with refs, at least 10 s), but still longer than a client takes to

@@ -74,16 +74,6 @@ pub(crate) enum ScreenOutcome {
     Refuse(ErrorBody),
 }
 
-impl ScreenOutcome {
-    /// Returns the answer to the sender of a comment that is not appended.
-    pub(crate) fn error(&self) -> Option<&ErrorBody> {
-        match self {
-            Self::Publish { .. } => None,
-            Self::Held(error) | Self::Refuse(error) => Some(error),
-        }
-    }
-}
-
 /// The end of a check.
 #[derive(Debug)]
 pub(super) struct CheckEnd {

@@ -28,7 +28,7 @@ use tracing::warn;
 
 pub(super) use self::check::{Route, ScreenOutcome, route};
 pub use self::threads::ScreeningThreads;
-use super::refs::RefKey;
+use super::refs::{FirstError, RefKey};
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, Screen, Submission};
 use crate::daemon::base::metrics::Metrics;
@@ -62,8 +62,8 @@ pub(super) struct CheckedSubmission {
 pub(super) enum SubmissionState {
     /// It has an answer.
     Known(Result<Accepted, ErrorBody>),
-    /// It repeats a submission that has no answer yet.
-    Repeated,
+    /// It repeats a submission that had no answer yet.
+    Repeated(FirstError),
     /// It may be appended once it has an outcome.
     Admitted { comment: Arc<Comment>, share: RoomShare, outcome: Option<ScreenOutcome> },
 }
@@ -71,14 +71,6 @@ pub(super) enum SubmissionState {
 impl CheckedSubmission {
     fn is_ready(&self) -> bool {
         !matches!(self.state, SubmissionState::Admitted { outcome: None, .. })
-    }
-
-    /// Returns the error of a comment that is not appended.
-    fn error(&self) -> Option<&ErrorBody> {
-        match &self.state {
-            SubmissionState::Admitted { outcome: Some(outcome), .. } => outcome.error(),
-            _ => None,
-        }
     }
 }
 
@@ -95,16 +87,6 @@ impl StreamQueue {
     fn take_ready(&mut self, ready: &mut Vec<CheckedSubmission>) {
         while let Some(item) = self.items.pop_front_if(|item| item.is_ready()) {
             self.first += 1;
-            // The repeats of a comment that failed get its answer.
-            if let (Some(key), Some(error)) = (&item.key, item.error()) {
-                let repeats = |later: &&mut CheckedSubmission| {
-                    matches!(later.state, SubmissionState::Repeated)
-                        && later.key.as_ref() == Some(key)
-                };
-                for repeat in self.items.iter_mut().filter(repeats) {
-                    repeat.state = SubmissionState::Known(Err(error.clone()));
-                }
-            }
             ready.push(item);
         }
     }

@@ -64,7 +64,7 @@ impl Ingest {
                 self.rooms.forget(&share, &comment);
                 SubmissionState::Known(Err(overloaded()))
             }
-            SubmissionState::Repeated => SubmissionState::Known(Err(overloaded_repeat())),
+            SubmissionState::Repeated(_) => SubmissionState::Known(Err(overloaded_repeat())),
             SubmissionState::Known(outcome) => SubmissionState::Known(outcome),
         };
         self.put_into(batch, CheckedSubmission { submission, key, state }, false);
@@ -84,12 +84,13 @@ impl Ingest {
         if let Some(error) = self.parts.refs.get_held(key) {
             return Some(SubmissionState::Known(Err(error)));
         }
-        self.pending_refs.contains_key(key).then_some(SubmissionState::Repeated)
+        let first_error = self.pending_refs.get_mut(key)?.get_or_insert_default();
+        Some(SubmissionState::Repeated(first_error.clone()))
     }
 
     fn remember_pending(&mut self, key: Option<&RefKey>, state: &SubmissionState) {
-        if let (Some(key), SubmissionState::Admitted { comment, .. }) = (key, state) {
-            self.pending_refs.insert(key.clone(), comment.comment_id);
+        if let (Some(key), SubmissionState::Admitted { .. }) = (key, state) {
+            self.pending_refs.insert(key.clone(), None);
         }
     }
 
@@ -105,9 +106,9 @@ impl Ingest {
         match state {
             SubmissionState::Known(Ok(accepted)) => batch.push_outcome(submission, Ok(accepted)),
             SubmissionState::Known(Err(error)) => self.refuse(batch, submission, error),
-            SubmissionState::Repeated => {
+            SubmissionState::Repeated(first_error) => {
                 let Submission { reply_to, client_ref, .. } = submission;
-                let outcome = OutcomeSource::Repeated;
+                let outcome = OutcomeSource::Repeated(first_error);
                 batch.pending.push(PendingReply { reply_to, client_ref, key, outcome });
             }
             SubmissionState::Admitted { comment, share, outcome } => {
@@ -128,7 +129,7 @@ impl Ingest {
                     }
                     // A held comment may be shown later, so it keeps what it took of its room.
                     Some(ScreenOutcome::Held(error)) => {
-                        self.forget_pending(key.as_ref());
+                        self.fail_pending(key.as_ref(), &error);
                         if let Some(key) = &key {
                             self.parts.refs.remember_held(key, error.clone());
                         }
@@ -138,15 +139,16 @@ impl Ingest {
                     None => overloaded(),
                 };
                 self.rooms.forget(&share, &comment);
-                self.forget_pending(key.as_ref());
+                self.fail_pending(key.as_ref(), &refusal);
                 self.refuse(batch, submission, refusal);
             }
         }
     }
 
-    fn forget_pending(&mut self, key: Option<&RefKey>) {
-        if let Some(key) = key {
-            self.pending_refs.remove(key);
+    /// Frees the ref of a submission that failed, and tells its repeats the error.
+    pub(super) fn fail_pending(&mut self, key: Option<&RefKey>, error: &ErrorBody) {
+        if let Some(first_error) = key.and_then(|key| self.pending_refs.remove(key)).flatten() {
+            first_error.get_or_init(|| error.clone());
         }
     }
 

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::batch::{Batch, OutcomeSource, PendingReply};
 use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
-use super::refs::{RefKey, Refs};
+use super::refs::{FirstError, RefKey, Refs};
 use super::reserve::reserve_ids;
 use super::rooms::{RoomMemory, Rooms};
 use super::screening::{CheckedSubmission, ScreeningQueues};
@@ -34,11 +34,11 @@ use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
 use crate::policy::comment_limits::CommentLimits;
+use crate::protocol::ErrorCode;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::ModerationMode;
-use crate::protocol::{CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
@@ -98,8 +98,9 @@ pub struct Ingest {
     breaker: Arc<Breaker>,
     /// The log's last failure, which refuses submissions while the breaker is open.
     last_failure: ErrorCode,
-    /// Refs whose comment is in flight to the log.
-    pending_refs: AHashMap<RefKey, CommentId>,
+    /// Refs whose comment is checked or in flight to the log; with the place for its error if it
+    /// has repeats.
+    pending_refs: AHashMap<RefKey, Option<FirstError>>,
     earlier: EarlierComments,
     meter: Arc<StageMeter>,
 }
@@ -261,8 +262,9 @@ impl Ingest {
         let Some(reservations) = self.parts.reservations.clone() else { return };
         let refused = self.rooms.claim(&reservations, batch.claimants()).await;
         if !refused.is_empty() {
-            for key in batch.refuse(|comment| refused.get(&comment.comment_id).cloned()) {
-                self.pending_refs.remove(&key);
+            let refused = batch.refuse(|comment| refused.get(&comment.comment_id).cloned());
+            for (key, error) in refused {
+                self.fail_pending(Some(&key), &error);
             }
         }
     }
@@ -306,10 +308,9 @@ impl Ingest {
                 (_, OutcomeSource::Known(outcome)) => outcome,
                 (Err(error), OutcomeSource::Appended { comment, share, .. }) => {
                     self.rooms.give_back(&share, &comment);
-                    if let Some(key) = &waiting.key {
-                        self.pending_refs.remove(key);
-                    }
-                    Err(log_error(error))
+                    let error = log_error(error);
+                    self.fail_pending(waiting.key.as_ref(), &error);
+                    Err(error)
                 }
                 (Ok(positions), OutcomeSource::Appended { index, comment, .. }) => {
                     let comment_id = comment.comment_id;
@@ -322,7 +323,9 @@ impl Ingest {
                     let delayed = stream.is_some_and(|stream| stream.room.delay_ms.is_some());
                     Ok(Accepted { comment_id, seq, comment: Some(comment), delayed })
                 }
-                (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
+                (_, OutcomeSource::Repeated(first_error)) => {
+                    self.outcome_of_original(waiting.key.as_ref(), &first_error)
+                }
             };
             self.reply(waiting.reply_to, waiting.client_ref, outcome, &mut replies);
         }
@@ -332,12 +335,20 @@ impl Ingest {
     }
 
     /// Returns the outcome of the original, which was answered before its repeat.
-    fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
+    fn outcome_of_original(
+        &mut self,
+        key: Option<&RefKey>,
+        first_error: &FirstError,
+    ) -> Result<Accepted, ErrorBody> {
+        if let Some(error) = first_error.get() {
+            return Err(error.clone());
+        }
         let known = key.and_then(|key| self.parts.refs.get(key));
         known
             .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, delayed: false })
             .ok_or_else(|| {
-                let text = "the first submission with this ref failed; send it again";
+                let text = "the outcome of the first submission with this ref is not known any \
+                            more; send it again";
                 ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
             })
     }

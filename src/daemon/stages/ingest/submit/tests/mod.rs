@@ -23,7 +23,7 @@ use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind, Shadow};
 use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::stream::{ModerationMode, StreamState};
-use crate::protocol::{Comment, Identity, Role, Standing, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, Identity, Role, Standing, StreamId, UserId};
 
 const LIVE: StreamId = StreamId(1);
 const SCREENED: StreamId = StreamId(2);

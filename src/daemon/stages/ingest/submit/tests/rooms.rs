@@ -239,9 +239,10 @@ async fn a_refused_ref_with_another_id_may_be_sent_again() {
     let [mut first, mut second] = stages_with_a_renamed_comment().await;
     first.say(ANN, "one").await.unwrap();
     let send = || submission(LIVE, "two", Some("r"));
-    for _ in 0..2 {
-        assert_eq!(second.ask(send()).await, Err(ErrorCode::SlowMode));
-    }
+    second.send(vec![send(), send()]).await;
+    assert_eq!(second.outcome().await, Err(ErrorCode::SlowMode));
+    assert_eq!(second.outcome().await, Err(ErrorCode::SlowMode), "the repeat in its batch");
+    assert_eq!(second.ask(send()).await, Err(ErrorCode::SlowMode));
 }
 
 #[tokio::test(start_paused = true)]

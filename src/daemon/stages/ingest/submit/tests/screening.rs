@@ -205,13 +205,14 @@ async fn a_full_queue_refuses_and_leaves_places_to_others() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_ends_during_a_check_refuses() {
     let mut stage = Stage::start().await;
-    stage.send(vec![named(SCREENED, "slow 300")]).await;
+    stage.send(vec![named(SCREENED, "slow 300"), named(SCREENED, "slow 300")]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut ended = stream(SCREENED.0, ModerationMode::Sync);
     ended.state = StreamState::Ended;
     stage.store.put_stream(ended);
     stage.streams.reload().await.unwrap();
     assert_eq!(stage.outcome().await, Err(ErrorCode::StreamNotLive));
+    assert_eq!(stage.outcome().await, Err(ErrorCode::StreamNotLive), "its repeat too");
     assert!(stage.stored().await.is_empty());
 }
 
