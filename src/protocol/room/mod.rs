@@ -143,6 +143,11 @@ impl RoomSettings {
         if self.shield { self.rules.stricter(SHIELD) } else { self.rules }
     }
 
+    /// Returns the settings that everybody may know: the rules in force and the message delay.
+    pub fn public(&self) -> Self {
+        Self { rules: self.in_force(), delay_ms: self.delay_ms, ..Self::default() }
+    }
+
     /// Returns whether nothing is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

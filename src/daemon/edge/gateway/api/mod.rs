@@ -69,6 +69,21 @@ fn caller_with_role(
     Ok(identity)
 }
 
+/// Returns the caller if it sent a token, which must be valid.
+fn known_caller(
+    state: &GatewayState,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Identity>>, HttpError> {
+    bearer(headers)?.map(|_| caller(state, headers)).transpose()
+}
+
+/// Returns a stream as a caller may know it: moderators and higher roles all of it, others only
+/// what is public.
+fn shown_to(caller: Option<&Identity>, stream: &Stream) -> Stream {
+    let is_staff = caller.is_some_and(|identity| identity.role.is_staff());
+    if is_staff { stream.clone() } else { stream.public() }
+}
+
 fn known_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, HttpError> {
     state.streams.get(stream_id).ok_or_else(|| {
         let text = format!("there is no stream {stream_id}");
