@@ -29,6 +29,8 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
             get(api::room::terms).patch(api::room::change_terms),
         )
         .route("/api/streams/{stream_id}/room/clear", post(api::room::clear))
+        .route("/api/streams/{stream_id}/moderation/queue", get(api::moderation::queue))
+        .route("/api/streams/{stream_id}/moderation/{act}", post(api::moderation::act))
         .layer(from_fn_with_state(state.changes.clone(), finish_changes))
         // Submissions need no task of their own: ingest has them as soon as they are queued.
         .route(

@@ -86,6 +86,7 @@ impl Control {
             decision: decided.decision,
             action: audit_action::APPROVE,
             expected_reason: Some(expected),
+            expected_stream: None,
         };
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
@@ -107,6 +108,7 @@ impl Control {
             decision: Decision::Reject,
             action: audit_action::REJECT,
             expected_reason: Some(reason),
+            expected_stream: None,
         };
         match self.decide(&actor, &request, choice, &event).await {
             Ok(decided) => Ok(Some(decided.item)),
