@@ -11,7 +11,7 @@ use tracing::info;
 use super::admission::{
     Admission, AdmissionEnds, AuthTask, ConnectionRate, NameTask, ReleaseTask, ViewerSlots,
 };
-use super::comment_pages::CommentPages;
+use super::comment_pages::{CommentPages, PageSources};
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
@@ -84,6 +84,12 @@ impl Gateway {
         let rooms = RoomTask::new(parts.room_requests, parts.control.clone(), parts.sink.clone());
         let begun = BegunTasks::default();
         let operations = Operations { board: parts.board.clone(), log: parts.log };
+        let sources = PageSources {
+            comments: parts.comments,
+            recent: parts.recent,
+            streams: parts.streams.clone(),
+            clock: parts.clock.clone(),
+        };
         let state = Arc::new(GatewayState {
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
@@ -91,7 +97,7 @@ impl Gateway {
             config: config.clone(),
             deflate: parts.config.delivery.deflate,
             streams: parts.streams,
-            history: CommentPages::new(parts.comments, parts.clock.clone()),
+            history: CommentPages::new(sources),
             control: parts.control,
             meter: parts.board.telemetry().stage(StageName::Gateway),
             board: parts.board,

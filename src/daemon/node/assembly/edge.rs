@@ -120,6 +120,7 @@ impl Edge {
             sanctions: base.sanctions.clone(),
             registry: base.engines.registry.clone(),
             comments: base.engines.comments.clone(),
+            recent: base.engines.recent.clone(),
             metadata: base.engines.metadata.clone(),
             log: base.engines.log.clone(),
             control,

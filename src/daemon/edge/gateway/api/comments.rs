@@ -135,9 +135,8 @@ pub(crate) async fn history(
         Some(caller(&state, &headers)?)
     };
     let is_staff = caller.as_ref().is_some_and(|identity| identity.role.is_staff());
-    let delay_ms = stream.room.delay_ms.filter(|_| !is_staff);
     let reader = caller.map(|identity| identity.user_id);
-    let request = PageRequest { stream_id, before, limit, reader, delay_ms };
+    let request = PageRequest { stream_id, before, limit, reader, is_staff };
     let page = state.history.page(request).await;
     let page = page.map_err(|error| match error {
         StoreError::NotFound(_) => {
