@@ -38,6 +38,7 @@ mod tests {
 
     use axum::Router;
     use axum::body::Body;
+    use axum::http::Request;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use futures_util::FutureExt as _;

@@ -334,7 +334,7 @@ async fn moderators_change_the_rules_of_a_room() {
     assert_eq!(shown(&[&moderator]).await, settings);
     let in_force = json!({"slow_ms": 30_000, "unique_ms": 600_000, "no_links": true});
     let viewer = bearer(6, "viewer");
-    for headers in [&[][..], &[&viewer]] {
+    for headers in [&[][..], &[viewer.as_str()]] {
         assert_eq!(shown(headers).await, json!({ "rules": in_force }), "viewers see no settings");
     }
     let entry = rig.metadata.audits().pop().unwrap();
