@@ -9,7 +9,9 @@ use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{AuditEntry, Cluster, Outcome, Room, TextTrial};
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::room::{RoomPatch, RoomRules, RoomTerm};
-use live_comments::protocol::{Badge, ClientMessage, ErrorCode, Role, ServerMessage};
+use live_comments::protocol::{
+    Badge, ClientMessage, ErrorCode, ModerationAct, Role, ServerMessage,
+};
 use serde_json::json;
 use support::moderation::check_before_showing;
 use support::{Daemon, STREAM, Viewer, archived, comment, history, history_becomes, msgpack};
@@ -243,6 +245,41 @@ async fn moderators_change_the_room_by_websocket() {
     assert_eq!(room.in_force.slow_ms, Some(600_000));
     let mut moderator = moderator(&daemon).await;
     moderator.comment("exempt").await;
+}
+
+#[tokio::test]
+async fn moderators_act_by_websocket_and_http() {
+    let daemon = Daemon::start("");
+    let mut ann = daemon.join(42, "ann").await;
+    let (bad, _) = ann.comment("bad").await;
+    let mut moderator = moderator(&daemon).await;
+    let fields = json!({"comment_id": bad, "reason": "spam"});
+    let act = ModerationAct::named("delete", fields).unwrap();
+    let delete = ClientMessage::Moderate { act: act.into(), client_ref: Some("d1".to_owned()) };
+    ann.send(&delete).await;
+    let error = |message: &ServerMessage| match message {
+        ServerMessage::Error { code, .. } => Some(*code),
+        _ => None,
+    };
+    assert_eq!(ann.until(error).await, ErrorCode::Forbidden);
+    moderator.send(&delete).await;
+    let acked = moderator.until(|message| match message {
+        ServerMessage::ModerateAck { client_ref } => Some(client_ref.clone()),
+        _ => None,
+    });
+    assert_eq!(acked.await.as_deref(), Some("d1"));
+    assert_eq!(deletion_reason(&mut ann).await, "spam");
+
+    let token = daemon.token_of(7, "mod", Role::Moderator);
+    let headers = [("authorization", &*format!("Bearer {token}"))];
+    let body = json!({"user": "id:42"}).to_string();
+    let path = "/api/streams/1/moderation/timeout";
+    let (status, done) = support::http(&daemon, "POST", path, &headers, Some(&body)).await;
+    assert_eq!((status, &done["user_id"]), (200, &json!("42")), "{done}");
+    assert_eq!(refused(&mut ann, "still here").await.0, ErrorCode::TimedOut);
+    let log: Cluster<AuditEntry> = daemon.admin().get("/v1/audit?limit=2").await.unwrap();
+    let audited: Vec<_> = log.items.iter().map(|it| (&*it.action, &*it.actor)).collect();
+    assert_eq!(audited, [("timeout", "mod (user 7)"), ("delete", "mod (user 7)")]);
 }
 
 #[tokio::test]

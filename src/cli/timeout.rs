@@ -13,7 +13,7 @@ use super::output::note;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{PreviewRequest, Room, SanctionRequest};
-use crate::protocol::room::timeouts_text;
+use crate::protocol::room::{DEFAULT_TIMEOUT_MS, timeouts_text};
 
 /// Let a user watch but not comment for a while
 #[derive(Debug, Args)]
@@ -35,14 +35,11 @@ pub(super) struct TimeoutArgs {
     dry: DryRun,
 }
 
-/// The duration if neither the command nor a room says one: 10 minutes.
-const DEFAULT_MS: u64 = 600_000;
-
 pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let duration_ms = match (args.duration, args.stream) {
         (Some(duration), _) => to_ms(duration),
         (None, Some(stream_id)) => of_room(stream_id, context).await?,
-        (None, None) => DEFAULT_MS,
+        (None, None) => DEFAULT_TIMEOUT_MS,
     };
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
@@ -67,13 +64,12 @@ pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<
 async fn of_room(stream_id: StreamId, context: &Context) -> anyhow::Result<u64> {
     let room: Room = context.admin().get(&format!("/v1/streams/{stream_id}/room")).await?;
     let offered = &room.settings.timeouts_ms;
-    let Some(shortest_ms) = offered.first() else {
+    if offered.is_empty() {
         note(&format!("lc: the room of stream {stream_id} has no timeouts to choose from; 10m"));
-        return Ok(DEFAULT_MS);
-    };
+    }
     if offered.len() > 1 {
         let all = timeouts_text(offered);
         note(&format!("lc: timeouts of the room of stream {stream_id}: {all}; --for chooses one"));
     }
-    Ok(*shortest_ms)
+    Ok(room.settings.shortest_timeout_ms())
 }

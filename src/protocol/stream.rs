@@ -113,6 +113,11 @@ pub struct StreamPatch {
 }
 
 impl Stream {
+    /// Returns the stream as everybody may know it: see [`RoomSettings::public`].
+    pub fn public(&self) -> Self {
+        Self { room: self.room.public(), ..self.clone() }
+    }
+
     /// Applies a patch. `ended_at` is set when the stream enters the state `ended`, and cleared
     /// when it leaves it.
     pub fn apply(&mut self, patch: StreamPatch, now_ms: u64) {

@@ -13,11 +13,12 @@ use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Evidence};
-use crate::protocol::message::Encoding;
+use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
-    CloseCode, Comment, CommentId, Identity, Role, Seq, StreamId, StreamPosition, UserId,
+    CloseCode, Comment, CommentId, Identity, ModerationAct, Role, Seq, StreamId, StreamPosition,
+    UserId,
 };
 
 /// One viewer connection on this node. A reused slot gets a new generation, so a late reply never
@@ -219,12 +220,12 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
-    /// Answers a [`RoomRequest`].
+    /// Answers a [`RoomRequest`] with its [`RoomChange::ack`] or an error.
     fn room_changed(
         &self,
         connection: ConnectionId,
         client_ref: Option<Arc<str>>,
-        outcome: Result<(), ErrorBody>,
+        outcome: Result<ServerMessage, ErrorBody>,
     );
 
     /// Closes every connection of a user with a code, after an error that says why. Resolves to the
@@ -276,7 +277,13 @@ impl ViewerSink for NoViewers {
 
     fn authenticated(&self, _: ConnectionId, _: Result<(Bearer, Box<dyn Permit>), ErrorBody>) {}
 
-    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+    fn room_changed(
+        &self,
+        _: ConnectionId,
+        _: Option<Arc<str>>,
+        _: Result<ServerMessage, ErrorBody>,
+    ) {
+    }
 
     fn disconnect_user(
         &self,
@@ -320,15 +327,32 @@ pub struct AuthRequest {
     pub token: String,
 }
 
-/// A change of a room that a moderator sent over its connection, for the gateway to carry out.
+/// Something that a moderator does in the room that it watches, for the gateway to carry out.
 #[derive(Debug)]
 pub struct RoomRequest {
     pub connection: ConnectionId,
     pub stream_id: StreamId,
     /// At least a moderator.
     pub identity: Arc<Identity>,
-    pub patch: Box<RoomPatch>,
+    pub change: RoomChange,
     pub client_ref: Option<Arc<str>>,
+}
+
+/// The content of a [`RoomRequest`].
+#[derive(Debug)]
+pub enum RoomChange {
+    Settings(Box<RoomPatch>),
+    Act(Box<ModerationAct>),
+}
+
+impl RoomChange {
+    /// Returns the message that says that it is done.
+    pub fn ack(&self, client_ref: Option<Arc<str>>) -> ServerMessage {
+        match self {
+            Self::Settings(_) => ServerMessage::RoomAck { client_ref },
+            Self::Act(_) => ServerMessage::ModerateAck { client_ref },
+        }
+    }
 }
 
 /// An operator's order to the broadcast stage: the share of a stream to broadcast.

@@ -26,7 +26,7 @@ const LAG_INTERVAL: Duration = Duration::from_millis(20);
 /// The tasks of a node, in groups that are stopped one after the other, in this order.
 #[derive(Debug)]
 pub(super) struct TaskGroups {
-    /// Gateway and auth. Stopping them ends new viewers and new requests.
+    /// Gateway, auth and changes of rooms. Stopping them ends new viewers and new requests.
     pub(super) accept: Supervisor,
     /// Ingest. It still stores and acknowledges the comments it has received.
     pub(super) ingest: Supervisor,

@@ -1,10 +1,11 @@
 //! The messages that viewers send.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::protocol::ErrorCode;
 use crate::protocol::error_code::without_controls;
 use crate::protocol::room::{BadRoomField, RoomPatch};
+use crate::protocol::{ErrorCode, ModerationAct};
 
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
@@ -36,10 +37,24 @@ pub enum ClientMessage {
     Ping,
     /// A change of the room, from a moderator. What the patch does not name stays.
     Room {
+        #[serde(deserialize_with = "nested")]
         patch: Box<RoomPatch>,
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         client_ref: Option<String>,
     },
+    /// An act of a moderator on the stream.
+    Moderate {
+        #[serde(deserialize_with = "nested")]
+        act: Box<ModerationAct>,
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        client_ref: Option<String>,
+    },
+}
+
+/// Reads a field with variants of its own, so that an unknown one is not taken for an unknown type
+/// of message.
+fn nested<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
+    T::deserialize(value).map_err(|error| D::Error::custom(format!("in a field, {error}")))
 }
 
 /// The error of decoding a message.
@@ -76,12 +91,13 @@ pub fn check_ref(client_ref: &str) -> Result<(), String> {
 
 impl ClientMessage {
     /// The names of all message types, for error texts.
-    pub(super) const TYPES: &str = "auth, comment, reaction, pause, resume, ping or room";
+    pub(super) const TYPES: &str = "auth, comment, reaction, pause, resume, ping, room or moderate";
 
     /// Checks the limits that the types do not express.
     pub(super) fn checked(self) -> Result<Self, BadMessage> {
         if let Self::Comment { client_ref: Some(client_ref), .. }
-        | Self::Room { client_ref: Some(client_ref), .. } = &self
+        | Self::Room { client_ref: Some(client_ref), .. }
+        | Self::Moderate { client_ref: Some(client_ref), .. } = &self
             && let Err(text) = check_ref(client_ref)
         {
             let bad = BadMessage::new(ErrorCode::BadMessage, text);

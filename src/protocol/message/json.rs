@@ -76,6 +76,7 @@ fn to_bad_message(error: &serde_json::Error) -> BadMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ModerationAct;
     use crate::protocol::message::msgpack;
     use crate::protocol::room::RoomPatch;
     use proptest::prelude::*;
@@ -95,6 +96,9 @@ mod tests {
             (r#"{"type":"room","patch":{}}"#, ErrorCode::BadMessage),
             (r#"{"type":"room","patch":{"slow":1}}"#, ErrorCode::BadMessage),
             (r#"{"type":"room","patch":{"slow_ms":1}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"room","patch":{"checks":{"late":"x"}}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"moderate","act":{"shout":{}}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"moderate","act":{"ban":{}}}"#, ErrorCode::BadMessage),
         ] {
             assert_eq!(decode_client(payload.as_bytes()).unwrap_err().code, code, "{payload}");
         }
@@ -174,5 +178,11 @@ mod tests {
         assert_eq!(decode_client(room), Ok(change.clone()));
         let packed = msgpack::encode_client(&change);
         assert_eq!(msgpack::decode_client(&packed), Ok(change));
+        let act = ModerationAct::named("unban", serde_json::json!({"user": "id:42"})).unwrap();
+        let act = ClientMessage::Moderate { act: act.into(), client_ref: Some("a".into()) };
+        let unban = br#"{"type":"moderate","act":{"unban":{"user":"id:42"}},"ref":"a"}"#;
+        assert_eq!(decode_client(unban), Ok(act.clone()));
+        let packed = msgpack::encode_client(&act);
+        assert_eq!(msgpack::decode_client(&packed), Ok(act));
     }
 }

@@ -67,6 +67,11 @@ pub enum ServerMessage {
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         client_ref: Option<Arc<str>>,
     },
+    /// The act of this moderator is done.
+    ModerateAck {
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        client_ref: Option<Arc<str>>,
+    },
     /// A message from the operators to this user.
     Direct {
         from: Arc<str>,

@@ -31,6 +31,8 @@ pub const SHORTEST_UNIQUE_MS: u64 = 10 * SECOND_MS;
 pub const LONGEST_UNIQUE_MS: u64 = HOUR_MS;
 /// The longest message delay.
 pub const LONGEST_DELAY_MS: u64 = 30 * SECOND_MS;
+/// The timeout that is meant where none is named and the room has no presets.
+pub const DEFAULT_TIMEOUT_MS: u64 = 10 * MINUTE_MS;
 /// The longest timeout, also of a preset.
 const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
 /// The most presets of timeouts.
@@ -141,6 +143,17 @@ impl RoomSettings {
     /// Returns the rules that comments are held to: in shield mode, at least its own.
     pub fn in_force(&self) -> RoomRules {
         if self.shield { self.rules.stricter(SHIELD) } else { self.rules }
+    }
+
+    /// Returns the settings that everybody may know: the rules in force and the message delay.
+    pub fn public(&self) -> Self {
+        Self { rules: self.in_force(), delay_ms: self.delay_ms, ..Self::default() }
+    }
+
+    /// Returns the timeout that is meant where none is named, in milliseconds: the shortest preset,
+    /// or [`DEFAULT_TIMEOUT_MS`].
+    pub fn shortest_timeout_ms(&self) -> u64 {
+        self.timeouts_ms.first().copied().unwrap_or(DEFAULT_TIMEOUT_MS)
     }
 
     /// Returns whether nothing is set.

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::access::Peer;
@@ -47,7 +48,10 @@ pub fn admin_request(data: &[u8]) {
         let past = Arc::default();
         let throttle = Arc::default();
         let top = Arc::default();
-        let router = routes::router(AdminState { parts, past, throttle, top, stop: stop.clone() });
+        let changes = TaskTracker::new();
+        let stopped = stop.clone();
+        let state = AdminState { parts, past, throttle, top, changes, stop: stopped };
+        let router = routes::router(state);
         let response = router.oneshot(request).await.expect("it is infallible");
         let status = response.status().as_u16();
         if is_head {

@@ -99,6 +99,8 @@ use axum::Router;
 use axum::body::Bytes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::shared_reading::SharedReading;
@@ -191,6 +193,8 @@ struct AdminState {
     throttle: Arc<SharedThrottle>,
     /// The latest line of `/v1/top`.
     top: Arc<SharedReading<Bytes>>,
+    /// The changes that are being made.
+    changes: TaskTracker,
     /// Ends live answers.
     stop: CancellationToken,
 }
@@ -228,7 +232,8 @@ impl Admin {
     /// socket file that is removed meanwhile is made again. The file is removed on drop. May be
     /// called again after a panic.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AdminError> {
-        let router = self.router(stop.clone());
+        let changes = TaskTracker::new();
+        let router = self.router(changes.clone(), stop.clone());
         let problems = self.parts.board.problems();
         match &self.parts.remote {
             None => server::serve(&self.socket, router, problems, stop).await,
@@ -239,13 +244,17 @@ impl Admin {
                 );
             }
         }
+        changes.close();
+        if tokio::time::timeout(server::GRACE, changes.wait()).await.is_err() {
+            warn!(changes = changes.len(), "changes are not finished");
+        }
         Ok(())
     }
 
-    fn router(&self, stop: CancellationToken) -> Router {
+    fn router(&self, changes: TaskTracker, stop: CancellationToken) -> Router {
         let parts = self.parts.clone();
         let past = Arc::new(SharedPast::default());
         let throttle = Arc::new(SharedThrottle::default());
-        routes::router(AdminState { parts, past, throttle, top: Arc::default(), stop })
+        routes::router(AdminState { parts, past, throttle, top: Arc::default(), changes, stop })
     }
 }

@@ -3,14 +3,14 @@
 
 use axum::Router;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use super::{
     AdminState, access, change, compression, dead_letters, doctor, lines, preview, read, talkers,
     text_trial, timeline,
 };
-use crate::daemon::edge::http::HttpError;
+use crate::daemon::edge::http::{HttpError, finish_changes};
 use crate::protocol::ErrorCode;
 
 pub(super) fn router(state: AdminState) -> Router {
@@ -77,6 +77,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/session", get(access::session))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(state.changes.clone(), finish_changes))
         .layer(from_fn(access::authorize))
         // The outermost: what is refused is answered through it, too.
         .layer(from_fn(compression::compress))

@@ -24,7 +24,7 @@ const HEAD_LIMITS: HeadLimits =
 /// The time between two looks at the socket's path.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The time that requests may still take when the daemon stops.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until `stop`, then gives requests [`GRACE`] to finish. A socket that is no longer at its
 /// path is bound again.

@@ -12,6 +12,7 @@ use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::control::Control;
@@ -27,6 +28,7 @@ pub struct GatewayParts {
     pub sanctions: Sanctions,
     pub registry: SharedRegistry,
     pub comments: SharedCommentStore,
+    pub recent: SharedRecentCache,
     pub metadata: SharedMetadataStore,
     pub log: SharedLog,
     /// Creates and changes streams.

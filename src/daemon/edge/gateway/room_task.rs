@@ -1,21 +1,73 @@
-//! Carries out the changes of rooms that moderators send over their connections.
+//! Carries out what moderators do in their rooms over their connections.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api::public_body;
-use crate::daemon::base::handoff::{RoomRequest, ViewerSink};
-use crate::daemon::stages::control::{Actor, Control};
+use crate::daemon::base::handoff::{RoomChange, RoomRequest, ViewerSink};
+use crate::daemon::stages::control::{Actor, Control, ControlError};
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
+use crate::protocol::{ErrorCode, StreamId};
 
-/// Makes the changes one after another, as over HTTP, and answers delivery. Requests wait in a
-/// bounded queue; those that find it full are answered `overloaded` by delivery.
+/// Changes that are made at one time, each of another stream.
+const MAX_AT_ONCE: usize = 16;
+/// Changes that wait for an earlier one of their stream.
+const MAX_OF_STREAM: usize = 16;
+/// Changes of all streams that wait.
+const MAX_WAITING: usize = 256;
+/// The time that changes which have begun may still take when the node stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Makes the changes of a stream one after another, those of different streams at once, and answers
+/// delivery. Its queues are bounded; changes that find them full are answered `overloaded`.
 #[derive(Debug)]
 pub struct RoomTask {
     requests: mpsc::Receiver<RoomRequest>,
     control: Control,
     sink: Arc<dyn ViewerSink>,
+}
+
+/// The changes that are made or wait.
+#[derive(Debug, Default)]
+struct RoomQueue {
+    /// Oldest first.
+    waiting: VecDeque<RoomRequest>,
+    /// The streams of the changes that are being made.
+    busy: HashSet<StreamId>,
+}
+
+impl RoomQueue {
+    /// Adds a change, or returns it if too many wait.
+    fn push(&mut self, request: RoomRequest) -> Result<(), RoomRequest> {
+        let of_stream = self.waiting.iter().filter(|it| it.stream_id == request.stream_id).count();
+        if of_stream >= MAX_OF_STREAM || self.waiting.len() >= MAX_WAITING {
+            return Err(request);
+        }
+        self.waiting.push_back(request);
+        Ok(())
+    }
+
+    /// Takes the oldest change that may begin now.
+    fn begin(&mut self) -> Option<RoomRequest> {
+        if self.busy.len() >= MAX_AT_ONCE {
+            return None;
+        }
+        let may_begin = |request: &RoomRequest| !self.busy.contains(&request.stream_id);
+        let request =
+            self.waiting.iter().position(may_begin).and_then(|at| self.waiting.remove(at));
+        self.busy.extend(request.as_ref().map(|request| request.stream_id));
+        request
+    }
+
+    fn finish(&mut self, stream_id: StreamId) {
+        self.busy.remove(&stream_id);
+    }
 }
 
 impl RoomTask {
@@ -27,20 +79,93 @@ impl RoomTask {
         Self { requests, control, sink }
     }
 
-    /// Runs until `stop`, or until delivery has ended. A change that has begun is finished.
+    /// Runs until `stop`, or until delivery has ended. Changes that have begun are finished, and
+    /// those that wait are answered `shutting_down`.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut queue = RoomQueue::default();
+        let mut running = FuturesUnordered::new();
         loop {
-            let request = tokio::select! {
-                request = self.requests.recv() => request,
-                () = stop.cancelled() => return,
-            };
-            let Some(RoomRequest { connection, stream_id, identity, patch, client_ref }) = request
-            else {
-                return;
-            };
-            let actor = Actor::bearer(&identity);
-            let changed = self.control.update_room(&actor, stream_id, &patch).await;
-            self.sink.room_changed(connection, client_ref, changed.map(drop).map_err(public_body));
+            while let Some(request) = queue.begin() {
+                let stream_id = request.stream_id;
+                // In a task of its own, so that a panic or the end of this one does not cut it off.
+                let change =
+                    tokio::spawn(carry_out(self.control.clone(), self.sink.clone(), request));
+                running.push(async move {
+                    let _ = change.await;
+                    stream_id
+                });
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(stream_id) = running.next() => queue.finish(stream_id),
+                request = self.requests.recv() => {
+                    let Some(request) = request else { break };
+                    if let Err(request) = queue.push(request) {
+                        let text = "more changes of the room are waiting than allowed; send it again";
+                        self.refuse(request, ErrorCode::Overloaded, text);
+                    }
+                }
+            }
         }
+        self.requests.close();
+        while let Some(request) =
+            queue.waiting.pop_front().or_else(|| self.requests.try_recv().ok())
+        {
+            self.refuse(
+                request,
+                ErrorCode::ShuttingDown,
+                "the node takes no more changes of rooms",
+            );
+        }
+        let finished = async { while running.next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            tracing::warn!(changes = queue.busy.len(), "changes of rooms are not finished");
+        }
+    }
+
+    fn refuse(&self, request: RoomRequest, code: ErrorCode, text: &str) {
+        let error = ErrorBody::new(code, text).retry_after_ms(RETRY_AFTER_MS);
+        self.sink.room_changed(request.connection, request.client_ref, Err(error));
+    }
+}
+
+/// Makes a change as over HTTP, and answers delivery.
+async fn carry_out(control: Control, sink: Arc<dyn ViewerSink>, request: RoomRequest) {
+    let RoomRequest { connection, stream_id, identity, change, client_ref } = request;
+    let actor = Actor::bearer(&identity);
+    let made: Result<_, ControlError> = match &change {
+        RoomChange::Settings(patch) => control.update_room(&actor, stream_id, patch).await,
+        RoomChange::Act(act) => control.moderate(&actor, stream_id, act).await,
+    };
+    let outcome = made.map(|_| change.ack(client_ref.clone())).map_err(public_body);
+    sink.room_changed(connection, client_ref, outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::edge::gateway::tests::rooms::slow;
+
+    fn began(queue: &mut RoomQueue) -> Option<String> {
+        queue.begin().map(|request| request.client_ref.unwrap().to_string())
+    }
+
+    #[test]
+    fn a_slow_change_delays_only_its_own_stream() {
+        let mut queue = RoomQueue::default();
+        for request in [slow(1, "a"), slow(1, "b"), slow(2, "c")] {
+            queue.push(request).unwrap();
+        }
+        assert_eq!(began(&mut queue).as_deref(), Some("a"));
+        assert_eq!(began(&mut queue).as_deref(), Some("c"));
+        assert_eq!(began(&mut queue), None);
+        queue.finish(StreamId(1));
+        assert_eq!(began(&mut queue).as_deref(), Some("b"));
+        for _ in 0..MAX_OF_STREAM {
+            queue.push(slow(1, "more")).unwrap();
+        }
+        assert!(queue.push(slow(1, "too much")).is_err());
+        assert!(queue.push(slow(3, "d")).is_ok(), "there is room for others");
     }
 }

@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 
 use super::state::{GatewayState, Operations};
 use super::{api, exposition, health, page, websocket};
-use crate::daemon::edge::http::HttpError;
+use crate::daemon::edge::http::{HttpError, finish_changes};
 use crate::protocol::ErrorCode;
 
 /// Returns the paths of a node with the role `edge`: viewers, the API, health and metrics.
@@ -23,16 +23,20 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
     let api = Router::new()
         .route("/api/streams", get(api::streams::list).post(api::streams::create))
         .route("/api/streams/{stream_id}", get(api::streams::show).patch(api::streams::change))
-        .route(
-            "/api/streams/{stream_id}/comments",
-            post(api::comments::submit).get(api::comments::history),
-        )
         .route("/api/streams/{stream_id}/room", get(api::room::show).patch(api::room::change))
         .route(
             "/api/streams/{stream_id}/room/terms",
             get(api::room::terms).patch(api::room::change_terms),
         )
         .route("/api/streams/{stream_id}/room/clear", post(api::room::clear))
+        .route("/api/streams/{stream_id}/moderation/queue", get(api::moderation::queue))
+        .route("/api/streams/{stream_id}/moderation/{act}", post(api::moderation::act))
+        .layer(from_fn_with_state(state.changes.clone(), finish_changes))
+        // Submissions need no task of their own: ingest has them as soon as they are queued.
+        .route(
+            "/api/streams/{stream_id}/comments",
+            post(api::comments::submit).get(api::comments::history),
+        )
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()
         .route("/", get(page::index))

@@ -11,7 +11,7 @@ use tracing::info;
 use super::admission::{
     Admission, AdmissionEnds, AuthTask, ConnectionRate, NameTask, ReleaseTask, ViewerSlots,
 };
-use super::comment_pages::CommentPages;
+use super::comment_pages::{CommentPages, PageSources};
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
@@ -50,8 +50,24 @@ pub struct Gateway {
     service: ConnectionService,
     certificate: Option<CertificateRenewal>,
     presented: Option<PresentedCertificate>,
+    begun: BegunTasks,
+}
+
+/// Work for clients that may have left, which a gateway that stops waits for.
+#[derive(Debug, Default)]
+struct BegunTasks {
     /// Handshakes between their HTTP answer and their hand-over to delivery.
     handshakes: TaskTracker,
+    /// Changes of streams and rooms.
+    changes: TaskTracker,
+}
+
+impl BegunTasks {
+    async fn finish(self) {
+        self.handshakes.close();
+        self.changes.close();
+        tokio::join!(self.handshakes.wait(), self.changes.wait());
+    }
 }
 
 impl Gateway {
@@ -66,8 +82,14 @@ impl Gateway {
         let AdmissionEnds { admission, releases, names } = Admission::with_tasks(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
         let rooms = RoomTask::new(parts.room_requests, parts.control.clone(), parts.sink.clone());
-        let handshakes = TaskTracker::new();
+        let begun = BegunTasks::default();
         let operations = Operations { board: parts.board.clone(), log: parts.log };
+        let sources = PageSources {
+            comments: parts.comments,
+            recent: parts.recent,
+            streams: parts.streams.clone(),
+            clock: parts.clock.clone(),
+        };
         let state = Arc::new(GatewayState {
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
@@ -75,16 +97,17 @@ impl Gateway {
             config: config.clone(),
             deflate: parts.config.delivery.deflate,
             streams: parts.streams,
-            history: CommentPages::new(parts.comments, parts.clock.clone()),
+            history: CommentPages::new(sources),
             control: parts.control,
             meter: parts.board.telemetry().stage(StageName::Gateway),
             board: parts.board,
             sink: parts.sink,
             submissions: parts.submissions,
             admission,
-            handshakes: handshakes.clone(),
+            handshakes: begun.handshakes.clone(),
+            changes: begun.changes.clone(),
         });
-        let gateway = Self::bind_router(&config, routes::router(state, operations), handshakes)?;
+        let gateway = Self::bind_router(&config, routes::router(state, operations), begun)?;
         Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, rooms, names, releases } })
     }
 
@@ -98,20 +121,20 @@ impl Gateway {
         log: SharedLog,
     ) -> Result<Self, GatewayError> {
         let router = routes::operations_router(Operations { board, log });
-        Self::bind_router(config, router, TaskTracker::new())
+        Self::bind_router(config, router, BegunTasks::default())
     }
 
     fn bind_router(
         config: &GatewayConfig,
         router: Router,
-        handshakes: TaskTracker,
+        begun: BegunTasks,
     ) -> Result<Self, GatewayError> {
         let Tls { acceptor, renewal, presented } = Tls::new(config)?;
         let bound = listen(config.listen)?;
         let server = HttpServer::new("gateway", MAX_HTTP_CONNECTIONS);
         let finish = server.finish_token().clone();
         let service = ConnectionService::new(router, acceptor, config.handshake_timeout, finish);
-        Ok(Self { bound, server, service, certificate: renewal, presented, handshakes })
+        Ok(Self { bound, server, service, certificate: renewal, presented, begun })
     }
 
     /// Returns the address it listens on. The port is the real one where 0 was configured.
@@ -138,13 +161,12 @@ impl Gateway {
     /// timeout, and returns. Viewers that were handed to delivery are not affected.
     pub async fn run(self, stop: CancellationToken) {
         info!(address = %self.local_addr(), tls = self.is_tls(), "gateway is listening");
-        let Self { bound, server, service, handshakes, .. } = self;
+        let Self { bound, server, service, begun, .. } = self;
         let serve = |stream, peer, slot| service.clone().serve(stream, peer, slot);
         server.accept_until(&stop, &bound.listener, serve).await;
         // Closed first, so that clients that connect now reach another node at once.
         drop(bound);
-        handshakes.close();
-        server.close(service.handshake_timeout, handshakes.wait()).await;
+        server.close(service.handshake_timeout, begun.finish()).await;
         info!("gateway has stopped accepting");
     }
 }

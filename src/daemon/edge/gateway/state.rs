@@ -41,6 +41,8 @@ pub(super) struct GatewayState {
     pub(super) rate: ConnectionRate,
     /// Handshakes between their HTTP answer and their hand-over to delivery.
     pub(super) handshakes: TaskTracker,
+    /// Changes of streams and rooms that are being made.
+    pub(super) changes: TaskTracker,
 }
 
 /// The state of the paths that a node of any role serves.

@@ -5,13 +5,15 @@
 //! status.
 //!
 //! Always holds: a connection occupies a slot of its server from accept to close; bodies are read
-//! with a size limit and a time limit; a request head must arrive in time.
+//! with a size limit and a time limit; a request head must arrive in time; a change that has begun is
+//! finished, also if its client leaves.
 //!
 //! When full: a server without a free slot stops accepting, so new connections wait in the kernel's
 //! accept queue.
 
 mod body;
 mod certificate;
+mod changes;
 mod connection;
 mod error;
 mod server;
@@ -29,6 +31,7 @@ pub(crate) use certificate::{
     CertificateFiles, CertificateIdentity, crypto_provider, expiry_ms, read_certificates,
 };
 pub use certificate::{CertificateRenewal, PresentedCertificate, TlsError};
+pub(crate) use changes::finish_changes;
 pub(crate) use connection::{HeadLimits, HttpConnection, set_answer_timeout};
 pub(crate) use error::HttpError;
 pub(crate) use server::{ConnectionSlot, HttpServer};

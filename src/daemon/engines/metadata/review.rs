@@ -1,10 +1,10 @@
 //! Claims of and decisions on items of the review queue: one rule for every engine.
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::CommentId;
 use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
+use crate::protocol::{CommentId, StreamId};
 
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
@@ -30,12 +30,14 @@ pub struct NewVerdict<'a> {
     pub expected_reason: Option<&'a str>,
     /// The reason of the decision; `None` if it is that of the item.
     pub reason: Option<&'a str>,
+    /// The stream that the item must belong to; `None` allows any.
+    pub expected_stream: Option<StreamId>,
 }
 
 impl NewVerdict<'_> {
-    /// Returns a decision on an item, whatever its reason is.
+    /// Returns a decision on an item, whatever its reason and its stream are.
     pub fn new(comment_id: CommentId, decision: Decision) -> Self {
-        Self { comment_id, decision, expected_reason: None, reason: None }
+        Self { comment_id, decision, expected_reason: None, reason: None, expected_stream: None }
     }
 }
 
@@ -102,6 +104,8 @@ pub enum ReviewRefusal {
     /// It is not the one that the decision is about.
     #[error("the comment waits for another reason")]
     OtherReason,
+    #[error("the comment is of another stream")]
+    OtherStream,
 }
 
 /// An error of a change of the review queue.
@@ -162,6 +166,10 @@ impl StoredReview {
         actor: &str,
         now_ms: u64,
     ) -> Result<(), ReviewRefusal> {
+        // The first, so that nothing is told about an item of another stream.
+        if new.expected_stream.is_some_and(|stream_id| stream_id != self.item.stream_id) {
+            return Err(ReviewRefusal::OtherStream);
+        }
         self.check(actor, now_ms)?;
         if new.expected_reason.is_some_and(|reason| reason != self.item.reason) {
             return Err(ReviewRefusal::OtherReason);

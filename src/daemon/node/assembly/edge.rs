@@ -25,7 +25,7 @@ use crate::protocol::admin::dependency::REACTION_TOTALS;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
-/// Changes of rooms by viewers that may wait. More are answered `overloaded`.
+/// Changes of rooms by moderators that may wait to be queued by room. More are answered `overloaded`.
 const MAX_ROOM_REQUESTS: usize = 64;
 /// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;
@@ -120,6 +120,7 @@ impl Edge {
             sanctions: base.sanctions.clone(),
             registry: base.engines.registry.clone(),
             comments: base.engines.comments.clone(),
+            recent: base.engines.recent.clone(),
             metadata: base.engines.metadata.clone(),
             log: base.engines.log.clone(),
             control,
@@ -203,7 +204,7 @@ impl EdgeTasks {
         fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
-        fatal.spawn(&tasks.rest, "rooms", |stop| rooms.run(stop));
+        fatal.spawn(&tasks.accept, "rooms", |stop| rooms.run(stop));
         fatal.spawn(&tasks.rest, "names", |stop| names.run(stop));
         fatal.spawn(&tasks.rest, "releases", |stop| releases.run(stop));
         handle

@@ -90,10 +90,24 @@ impl Control {
         actor: &Actor,
         request: &DeleteRequest,
     ) -> Result<Outcome, ControlError> {
+        self.delete_of_stream(actor, request, None).await
+    }
+
+    /// Deletes a comment that must be one of a stream; `None` allows any.
+    pub(super) async fn delete_of_stream(
+        &self,
+        actor: &Actor,
+        request: &DeleteRequest,
+        expected: Option<StreamId>,
+    ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let owner = self.owner(request.comment_id).await?;
+        if let Some(stream_id) = expected.filter(|expected| *expected != owner.stream_id) {
+            let comment_id = request.comment_id;
+            return Err(ControlError::OfOtherStream { comment_id, stream_id });
+        }
         let user_id = owner.user_id;
         let deleted = self.delete_owned(actor, request, owner, true).await?;
         let base = outcome(deleted.audit_id, CommandResults::default(), started);

@@ -36,6 +36,8 @@ pub enum ControlError {
          held for review is not published yet: reject it instead)"
     )]
     UnknownComment(CommentId),
+    #[error("comment {comment_id} is not one of stream {stream_id}")]
+    OfOtherStream { comment_id: CommentId, stream_id: StreamId },
     #[error("comment {0} is not deleted")]
     NotDeleted(CommentId),
     #[error(
@@ -137,6 +139,7 @@ impl ControlError {
             Self::UnknownUser(_)
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
+            | Self::OfOtherStream { .. }
             | Self::NoComments { .. }
             | Self::NothingToClear { .. }
             | Self::NotQueued(_)

@@ -36,6 +36,7 @@ mod events;
 pub(crate) mod fakes;
 mod messages;
 mod moderators;
+mod of_stream;
 mod reputation;
 mod restore;
 mod review;

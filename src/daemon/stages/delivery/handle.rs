@@ -253,7 +253,7 @@ impl ViewerSink for DeliveryHandle {
         &self,
         connection: ConnectionId,
         client_ref: Option<Arc<str>>,
-        outcome: Result<(), ErrorBody>,
+        outcome: Result<ServerMessage, ErrorBody>,
     ) {
         let mailbox = &self.mailboxes[usize::from(connection.worker)];
         mailbox.send(Command::RoomChanged { connection, client_ref, outcome });

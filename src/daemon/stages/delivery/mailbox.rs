@@ -70,7 +70,7 @@ pub(super) enum Command {
     RoomChanged {
         connection: ConnectionId,
         client_ref: Option<Arc<str>>,
-        outcome: Result<(), ErrorBody>,
+        outcome: Result<ServerMessage, ErrorBody>,
     },
     CaughtUp {
         connection: ConnectionId,

@@ -3,13 +3,14 @@
 //! time in the id.
 //!
 //! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
-//! `[4, skip]` resume · `[5]` ping · `[6, patch, ref|nil]` room, the patch as JSON. Absent fields
-//! at the end may be left out, and further fields are ignored. Server: `[0, …]` welcome · `[1,
+//! `[4, skip]` resume · `[5]` ping · `[6, patch, ref|nil]` room, the patch as JSON · `[7, act,
+//! ref|nil]` moderate, the act as JSON. Absent fields at the end may be left out, and further
+//! fields are ignored. Server: `[0, …]` welcome · `[1,
 //! epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack · `[3, …]` error · `[4, …]`
 //! comment.deleted · `[5, …]` throttle · `[6, …]` reactions · `[7, viewers]` presence · `[8, …]`
 //! direct · `[9, …]` announcement · `[10, from, to]` gap · `[11, …]` bye · `[12]` pong · `[13, …]`
 //! like 1, the viewer's own comment outside the ranges · `[14, rules]` room · `[15, ref|nil]`
-//! room_ack. `docs/protocol.md` lists the fields.
+//! room_ack · `[16, ref|nil]` moderate_ack. `docs/protocol.md` lists the fields.
 
 mod batch;
 mod room;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
 use crate::protocol::comment::Deletion;
-use crate::protocol::room::{RoomPatch, RoomRules};
+use crate::protocol::room::RoomRules;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{
     CommentId, Epoch, ErrorCode, Identity, Role, Seq, Standing, StreamId, UserId, json,
@@ -81,6 +82,7 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
         M::Pong => pack(&(12,)),
         M::Room(rules) => pack(&(14, CompactRoom::from(*rules))),
         M::RoomAck { client_ref } => pack(&(15, client_ref)),
+        M::ModerateAck { client_ref } => pack(&(16, client_ref)),
     }
 }
 
@@ -93,13 +95,14 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
         M::Pause => pack(&(3,)),
         M::Resume { skip } => pack(&(4, skip)),
         M::Ping => pack(&(5,)),
-        M::Room { patch, client_ref } => pack(&(6, patch_text(patch), client_ref)),
+        M::Room { patch, client_ref } => pack(&(6, text(patch), client_ref)),
+        M::Moderate { act, client_ref } => pack(&(7, text(act), client_ref)),
     }
 }
 
-/// Returns a patch as JSON: unlike an array, it can leave fields out.
-fn patch_text(patch: &RoomPatch) -> String {
-    json::to_string(patch).expect("a patch has string keys only, and memory does not fail")
+/// Returns a field as JSON: unlike an array, it can leave fields out.
+fn text(field: &impl Serialize) -> String {
+    json::to_string(field).expect("fields have string keys only, and memory does not fail")
 }
 
 /// Decodes a message from a viewer.
@@ -113,7 +116,7 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
         Ok(Ok(message)) => message.checked(),
         Ok(Err(kind)) => {
             let expected = ClientMessage::TYPES;
-            let text = format!("kind {kind} is unknown: expected 0 to 6 ({expected})");
+            let text = format!("kind {kind} is unknown: expected 0 to 7 ({expected})");
             let bad = BadMessage::new(ErrorCode::UnknownType, text);
             Err(bad.with_ref(client_ref(payload)))
         }
@@ -162,11 +165,14 @@ impl<'de> Visitor<'de> for ClientVisitor {
             3 => M::Pause,
             4 => M::Resume { skip: optional(&mut fields)?.unwrap_or(false) },
             5 => M::Ping,
-            6 => {
-                let text: String = required(&mut fields, "patch")?;
-                let patch = serde_json::from_str(&text).map_err(serde::de::Error::custom)?;
-                M::Room { patch, client_ref: optional(&mut fields)? }
-            }
+            6 => M::Room {
+                patch: from_text(&mut fields, "patch")?,
+                client_ref: optional(&mut fields)?,
+            },
+            7 => M::Moderate {
+                act: from_text(&mut fields, "act")?,
+                client_ref: optional(&mut fields)?,
+            },
             kind => {
                 skip_rest(&mut fields)?;
                 return Ok(Err(kind));
@@ -208,6 +214,15 @@ fn required<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
 ) -> Result<T, A::Error> {
     let missing = || serde::de::Error::custom(format!("{name} is missing"));
     fields.next_element()?.ok_or_else(missing)
+}
+
+/// Reads a field that is written as JSON.
+fn from_text<'de, T: DeserializeOwned, A: SeqAccess<'de>>(
+    fields: &mut A,
+    name: &str,
+) -> Result<T, A::Error> {
+    let text: String = required(fields, name)?;
+    serde_json::from_str(&text).map_err(serde::de::Error::custom)
 }
 
 /// Returns `None` for nil and for a field that was left out.
@@ -284,6 +299,7 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
         12 => M::Pong,
         14 => unpack(payload).map(|(_, rules): (u8, CompactRoom)| M::Room(rules.into()))?,
         15 => unpack(payload).map(|(_, client_ref): (u8, _)| M::RoomAck { client_ref })?,
+        16 => unpack(payload).map(|(_, client_ref): (u8, _)| M::ModerateAck { client_ref })?,
         kind => return Err(invalid(format!("kind {kind} is unknown"))),
     })
 }

@@ -115,7 +115,7 @@ proptest! {
     /// Bytes that are taken for a message are one: written again, they are read as the same.
     #[test]
     fn accepted_bytes_are_a_message(
-        kind in 0_u8..9,
+        kind in 0_u8..10,
         fields in proptest::collection::vec(
             prop_oneof![
                 Just(vec![0xC0]),
@@ -131,13 +131,13 @@ proptest! {
         fields.iter().for_each(|field| bytes.extend_from_slice(field));
         match decode_client(&bytes) {
             Ok(message) => {
-                prop_assert!(kind <= 6);
+                prop_assert!(kind <= 7);
                 prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
             }
             Err(bad) => {
                 let well_formed = check_encoding(&bytes).is_ok();
                 prop_assert_eq!(bad.code == ErrorCode::BadMsgpack, !well_formed, "{}", bad);
-                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 6);
+                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 7);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -57,7 +58,8 @@ impl Remote {
         let top = Arc::default();
         let stop = self.stop.clone();
         let parts = parts_of(&self.world);
-        let router = routes::router(AdminState { parts, past, throttle, top, stop });
+        let changes = TaskTracker::new();
+        let router = routes::router(AdminState { parts, past, throttle, top, changes, stop });
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -12,10 +12,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::error::public;
-use super::{bearer, caller, known_stream, parse_id};
+use super::{caller, known_caller, known_stream, parse_id, parse_limit};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
-use crate::daemon::edge::gateway::comment_pages::{MAX_LIMIT, PageRequest};
+use crate::daemon::edge::gateway::comment_pages::PageRequest;
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::engines::StoreError;
@@ -26,7 +26,6 @@ use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 /// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer
 /// that was lost.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_LIMIT: usize = 100;
 
 /// As on a WebSocket, fields that are not known are ignored.
 #[derive(Debug, Deserialize)]
@@ -130,12 +129,14 @@ pub(crate) async fn history(
     let stream_id: StreamId = parse_id(&stream_id)?;
     let (before, limit) = page_bounds(&uri)?;
     let stream = known_stream(&state, stream_id)?;
-    let is_known = !stream.anonymous || bearer(&headers)?.is_some();
-    let caller = if is_known { Some(caller(&state, &headers)?) } else { None };
+    let caller = if stream.anonymous {
+        known_caller(&state, &headers)?
+    } else {
+        Some(caller(&state, &headers)?)
+    };
     let is_staff = caller.as_ref().is_some_and(|identity| identity.role.is_staff());
-    let delay_ms = stream.room.delay_ms.filter(|_| !is_staff);
     let reader = caller.map(|identity| identity.user_id);
-    let request = PageRequest { stream_id, before, limit, reader, delay_ms };
+    let request = PageRequest { stream_id, before, limit, reader, is_staff };
     let page = state.history.page(request).await;
     let page = page.map_err(|error| match error {
         StoreError::NotFound(_) => {
@@ -147,14 +148,9 @@ pub(crate) async fn history(
 }
 
 fn page_bounds(uri: &Uri) -> Result<(Option<CommentId>, usize), HttpError> {
-    let bad = |text: String| HttpError::new(ErrorCode::BadRequest, text);
-    let Query(query) = Query::<PageQuery>::try_from_uri(uri)
-        .map_err(|error| bad(format!("the query: {}", error.body_text())))?;
+    let Query(query) = Query::<PageQuery>::try_from_uri(uri).map_err(|error| {
+        HttpError::new(ErrorCode::BadRequest, format!("the query: {}", error.body_text()))
+    })?;
     let before = query.before.as_deref().map(parse_id::<CommentId>).transpose()?;
-    let limit = match query.limit.as_deref().map(str::parse::<usize>) {
-        None => DEFAULT_LIMIT,
-        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
-        Some(_) => return Err(bad(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))),
-    };
-    Ok((before, limit))
+    Ok((before, parse_limit(query.limit.as_deref())?))
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod comments;
 mod error;
+pub(super) mod moderation;
 pub(super) mod room;
 pub(super) mod streams;
 
@@ -12,12 +13,15 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
+use super::comment_pages::MAX_LIMIT;
 use super::state::GatewayState;
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::ids::InvalidId;
 use crate::protocol::stream::Stream;
 use crate::protocol::{ErrorCode, Identity, Role, StreamId};
+
+const DEFAULT_LIMIT: usize = 100;
 
 /// Returns the token of `Authorization: Bearer …`, or `None` without one. Other schemes are for
 /// other layers: a browser adds `Basic` to every request to a site that is protected by a proxy.
@@ -46,6 +50,18 @@ pub(super) fn parse_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Res
         .map_err(|error: InvalidId| HttpError::new(ErrorCode::BadRequest, error.to_string()))
 }
 
+/// Parses the `limit` of a query: 1 to [`MAX_LIMIT`].
+fn parse_limit(text: Option<&str>) -> Result<usize, HttpError> {
+    match text.map(str::parse::<usize>) {
+        None => Ok(DEFAULT_LIMIT),
+        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+        Some(_) => {
+            let text = format!("`limit` must be a number from 1 to {MAX_LIMIT}");
+            Err(HttpError::new(ErrorCode::BadRequest, text))
+        }
+    }
+}
+
 /// Returns the caller, who must have sent a token.
 fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, HttpError> {
     let token = bearer(headers)?.ok_or_else(|| {
@@ -67,6 +83,21 @@ fn caller_with_role(
         return Err(HttpError::new(ErrorCode::Forbidden, text));
     }
     Ok(identity)
+}
+
+/// Returns the caller if it sent a token, which must be valid.
+fn known_caller(
+    state: &GatewayState,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Identity>>, HttpError> {
+    bearer(headers)?.map(|_| caller(state, headers)).transpose()
+}
+
+/// Returns a stream as a caller may know it: moderators and higher roles all of it, others only
+/// what is public.
+fn shown_to(caller: Option<&Identity>, stream: &Stream) -> Stream {
+    let is_staff = caller.is_some_and(|identity| identity.role.is_staff());
+    if is_staff { stream.clone() } else { stream.public() }
 }
 
 fn known_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, HttpError> {

@@ -3,25 +3,28 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 
 use super::error::public;
-use super::{caller_with_role, known_stream, parse_id};
+use super::{caller_with_role, known_caller, known_stream, parse_id, shown_to};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::daemon::stages::moderation::check_terms;
 use crate::protocol::admin::{ClearRoomRequest, Room};
 use crate::protocol::room::{RoomPatch, TermsPatch};
-use crate::protocol::stream::Stream;
 use crate::protocol::{ErrorCode, Role, StreamId};
 
+/// Returns the rules of a room, and to moderators all its settings.
 pub(crate) async fn show(
     State(state): State<Arc<GatewayState>>,
     Path(stream_id): Path<String>,
+    headers: HeaderMap,
 ) -> Answer {
     let stream = known_stream(&state, parse_id(&stream_id)?)?;
-    Ok(json_answer(StatusCode::OK, &Room::from(Stream::clone(&stream))))
+    let caller = known_caller(&state, &headers)?;
+    let shown = shown_to(caller.as_deref(), &stream);
+    Ok(json_answer(StatusCode::OK, &Room::from(shown)))
 }
 
 /// Changes the rules of a room. Needs the role moderator.

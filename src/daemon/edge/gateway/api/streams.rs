@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::error::public;
-use super::{caller_with_role, known_stream, parse_id};
+use super::{caller_with_role, known_caller, known_stream, parse_id, shown_to};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
@@ -16,16 +15,21 @@ use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::{Role, StreamId};
 
 /// Lists all streams, by id. Open to everybody: titles are public, comments may not be.
-pub(crate) async fn list(State(state): State<Arc<GatewayState>>) -> Response {
-    json_answer(StatusCode::OK, &json!({"streams": state.streams.all()}))
+pub(crate) async fn list(State(state): State<Arc<GatewayState>>, headers: HeaderMap) -> Answer {
+    let caller = known_caller(&state, &headers)?;
+    let all = state.streams.all();
+    let streams: Vec<_> = all.iter().map(|stream| shown_to(caller.as_deref(), stream)).collect();
+    Ok(json_answer(StatusCode::OK, &json!({ "streams": streams })))
 }
 
 pub(crate) async fn show(
     State(state): State<Arc<GatewayState>>,
     Path(stream_id): Path<String>,
+    headers: HeaderMap,
 ) -> Answer {
     let stream = known_stream(&state, parse_id(&stream_id)?)?;
-    Ok(json_answer(StatusCode::OK, &*stream))
+    let caller = known_caller(&state, &headers)?;
+    Ok(json_answer(StatusCode::OK, &shown_to(caller.as_deref(), &stream)))
 }
 
 /// Creates a stream. Needs the role admin.

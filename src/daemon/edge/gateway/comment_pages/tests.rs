@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -10,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::daemon::base::clock::SystemClock;
+use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{
@@ -18,7 +19,12 @@ use crate::daemon::engines::comments::{
     Tombstone,
 };
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{Comment, Epoch, SequencedComment, UserId};
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+use crate::daemon::engines::recent::RecentCache as _;
+use crate::daemon::testing::recent::TestRecent;
+use crate::protocol::room::RoomSettings;
+use crate::protocol::stream::{ModerationMode, Stream};
+use crate::protocol::{Comment, Epoch};
 
 const STREAM: StreamId = StreamId(1);
 
@@ -113,6 +119,22 @@ fn comment(n: u64) -> ArchivedComment {
 
 /// Pages over a store with three comments.
 async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
+    pages_of(None, None).await
+}
+
+/// Such pages, ten seconds after the comments were made, of a room with this message delay that was
+/// broadcast up to this position.
+async fn pages_of(
+    delay_ms: Option<u64>,
+    head: Option<Seq>,
+) -> (Arc<CommentPages>, Arc<CountingStore>) {
+    let room = RoomSettings { delay_ms, ..RoomSettings::default() };
+    let metadata = Arc::new(InMemoryMetadata::default());
+    metadata.put_stream(Stream { room, ..stream(STREAM.0, ModerationMode::Async) });
+    let recent = Arc::new(TestRecent::default());
+    if let Some(head) = head {
+        recent.append(STREAM, 1, head, Vec::new()).await.unwrap();
+    }
     let store = InMemoryComments::default();
     store.write_rows(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
     let counting = Arc::new(CountingStore {
@@ -121,11 +143,17 @@ async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
         answers: Semaphore::new(0),
         is_down: AtomicBool::new(false),
     });
-    (Arc::new(CommentPages::new(counting.clone(), Arc::new(SystemClock))), counting)
+    let sources = PageSources {
+        comments: counting.clone(),
+        recent,
+        streams: Streams::load(metadata).await.unwrap(),
+        clock: Arc::new(TokioClock::starting_at(Duration::from_secs(10))),
+    };
+    (Arc::new(CommentPages::new(sources)), counting)
 }
 
 fn newest(limit: usize) -> PageRequest {
-    PageRequest { stream_id: STREAM, before: None, limit, reader: None, delay_ms: None }
+    PageRequest { stream_id: STREAM, before: None, limit, reader: None, is_staff: false }
 }
 
 #[tokio::test]
@@ -200,20 +228,56 @@ async fn only_a_hidden_author_has_own_pages() {
     assert_eq!(store.reads.load(Ordering::SeqCst), before, "it joins the read for everybody");
 }
 
+async fn shown(pages: &CommentPages, reader: Option<u64>, is_staff: bool) -> usize {
+    let request = PageRequest { reader: reader.map(UserId), is_staff, ..newest(10) };
+    let bytes = pages.page(request).await.unwrap();
+    serde_json::from_slice::<HistoryPage>(&bytes).unwrap().comments.len()
+}
+
 #[tokio::test]
-async fn a_delayed_comment_is_on_no_page_but_its_authors() {
-    let (pages, store) = pages().await;
-    store.answers.add_permits(8);
-    let seqs = async |delay_ms, reader| {
-        let request = PageRequest { delay_ms, reader, ..newest(10) };
-        let bytes = pages.page(request).await.unwrap();
-        let page: HistoryPage = serde_json::from_slice(&bytes).unwrap();
-        page.comments.len()
+async fn history_ends_where_the_broadcast_ends() {
+    for (delay_ms, head, expected, what) in [
+        (None, None, 3, "no delay"),
+        (Some(5_000), None, 3, "all are due by the clock"),
+        (Some(20_000), None, 0, "none is due by the clock"),
+        (Some(20_000), Some(2), 2, "the delay was raised after two were broadcast"),
+        (None, Some(1), 1, "the delay was switched off while two are held"),
+        (None, Some(3), 3, "all were broadcast"),
+    ] {
+        let (pages, store) = pages_of(delay_ms, head).await;
+        store.answers.add_permits(8);
+        assert_eq!(shown(&pages, None, false).await, expected, "{what}");
+        assert_eq!(shown(&pages, Some(2), false).await, expected, "{what}");
+        assert_eq!(shown(&pages, Some(1), false).await, 3, "{what}: the author");
+        assert_eq!(shown(&pages, Some(7), true).await, 3, "{what}: staff");
+    }
+}
+
+#[tokio::test]
+async fn callers_of_a_delayed_room_share_one_read() {
+    let (pages, store) = pages_of(Some(20_000), Some(2)).await;
+    let callers = [(None, false), (Some(1), false), (Some(2), false), (Some(7), true)];
+    let reads = callers.map(|(reader, is_staff)| shown(&pages, reader, is_staff));
+    let release = async {
+        while store.reads.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        store.answers.add_permits(8);
     };
-    assert!(seqs(None, None).await > 0);
-    // The comments are of 1970.
-    let longer_than_since_then = Some(u64::MAX / 2);
-    assert_eq!(seqs(Some(1_000), None).await, seqs(None, None).await);
-    assert_eq!(seqs(longer_than_since_then, None).await, 0);
-    assert!(seqs(longer_than_since_then, Some(UserId(1))).await > 0);
+    let (lengths, ()) = tokio::join!(join_all(reads), release);
+    assert_eq!(lengths, [2, 3, 2, 3]);
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn old_comments_beyond_the_end_are_shown() {
+    let end = BroadcastEnd { head: Some(5), delay_ms: 0, now_ms: 100_000 };
+    let held = |seq, created_at| {
+        let ArchivedComment { comment, .. } = comment(seq);
+        let comment = Comment { created_at, ..Comment::clone(&comment) };
+        end.holds_back(&comment.sequenced(seq))
+    };
+    assert!(held(6, 99_000));
+    assert!(!held(5, 99_000), "it was broadcast");
+    assert!(!held(900, 60_000), "it is of an older log");
 }

@@ -321,9 +321,22 @@ async fn moderators_change_the_rules_of_a_room() {
         let code = if reply.status == 200 { String::new() } else { reply.code() };
         assert_eq!((reply.status, code.as_str()), expected);
     }
-    let room = get(rig.address, path).await.json();
-    assert_eq!(room["settings"], json!({"rules": {"slow_ms": 5000}, "shield": true}));
-    assert_eq!(room["in_force"]["slow_ms"], 30_000);
+    let shown = async |headers: &[&str]| {
+        let room = request(rig.address, &format!("GET {path}"), headers, b"").await.json();
+        let stream = request(rig.address, "GET /api/streams/1", headers, b"").await.json();
+        assert_eq!(room["settings"], stream["room"]);
+        let all = request(rig.address, "GET /api/streams", headers, b"").await.json();
+        assert_eq!(room["settings"], all["streams"][0]["room"]);
+        assert_eq!(room["in_force"]["slow_ms"], 30_000);
+        room["settings"].clone()
+    };
+    let settings = json!({"rules": {"slow_ms": 5000}, "shield": true});
+    assert_eq!(shown(&[&moderator]).await, settings);
+    let in_force = json!({"slow_ms": 30_000, "unique_ms": 600_000, "no_links": true});
+    let viewer = bearer(6, "viewer");
+    for headers in [&[][..], &[viewer.as_str()]] {
+        assert_eq!(shown(headers).await, json!({ "rules": in_force }), "viewers see no settings");
+    }
     let entry = rig.metadata.audits().pop().unwrap();
     assert_eq!((&*entry.action, &*entry.actor), ("room", "user7 (user 7)"));
     for (body, code) in [(&b"{}"[..], "bad_message"), (br#"{"slow":1}"#, "bad_message")] {

@@ -2,8 +2,10 @@
 
 mod client;
 mod http;
+mod moderation;
 mod page;
 mod rig;
+pub(super) mod rooms;
 mod sink;
 mod tls;
 mod tokens;

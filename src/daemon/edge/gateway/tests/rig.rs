@@ -25,6 +25,7 @@ use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::recent::TestRecent;
 use crate::daemon::testing::registry::TestRegistry;
 use crate::protocol::NodeId;
 use crate::protocol::admin::SanctionKind;
@@ -114,6 +115,7 @@ impl Rig {
             sanctions: sanctions.clone(),
             registry: registry.clone(),
             comments: comments.clone(),
+            recent: Arc::<TestRecent>::default(),
             metadata: metadata.clone(),
             log,
             control,

@@ -9,9 +9,12 @@ use tokio::sync::mpsc;
 
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
+use crate::protocol::{CloseCode, ErrorCode, ServerMessage, StreamId, UserId};
 
 pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
+
+/// The `ref` of a change of a room, and its outcome.
+pub(super) type RoomAnswer = (Option<Arc<str>>, Result<ServerMessage, ErrorBody>);
 
 pub(super) struct RecordingSink {
     attached: mpsc::UnboundedSender<NewViewer>,
@@ -22,6 +25,8 @@ pub(super) struct RecordingSink {
     pub(super) watched: Mutex<Vec<StreamId>>,
     /// The streams closed, with the error and whether only for viewers without a token.
     pub(super) closed_streams: Mutex<Vec<(StreamId, ErrorCode, bool)>>,
+    /// The answers to changes of rooms, in order.
+    pub(super) room_answers: Mutex<Vec<RoomAnswer>>,
     /// Called while a viewer is attached, to simulate concurrent events.
     pub(super) during_attach: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -41,6 +46,7 @@ pub(super) fn recording_sink() -> (Arc<RecordingSink>, RecordedViewers) {
         probed: Mutex::default(),
         watched: Mutex::default(),
         closed_streams: Mutex::default(),
+        room_answers: Mutex::default(),
         during_attach: Mutex::default(),
     };
     (Arc::new(sink), RecordedViewers { attached: attached_end, authenticated: authenticated_end })
@@ -64,7 +70,14 @@ impl ViewerSink for RecordingSink {
         let _ = self.authenticated.send((connection, outcome));
     }
 
-    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+    fn room_changed(
+        &self,
+        _connection: ConnectionId,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<ServerMessage, ErrorBody>,
+    ) {
+        self.room_answers.lock().push((client_ref, outcome));
+    }
 
     fn disconnect_user(
         &self,

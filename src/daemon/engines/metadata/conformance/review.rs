@@ -345,6 +345,10 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
     let late = NewVerdict { expected_reason, ..NewVerdict::new(first, Decision::Accept) };
     let late = store.decide_review(late, &no_event, audit(35, "approve")).await;
     assert_eq!(refusal(late), ReviewRefusal::OtherReason);
+    let expected_stream = Some(StreamId(999));
+    let foreign = NewVerdict { expected_stream, ..NewVerdict::new(first, Decision::Accept) };
+    let foreign = store.decide_review(foreign, &no_event, audit(35, "approve")).await;
+    assert_eq!(refusal(foreign), ReviewRefusal::OtherStream);
     assert_eq!(listed(all, 9).await, both[1..]);
     let third = unchecked(3, 10).comment_id;
     let entry = audit(40, "approve");

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::Journal;
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, StreamId, UserId};
+use crate::protocol::{CloseCode, ServerMessage, StreamId, UserId};
 
 /// Two connections of whatever user is asked for, three altogether.
 #[derive(Debug)]
@@ -33,7 +33,13 @@ impl ViewerSink for FakeSink {
     ) {
     }
 
-    fn room_changed(&self, _: ConnectionId, _: Option<Arc<str>>, _: Result<(), ErrorBody>) {}
+    fn room_changed(
+        &self,
+        _: ConnectionId,
+        _: Option<Arc<str>>,
+        _: Result<ServerMessage, ErrorBody>,
+    ) {
+    }
 
     fn disconnect_user(
         &self,

@@ -24,7 +24,7 @@ use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, Review
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role};
+use crate::protocol::{CommentId, Role, StreamId};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -32,6 +32,8 @@ use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
+/// The comments of all streams among which those of one are looked for.
+const MAX_SEARCHED: usize = 1_000;
 
 impl Control {
     /// Returns the undecided comments, oldest first, with the claims as an actor sees them. Changes
@@ -44,6 +46,21 @@ impl Control {
         let now_ms = self.parts.clock.now_ms();
         let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
+    }
+
+    /// Returns the undecided comments of one stream like [`Self::review_queue`]. They are looked for
+    /// among the oldest [`MAX_SEARCHED`] of all streams.
+    pub async fn review_queue_of(
+        &self,
+        actor: &Actor,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, ControlError> {
+        self.require_stream(stream_id).await?;
+        let mut items = self.review_queue(actor, MAX_SEARCHED).await?;
+        items.retain(|item| item.stream_id == stream_id);
+        items.truncate(limit);
+        Ok(items)
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.
@@ -68,6 +85,16 @@ impl Control {
         actor: &Actor,
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
+        self.approve_of_stream(actor, request, None).await
+    }
+
+    /// Accepts a comment that must be one of a stream; `None` allows any.
+    pub(super) async fn approve_of_stream(
+        &self,
+        actor: &Actor,
+        request: &ReviewRequest,
+        expected: Option<StreamId>,
+    ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let shadows = self.shadows().await?;
         let event = |item: &ReviewItem, _: u64| {
@@ -75,8 +102,8 @@ impl Control {
             let shown = || CommentSubmitted { shadow, ..released(item) };
             item.held.then(|| Event::CommentSubmitted(shown()))
         };
-        let decided =
-            self.decide(actor, request, Choice::by_person(Decision::Accept), &event).await?;
+        let choice = Choice::by_person(Decision::Accept, expected);
+        let decided = self.decide(actor, request, choice, &event).await?;
         let decided = decided.published()?;
         let Decided { item, at, .. } = &decided;
         let approved = decision_on(item, Decision::Accept, actor, item.reason.as_str().into(), *at);
@@ -92,6 +119,16 @@ impl Control {
         actor: &Actor,
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
+        self.reject_of_stream(actor, request, None).await
+    }
+
+    /// Rejects a comment that must be one of a stream; `None` allows any.
+    pub(super) async fn reject_of_stream(
+        &self,
+        actor: &Actor,
+        request: &ReviewRequest,
+        expected: Option<StreamId>,
+    ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let reason = validate::public_word(request.reason.as_deref())?;
         let rejected = |item: &ReviewItem, at: u64| {
@@ -101,8 +138,8 @@ impl Control {
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
-        let decided =
-            self.decide(actor, request, Choice::by_person(Decision::Reject), &event).await?;
+        let choice = Choice::by_person(Decision::Reject, expected);
+        let decided = self.decide(actor, request, choice, &event).await?;
         let decided = decided.published()?;
         let rejected = rejected(&decided.item, decided.at);
         let deletion = rejected.deletion().filter(|_| !decided.item.held);
@@ -132,7 +169,7 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason, reason } = choice;
+        let Choice { decision, action, expected_reason, reason, expected_stream } = choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -143,10 +180,15 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { comment_id, decision, expected_reason, reason };
+        let new = NewVerdict { comment_id, decision, expected_reason, reason, expected_stream };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
-        let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
+        let (audit_id, item) = decided.map_err(|error| match (error, expected_stream) {
+            (ReviewError::Refused(ReviewRefusal::OtherStream), Some(stream_id)) => {
+                ControlError::OfOtherStream { comment_id, stream_id }
+            }
+            (error, _) => refused(comment_id, at, error),
+        })?;
         let deferred = match event(&item, at) {
             Some(event) => self.publish(audit_id, event).await.err(),
             None => None,
@@ -168,9 +210,9 @@ pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) ->
     match error {
         ReviewError::Store(error) => error.into(),
         // Only moderation expects a reason. What it had decided about is not queued any longer.
-        ReviewError::Refused(ReviewRefusal::NotQueued | ReviewRefusal::OtherReason) => {
-            ControlError::NotQueued(comment_id)
-        }
+        ReviewError::Refused(
+            ReviewRefusal::NotQueued | ReviewRefusal::OtherReason | ReviewRefusal::OtherStream,
+        ) => ControlError::NotQueued(comment_id),
         ReviewError::Refused(ReviewRefusal::Claimed { by, expires_at }) => {
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
@@ -215,12 +257,14 @@ struct Choice<'a> {
     expected_reason: Option<&'a str>,
     /// See [`NewVerdict::reason`].
     reason: Option<&'a str>,
+    /// See [`NewVerdict::expected_stream`].
+    expected_stream: Option<StreamId>,
 }
 
 impl Choice<'_> {
-    fn by_person(decision: Decision) -> Self {
+    fn by_person(decision: Decision, expected_stream: Option<StreamId>) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None, reason: None }
+        Self { decision, action, expected_reason: None, reason: None, expected_stream }
     }
 }
 

@@ -12,13 +12,12 @@ use super::Worker;
 use super::receive::{Incoming, ReceiveError, Rules, receive};
 use super::viewer::Flags;
 use crate::daemon::base::handoff::{
-    AuthRequest, Deflate, ReactionCounts, ReplyTo, RoomRequest, Submission,
+    AuthRequest, Deflate, ReactionCounts, ReplyTo, RoomChange, RoomRequest, Submission,
 };
 use crate::daemon::base::metrics::count;
 use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
-use crate::protocol::room::RoomPatch;
 use crate::protocol::{CloseCode, ErrorCode};
 
 /// Bytes read from one viewer before the others have their turn.
@@ -170,7 +169,12 @@ impl Worker {
             ClientMessage::Reaction { reaction } => self.count_reaction(slot, &reaction),
             ClientMessage::Pause => self.pause(slot),
             ClientMessage::Room { patch, client_ref } => {
-                self.request_room_change(slot, patch, client_ref.map(Arc::from));
+                let change = RoomChange::Settings(patch);
+                self.request_room_change(slot, change, client_ref.map(Arc::from));
+            }
+            ClientMessage::Moderate { act, client_ref } => {
+                let change = RoomChange::Act(act);
+                self.request_room_change(slot, change, client_ref.map(Arc::from));
             }
             ClientMessage::Resume { skip } => self.unpause(slot, skip),
         }
@@ -218,11 +222,11 @@ impl Worker {
         }
     }
 
-    /// Passes a moderator's change of the room on to the gateway.
+    /// Passes what a moderator does in its room on to the gateway.
     fn request_room_change(
         &mut self,
         slot: usize,
-        patch: Box<RoomPatch>,
+        change: RoomChange,
         client_ref: Option<Arc<str>>,
     ) {
         let viewer = &self.viewers[slot];
@@ -236,11 +240,18 @@ impl Worker {
         let stream_id = self.streams[viewer.stream as usize].stream_id;
         let connection = self.connection_id(slot);
         let reference = client_ref.clone();
-        let request = RoomRequest { connection, stream_id, identity, patch, client_ref };
-        if self.parts.requests.rooms.try_send(request).is_err() {
-            let text = "more changes of rooms are waiting than allowed; send it again";
-            self.send_error(slot, ErrorBody::new(ErrorCode::Overloaded, text), reference);
-        }
+        let request = RoomRequest { connection, stream_id, identity, change, client_ref };
+        let refused = match self.parts.requests.rooms.try_send(request) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => {
+                let text = "more changes of rooms are waiting than allowed; send it again";
+                ErrorBody::new(ErrorCode::Overloaded, text)
+            }
+            Err(TrySendError::Closed(_)) => {
+                ErrorBody::new(ErrorCode::ShuttingDown, "the node takes no more changes of rooms")
+            }
+        };
+        self.send_error(slot, refused.retry_after_ms(RETRY_AFTER_MS), reference);
     }
 
     fn queue_submission(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {

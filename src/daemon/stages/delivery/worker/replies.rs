@@ -117,20 +117,20 @@ impl Worker {
         }
     }
 
-    /// Tells a moderator whether its change of the room was made. The new rules come to it as to
-    /// every viewer.
+    /// Tells a moderator whether its change of the room was made. New rules and deletions come to it
+    /// as to every viewer.
     pub(super) fn answer_room_change(
         &mut self,
         connection: ConnectionId,
         client_ref: Option<Arc<str>>,
-        outcome: Result<(), ErrorBody>,
+        outcome: Result<ServerMessage, ErrorBody>,
     ) {
         let Some(slot) = self.slot_of(connection) else { return };
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
         match outcome {
-            Ok(()) => self.send_deferred(slot, &ServerMessage::RoomAck { client_ref }),
+            Ok(ack) => self.send_deferred(slot, &ack),
             Err(error) => self.send_error(slot, error, client_ref),
         }
     }

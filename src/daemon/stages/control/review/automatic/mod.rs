@@ -91,6 +91,7 @@ impl Control {
             action: if is_hidden { audit_action::HIDE } else { audit_action::APPROVE },
             expected_reason: Some(expected),
             reason: None,
+            expected_stream: None,
         };
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
@@ -114,6 +115,7 @@ impl Control {
             action: audit_action::REJECT,
             expected_reason: Some(expected),
             reason: Some(reason),
+            expected_stream: None,
         };
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
