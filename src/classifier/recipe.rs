@@ -9,9 +9,9 @@ use super::random::Random;
 use super::samples::Sample;
 use super::training::Example;
 
-/// Data sets whose toxicity lies in the context or in long texts; they count less.
+/// Data sets whose toxicity lies in the context or in long texts; they count half.
 const CONTEXT_SOURCES: [&str; 3] = ["cad", "edos", "wiki_context_toxicity"];
-const CONTEXT_WEIGHT: f32 = 0.4;
+const CONTEXT_WEIGHT: f32 = 0.5;
 const HAM_WEIGHT: f32 = 0.7;
 const WRITTEN_WEIGHT: f32 = 1.5;
 /// Each variant of a template counts less, because they repeat the same words.

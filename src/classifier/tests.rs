@@ -183,7 +183,7 @@ fn the_recipe_weighs_and_copies() {
     let material = Material { labelled: &labelled, chat: &chat, written: &written };
     let toxicity = toxicity_examples(&material, 1);
     assert_eq!(toxicity, toxicity_examples(&material, 1));
-    assert_eq!(toxicity[0].weight, 0.4);
+    assert_eq!(toxicity[0].weight, 0.5);
     assert!(toxicity.iter().all(|example| example.text != "you slut"), "no example of chat");
     for text in ["a idiot", "bc idiot", "bd idiot"] {
         assert!(toxicity.iter().any(|example| example.text == text), "{text}: {toxicity:?}");
