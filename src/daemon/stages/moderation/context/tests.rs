@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reputations::FRESH_MS;
@@ -303,7 +304,8 @@ async fn the_screen_knows_what_the_worker_counted() {
     screen.prepare(&users).await;
     for (user, is_refused) in [(OFFENDER, true), (NEWCOMER, false)] {
         let comment = comment(1, user, "borderline 0.65");
-        let screened = screen.screen(&comment, Role::Viewer).await.unwrap();
+        let answer_by = Instant::now() + Duration::from_secs(1);
+        let screened = screen.screen(&comment, Role::Viewer, answer_by).await.unwrap().unwrap();
         match screened.screening {
             Screening::Reject(reason) => assert!(is_refused && &*reason == "toxic"),
             Screening::Hold(held) => assert!(!is_refused && &*held.reason == "toxic"),
