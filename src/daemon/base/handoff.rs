@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
@@ -109,8 +110,15 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     /// a bounded time.
     async fn prepare(&self, _users: &[UserId]) {}
 
-    /// Checks a comment of a sender with this role. Dropped if it takes longer than the room allows.
-    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody>;
+    /// Checks a comment of a sender with this role, so that it ends by the deadline if it can.
+    /// `None` if it is not checked: a part of the check failed or had no time, and the others found
+    /// nothing. Dropped if it takes longer than the room allows.
+    async fn screen(
+        &self,
+        comment: &Comment,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Option<Screened>, ErrorBody>;
 
     /// Records a decision under its user, as far as the log accepts it, and stores the points that
     /// were counted.

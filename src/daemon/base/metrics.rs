@@ -203,6 +203,8 @@ pub struct Metrics {
     pub moderation_hook_failures: ByReason,
     /// By what became of it: comments that were not checked in time before publication.
     pub moderation_late: ByReason,
+    /// Checks by a stage that panicked, by stage.
+    pub moderation_stage_failures: ByReason,
     /// Decisions of moderation stages other than accept.
     pub moderation_by_stage: By<Decided>,
 }
@@ -298,6 +300,11 @@ impl Metrics {
                 "moderation_hook_failures",
                 "Comments the review hook did not answer, by reason",
                 &self.moderation_hook_failures,
+            ),
+            (
+                "moderation_stage_failures",
+                "Checks by a moderation stage that failed",
+                &self.moderation_stage_failures,
             ),
             ("moderation_late", "Comments not checked in time", &self.moderation_late),
         ];

@@ -25,7 +25,7 @@ pub struct HookConfig {
     /// The decision about a comment for which the service gave no valid answer.
     pub on_failure: RuleAction,
     /// The longest wait for an answer, 10 ms to 5 s, connecting included. Waiting for a free place
-    /// may take as long again.
+    /// may take as long again. In synchronous mode the deadline of the room ends both.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// The requests of this node that may be under way at once, 1 to 1024, and so its connections.

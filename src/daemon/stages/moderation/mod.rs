@@ -78,7 +78,10 @@ pub fn build_pipeline(
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(Pipeline::new(stages)) } else { Err(PipelineError(errors)) }
+    if !errors.is_empty() {
+        return Err(PipelineError(errors));
+    }
+    Ok(Pipeline::new(stages).with_metrics(board.metrics().clone()))
 }
 
 fn build_stage(

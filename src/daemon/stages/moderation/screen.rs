@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::context::ModerationContext;
@@ -85,18 +86,28 @@ impl Screen for ModerationScreen {
         self.context.look_up(users).await;
     }
 
-    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody> {
+    async fn screen(
+        &self,
+        comment: &Comment,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Option<Screened>, ErrorBody> {
         let role = Some(role);
         let context = self.context.of_comment(comment, role);
-        let subject = Subject { comment, role, lowered: context.lowered() };
+        let deadline = Some(deadline);
+        let subject = Subject { comment, role, lowered: context.lowered(), deadline };
         let verdict = self.pipeline.check(&subject).await;
+        if verdict.is_unchecked() {
+            return Ok(None);
+        }
         let has_points = self.context.record(&subject, &context, &verdict);
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         self.metrics.moderation_scores.observe(&verdict.scores);
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
-            return Ok(Screened { screening: Screening::Accept, decided: None, has_points });
+            let screening = Screening::Accept;
+            return Ok(Some(Screened { screening, decided: None, has_points }));
         }
         count(&self.metrics.moderation_reasons, finding.reason);
         let stage = verdict.decided_by.unwrap_or("pipeline");
@@ -109,7 +120,7 @@ impl Screen for ModerationScreen {
             Decision::ShadowBan => Screening::Shadow(reason),
             Decision::Flag => Screening::Hold(Held { reason, evidence: verdict.evidence() }),
         };
-        Ok(Screened { screening, decided, has_points })
+        Ok(Some(Screened { screening, decided, has_points }))
     }
 
     async fn record(&self, decided: Option<CommentModerated>) {
@@ -142,6 +153,7 @@ mod tests {
     use crate::daemon::base::clock::TokioClock;
     use crate::daemon::base::config::{RuleAction, RulesConfig};
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
+    use crate::daemon::stages::moderation::pipeline::{Finding, Stage};
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
     use crate::daemon::stages::moderation::samples::{self, comment, moderated};
     use crate::daemon::testing::event_log::InMemoryLog;
@@ -155,10 +167,20 @@ mod tests {
         metrics: Metrics,
     }
 
+    impl Bench {
+        async fn screen(&self, text: &str) -> Option<Screened> {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            self.screen.screen(&comment(1, 2, text), Role::Viewer, deadline).await.unwrap()
+        }
+    }
+
     fn bench(blocked_word_action: RuleAction) -> Bench {
         let blocked_words = vec!["badword".into()];
         let rules = RulesConfig { blocked_words, blocked_word_action, ..RulesConfig::default() };
-        let pipeline = Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]);
+        bench_of(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]))
+    }
+
+    fn bench_of(pipeline: Pipeline) -> Bench {
         let (log, store) =
             (Arc::new(InMemoryLog::shaped(1, 0)), Arc::new(InMemoryMetadata::default()));
         let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(5)));
@@ -199,8 +221,7 @@ mod tests {
         ];
         for (action, screening, recorded) in cases {
             let bench = bench(action);
-            let comment = comment(1, 2, "b4dword");
-            let screened = bench.screen.screen(&comment, Role::Viewer).await.unwrap();
+            let screened = bench.screen("b4dword").await.unwrap();
             assert_eq!(screened.screening, screening);
             bench.screen.record(screened.decided).await;
             let events = moderated(&bench.log, Topic::ModerationEvents);
@@ -222,10 +243,31 @@ mod tests {
     async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
         let bench = bench(RuleAction::Reject);
         bench.log.set_down(true);
-        let screened = bench.screen.screen(&comment(1, 2, "badword"), Role::Viewer).await.unwrap();
+        let screened = bench.screen("badword").await.unwrap();
         assert_eq!(screened.screening, Screening::Reject(reason::BLOCKED_WORD.into()));
         assert!(screened.decided.is_some());
         bench.screen.record(screened.decided).await;
+    }
+
+    #[derive(Debug)]
+    struct Panics;
+
+    #[async_trait]
+    impl Stage for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+
+        async fn check(&self, _: &Subject<'_>) -> Finding {
+            panic!("a stage fails")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_that_fails_lets_nothing_pass_as_checked() {
+        let bench = bench_of(Pipeline::new(vec![Arc::new(Panics)]));
+        assert_eq!(bench.screen("hi").await, None);
+        assert_eq!(bench.metrics.moderation_checked.get(), 0);
     }
 
     #[tokio::test(start_paused = true)]

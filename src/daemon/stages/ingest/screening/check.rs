@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
@@ -19,6 +19,10 @@ use crate::protocol::{Comment, ErrorCode, Role};
 
 /// The time for the store of the review queue to take a comment.
 const HOLD_TIME: Duration = Duration::from_secs(5);
+
+/// One part in so many of a deadline is left for the answer, so that a check that runs out of time
+/// can still tell what it has found.
+const ANSWER_SHARE: u32 = 10;
 
 /// The way of a comment into the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,15 +114,16 @@ pub(super) async fn run(
     };
     let checker = screen.clone();
     let subject = comment.clone();
+    let answer_by = Instant::now() + deadline.saturating_sub(deadline / ANSWER_SHARE);
     let check = threads.spawn(async move {
         // A user that is not looked up by then is judged by what is known.
         let _ = timeout(deadline / 2, look_up).await;
-        checker.screen(&subject, role).await
+        checker.screen(&subject, role, answer_by).await
     });
     // A check that is late is of no use any more.
     let check = AbortOnDropHandle::new(check);
     match timeout(deadline, check).await {
-        Ok(Ok(Ok(screened))) => conclude(&*screen, comment, screened).await,
+        Ok(Ok(Ok(Some(screened)))) => conclude(&*screen, comment, screened).await,
         Ok(Ok(Err(error))) => ScreenOutcome::Refuse(error).into(),
         Ok(Err(failure)) => {
             // The message of a panic may quote the comment.
@@ -126,7 +131,7 @@ pub(super) async fn run(
             error!(panicked, comment_id = %comment.comment_id, "the check of a comment failed");
             unchecked(&*screen, comment, late, &metrics).await
         }
-        Err(_) => unchecked(&*screen, comment, late, &metrics).await,
+        Ok(Ok(Ok(None))) | Err(_) => unchecked(&*screen, comment, late, &metrics).await,
     }
 }
 

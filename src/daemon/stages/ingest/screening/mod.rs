@@ -282,8 +282,8 @@ impl ScreeningQueues {
             WhenLate::Refuse => "refused",
         };
         let text = format!(
-            "checks take longer than the room of stream {stream_id} allows: comments that are late \
-             are {end}"
+            "checks take longer than the room of stream {stream_id} allows, or fail: comments that \
+             are not checked in time are {end}"
         );
         self.parts.problems.raise(ProblemCode::ChecksLate, &subject(stream_id), text);
     }

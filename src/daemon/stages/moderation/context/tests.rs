@@ -230,7 +230,7 @@ async fn repeating_a_removed_text_costs_points() {
     let repeat = async |number: u64, role| {
         let comment_id = comment(1, number, "another id").comment_id;
         let comment = Comment { comment_id, ..comment(1, OFFENDER, "cheap followers 0.9") };
-        let subject = Subject { comment: &comment, role, lowered: 0.0 };
+        let subject = Subject { comment: &comment, role, lowered: 0.0, deadline: None };
         let accepted = Pipeline::new(vec![]).check(&subject).await;
         node.context.record(&subject, &CommentContext::default(), &accepted);
         node.context.store_points().await;

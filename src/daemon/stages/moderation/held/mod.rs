@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::ModerationContext;
-use super::pipeline::{Pipeline, Subject};
+use super::pipeline::{CHECK_FAILED, Finding, Pipeline, Subject};
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::HeldConfig;
@@ -123,8 +123,12 @@ impl HeldChecker {
         // Comments of staff are never held.
         let role = Some(Role::Viewer);
         let of_comment = context.of_comment(comment, role);
-        let subject = Subject { comment, role, lowered: of_comment.lowered() };
-        let verdict = pipeline.check(&subject).await;
+        let subject = Subject { comment, role, lowered: of_comment.lowered(), deadline: None };
+        let mut verdict = pipeline.check(&subject).await;
+        if verdict.is_unchecked() {
+            // The stage would fail again, so a person decides.
+            verdict.add("pipeline", Finding::new(Decision::Flag, CHECK_FAILED));
+        }
         let finding = &verdict.finding;
         let is_decided = held.decide(moderated(comment, &verdict, clock.now_ms())).await?;
         if is_decided {

@@ -10,6 +10,7 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
+use crate::daemon::stages::moderation::pipeline::Stage;
 use crate::daemon::stages::moderation::rules::RulesStage;
 use crate::daemon::stages::moderation::samples::{self, comment};
 use crate::protocol::error_code::RETRY_AFTER_MS;
@@ -72,18 +73,22 @@ struct Bench {
 }
 
 fn start(comments: Vec<Comment>) -> Bench {
-    let queue = Arc::new(FakeQueue::default());
-    queue.waiting.lock().extend(comments);
     let rules = RulesConfig {
         blocked_words: vec!["badword".into()],
         blocked_word_action: RuleAction::Reject,
         ..RulesConfig::default()
     };
+    start_with(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]), comments)
+}
+
+fn start_with(pipeline: Pipeline, comments: Vec<Comment>) -> Bench {
+    let queue = Arc::new(FakeQueue::default());
+    queue.waiting.lock().extend(comments);
     let state = ModerationState::default();
     let store = Arc::new(InMemoryMetadata::default());
     let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(100_000)));
     let checker = HeldChecker::new(HeldCheckerParts {
-        pipeline: Arc::new(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())])),
+        pipeline: Arc::new(pipeline),
         context: samples::context(store.clone(), clock.clone()),
         held: queue.clone(),
         state: state.clone(),
@@ -132,5 +137,27 @@ async fn a_stream_waits_for_its_earlier_comment_only() {
     seconds(2).await;
     let rest = [decision("second", Decision::Accept), decision("third", Decision::Accept)];
     assert_eq!(bench.queue.decided(), rest);
+    bench.stop.cancel();
+}
+
+#[derive(Debug)]
+struct Panics;
+
+#[async_trait]
+impl Stage for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    async fn check(&self, _: &Subject<'_>) -> Finding {
+        panic!("a stage fails")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_no_stage_can_check_is_left_to_a_person() {
+    let bench = start_with(Pipeline::new(vec![Arc::new(Panics)]), vec![comment(1, 2, "hi")]);
+    seconds(2).await;
+    assert_eq!(bench.queue.decided(), [decision("hi", Decision::Flag)]);
     bench.stop.cancel();
 }

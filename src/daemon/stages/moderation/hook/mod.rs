@@ -5,9 +5,9 @@
 //! else than a documented answer.
 //!
 //! Always holds: a check ends within twice `moderation.hook.timeout`, once for a free place and
-//! once for the answer. A service that fails is not asked again before its circuit breaker permits
-//! it, and operators are told. The text of a comment is never logged, nor is the address beyond its
-//! host and port.
+//! once for the answer, and by the deadline of its comment, if that is earlier. A service that fails
+//! is not asked again before its circuit breaker permits it, and operators are told. The text of a
+//! comment is never logged, nor is the address beyond its host and port.
 //!
 //! When full: at most `moderation.hook.max_in_flight` requests are under way, each on a connection
 //! of its own. A comment that finds no free place in time is decided as if the service failed,
@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::answer::Answer;
 use self::failure::Failure;
@@ -111,13 +111,18 @@ impl HookStage {
 
     /// Asks about a comment, and records the outcome for operators. The request does not end with
     /// this future: a caller with a shorter patience must not hide that the service fails.
-    async fn ask(&self, question: impl FnOnce() -> Bytes) -> Result<Answer, Failure> {
-        let place = self.hook.place().await?;
+    async fn ask(
+        &self,
+        deadline: Option<Instant>,
+        question: impl FnOnce() -> Bytes,
+    ) -> Result<Answer, Failure> {
+        let place = self.hook.place(deadline).await?;
         if !self.hook.breaker.permits() {
             return Err(Failure::BreakerOpen);
         }
         let hook = self.hook.clone();
         let question = question();
+        let began = Instant::now();
         let asked = tokio::spawn(async move {
             let outcome = hook.exchange(question).await;
             drop(place);
@@ -126,7 +131,13 @@ impl HookStage {
         });
         // The message of a panic may quote the comment.
         let broken = |_| Err(Failure::Broken("the request ended early".to_owned()));
-        asked.await.unwrap_or_else(broken)
+        match deadline {
+            Some(deadline) => match timeout_at(deadline, asked).await {
+                Ok(asked) => asked.unwrap_or_else(broken),
+                Err(_) => Err(Failure::Timeout(began.elapsed())),
+            },
+            None => asked.await.unwrap_or_else(broken),
+        }
     }
 
     /// Returns why the service would not be asked about a comment.
@@ -156,9 +167,10 @@ impl HookStage {
 }
 
 impl Hook {
-    /// Waits for a free place.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let patience = self.config.timeout;
+    /// Waits for a free place, not beyond a deadline.
+    async fn place(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Failure> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let patience = left.map_or(self.config.timeout, |left| left.min(self.config.timeout));
         match timeout(patience, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Failure::Busy(patience)),
@@ -242,7 +254,8 @@ impl Stage for HookStage {
             return Finding::accept();
         }
         let metrics = &self.hook.metrics;
-        match self.ask(|| Question::new(subject, so_far, false).encode()).await {
+        let question = || Question::new(subject, so_far, false).encode();
+        match self.ask(subject.deadline, question).await {
             Ok(answer) => {
                 metrics.moderation_hook_answers.inc();
                 self.hook.finding(&answer)
@@ -266,7 +279,7 @@ impl Stage for HookStage {
         }
         let hook = &self.hook;
         let began = Instant::now();
-        let outcome = match (hook.breaker.state(), hook.place().await) {
+        let outcome = match (hook.breaker.state(), hook.place(None).await) {
             (BreakerState::Closed, Ok(_place)) => {
                 hook.exchange(Question::new(subject, so_far, true).encode()).await
             }
@@ -299,7 +312,7 @@ impl Stage for HookStage {
         let works = self.hook.breaker.state() == BreakerState::Closed;
         if !works || self.hook.is_told.load(Ordering::Relaxed) {
             // The breaker has the outcome.
-            let _ = self.ask(question::trial).await;
+            let _ = self.ask(None, question::trial).await;
         }
     }
 }

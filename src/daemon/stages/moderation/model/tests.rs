@@ -85,7 +85,7 @@ impl Rig {
 }
 
 fn subject(comment: &Comment) -> Subject<'_> {
-    Subject { comment, role: Some(Role::Viewer), lowered: 0.0 }
+    Subject { comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None }
 }
 
 fn check(stage: &ModelStage, text: &str) -> Finding {

@@ -51,8 +51,12 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         created_at: 1_700_000_000_000,
         badges: Default::default(),
     };
-    let finding =
-        stage.judge(&Subject { comment: &comment, role: Some(Role::Viewer), lowered: 0.0 });
+    let finding = stage.judge(&Subject {
+        comment: &comment,
+        role: Some(Role::Viewer),
+        lowered: 0.0,
+        deadline: None,
+    });
     finding.decision == Decision::Reject && finding.reason == super::reason::BLOCKED_WORD
 }
 

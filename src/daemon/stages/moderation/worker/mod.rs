@@ -98,7 +98,7 @@ impl CommentCheck {
     fn subject(&self) -> Subject<'_> {
         let Self { event, context, .. } = self;
         let lowered = context.lowered();
-        Subject { comment: &event.comment, role: Some(event.role), lowered }
+        Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None }
     }
 }
 
@@ -240,8 +240,12 @@ impl ModerationWorker {
                 Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
                     let role = Some(event.role);
                     let context = self.context.of_comment(&event.comment, role);
-                    let subject =
-                        Subject { comment: &event.comment, role, lowered: context.lowered() };
+                    let subject = Subject {
+                        comment: &event.comment,
+                        role,
+                        lowered: context.lowered(),
+                        deadline: None,
+                    };
                     let verdict = self.pipeline.check_in_order(&subject).await;
                     let is_open =
                         !verdict.is_final() && self.pipeline.concurrent_checks().is_some();
@@ -277,7 +281,8 @@ impl ModerationWorker {
     async fn finish_check(&self, check: &mut CommentCheck) {
         let CommentCheck { event, context, verdict, .. } = check;
         let lowered = context.lowered();
-        let subject = Subject { comment: &event.comment, role: Some(event.role), lowered };
+        let subject =
+            Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None };
         self.pipeline.check_waiting(&subject, verdict).await;
     }
 

@@ -64,7 +64,12 @@ impl Screen for ByText {
         tokio::time::sleep(Duration::from_millis(ms.into())).await;
     }
 
-    async fn screen(&self, comment: &Comment, role: Role) -> Result<Screened, ErrorBody> {
+    async fn screen(
+        &self,
+        comment: &Comment,
+        role: Role,
+        _: Instant,
+    ) -> Result<Option<Screened>, ErrorBody> {
         self.roles.lock().push(role);
         self.asked.fetch_add(1, Ordering::SeqCst);
         if let Some(ms) = comment.message.strip_prefix("slow ") {
@@ -78,9 +83,11 @@ impl Screen for ByText {
                 Verdict::Hold(Held { reason: "link".into(), evidence })
             }
             "troll" => Verdict::Shadow("repeat".into()),
+            "fails" => return Ok(None),
             _ => Verdict::Accept,
         };
-        Ok(Screened { screening, decided: None, has_points: &*comment.message == "troll" })
+        let has_points = &*comment.message == "troll";
+        Ok(Some(Screened { screening, decided: None, has_points }))
     }
 
     async fn record(&self, _: Option<CommentModerated>) {

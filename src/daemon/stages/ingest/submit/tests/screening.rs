@@ -118,6 +118,8 @@ async fn a_late_check_ends_as_the_room_says() {
     assert_eq!(stage.screen.reasons.lock()[..], [Arc::<str>::from(UNCHECKED)]);
     let counted = stage.board.metrics().moderation_late.totals();
     assert_eq!(counted.values().sum::<u64>(), 3);
+    let failed = stage.ask(submission(SCREENED, "fails", None)).await;
+    assert_eq!(failed, Err(ErrorCode::ModerationLate), "as if it were late");
 
     // One that was refused can be sent again with its ref.
     let again = stage.ask(submission(SCREENED, "quick", Some("Refuse"))).await.unwrap();

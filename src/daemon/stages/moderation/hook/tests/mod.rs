@@ -41,7 +41,9 @@ impl Bench {
 
     async fn check_after(&self, text: &str, role: Option<Role>, so_far: &Verdict) -> Finding {
         let comment = comment(1, 2, text);
-        self.stage.check_after(&Subject { comment: &comment, role, lowered: 0.0 }, so_far).await
+        self.stage
+            .check_after(&Subject { comment: &comment, role, lowered: 0.0, deadline: None }, so_far)
+            .await
     }
 
     fn failures(&self) -> Vec<(String, u64)> {
@@ -194,6 +196,27 @@ async fn a_caller_that_gives_up_does_not_hide_failures() {
 }
 
 #[tokio::test]
+async fn a_check_ends_by_the_deadline_of_its_comment() {
+    let service = TestService::start(Behaviour::Hang).await;
+    let bench = bench_with(service.url(), |config| {
+        config.on_failure = RuleAction::Flag;
+        config.max_in_flight = 1;
+        config.timeout = Duration::from_secs(5);
+    });
+    let comment = comment(1, 2, "hi");
+    // The second one finds no place.
+    for reason in ["timeout", "busy"] {
+        let deadline = Some(Instant::now() + Duration::from_millis(100));
+        let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline };
+        let began = Instant::now();
+        let finding = bench.stage.check(&subject).await;
+        assert_eq!(finding.reason, reason::REVIEW_HOOK_FAILED, "on_failure decides");
+        assert!(began.elapsed() < Duration::from_secs(2), "{reason}");
+        assert!(bench.failures().contains(&(reason.to_owned(), 1)), "{:?}", bench.failures());
+    }
+}
+
+#[tokio::test]
 async fn requests_and_connections_are_bounded() {
     let service = TestService::start(Behaviour::RejectAfterMs("bad")).await;
     let bench = bench_with(service.url(), |config| {
@@ -281,7 +304,7 @@ async fn a_tried_text_is_a_dry_run_and_counts_nothing() {
     let service = TestService::answering(FLAG).await;
     let bench = bench(&service);
     let comment = comment(0, 0, "hi");
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
+    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
     let stage = bench.stage.explain(&subject).await;
     assert_eq!((stage.finding.decision, stage.finding.reason), (Decision::Flag, "rude"));
     assert!(stage.note.unwrap().contains("answered in"));
@@ -370,7 +393,7 @@ async fn the_hook_follows_the_stages_that_compute() {
     let pipeline = Pipeline::new(vec![hook]);
     assert_eq!(pipeline.concurrent_checks(), Some(64));
     let comment = comment(1, 2, "hi");
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
+    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
     let mut verdict = pipeline.check_in_order(&subject).await;
     assert_eq!(verdict, Verdict::accept());
     pipeline.check_waiting(&subject, &mut verdict).await;

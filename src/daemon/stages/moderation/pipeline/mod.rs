@@ -7,8 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
 use tracing::error;
 
+use crate::daemon::base::metrics::{Metrics, count};
 use crate::protocol::admin::{BrokenRule, TriedScore, TriedStage};
 use crate::protocol::events::{Decision, Evidence, Score};
 use crate::protocol::{Comment, Role};
@@ -24,7 +26,13 @@ pub struct Subject<'a> {
     /// them with [`Thresholds::shifted`](crate::policy::reputation::Thresholds::shifted), so that
     /// a crowd makes nothing pass that would be rejected.
     pub lowered: f32,
+    /// The time by which the verdict is needed, in synchronous mode. A stage that waits returns its
+    /// finding by then.
+    pub deadline: Option<Instant>,
 }
+
+/// The reason of a comment that was held, and is left to a person because a stage fails on it.
+pub const CHECK_FAILED: &str = "check_failed";
 
 /// The result of one stage for a comment.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,13 +144,16 @@ pub struct Verdict {
     pub scores: BTreeMap<&'static str, f32>,
     /// The version of the model that measured it; of several, the last.
     pub model: Option<Arc<str>>,
+    /// Whether a stage gave no finding: it panicked, or its turn came after the deadline.
+    pub is_incomplete: bool,
 }
 
 impl Verdict {
     /// Returns the verdict on a comment that no stage has checked.
     pub fn accept() -> Self {
         let finding = Finding::accept();
-        Self { finding, decided_by: None, scores: BTreeMap::new(), model: None }
+        let scores = BTreeMap::new();
+        Self { finding, decided_by: None, scores, model: None, is_incomplete: false }
     }
 
     /// Adds what a stage found. The most severe decision holds; of equal ones the first.
@@ -160,6 +171,12 @@ impl Verdict {
     /// Returns whether no later stage is asked: the comment is removed.
     pub fn is_final(&self) -> bool {
         self.finding.decision.deletes()
+    }
+
+    /// Returns whether a stage gave no finding, and no other found anything: that the comment is
+    /// harmless is not known.
+    pub fn is_unchecked(&self) -> bool {
+        self.is_incomplete && self.finding.decision == Decision::Accept
     }
 
     /// Returns what the decision is recorded with.
@@ -197,7 +214,7 @@ async fn give_way(text: &str) {
 
 /// The stages, in order. A decision that deletes ends the check. A flag does not, because a later
 /// stage may find worse: the most severe decision counts, of equal ones the first. A stage that
-/// panics is skipped.
+/// panics is skipped, as are those whose turn comes after the deadline; the verdict remembers it.
 ///
 /// Stages that wait ([`Stage::concurrent_checks`]) come after those that compute.
 #[derive(Debug)]
@@ -206,6 +223,7 @@ pub struct Pipeline {
     in_order: Vec<Arc<dyn Stage>>,
     /// The stages that wait.
     waiting: Vec<Arc<dyn Stage>>,
+    metrics: Metrics,
 }
 
 impl Pipeline {
@@ -213,7 +231,12 @@ impl Pipeline {
     pub fn new(stages: Vec<Arc<dyn Stage>>) -> Self {
         let waits = |stage: &Arc<dyn Stage>| stage.concurrent_checks().is_some();
         let (waiting, in_order) = stages.into_iter().partition(waits);
-        Self { in_order, waiting }
+        Self { in_order, waiting, metrics: Metrics::default() }
+    }
+
+    /// Counts stages that fail there.
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Checks one comment by all stages.
@@ -228,14 +251,38 @@ impl Pipeline {
     pub async fn check_in_order(&self, subject: &Subject<'_>) -> Verdict {
         give_way(&subject.comment.message).await;
         let mut verdict = Verdict::accept();
-        run(&self.in_order, subject, &mut verdict).await;
+        self.run(&self.in_order, subject, &mut verdict).await;
         verdict
     }
 
     /// Completes the verdict of [`Self::check_in_order`] by the stages that wait. May be called
     /// for as many comments at once as [`Self::concurrent_checks`] says, in any order.
     pub async fn check_waiting(&self, subject: &Subject<'_>, verdict: &mut Verdict) {
-        run(&self.waiting, subject, verdict).await;
+        self.run(&self.waiting, subject, verdict).await;
+    }
+
+    /// Lets stages check a comment until one removes it.
+    async fn run(&self, stages: &[Arc<dyn Stage>], subject: &Subject<'_>, verdict: &mut Verdict) {
+        for stage in stages {
+            if verdict.is_final() {
+                return;
+            }
+            if subject.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                verdict.is_incomplete = true;
+                return;
+            }
+            let check = AssertUnwindSafe(stage.check_after(subject, verdict)).catch_unwind();
+            match check.await {
+                Ok(finding) => verdict.add(stage.name(), finding),
+                Err(_) => {
+                    // A comment that makes a stage panic must not stop its stream or later ones.
+                    verdict.is_incomplete = true;
+                    count(&self.metrics.moderation_stage_failures, stage.name());
+                    let comment_id = subject.comment.comment_id;
+                    error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
+                }
+            }
+        }
     }
 
     /// Returns how many comments the stages that wait check at once; `None` without such a stage.
@@ -301,162 +348,5 @@ impl Pipeline {
     }
 }
 
-/// Lets stages check a comment until one removes it.
-async fn run(stages: &[Arc<dyn Stage>], subject: &Subject<'_>, verdict: &mut Verdict) {
-    for stage in stages {
-        if verdict.is_final() {
-            return;
-        }
-        let check = AssertUnwindSafe(stage.check_after(subject, verdict)).catch_unwind();
-        match check.await {
-            Ok(finding) => verdict.add(stage.name(), finding),
-            Err(_) => {
-                // A comment that makes a stage panic must not stop its stream or later comments.
-                let comment_id = subject.comment.comment_id;
-                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::stages::moderation::samples::comment;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    #[derive(Debug)]
-    struct Fixed {
-        name: &'static str,
-        decision: Decision,
-        checks: AtomicU32,
-    }
-
-    #[async_trait]
-    impl Stage for Fixed {
-        fn name(&self) -> &'static str {
-            self.name
-        }
-
-        async fn check(&self, subject: &Subject<'_>) -> Finding {
-            assert_ne!(&*subject.comment.message, self.name, "a comment that trips this stage");
-            self.checks.fetch_add(1, Ordering::Relaxed);
-            Finding::new(self.decision, "because")
-        }
-    }
-
-    fn fixed(name: &'static str, decision: Decision) -> Arc<Fixed> {
-        Arc::new(Fixed { name, decision, checks: AtomicU32::new(0) })
-    }
-
-    #[tokio::test]
-    async fn the_strictest_decision_counts() {
-        use Decision::{Accept, Flag, Reject, ShadowBan};
-        let comment = comment(1, 2, "hi");
-        let subject = Subject { comment: &comment, role: None, lowered: 0.0 };
-        for (decisions, expected, asked) in [
-            ([Accept, Flag, Reject], Some("third"), 3),
-            ([Flag, Accept, Flag], Some("first"), 3),
-            ([Flag, ShadowBan, Reject], Some("second"), 2),
-            ([Reject, Flag, Accept], Some("first"), 1),
-            ([Accept, Accept, Accept], None, 3),
-        ] {
-            let names = ["first", "second", "third"];
-            let stages: Vec<_> = names
-                .into_iter()
-                .zip(decisions)
-                .map(|(name, decision)| fixed(name, decision))
-                .collect();
-            let shared = stages.iter().cloned().map(|stage| stage as Arc<dyn Stage>).collect();
-            let pipeline = Pipeline::new(shared);
-            let verdict = pipeline.check(&subject).await;
-            assert_eq!(verdict.decided_by, expected, "{decisions:?}");
-            let checks = stages.iter().map(|stage| stage.checks.load(Ordering::Relaxed));
-            assert_eq!(checks.sum::<u32>(), asked, "{decisions:?}");
-            let tried = pipeline.explain(&subject).await;
-            let decides = tried.iter().filter(|stage| stage.decides);
-            let decides: Vec<_> = decides.map(|stage| &*stage.stage).collect();
-            assert_eq!(decides, expected.as_slice(), "{decisions:?}");
-        }
-    }
-
-    /// Of a batch of comments that are checked one after another, other tasks wait for a part only.
-    #[tokio::test]
-    async fn a_batch_lets_other_tasks_run() {
-        let stage = fixed("first", Decision::Accept);
-        let pipeline = Pipeline::new(vec![stage.clone()]);
-        let seen = stage.clone();
-        let other = tokio::spawn(async move { seen.checks.load(Ordering::Relaxed) });
-        let long = comment(1, 2, &"hi ".repeat(600));
-        for _ in 0..512 {
-            pipeline.check(&Subject { comment: &long, role: None, lowered: 0.0 }).await;
-        }
-        assert!(other.await.unwrap() <= 16, "1800 bytes are 15 units of 128");
-    }
-
-    #[derive(Debug)]
-    struct Measuring;
-
-    #[async_trait]
-    impl Stage for Measuring {
-        fn name(&self) -> &'static str {
-            "model"
-        }
-
-        async fn check(&self, _: &Subject<'_>) -> Finding {
-            let scores = vec![("toxicity", 0.4), ("spam", 0.1)];
-            Finding { scores, model: Some("3".into()), ..Finding::accept() }
-        }
-    }
-
-    #[tokio::test]
-    async fn scores_of_stages_before_are_recorded() {
-        let pipeline = Pipeline::new(vec![Arc::new(Measuring), fixed("second", Decision::Flag)]);
-        let comment = comment(1, 2, "hi");
-        let verdict =
-            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
-        let evidence = verdict.evidence();
-        assert_eq!((&*evidence.stage, evidence.score), ("second", None));
-        assert_eq!(evidence.model.as_deref(), Some("3"));
-        let scores: Vec<_> =
-            evidence.scores.iter().map(|(name, score)| (&**name, score.share())).collect();
-        assert_eq!(scores, [("spam", 0.1), ("toxicity", 0.4)]);
-    }
-
-    #[tokio::test]
-    async fn a_stage_that_panics_is_skipped() {
-        let first = fixed("first", Decision::Reject);
-        let second = fixed("second", Decision::Flag);
-        let pipeline = Pipeline::new(vec![first, second]);
-        let comment = comment(1, 2, "first");
-        let verdict =
-            pipeline.check(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
-        assert_eq!(verdict.decided_by, Some("second"));
-    }
-
-    #[tokio::test]
-    async fn every_stage_is_explained() {
-        let first = fixed("first", Decision::Accept);
-        let second = fixed("second", Decision::Flag);
-        let third = fixed("third", Decision::Reject);
-        let pipeline = Pipeline::new(vec![first, second, third]);
-        let comment = comment(1, 2, "first");
-        let tried =
-            pipeline.explain(&Subject { comment: &comment, role: None, lowered: 0.0 }).await;
-        let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
-        let expected =
-            [(Decision::Accept, false), (Decision::Flag, false), (Decision::Reject, true)];
-        assert_eq!(decisions, expected);
-        assert!(tried[0].note.as_ref().unwrap().contains("failed"));
-        assert_eq!(pipeline.reload(), [], "none has files");
-    }
-
-    #[tokio::test]
-    async fn without_stages_everything_passes() {
-        let comment = comment(1, 2, "hi");
-        let verdict = Pipeline::new(vec![])
-            .check(&Subject { comment: &comment, role: None, lowered: 0.0 })
-            .await;
-        assert_eq!((verdict.finding, verdict.decided_by), (Finding::accept(), None));
-    }
-}
+mod tests;
