@@ -11,5 +11,5 @@ mod snapshot;
 mod streams;
 
 pub use delays::Delays;
-pub use sanctions::{Sanctions, Verdict};
+pub use sanctions::{ActiveSanction, Sanctions};
 pub use streams::Streams;

@@ -16,16 +16,16 @@ use crate::protocol::{ErrorCode, StreamId, UserId};
 /// Banned users whose connections may stay open for a while. Further ones are not spared.
 const MAX_SPARED: usize = 10_000;
 
-/// The effect of a sanction on its user.
+/// A sanction that is in force now, as its user is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ActiveSanction {
     pub kind: SanctionKind,
     /// Milliseconds until it ends; `None` if it never does.
     pub remaining_ms: Option<u64>,
     pub reason: Option<String>,
 }
 
-impl Verdict {
+impl ActiveSanction {
     /// Returns the error sent to the user.
     pub fn error(&self) -> ErrorBody {
         let (code, what) = match self.kind {
@@ -92,7 +92,7 @@ impl Sanctions {
     }
 
     /// Returns the most severe sanction on a user, if any is in force.
-    pub fn check(&self, user_id: UserId) -> Option<Verdict> {
+    pub fn check(&self, user_id: UserId) -> Option<ActiveSanction> {
         let by_user = self.by_user.get();
         let sanctions = by_user.get(&user_id)?;
         let now = self.clock.now_ms();
@@ -101,7 +101,7 @@ impl Sanctions {
             SanctionKind::Ban => 0,
             SanctionKind::Timeout => 1,
         })?;
-        Some(Verdict {
+        Some(ActiveSanction {
             kind: worst.kind,
             remaining_ms: worst.expires_at.map(|end| end - now),
             reason: worst.reason.clone(),
@@ -119,7 +119,7 @@ impl Sanctions {
     }
 
     /// Returns the ban on a user, if one is in force. A timeout does not prevent watching.
-    pub fn check_ban(&self, user_id: UserId) -> Option<Verdict> {
+    pub fn check_ban(&self, user_id: UserId) -> Option<ActiveSanction> {
         self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
     }
 

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use super::LookUp;
-use crate::daemon::base::handoff::{Held, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Evidence};
@@ -139,13 +139,13 @@ pub(super) async fn run(
 async fn conclude(screen: &dyn Screen, comment: Arc<Comment>, screened: Screened) -> CheckEnd {
     let Screened { screening, decided, has_points } = screened;
     let outcome = match screening {
-        Verdict::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
-        Verdict::Shadow(_) => ScreenOutcome::Publish { shadow: true, screened: true },
-        Verdict::Reject(reason) => {
+        Screening::Accept => ScreenOutcome::Publish { shadow: false, screened: true },
+        Screening::Shadow(_) => ScreenOutcome::Publish { shadow: true, screened: true },
+        Screening::Reject(reason) => {
             let text = format!("the comment was refused: {reason}");
             ScreenOutcome::Refuse(ErrorBody::new(ErrorCode::ModerationRejected, text))
         }
-        Verdict::Hold(held) => {
+        Screening::Hold(held) => {
             let text = "a moderator looks at the comment before it is shown";
             hold(screen, comment, held, text).await
         }

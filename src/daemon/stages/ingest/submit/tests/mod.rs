@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
-use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening as Verdict};
+use crate::daemon::base::handoff::{ConnectionId, Held, Screen, Screened, Screening};
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
@@ -77,14 +77,14 @@ impl Screen for ByText {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         let screening = match &*comment.message {
-            "bad" => Verdict::Reject("blocked_word".into()),
+            "bad" => Screening::Reject("blocked_word".into()),
             "odd" => {
                 let evidence = Evidence::default();
-                Verdict::Hold(Held { reason: "link".into(), evidence })
+                Screening::Hold(Held { reason: "link".into(), evidence })
             }
-            "troll" => Verdict::Shadow("repeat".into()),
+            "troll" => Screening::Shadow("repeat".into()),
             "fails" => return Ok(None),
-            _ => Verdict::Accept,
+            _ => Screening::Accept,
         };
         let has_points = &*comment.message == "troll";
         Ok(Some(Screened { screening, decided: None, has_points }))
