@@ -18,7 +18,7 @@ use live_comments::classifier::{Model, Task, Verdict};
 use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{Cluster, ModerationDecision, Outcome, TextTrial};
 use live_comments::protocol::events::Decision;
-use live_comments::protocol::{Role, ServerMessage};
+use live_comments::protocol::Role;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::lcd::lcd;
