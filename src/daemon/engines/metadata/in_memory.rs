@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -29,6 +30,7 @@ use crate::protocol::{CommentId, StreamId, UserId};
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
     calls: AtomicU32,
+    point_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -159,6 +161,11 @@ impl InMemoryMetadata {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Points are stored only this long after the call.
+    pub(crate) fn slow_points(&self, wait: Duration) {
+        *self.point_wait.lock() = wait;
     }
 
     /// Calls so far, failed ones included.
@@ -447,6 +454,10 @@ impl MetadataStore for InMemoryMetadata {
         changes: &[UserPointChange],
         half_life_ms: u64,
     ) -> Result<(), StoreError> {
+        let wait = *self.point_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let mut tables = self.call("count_points")?;
         changes.iter().for_each(|change| tables.change_points(change, half_life_ms));
         let now_ms = changes.iter().map(|one| one.change.at).max().unwrap_or(0);
