@@ -67,8 +67,8 @@ impl RoomPatch {
                 Self { delay_ms: Some(time_or_off(value, 1_000, LONGEST_DELAY_MS)?), ..patch }
             }
             "links" => Self { no_links: Some(!switch(value)?), ..patch },
-            // The list has no other.
-            _ => Self { shield: Some(switch(value)?), ..patch },
+            "shield" => Self { shield: Some(switch(value)?), ..patch },
+            other => return Err(format!("{other} cannot be changed in words")),
         })
     }
 }
