@@ -17,10 +17,10 @@ use super::table::facts;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
-use crate::protocol::quantity::{counted, parse_duration, show_duration};
+use crate::protocol::quantity::{counted, show_duration};
 use crate::protocol::room::{
-    ChecksPatch, LONGEST_DEADLINE_MS, LanguageAction, LanguagePolicy, RoomChecks, RoomPatch,
-    SHORTEST_DEADLINE_MS, WhenDown, WhenLate, timeouts_text,
+    ChecksPatch, LanguageAction, LanguagePolicy, RoomChecks, RoomPatch, WhenDown, WhenLate,
+    timeouts_text, words,
 };
 
 /// The daemon's limit of `--last`.
@@ -186,15 +186,7 @@ fn value_of(
 struct Deadline(Option<u64>);
 
 fn deadline(text: &str) -> Result<Deadline, String> {
-    if text.trim().eq_ignore_ascii_case("default") {
-        return Ok(Deadline(None));
-    }
-    let ms = to_ms(parse_duration(text).map_err(|error| format!("{error}; or default"))?);
-    if (SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS).contains(&ms) {
-        return Ok(Deadline(Some(ms)));
-    }
-    let shortest = show_duration(SHORTEST_DEADLINE_MS);
-    Err(format!("must be {shortest} to {}, or default", show_duration(LONGEST_DEADLINE_MS)))
+    words::deadline(text).map(Deadline)
 }
 
 pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<ExitCode> {

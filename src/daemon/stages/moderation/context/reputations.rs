@@ -90,7 +90,7 @@ struct StoringChanges<'a> {
 }
 
 impl<'a> StoringChanges<'a> {
-    /// Takes the oldest changes that wait, at most [`MAX_STORED_AT_ONCE`]; `None` if there are none.
+    /// Takes the oldest changes that wait, at most [`MAX_STORED_AT_ONCE`]; `None` if none wait.
     fn take(unstored: &'a Mutex<UnstoredChanges>) -> Option<Self> {
         let mut all = unstored.lock();
         if all.waiting.is_empty() {
