@@ -35,8 +35,6 @@ pub const LONGEST_DELAY_MS: u64 = 30 * SECOND_MS;
 pub const DEFAULT_TIMEOUT_MS: u64 = 10 * MINUTE_MS;
 /// The longest timeout, also of a preset.
 const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
-/// The length of a timeout for which neither a moderator nor a room says one.
-pub const DEFAULT_TIMEOUT_MS: u64 = 10 * MINUTE_MS;
 /// The most presets of timeouts.
 pub const MAX_TIMEOUT_PRESETS: usize = 6;
 

@@ -11,7 +11,6 @@ use super::acting::request;
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{DrainRequest, ForgetViewRequest, SaveViewRequest};
-use crate::protocol::room::DEFAULT_TIMEOUT_MS;
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
 use crate::tui::commands::COMMANDS;
@@ -190,7 +189,7 @@ fn stream(console: &Console, text: &str) -> Result<StreamId, LineError> {
 fn shortest_timeout(console: &Console, stream_id: StreamId) -> Result<u64, LineError> {
     let stream = console.moment().and_then(|moment| moment.stream(stream_id));
     let stream = stream.ok_or_else(|| format!("there is no stream {stream_id}"))?;
-    Ok(stream.room.timeouts_ms.first().copied().unwrap_or(DEFAULT_TIMEOUT_MS))
+    Ok(stream.room.shortest_timeout_ms())
 }
 
 fn check_node(console: &Console, node: &NodeId) -> Result<(), LineError> {
