@@ -362,8 +362,7 @@ impl RoomPatch {
             [] => "there are no presets of timeouts".to_owned(),
             presets => format!("timeouts are {}", timeouts_text(presets)),
         });
-        let links = self
-            .no_links
+        let links = no_links
             .map(|refused| format!("links are {}", if refused { "refused" } else { "allowed" }));
         let unique = timed("unique-chat", *unique_ms);
         let languages = languages.as_ref().map(|policy| match policy {
