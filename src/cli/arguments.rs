@@ -38,6 +38,16 @@ pub(super) fn rate_setting(text: &str) -> Result<RateSetting, String> {
     parse_share(text).map(RateSetting::Fixed).map_err(|error| format!("{error}; or auto"))
 }
 
+/// Reads one of `all` by its word.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    word: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(move |value| word(*value))).try_map(move |text| {
+        all.iter().copied().find(|value| word(*value) == text).ok_or("is not one of them")
+    })
+}
+
 pub(super) fn non_zero_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("must be longer than 0s; write 30s, 10m or 7d".to_owned()),

@@ -5,11 +5,10 @@ mod terms;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use self::terms::TermsArgs;
-use super::arguments::{duration_up_to, to_ms};
+use super::arguments::{duration_up_to, one_of, to_ms};
 use super::change::{submit, undo_hint};
 use super::complete;
 use super::context::Context;
@@ -18,10 +17,10 @@ use super::table::facts;
 use crate::client::outcome_text;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ClearRoomRequest, Room};
-use crate::protocol::quantity::{counted, parse_duration, show_duration};
+use crate::protocol::quantity::{counted, show_duration};
 use crate::protocol::room::{
-    ChecksPatch, LONGEST_DEADLINE_MS, LanguageAction, LanguagePolicy, RoomChecks, RoomPatch,
-    SHORTEST_DEADLINE_MS, WhenDown, WhenLate, timeouts_text,
+    ChecksPatch, LanguageAction, LanguagePolicy, RoomChecks, RoomPatch, WhenDown, WhenLate,
+    timeouts_text, words,
 };
 
 /// The daemon's limit of `--last`.
@@ -132,14 +131,14 @@ struct ChecksArgs {
     ///
     /// pass shows it and checks it later, hold keeps it in the review queue until it is checked,
     /// refuse asks its sender to send it again.
-    #[arg(long, value_name = "pass|hold|refuse", value_parser = when_late())]
+    #[arg(long, value_name = "pass|hold|refuse", value_parser = one_of(&WhenLate::ALL, WhenLate::as_str))]
     late: Option<WhenLate>,
     /// While moderation is down, what happens to comments: in mode sync, only to those that are
     /// late and would pass
     ///
     /// pass shows them and checks them when it returns, hold keeps them in the review queue until
     /// then.
-    #[arg(long, value_name = "pass|hold", value_parser = when_down())]
+    #[arg(long, value_name = "pass|hold", value_parser = one_of(&WhenDown::ALL, WhenDown::as_str))]
     down: Option<WhenDown>,
 }
 
@@ -149,7 +148,8 @@ struct LanguagesArgs {
     #[arg(required = true, value_name = "CODE|off")]
     codes: Vec<String>,
     /// Action on comments in other languages
-    #[arg(long, value_name = "ACTION", default_value = "flag", value_parser = language_action())]
+    #[arg(long, value_name = "ACTION", default_value = "flag",
+        value_parser = one_of(&LanguageAction::ALL, LanguageAction::as_str))]
     action: LanguageAction,
 }
 
@@ -186,37 +186,7 @@ fn value_of(
 struct Deadline(Option<u64>);
 
 fn deadline(text: &str) -> Result<Deadline, String> {
-    if text.trim().eq_ignore_ascii_case("default") {
-        return Ok(Deadline(None));
-    }
-    let ms = to_ms(parse_duration(text).map_err(|error| format!("{error}; or default"))?);
-    if (SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS).contains(&ms) {
-        return Ok(Deadline(Some(ms)));
-    }
-    let shortest = show_duration(SHORTEST_DEADLINE_MS);
-    Err(format!("must be {shortest} to {}, or default", show_duration(LONGEST_DEADLINE_MS)))
-}
-
-fn when_late() -> impl TypedValueParser<Value = WhenLate> {
-    PossibleValuesParser::new(["pass", "hold", "refuse"]).map(|text| match text.as_str() {
-        "pass" => WhenLate::Pass,
-        "refuse" => WhenLate::Refuse,
-        _ => WhenLate::Hold,
-    })
-}
-
-fn when_down() -> impl TypedValueParser<Value = WhenDown> {
-    PossibleValuesParser::new(["pass", "hold"]).map(|text| match text.as_str() {
-        "hold" => WhenDown::Hold,
-        _ => WhenDown::Pass,
-    })
-}
-
-fn language_action() -> impl TypedValueParser<Value = LanguageAction> {
-    PossibleValuesParser::new(["flag", "reject"]).map(|text| match text.as_str() {
-        "reject" => LanguageAction::Reject,
-        _ => LanguageAction::Flag,
-    })
+    words::deadline(text).map(Deadline)
 }
 
 pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<ExitCode> {

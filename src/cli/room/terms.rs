@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
+use crate::cli::arguments::one_of;
 use crate::cli::change::{submit, undo_hint};
 use crate::cli::complete;
 use crate::cli::context::Context;
@@ -41,7 +41,8 @@ struct AddArgs {
     #[arg(required = true, value_name = "WORD")]
     terms: Vec<String>,
     /// Action on comments with one of them
-    #[arg(long, value_name = "ACTION", default_value = "reject", value_parser = action())]
+    #[arg(long, value_name = "ACTION", default_value = "reject",
+        value_parser = one_of(&TermAction::ALL, action_word))]
     action: TermAction,
 }
 
@@ -52,12 +53,13 @@ struct RemoveArgs {
     terms: Vec<String>,
 }
 
-fn action() -> impl TypedValueParser<Value = TermAction> {
-    PossibleValuesParser::new(["reject", "shadow-ban", "flag"]).map(|text| match text.as_str() {
-        "flag" => TermAction::Flag,
-        "shadow-ban" => TermAction::ShadowBan,
-        _ => TermAction::Reject,
-    })
+/// Returns the word for an action. Words of the command line have hyphens.
+fn action_word(action: TermAction) -> &'static str {
+    match action {
+        TermAction::Reject => "reject",
+        TermAction::ShadowBan => "shadow-ban",
+        TermAction::Flag => "flag",
+    }
 }
 
 pub(super) async fn run(

@@ -44,6 +44,8 @@ pub enum WhenDown {
 }
 
 impl WhenLate {
+    pub const ALL: [Self; 3] = [Self::Pass, Self::Hold, Self::Refuse];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -54,6 +56,8 @@ impl WhenLate {
 }
 
 impl WhenDown {
+    pub const ALL: [Self; 2] = [Self::Pass, Self::Hold];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -90,9 +94,10 @@ impl RoomChecks {
     }
 
     pub(super) fn apply(&mut self, patch: ChecksPatch) {
-        self.deadline_ms = patch.deadline_ms.unwrap_or(self.deadline_ms);
-        self.late = patch.late.unwrap_or(self.late);
-        self.down = patch.down.unwrap_or(self.down);
+        let ChecksPatch { deadline_ms, late, down } = patch;
+        self.deadline_ms = deadline_ms.unwrap_or(self.deadline_ms);
+        self.late = late.unwrap_or(self.late);
+        self.down = down.unwrap_or(self.down);
     }
 }
 
@@ -138,18 +143,20 @@ impl ChecksPatch {
     }
 
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        (self.deadline_ms.is_some() && other.deadline_ms.is_some())
-            || (self.late.is_some() && other.late.is_some())
-            || (self.down.is_some() && other.down.is_some())
+        let Self { deadline_ms, late, down } = self;
+        (deadline_ms.is_some() && other.deadline_ms.is_some())
+            || (late.is_some() && other.late.is_some())
+            || (down.is_some() && other.down.is_some())
     }
 
     /// Says what the patch changes, as clauses such as `a check may take 500ms`.
     pub(super) fn texts(&self) -> Vec<String> {
-        let deadline = self.deadline_ms.map(|ms| {
+        let Self { deadline_ms, late, down } = self;
+        let deadline = deadline_ms.map(|ms| {
             let ms = ms.unwrap_or(DEFAULT_DEADLINE_MS);
             format!("a check may take {}", show_duration(ms))
         });
-        let late = self.late.map(|late| {
+        let late = late.map(|late| {
             let end = match late {
                 WhenLate::Pass => "shown, and checked later",
                 WhenLate::Hold => "held",
@@ -157,7 +164,7 @@ impl ChecksPatch {
             };
             format!("comments that are not checked in time are {end}")
         });
-        let down = self.down.map(|down| {
+        let down = down.map(|down| {
             let end = match down {
                 WhenDown::Pass => "shown",
                 WhenDown::Hold => "held",

@@ -94,6 +94,8 @@ pub enum LanguageAction {
 }
 
 impl LanguageAction {
+    pub const ALL: [Self; 2] = [Self::Flag, Self::Reject];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Flag => "flag",

@@ -99,12 +99,14 @@ impl RoomRules {
 
     /// Names the rules in force, such as `slow mode 30s`. Empty if there is none.
     pub fn texts(&self) -> Vec<String> {
-        let slow = self.slow_ms.map(|ms| format!("slow mode {}", show_duration(ms)));
-        let followers = self.followers_ms.map(followers_text);
-        let subscribers = self.subscribers_only.then(|| "subscribers only".to_owned());
-        let emotes = self.emotes_only.then(|| "emotes only".to_owned());
-        let unique = self.unique_ms.map(|ms| format!("no text twice in {}", show_duration(ms)));
-        let links = self.no_links.then(|| "no links".to_owned());
+        let Self { slow_ms, followers_ms, subscribers_only, emotes_only, unique_ms, no_links } =
+            *self;
+        let slow = slow_ms.map(|ms| format!("slow mode {}", show_duration(ms)));
+        let followers = followers_ms.map(followers_text);
+        let subscribers = subscribers_only.then(|| "subscribers only".to_owned());
+        let emotes = emotes_only.then(|| "emotes only".to_owned());
+        let unique = unique_ms.map(|ms| format!("no text twice in {}", show_duration(ms)));
+        let links = no_links.then(|| "no links".to_owned());
         [slow, followers, subscribers, emotes, unique, links].into_iter().flatten().collect()
     }
 }
@@ -163,22 +165,35 @@ impl RoomSettings {
 
     /// Applies a patch.
     pub fn apply(&mut self, patch: RoomPatch) {
+        let RoomPatch {
+            slow_ms,
+            followers_ms,
+            subscribers_only,
+            emotes_only,
+            unique_ms,
+            no_links,
+            shield,
+            timeouts_ms,
+            checks,
+            languages,
+            delay_ms,
+        } = patch;
         let rules = &mut self.rules;
-        rules.slow_ms = patch.slow_ms.unwrap_or(rules.slow_ms);
-        rules.followers_ms = patch.followers_ms.unwrap_or(rules.followers_ms);
-        rules.subscribers_only = patch.subscribers_only.unwrap_or(rules.subscribers_only);
-        rules.emotes_only = patch.emotes_only.unwrap_or(rules.emotes_only);
-        rules.unique_ms = patch.unique_ms.unwrap_or(rules.unique_ms);
-        rules.no_links = patch.no_links.unwrap_or(rules.no_links);
-        self.shield = patch.shield.unwrap_or(self.shield);
-        if let Some(timeouts_ms) = patch.timeouts_ms {
+        rules.slow_ms = slow_ms.unwrap_or(rules.slow_ms);
+        rules.followers_ms = followers_ms.unwrap_or(rules.followers_ms);
+        rules.subscribers_only = subscribers_only.unwrap_or(rules.subscribers_only);
+        rules.emotes_only = emotes_only.unwrap_or(rules.emotes_only);
+        rules.unique_ms = unique_ms.unwrap_or(rules.unique_ms);
+        rules.no_links = no_links.unwrap_or(rules.no_links);
+        self.shield = shield.unwrap_or(self.shield);
+        if let Some(timeouts_ms) = timeouts_ms {
             self.timeouts_ms = timeouts_ms;
         }
-        self.checks.apply(patch.checks.unwrap_or_default());
-        if let Some(languages) = patch.languages {
+        self.checks.apply(checks.unwrap_or_default());
+        if let Some(languages) = languages {
             self.languages = languages;
         }
-        self.delay_ms = patch.delay_ms.unwrap_or(self.delay_ms);
+        self.delay_ms = delay_ms.unwrap_or(self.delay_ms);
     }
 }
 
@@ -238,13 +253,26 @@ impl RoomPatch {
                            languages, delay_ms";
             return Err(BadRoomField { field: "patch", problem: problem.to_owned() });
         }
-        within("slow_ms", self.slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
-        within("followers_ms", self.followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
-        within("unique_ms", self.unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
-        within("delay_ms", self.delay_ms.flatten(), SECOND_MS, LONGEST_DELAY_MS)?;
-        self.timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
-        self.checks.map_or(Ok(()), |checks| checks.check())?;
-        self.languages.as_ref().and_then(Option::as_ref).map_or(Ok(()), LanguagePolicy::check)
+        let Self {
+            slow_ms,
+            followers_ms,
+            subscribers_only: _,
+            emotes_only: _,
+            unique_ms,
+            no_links: _,
+            shield: _,
+            timeouts_ms,
+            checks,
+            languages,
+            delay_ms,
+        } = self;
+        within("slow_ms", slow_ms.flatten(), SECOND_MS, LONGEST_SLOW_MS)?;
+        within("followers_ms", followers_ms.flatten(), 0, LONGEST_FOLLOWERS_MS)?;
+        within("unique_ms", unique_ms.flatten(), SHORTEST_UNIQUE_MS, LONGEST_UNIQUE_MS)?;
+        within("delay_ms", delay_ms.flatten(), SECOND_MS, LONGEST_DELAY_MS)?;
+        timeouts_ms.as_deref().map_or(Ok(()), check_timeouts)?;
+        checks.map_or(Ok(()), |checks| checks.check())?;
+        languages.as_ref().and_then(Option::as_ref).map_or(Ok(()), LanguagePolicy::check)
     }
 
     /// Returns the patch that gives the fields of this one the values that they have in `before`.
@@ -267,27 +295,56 @@ impl RoomPatch {
 
     /// Returns whether both name the same setting.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let named = |patch: &Self| {
-            [
-                patch.slow_ms.is_some(),
-                patch.followers_ms.is_some(),
-                patch.subscribers_only.is_some(),
-                patch.emotes_only.is_some(),
-                patch.unique_ms.is_some(),
-                patch.no_links.is_some(),
-                patch.shield.is_some(),
-                patch.timeouts_ms.is_some(),
-                patch.languages.is_some(),
-                patch.delay_ms.is_some(),
-            ]
-        };
         let both_check =
             self.checks.zip(other.checks).is_some_and(|(one, another)| one.overlaps(&another));
-        both_check || named(self).into_iter().zip(named(other)).any(|(one, another)| one && another)
+        let mut named = self.named().into_iter().zip(other.named());
+        both_check || named.any(|(one, another)| one && another)
+    }
+
+    /// Returns for each setting whether the patch names it; `checks` has settings of its own.
+    fn named(&self) -> [bool; 10] {
+        let Self {
+            slow_ms,
+            followers_ms,
+            subscribers_only,
+            emotes_only,
+            unique_ms,
+            no_links,
+            shield,
+            timeouts_ms,
+            checks: _,
+            languages,
+            delay_ms,
+        } = self;
+        [
+            slow_ms.is_some(),
+            followers_ms.is_some(),
+            subscribers_only.is_some(),
+            emotes_only.is_some(),
+            unique_ms.is_some(),
+            no_links.is_some(),
+            shield.is_some(),
+            timeouts_ms.is_some(),
+            languages.is_some(),
+            delay_ms.is_some(),
+        ]
     }
 
     /// Says what the patch changes, as clauses such as `slow mode is 30s`.
     pub fn texts(&self) -> Vec<String> {
+        let Self {
+            slow_ms,
+            followers_ms,
+            subscribers_only,
+            emotes_only,
+            unique_ms,
+            no_links,
+            shield,
+            timeouts_ms,
+            checks,
+            languages,
+            delay_ms,
+        } = self;
         let timed = |what: &str, value: Option<Option<u64>>| {
             value.map(|value| match value {
                 Some(ms) => format!("{what} is {}", show_duration(ms)),
@@ -297,35 +354,34 @@ impl RoomPatch {
         let switch = |what: &str, value: Option<bool>| {
             value.map(|on| format!("{what} is {}", if on { "on" } else { "off" }))
         };
-        let followers = self.followers_ms.map(|value| match value {
+        let followers = followers_ms.map(|value| match value {
             Some(ms) => followers_text(ms),
             None => "followers-only is off".to_owned(),
         });
-        let timeouts = self.timeouts_ms.as_ref().map(|presets| match presets.as_slice() {
+        let timeouts = timeouts_ms.as_ref().map(|presets| match presets.as_slice() {
             [] => "there are no presets of timeouts".to_owned(),
             presets => format!("timeouts are {}", timeouts_text(presets)),
         });
-        let links = self
-            .no_links
+        let links = no_links
             .map(|refused| format!("links are {}", if refused { "refused" } else { "allowed" }));
-        let unique = timed("unique-chat", self.unique_ms);
-        let languages = self.languages.as_ref().map(|policy| match policy {
+        let unique = timed("unique-chat", *unique_ms);
+        let languages = languages.as_ref().map(|policy| match policy {
             Some(policy) => policy.text(),
             None => "all languages are allowed".to_owned(),
         });
         let clauses = [
-            timed("slow mode", self.slow_ms),
+            timed("slow mode", *slow_ms),
             followers,
-            switch("subscribers-only", self.subscribers_only),
-            switch("emote-only", self.emotes_only),
+            switch("subscribers-only", *subscribers_only),
+            switch("emote-only", *emotes_only),
             unique,
             links,
-            switch("shield mode", self.shield),
+            switch("shield mode", *shield),
             timeouts,
             languages,
-            timed("message delay", self.delay_ms),
+            timed("message delay", *delay_ms),
         ];
-        let checks = self.checks.map(|checks| checks.texts()).unwrap_or_default();
+        let checks = checks.map(|checks| checks.texts()).unwrap_or_default();
         clauses.into_iter().flatten().chain(checks).collect()
     }
 }

@@ -144,3 +144,60 @@ fn rules_and_changes_read_as_sentences() {
     let texts = patch.texts();
     assert_eq!(texts, ["slow mode is off", "followers of 10m only", "timeouts are 1m, 10m"]);
 }
+
+/// Patches that name one setting each, by its name.
+fn patches_of_one_setting() -> Vec<(String, RoomPatch)> {
+    let all = json!({
+        "slow_ms": 1_000,
+        "followers_ms": 0,
+        "subscribers_only": true,
+        "emotes_only": true,
+        "unique_ms": 10_000,
+        "no_links": true,
+        "shield": true,
+        "timeouts_ms": [1_000],
+        "checks": { "down": "hold" },
+        "languages": null,
+        "delay_ms": 1_000,
+    });
+    let patch: RoomPatch = serde_json::from_value(all.clone()).unwrap();
+    assert_eq!(serde_json::to_value(patch).unwrap(), all);
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_value(all).unwrap();
+    let one = |(name, value): (String, serde_json::Value)| {
+        let patch = serde_json::from_value(json!({ &name: value })).unwrap();
+        (name, patch)
+    };
+    all.into_iter().map(one).collect()
+}
+
+#[test]
+fn only_patches_of_the_same_setting_overlap() {
+    let patches = patches_of_one_setting();
+    for (name, patch) in &patches {
+        assert_eq!(patch.texts().len(), 1, "{name}");
+        for (other_name, other) in &patches {
+            assert_eq!(patch.overlaps(other), name == other_name, "{name}, {other_name}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_patch_is_told_all_settings() {
+    let problem = RoomPatch::default().check().unwrap_err().problem;
+    for (name, _) in patches_of_one_setting() {
+        assert!(problem.contains(&name), "{name}: {problem}");
+    }
+}
+
+#[test]
+fn words_change_each_setting() {
+    let written = words::RULES.iter().map(|rule| {
+        let patch = RoomPatch::of_words(rule.name, &["off"]).unwrap();
+        serde_json::to_value(patch).unwrap().as_object().unwrap().keys().next().cloned().unwrap()
+    });
+    let written: std::collections::BTreeSet<_> = written.collect();
+    for (name, _) in patches_of_one_setting() {
+        // Options change those.
+        assert_eq!(written.contains(&name), name != "checks", "{name}");
+    }
+}

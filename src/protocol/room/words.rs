@@ -2,8 +2,9 @@
 //! `lc top`.
 
 use super::{
-    LONGEST_DELAY_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS, LONGEST_UNIQUE_MS, Language,
-    LanguageAction, LanguagePolicy, RoomPatch, SHORTEST_UNIQUE_MS,
+    ChecksPatch, LONGEST_DEADLINE_MS, LONGEST_DELAY_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS,
+    LONGEST_UNIQUE_MS, Language, LanguageAction, LanguagePolicy, RoomPatch, SHORTEST_DEADLINE_MS,
+    SHORTEST_UNIQUE_MS, WhenDown, WhenLate,
 };
 use crate::protocol::quantity::{parse_duration, show_duration};
 
@@ -67,10 +68,64 @@ impl RoomPatch {
                 Self { delay_ms: Some(time_or_off(value, 1_000, LONGEST_DELAY_MS)?), ..patch }
             }
             "links" => Self { no_links: Some(!switch(value)?), ..patch },
-            // The list has no other.
-            _ => Self { shield: Some(switch(value)?), ..patch },
+            "shield" => Self { shield: Some(switch(value)?), ..patch },
+            other => return Err(format!("{other} cannot be changed in words")),
         })
     }
+}
+
+impl ChecksPatch {
+    /// Reads the change of one setting of the checks, such as `down` with `hold`.
+    ///
+    /// # Errors
+    /// There is no such setting, or it does not take this value; the text says what is right.
+    pub fn of_words(setting: &str, value: &str) -> Result<Self, String> {
+        let patch = Self::default();
+        Ok(match setting {
+            "deadline" => Self { deadline_ms: Some(deadline(value)?), ..patch },
+            "late" => {
+                Self { late: Some(one_of(&WhenLate::ALL, WhenLate::as_str, value)?), ..patch }
+            }
+            "down" => {
+                Self { down: Some(one_of(&WhenDown::ALL, WhenDown::as_str, value)?), ..patch }
+            }
+            other => return Err(format!("there is no {other}: write deadline, late or down")),
+        })
+    }
+}
+
+impl LanguageAction {
+    /// Reads the action on comments in other languages, such as `reject`.
+    ///
+    /// # Errors
+    /// The text says which there are.
+    pub fn of_word(word: &str) -> Result<Self, String> {
+        one_of(&Self::ALL, Self::as_str, word)
+    }
+}
+
+/// Reads how long a check may take, in milliseconds; `None` for `default`.
+///
+/// # Errors
+/// The text says what is right.
+pub fn deadline(text: &str) -> Result<Option<u64>, String> {
+    if is(text, "default") {
+        return Ok(None);
+    }
+    let ms = milliseconds(text).map_err(|error| format!("{error}; or default"))?;
+    if (SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS).contains(&ms) {
+        return Ok(Some(ms));
+    }
+    let shortest = show_duration(SHORTEST_DEADLINE_MS);
+    Err(format!("must be {shortest} to {}, or default", show_duration(LONGEST_DEADLINE_MS)))
+}
+
+fn one_of<T: Copy>(all: &[T], word: fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    let found = all.iter().copied().find(|value| is(text, word(*value)));
+    found.ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(|value| word(*value)).collect();
+        format!("{text} is not one of {}", words.join(", "))
+    })
 }
 
 fn is(text: &str, word: &str) -> bool {
@@ -172,6 +227,23 @@ mod tests {
         ] {
             assert_eq!(patch(words), Ok(expected), "{words}");
         }
+    }
+
+    #[test]
+    fn words_change_the_checks() {
+        let none = ChecksPatch::default();
+        for (setting, value, expected) in [
+            ("deadline", "900ms", ChecksPatch { deadline_ms: Some(Some(900)), ..none }),
+            ("deadline", "default", ChecksPatch { deadline_ms: Some(None), ..none }),
+            ("late", "refuse", ChecksPatch { late: Some(WhenLate::Refuse), ..none }),
+            ("down", "Hold", ChecksPatch { down: Some(WhenDown::Hold), ..none }),
+        ] {
+            assert_eq!(ChecksPatch::of_words(setting, value), Ok(expected), "{setting} {value}");
+        }
+        let wrong = |setting, value| ChecksPatch::of_words(setting, value).unwrap_err();
+        assert_eq!(wrong("down", "refuse"), "refuse is not one of pass, hold");
+        assert_eq!(wrong("deadline", "1m"), "must be 50ms to 10s, or default");
+        assert_eq!(LanguageAction::of_word("reject"), Ok(LanguageAction::Reject));
     }
 
     #[test]

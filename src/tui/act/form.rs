@@ -8,12 +8,10 @@ use crate::protocol::admin::{
     AnnounceRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UserRef, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share, show_duration};
+use crate::protocol::room::DEFAULT_TIMEOUT_MS;
 
 /// Maximum length of a line. Names and reasons are shorter.
 const MAX_LINE_CHARS: usize = 200;
-
-/// The length of a timeout for which nothing is written, in a room without presets.
-const DEFAULT_TIMEOUT_MS: u64 = 600_000;
 
 /// The kind of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -29,6 +30,7 @@ use crate::protocol::{CommentId, StreamId, UserId};
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
     calls: AtomicU32,
+    point_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -38,6 +40,7 @@ struct Tables {
     streams: BTreeMap<StreamId, Stream>,
     overrides: BTreeMap<StreamId, FixedRate>,
     terms: BTreeMap<StreamId, Vec<RoomTerm>>,
+    terms_versions: BTreeMap<StreamId, u64>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
@@ -159,6 +162,11 @@ impl InMemoryMetadata {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Points are stored only this long after the call.
+    pub(crate) fn slow_points(&self, wait: Duration) {
+        *self.point_wait.lock() = wait;
     }
 
     /// Calls so far, failed ones included.
@@ -309,16 +317,30 @@ impl MetadataStore for InMemoryMetadata {
         let change = terms_after(stored.map(|term| (stream_id, term.clone())).collect(), patch)?;
         let audit_id = tables.record(audit.with_before(&change.before));
         tables.terms.insert(stream_id, change.after.clone());
+        *tables.terms_versions.entry(stream_id).or_default() += 1;
         Ok(ChangedTerms { audit_id, terms: change.after })
     }
 
-    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+    async fn room_terms(
+        &self,
+        rooms: &[StreamId],
+    ) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
         let tables = self.call("room_terms")?;
         let of_stream = |(stream_id, terms): (&StreamId, &Vec<RoomTerm>)| {
             let stream_id = *stream_id;
             terms.iter().map(move |term| (stream_id, term.clone())).collect::<Vec<_>>()
         };
-        Ok(tables.terms.iter().flat_map(of_stream).collect())
+        let named = tables.terms.iter().filter(|(stream_id, _)| rooms.contains(stream_id));
+        Ok(named.flat_map(of_stream).collect())
+    }
+
+    async fn terms_versions(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        let tables = self.call("terms_versions")?;
+        Ok(tables
+            .terms_versions
+            .iter()
+            .map(|(stream_id, version)| (*stream_id, *version))
+            .collect())
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
@@ -447,6 +469,10 @@ impl MetadataStore for InMemoryMetadata {
         changes: &[UserPointChange],
         half_life_ms: u64,
     ) -> Result<(), StoreError> {
+        let wait = *self.point_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let mut tables = self.call("count_points")?;
         changes.iter().for_each(|change| tables.change_points(change, half_life_ms));
         let now_ms = changes.iter().map(|one| one.change.at).max().unwrap_or(0);

@@ -68,8 +68,15 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.change_terms(stream_id, patch, audit)).await
     }
 
-    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
-        measured(&self.meter, self.store.room_terms()).await
+    async fn room_terms(
+        &self,
+        rooms: &[StreamId],
+    ) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        measured(&self.meter, self.store.room_terms(rooms)).await
+    }
+
+    async fn terms_versions(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        measured(&self.meter, self.store.terms_versions()).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -189,8 +189,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         patch: &TermsPatch,
         audit: NewAudit,
     ) -> Result<ChangedTerms, StoreError>;
-    /// Returns the blocked terms of all rooms, ordered by stream and term.
-    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError>;
+    /// Returns the blocked terms of these rooms, ordered by stream and term.
+    async fn room_terms(&self, rooms: &[StreamId])
+    -> Result<Vec<(StreamId, RoomTerm)>, StoreError>;
+    /// Returns the rooms whose terms were ever changed, ordered by stream, each with a number that
+    /// grows with every change of its terms.
+    async fn terms_versions(&self) -> Result<Vec<(StreamId, u64)>, StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;

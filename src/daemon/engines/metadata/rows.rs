@@ -46,12 +46,16 @@ pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, Store
     text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// Returns the terms of all rooms, ordered by stream and term.
+/// Returns the terms, ordered by stream and term.
 pub(super) fn room_terms(rows: &[impl Columns]) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
     let mut terms = rows.iter().map(room_term).collect::<Result<Vec<_>, _>>()?;
     // Not by the database, whose order of texts depends on its settings.
     terms.sort_by(|(one, this), (other, that)| (one, &this.term).cmp(&(other, &that.term)));
     Ok(terms)
+}
+
+pub(super) fn terms_version(row: &impl Columns) -> Result<(StreamId, u64), StoreError> {
+    Ok((StreamId(row.natural("stream_id")?), row.natural("terms_version")?))
 }
 
 fn room_term(row: &impl Columns) -> Result<(StreamId, RoomTerm), StoreError> {

@@ -103,6 +103,7 @@ fn build_moderator(base: &NodeBase) -> ModerationWorker {
         context: base.context.clone(),
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
+        state: base.moderation.clone(),
         metrics: base.board.metrics().clone(),
         meter: base.board.telemetry().stage(StageName::Moderation),
         clock: base.clock.clone(),

@@ -1,14 +1,16 @@
 //! Watches whether moderation checks the published comments: on edges, which hold the comments of
 //! some rooms while it does not, and on moderators, which check held comments when it does.
 //!
-//! In: the nodes that are alive, the lag of the moderators, and the settings of the streams, every
-//! [`INTERVAL`]. Out: [`ModerationState`], and the problem `moderation_down` on edges, which names
-//! the streams concerned.
+//! In: the nodes that are alive with their reports, the lag of the moderators, and the settings of
+//! the streams, every [`INTERVAL`]. Out: [`ModerationState`], and the problem `moderation_down`: on
+//! edges, where it names the streams concerned, and on a moderator that has stopped checking.
 //!
 //! Always holds: a registry that does not answer says nothing about moderation; then the lag does,
 //! which comes from the log. While the metadata store is down, and until [`CATCH_UP`] after, the
-//! lag says nothing: moderators still check, but their position waits for the store. An edge that
-//! has not looked yet takes moderation for down unless it is a moderator itself.
+//! lag says nothing: moderators still check, but their position waits for the store. One that has
+//! stopped, because too many flagged comments wait for the store, reports it as a problem, and all
+//! nodes count moderation as down until that moderator has caught up. An edge that has not looked
+//! yet takes moderation for down unless it is a moderator itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{BreakerState, ProblemCode};
+use crate::protocol::admin::{BreakerState, NodeReport, ProblemCode};
 use crate::protocol::quantity::show_duration;
 use crate::protocol::room::{WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream, StreamState};
@@ -35,8 +37,12 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// After an outage of the metadata store, the moderators move their positions within this time.
 const CATCH_UP: Duration = Duration::from_secs(15);
-/// The subject of the problem.
+/// The subject of the problem on edges.
 const SUBJECT: &str = "moderation";
+/// The subject of the problem on a moderator that has stopped checking. Edges look for it.
+const STOPPED_SUBJECT: &str = "review queue";
+const STOPPED: &str = "this moderator checks no comments: too many flagged ones wait for the \
+                       metadata store; it continues when the store answers";
 /// Streams that the problem names.
 const LISTED_STREAMS: usize = 5;
 
@@ -80,16 +86,20 @@ impl MetadataOutage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outage {
     NoModerator,
+    /// A moderator has stopped checking.
+    Stopped,
     Behind,
 }
 
 impl ModerationWatch {
-    /// Looks once, and changes the state and the problem.
+    /// Looks once, and changes the state and the problems.
     pub(super) async fn look(&self) {
-        let outage = match self.has_moderator().await {
-            Some(false) => Some(Outage::NoModerator),
-            Some(true) | None => self.is_behind().await.then_some(Outage::Behind),
-        };
+        if self.state.is_stopped() {
+            self.problems.raise(ProblemCode::ModerationDown, STOPPED_SUBJECT, STOPPED);
+        } else {
+            self.problems.clear(ProblemCode::ModerationDown, STOPPED_SUBJECT);
+        }
+        let outage = self.outage().await;
         self.state.set_down(outage.is_some());
         if !self.is_edge {
             return;
@@ -100,17 +110,22 @@ impl ModerationWatch {
         }
     }
 
-    /// Returns whether a node with the role `moderator` is alive; `None` if that is not known.
-    async fn has_moderator(&self) -> Option<bool> {
-        if self.is_moderator {
-            return Some(true);
+    async fn outage(&self) -> Option<Outage> {
+        if self.state.is_stopped() {
+            return Some(Outage::Stopped);
         }
-        let known = timeout(TIMEOUT, self.registry.nodes()).await.ok()?.ok()?;
-        let role = NodeRole::Moderator.as_str();
-        Some(known.iter().filter(|node| node.alive).any(|node| {
-            let report = node.report.as_ref();
-            report.is_some_and(|report| report.node.roles.iter().any(|known| known == role))
-        }))
+        if let Ok(Ok(nodes)) = timeout(TIMEOUT, self.registry.nodes()).await {
+            let alive = nodes.iter().filter(|node| node.alive);
+            let reports = alive.filter_map(|node| node.report.as_deref());
+            let moderators: Vec<_> = reports.filter(|report| is_moderator(report)).collect();
+            if moderators.is_empty() && !self.is_moderator {
+                return Some(Outage::NoModerator);
+            }
+            if moderators.into_iter().any(has_stopped) {
+                return Some(Outage::Stopped);
+            }
+        }
+        self.is_behind().await.then_some(Outage::Behind)
     }
 
     /// Returns whether comments wait too long. Once they do, they must wait only half as long until
@@ -162,6 +177,9 @@ impl ModerationWatch {
             Outage::NoModerator => {
                 "no node with the role moderator runs: start one, it checks what it missed".into()
             }
+            Outage::Stopped => {
+                "a moderator waits for the metadata store and checks nothing: see lc status".into()
+            }
             Outage::Behind => format!(
                 "the moderators are more than {} behind: see lc lag",
                 show_duration(self.down_after.as_millis() as u64)
@@ -169,6 +187,16 @@ impl ModerationWatch {
         };
         Some(format!("{effect}; {cause}"))
     }
+}
+
+fn is_moderator(report: &NodeReport) -> bool {
+    report.node.roles.iter().any(|role| role == NodeRole::Moderator.as_str())
+}
+
+/// Returns whether a moderator has stopped checking, as it reports.
+fn has_stopped(report: &NodeReport) -> bool {
+    let code = ProblemCode::ModerationDown.as_str();
+    report.problems.iter().any(|known| known.code == code && known.subject == STOPPED_SUBJECT)
 }
 
 /// Writes `streams 7, 9`, and how many more there are; `None` for none.

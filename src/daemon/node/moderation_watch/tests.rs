@@ -9,7 +9,7 @@ use crate::daemon::engines::registry::conformance::report;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::registry::TestRegistry;
 use crate::protocol::NodeId;
-use crate::protocol::admin::NodeReport;
+use crate::protocol::admin::Problem;
 
 struct Bench {
     watch: ModerationWatch,
@@ -50,8 +50,13 @@ impl Bench {
     }
 
     fn start_moderator(&self) {
+        self.report_moderator(Vec::new());
+    }
+
+    fn report_moderator(&self, problems: Vec<Problem>) {
         let mut of_b: NodeReport = report(&NodeId::new("b"));
         of_b.node.roles = vec!["moderator".to_owned()];
+        of_b.problems = problems;
         self.registry.set_report("b", of_b);
     }
 
@@ -100,6 +105,26 @@ async fn a_moderator_that_is_behind_counts_as_down() {
     let next = Position { offset: at.offset + 1, ..at };
     consumer.commit(&[next]).await.unwrap();
     assert_eq!(bench.look().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_moderator_is_down_on_every_node() {
+    let stopping =
+        ModerationWatch { is_moderator: true, is_edge: false, ..Bench::new().await.watch };
+    let stopped = stopping.state.stop_worker();
+    stopping.look().await;
+    assert!(stopping.state.is_down());
+    let bench = Bench::new().await;
+    bench.breaker.open(&"down");
+    bench.report_moderator(stopping.problems.list());
+    let text = bench.look().await.expect("an outage of the metadata store does not hide it");
+    assert!(text.contains("comments of stream 2 are held for review"), "{text}");
+    assert!(text.contains("a moderator waits for the metadata store"), "{text}");
+    drop(stopped);
+    stopping.look().await;
+    assert!(!stopping.state.is_down());
+    bench.report_moderator(stopping.problems.list());
+    assert_eq!(bench.look().await, None, "it checks again");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl CommandHandler for LocalEndpoint {
                 0
             }
             NodeCommand::ReloadStream { stream_id } => {
-                if let Err(error) = self.streams.reload().await {
+                if let Err(error) = self.streams.reload_stream(stream_id).await {
                     warn!(%stream_id, %error, "cannot reload a stream; its previous settings stay in use");
                 }
                 let now_ms = self.clock.now_ms();

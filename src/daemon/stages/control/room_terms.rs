@@ -14,8 +14,7 @@ impl Control {
     /// Returns the blocked terms of a room, ordered.
     pub async fn room_terms(&self, stream_id: StreamId) -> Result<Vec<RoomTerm>, ControlError> {
         self.require_stream(stream_id).await?;
-        let all = self.parts.metadata.room_terms().await?;
-        let of_room = all.into_iter().filter(|(stream, _)| *stream == stream_id);
+        let of_room = self.parts.metadata.room_terms(&[stream_id]).await?.into_iter();
         Ok(of_room.map(|(_, term)| term).collect())
     }
 

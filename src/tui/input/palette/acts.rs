@@ -10,7 +10,7 @@ use crate::protocol::admin::{
     ReviewRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{ChecksPatch, DEFAULT_TIMEOUT_MS, LanguageAction, RoomPatch};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
 use crate::tui::input::acting::user_ref;
@@ -18,14 +18,16 @@ use crate::tui::input::acting::user_ref;
 /// The `lc` commands that are accepted, with what follows them.
 pub(super) const ACTS: &[(&str, &str)] = &[
     ("ban", "USER [--for 7d] [--reason TEXT] [--note TEXT]"),
-    ("timeout", "USER [--for 10m] [--reason TEXT] [--note TEXT]"),
+    ("timeout", "USER [--for 10m] [--stream STREAM] [--reason TEXT] [--note TEXT]"),
     ("kick", "USER [--note TEXT]"),
     ("unban", "USER [--note TEXT]"),
     ("shadow", "USER [--stream STREAM] [--for 7d] [--note TEXT]"),
     ("unshadow", "USER [--note TEXT]"),
     (
         "room",
-        "STREAM RULE VALUE, such as slow 30s; or STREAM clear --last 10m [--reason WORD] [--note TEXT]",
+        "STREAM RULE VALUE, such as slow 30s; or STREAM clear --last 10m [--reason WORD] \
+         [--note TEXT]; or STREAM checks [--deadline TIME] [--late pass|hold|refuse] \
+         [--down pass|hold]; or STREAM languages CODE… [--action flag|reject]",
     ),
     ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
@@ -41,6 +43,9 @@ pub(super) const ACTS: &[(&str, &str)] = &[
     ("acknowledge", "PROBLEM"),
     ("undo", "AUDIT [--note TEXT]"),
 ];
+
+/// The options of `room STREAM checks`.
+const CHECKS: &str = "--deadline, --late or --down, such as --down hold";
 
 /// Words of the palette beside the commands, each with its argument.
 pub(super) const GOTO: &[(&str, &str)] = &[
@@ -71,7 +76,10 @@ impl<'a> Given<'a> {
             match word.strip_prefix("--") {
                 Some("undo") => given.undo = true,
                 Some("release") => given.release = true,
-                Some(name @ ("for" | "reason" | "note" | "user" | "last" | "stream")) => {
+                Some(
+                    name @ ("for" | "reason" | "note" | "user" | "last" | "stream" | "deadline"
+                    | "late" | "down" | "action"),
+                ) => {
                     let value = rest.next().ok_or(format!("--{name} needs a value"))?;
                     given.options.push((name, value));
                 }
@@ -115,11 +123,15 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Reads the words of an `lc` command that acts.
+/// Reads the words of an `lc` command that acts. `timeout_of` returns the length of a timeout in
+/// the room of a stream, in milliseconds, if none is written.
 ///
 /// # Errors
 /// They are none; the text says what is right.
-pub(super) fn parse_act(words: &[&str]) -> Result<Action, LineError> {
+pub(super) fn parse_act(
+    words: &[&str],
+    timeout_of: impl Fn(StreamId) -> Result<u64, LineError>,
+) -> Result<Action, LineError> {
     let given = Given::parse(words)?;
     given.check_options()?;
     let sanction = |user: &str, default_ms: Option<u64>| -> Result<_, LineError> {
@@ -137,7 +149,10 @@ pub(super) fn parse_act(words: &[&str]) -> Result<Action, LineError> {
     };
     match given.words[..] {
         ["ban", name] => Ok(Action::Ban(sanction(name, None)?)),
-        ["timeout", name] => Ok(Action::Timeout(sanction(name, Some(600_000))?)),
+        ["timeout", name] => {
+            let default_ms = given.stream()?.map_or(Ok(DEFAULT_TIMEOUT_MS), timeout_of)?;
+            Ok(Action::Timeout(sanction(name, Some(default_ms))?))
+        }
         ["kick", name] => Ok(Action::Kick(user(name))),
         ["unban", name] => Ok(Action::Unban(user(name))),
         ["shadow", name] => Ok(Action::Shadow(ShadowRequest {
@@ -148,11 +163,21 @@ pub(super) fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         })),
         ["unshadow", name] => Ok(Action::Unshadow(user(name))),
         ["room", id, "clear"] => clear_room(parsed(id)?, &given),
+        ["room", id, "checks"] => room_checks(parsed(id)?, &given),
+        ["room", _, "checks", word, ..] => Err(format!("{word} is not known here: write {CHECKS}")),
+        ["room", _, "terms", ..] => {
+            Err("blocked terms are changed with lc room STREAM terms, not here".to_owned())
+        }
         ["room", id, rule, ref values @ ..] => {
-            if let Some((name, _)) = given.options.first() {
-                return Err(format!("--{name} is not known here"));
+            let mut patch = RoomPatch::of_words(rule, values)?;
+            for (name, value) in &given.options {
+                match (*name, &mut patch.languages) {
+                    ("action", Some(Some(policy))) => {
+                        policy.action = LanguageAction::of_word(value)?;
+                    }
+                    _ => return Err(format!("--{name} is not known here")),
+                }
             }
-            let patch = RoomPatch::of_words(rule, values)?;
             Ok(Action::Room { stream_id: parsed(id)?, patch })
         }
         ["throttle", id, "auto"] => {
@@ -235,6 +260,27 @@ fn delete_of_user(given: &Given<'_>) -> Result<Action, LineError> {
         reason: given.option("reason"),
         note: given.option("note"),
     }))
+}
+
+/// Reads the options of `room STREAM checks`, each a setting.
+fn room_checks(stream_id: StreamId, given: &Given<'_>) -> Result<Action, LineError> {
+    let mut checks = ChecksPatch::default();
+    for (name, value) in &given.options {
+        if !["deadline", "late", "down"].contains(name) {
+            return Err(format!("--{name} is not known here"));
+        }
+        let ChecksPatch { deadline_ms, late, down } = ChecksPatch::of_words(name, value)?;
+        checks = ChecksPatch {
+            deadline_ms: deadline_ms.or(checks.deadline_ms),
+            late: late.or(checks.late),
+            down: down.or(checks.down),
+        };
+    }
+    if checks == ChecksPatch::default() {
+        return Err(format!("write {CHECKS}"));
+    }
+    let patch = RoomPatch { checks: Some(checks), ..RoomPatch::default() };
+    Ok(Action::Room { stream_id, patch })
 }
 
 fn clear_room(stream_id: StreamId, given: &Given<'_>) -> Result<Action, LineError> {

@@ -42,6 +42,7 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
         if RULES.iter().any(|known| known.name == rule && known.values == "on|off") {
             ["on", "off"].iter().for_each(|state| add(format!("room {id} {rule} {state}"), ""));
         }
+        add(format!("room {id} checks --down "), "pass|hold; or --late END, --deadline TIME");
         add(format!("room {id} clear --last "), "10m [--reason WORD] [--note TEXT]");
     }
     if typed.starts_with("unshadow ") {

@@ -153,7 +153,7 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             Ok(entry.and_then(|entry| run_command(console, entry.command)))
         }
         _ => {
-            let action = parse_act(&words)?;
+            let action = parse_act(&words, |stream_id| shortest_timeout(console, stream_id))?;
             if let Action::Drain(DrainRequest { node: Some(node), .. }) = &action {
                 check_node(console, node)?;
             }
@@ -183,6 +183,13 @@ fn stream(console: &Console, text: &str) -> Result<StreamId, LineError> {
     let stream_id: StreamId = parsed(text)?;
     let known = console.moment().is_some_and(|moment| moment.stream(stream_id).is_some());
     if known { Ok(stream_id) } else { Err(format!("there is no stream {text}")) }
+}
+
+/// Returns the shortest timeout that moderators of a room choose from, or else the default.
+fn shortest_timeout(console: &Console, stream_id: StreamId) -> Result<u64, LineError> {
+    let stream = console.moment().and_then(|moment| moment.stream(stream_id));
+    let stream = stream.ok_or_else(|| format!("there is no stream {stream_id}"))?;
+    Ok(stream.room.shortest_timeout_ms())
 }
 
 fn check_node(console: &Console, node: &NodeId) -> Result<(), LineError> {

@@ -84,7 +84,9 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
 /// Returns everything that a change by an operator can change.
 pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let streams = store.streams().await.unwrap();
-    let terms = store.room_terms().await.unwrap();
+    let ids: Vec<_> = streams.iter().map(|stream| stream.stream_id).collect();
+    let terms = store.room_terms(&ids).await.unwrap();
+    let versions = store.terms_versions().await.unwrap();
     let overrides = store.throttle_overrides().await.unwrap();
     let sanctions = store.sanctions(5).await.unwrap();
     let reviews = store.review_queue(10).await.unwrap();
@@ -92,7 +94,7 @@ pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let audit = store.audit_log(100).await.unwrap();
     let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
     format!(
-        "{streams:?}\n{terms:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
+        "{streams:?}\n{terms:?}\n{versions:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
     )
 }
 

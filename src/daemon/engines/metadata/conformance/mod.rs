@@ -38,6 +38,7 @@ macro_rules! metadata_suite {
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
                 terms_of_rooms_are_kept_and_audited,
+                each_change_of_terms_has_a_new_version,
                 terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,

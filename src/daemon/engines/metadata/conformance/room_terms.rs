@@ -19,7 +19,8 @@ async fn create_two(store: &impl MetadataStore) {
 
 pub(crate) async fn terms_of_rooms_are_kept_and_audited(store: &impl MetadataStore) {
     create_two(store).await;
-    assert_eq!(store.room_terms().await.unwrap(), []);
+    let both = [StreamId(1), StreamId(2)];
+    assert_eq!(store.room_terms(&both).await.unwrap(), []);
     let change = async |stream, add: &[RoomTerm], remove: &[&str]| {
         let remove = remove.iter().map(|term| (*term).to_owned()).collect();
         let patch = TermsPatch { add: add.to_vec(), remove };
@@ -34,7 +35,9 @@ pub(crate) async fn terms_of_rooms_are_kept_and_audited(store: &impl MetadataSto
     let second = change(1, std::slice::from_ref(&flagged), &["\u{1F4A9}"]).await.unwrap();
     assert_eq!(second.terms, std::slice::from_ref(&flagged));
     let all = [(StreamId(1), flagged), (StreamId(2), word.clone())];
-    assert_eq!(store.room_terms().await.unwrap(), all);
+    assert_eq!(store.room_terms(&both).await.unwrap(), all);
+    assert_eq!(store.room_terms(&both[1..]).await.unwrap(), all[1..], "of one room");
+    assert_eq!(store.room_terms(&[]).await.unwrap(), []);
     let before = async |audit_id| {
         let entry = store.audit_entry(audit_id).await.unwrap().unwrap();
         serde_json::from_value::<Vec<RoomTerm>>(entry.detail[BEFORE].clone()).unwrap()
@@ -44,6 +47,25 @@ pub(crate) async fn terms_of_rooms_are_kept_and_audited(store: &impl MetadataSto
     let unknown = change(9, &[word], &[]).await;
     assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
     assert_eq!(actions(store).await, ["terms", "terms", "terms", "create", "create"]);
+}
+
+pub(crate) async fn each_change_of_terms_has_a_new_version(store: &impl MetadataStore) {
+    create_two(store).await;
+    assert_eq!(store.terms_versions().await.unwrap(), []);
+    let change = async |stream, add: &[RoomTerm], remove: &[&str]| {
+        let remove = remove.iter().map(|term| (*term).to_owned()).collect();
+        let patch = TermsPatch { add: add.to_vec(), remove };
+        store.change_terms(StreamId(stream), &patch, audit(2, "terms")).await.unwrap();
+        store.terms_versions().await.unwrap()
+    };
+    let word = term("word", TermAction::Reject);
+    let first = change(2, std::slice::from_ref(&word), &[]).await;
+    assert!(matches!(first[..], [(StreamId(2), _)]), "{first:?}");
+    let second = change(1, &[word], &[]).await;
+    assert!(matches!(second[..], [(StreamId(1), _), last] if last == first[0]), "{second:?}");
+    let third = change(2, &[], &["word"]).await;
+    assert_eq!(third[0], second[0], "the other room is unchanged");
+    assert!(third[1].1 > second[1].1, "a room without terms has a version: {third:?}");
 }
 
 pub(crate) async fn terms_of_a_room_are_bounded(store: &impl MetadataStore) {

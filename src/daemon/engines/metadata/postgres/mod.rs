@@ -106,8 +106,19 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
-        self.pool.bounded(statement!(self.pool, |connection| room_terms::all(connection))).await
+    async fn room_terms(
+        &self,
+        rooms: &[StreamId],
+    ) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| room_terms::of_rooms(connection, rooms)))
+            .await
+    }
+
+    async fn terms_versions(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| room_terms::versions(connection)))
+            .await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

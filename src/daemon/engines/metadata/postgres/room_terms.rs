@@ -40,13 +40,33 @@ pub(super) async fn change(
     .bind(actions)
     .execute(&mut *connection)
     .await?;
+    sqlx::query("UPDATE streams SET terms_version = terms_version + 1 WHERE stream_id = $1")
+        .bind(integer(stream_id.0))
+        .execute(&mut *connection)
+        .await?;
     let audit_id = audit::append(connection, &audit.with_before(&change.before)).await?;
     Ok(ChangedTerms { audit_id, terms: change.after })
 }
 
-pub(super) async fn all(
+pub(super) async fn of_rooms(
     connection: &mut PgConnection,
+    rooms: &[StreamId],
 ) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
-    let stored = sqlx::query("SELECT * FROM room_terms").fetch_all(connection).await?;
+    let ids: Vec<i64> = rooms.iter().map(|stream_id| integer(stream_id.0)).collect();
+    let stored = sqlx::query("SELECT * FROM room_terms WHERE stream_id = ANY($1)")
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
     rows::room_terms(&stored)
+}
+
+pub(super) async fn versions(
+    connection: &mut PgConnection,
+) -> Result<Vec<(StreamId, u64)>, StoreError> {
+    let stored = sqlx::query(
+        "SELECT stream_id, terms_version FROM streams WHERE terms_version > 0 ORDER BY stream_id",
+    )
+    .fetch_all(connection)
+    .await?;
+    stored.iter().map(rows::terms_version).collect()
 }

@@ -96,8 +96,15 @@ impl MetadataStore for SqliteMetadata {
         room_terms::change(&self.file, stream_id, patch, audit).await
     }
 
-    async fn room_terms(&self) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
-        room_terms::all(&self.file).await
+    async fn room_terms(
+        &self,
+        rooms: &[StreamId],
+    ) -> Result<Vec<(StreamId, RoomTerm)>, StoreError> {
+        room_terms::of_rooms(&self.file, rooms).await
+    }
+
+    async fn terms_versions(&self) -> Result<Vec<(StreamId, u64)>, StoreError> {
+        room_terms::versions(&self.file).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {

@@ -9,15 +9,16 @@
 //! Always holds: no comment is judged by what it says itself, only by what was before it. Points
 //! are shared by all nodes: a change by another node is known within 5 seconds. A comment that is
 //! read again after a crash costs no points again, because the store counts a cause once. Points
-//! are stored before the worker's position moves past their comment, unless the store is down.
-//! Those of a screened comment are stored beside the answer to its sender. Ingest waits for that
-//! when it ends, for up to four seconds; then they are lost.
+//! are stored before the worker's position moves past their comment, unless the store is slow or
+//! down. Those of a screened comment are stored beside the answer to its sender. Ingest waits for
+//! that when it ends, for up to four seconds; then they are lost.
 //!
 //! While the store is down: users have the points that are known of them, or else none, and no
 //! comment waits for longer than 100 ms. New points wait in memory.
 //!
-//! When full: users and streams that were not seen for longest are forgotten. While 4,096 changes
-//! wait for the store, further ones are dropped, and a user has fewer points.
+//! When full: users and streams that were not seen for longest are forgotten. Of the changes that
+//! wait for the store, the newest 4,096 are kept; a user of an older one has fewer points. They are
+//! stored 256 at a time, so that no backlog is too long for a slow store.
 //!
 //! A worker reads whole partitions and so whole streams. On a stream in synchronous mode each edge
 //! knows the mood of the comments that it screens.

@@ -1,5 +1,6 @@
 //! The reputations of users, as far as this node asks for them, and the points that it has counted.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ pub(super) const FRESH_MS: u64 = 5_000;
 const UNRECORDED_FRESH_MS: u64 = 1_000;
 /// The longest wait for a look-up.
 const LOOK_UP_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait for points to be stored.
+/// The longest wait for one call that stores points, and the time after which no further call is
+/// made.
 const STORE_WAIT: Duration = Duration::from_millis(250);
 /// After a call that took too long, the store is left alone for this time.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,8 +35,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_USERS: usize = 100_000;
 /// A user that does not comment is forgotten after this time.
 const LIFETIME_MS: u64 = 600_000;
-/// Changes that may wait for the store.
+/// Changes that the store may not have. Beyond it the oldest that wait are dropped.
 const MAX_PENDING: usize = 4_096;
+/// Changes of one call. One transaction has them all, and it must end within [`STORE_WAIT`] on any
+/// engine, however many wait.
+const MAX_STORED_AT_ONCE: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct ReputationsParts {
@@ -57,12 +62,20 @@ pub(super) struct Reputations {
 #[derive(Debug, Default)]
 struct UnstoredChanges {
     /// Oldest first.
-    waiting: Vec<UserPointChange>,
+    waiting: VecDeque<UserPointChange>,
     /// The changes of the calls that are on their way to the store.
     storing: Vec<Arc<Vec<UserPointChange>>>,
 }
 
 impl UnstoredChanges {
+    fn push(&mut self, change: UserPointChange) {
+        self.waiting.push_back(change);
+        let storing: usize = self.storing.iter().map(|changes| changes.len()).sum();
+        if storing + self.waiting.len() > MAX_PENDING {
+            self.waiting.pop_front();
+        }
+    }
+
     fn of_user(&self, user_id: UserId) -> impl Iterator<Item = &UserPointChange> {
         let all = self.storing.iter().flat_map(|changes| changes.iter()).chain(&self.waiting);
         all.filter(move |one| one.user_id == user_id)
@@ -77,13 +90,14 @@ struct StoringChanges<'a> {
 }
 
 impl<'a> StoringChanges<'a> {
-    /// Takes all changes that wait; `None` if there are none.
+    /// Takes the oldest changes that wait, at most [`MAX_STORED_AT_ONCE`]; `None` if none wait.
     fn take(unstored: &'a Mutex<UnstoredChanges>) -> Option<Self> {
         let mut all = unstored.lock();
         if all.waiting.is_empty() {
             return None;
         }
-        let changes = Arc::new(std::mem::take(&mut all.waiting));
+        let taken = all.waiting.len().min(MAX_STORED_AT_ONCE);
+        let changes = Arc::new(all.waiting.drain(..taken).collect::<Vec<_>>());
         all.storing.push(changes.clone());
         Some(Self { unstored, changes, is_settled: false })
     }
@@ -94,7 +108,9 @@ impl Drop for StoringChanges<'_> {
         let mut all = self.unstored.lock();
         all.storing.retain(|changes| !Arc::ptr_eq(changes, &self.changes));
         if !self.is_settled {
-            all.waiting.splice(..0, self.changes.iter().cloned());
+            for change in self.changes.iter().rev() {
+                all.waiting.push_front(change.clone());
+            }
         }
     }
 }
@@ -230,32 +246,41 @@ impl Reputations {
         let known = users.get(user_id).and_then(|user| user.reputation.as_ref());
         let is_repeat = known.is_some_and(|reputation| reputation.repeats(message));
         let Some(offence) = Offence::of_comment(is_removed, is_repeat) else { return false };
-        if unstored.waiting.len() >= MAX_PENDING {
-            return false;
-        }
         let text = text_key(message);
         let change =
             UserPointChange::of_comment(*user_id, *comment_id, offence.points(), text, now_ms);
         let reputation = users.touch(*user_id, now_ms).reputation.get_or_insert_default();
         reputation.change(None, &change.change, self.parts.rules.half_life_ms);
-        unstored.waiting.push(change);
+        unstored.push(change);
         true
     }
 
+    /// Stores the changes that wait, the oldest first, as long as there is time and the store takes
+    /// them.
     pub(super) async fn store_points(&self) {
-        if !self.may_ask() {
-            return;
+        let started = Instant::now();
+        while self.may_ask() && started.elapsed() < STORE_WAIT {
+            let Some(storing) = StoringChanges::take(&self.unstored) else { return };
+            if !self.store(storing).await {
+                return;
+            }
         }
-        let Some(mut storing) = StoringChanges::take(&self.unstored) else { return };
+    }
+
+    /// Makes one call. Returns whether the store answered.
+    async fn store(&self, mut storing: StoringChanges<'_>) -> bool {
         let half_life_ms = self.parts.rules.half_life_ms;
         let count = self.parts.metadata.count_points(&storing.changes, half_life_ms);
         // Without an answer they are counted again, which changes nothing if the store has them.
-        let Some(stored) = self.observe(timeout(STORE_WAIT, count).await.ok()) else { return };
+        let Some(stored) = self.observe(timeout(STORE_WAIT, count).await.ok()) else {
+            return false;
+        };
         storing.is_settled = true;
         if let Err(error) = stored {
             // They would be refused forever.
             warn!(%error, changes = storing.changes.len(), "points of users not stored");
         }
+        true
     }
 }
 
@@ -264,17 +289,50 @@ mod tests {
     use super::*;
     use crate::daemon::base::clock::TokioClock;
     use crate::daemon::base::config::ReputationConfig;
+    use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
     use crate::daemon::stages::moderation::samples::comment;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_look_up_keeps_points_not_stored_yet() {
-        let reputations = Reputations::new(ReputationsParts {
-            metadata: Arc::new(InMemoryMetadata::default()),
+    fn reputations(metadata: SharedMetadataStore) -> Reputations {
+        Reputations::new(ReputationsParts {
+            metadata,
             metadata_breaker: Arc::new(Breaker::new("metadata")),
             clock: Arc::new(TokioClock::starting_at(Duration::from_secs(100))),
             rules: ReputationConfig::default().rules().unwrap(),
-        });
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn points_that_wait_are_bounded_and_stored_later() {
+        let store = Arc::new(InMemoryMetadata::default());
+        store.slow_points(Duration::from_millis(300));
+        let reputations = reputations(store.clone());
+        let count = |users: std::ops::Range<u64>| {
+            for user in users {
+                assert!(reputations.count(&comment(1, user, "bad"), true));
+            }
+        };
+        let total = MAX_PENDING as u64 * 3;
+        count(1..total);
+        // More are counted while the store does not answer.
+        tokio::join!(reputations.store_points(), async { count(total..total + 100) });
+        assert_eq!(reputations.unstored.lock().waiting.len(), MAX_PENDING);
+        tokio::time::sleep(PAUSE).await;
+        store.slow_points(Duration::from_millis(100));
+        reputations.store_points().await;
+        let left = MAX_PENDING - 3 * MAX_STORED_AT_ONCE;
+        assert_eq!(reputations.unstored.lock().waiting.len(), left, "calls of a quarter second");
+        store.slow_points(Duration::ZERO);
+        reputations.store_points().await;
+        assert!(reputations.unstored.lock().waiting.is_empty());
+        let stored = async |user| !store.known_users(&[UserId(user)]).await.unwrap().is_empty();
+        assert!(stored(total + 99).await, "the newest");
+        assert!(!stored(1).await, "the oldest was dropped");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_keeps_points_not_stored_yet() {
+        let reputations = reputations(Arc::new(InMemoryMetadata::default()));
         let user_id = UserId(5);
         let points = |number| {
             assert!(reputations.count(&comment(1, 5, &format!("bad {number}")), true));

@@ -10,6 +10,7 @@ use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::handoff::{Screen as _, Screening};
 use crate::daemon::base::metrics::Metrics;
+use crate::daemon::base::moderation_state::ModerationState;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
@@ -116,6 +117,7 @@ impl Node {
             context: self.context.clone(),
             metadata: self.store.clone(),
             metadata_breaker: Arc::new(Breaker::new("metadata")),
+            state: ModerationState::default(),
             metrics: Metrics::default(),
             meter: Arc::default(),
             clock: self.clock.clone(),

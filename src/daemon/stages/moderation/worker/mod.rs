@@ -15,6 +15,7 @@ use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::metrics::{Metrics, count, count_decided};
+use crate::daemon::base::moderation_state::{ModerationState, StoppedWorker};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::StoreError;
@@ -51,6 +52,8 @@ pub struct ModerationWorkerParts {
     pub context: Arc<ModerationContext>,
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
+    /// Told while the worker does not read because the metadata store is down.
+    pub state: ModerationState,
     pub metrics: Metrics,
     pub meter: Arc<StageMeter>,
     pub clock: SharedClock,
@@ -65,6 +68,7 @@ pub struct ModerationWorker {
     pipeline: Arc<Pipeline>,
     context: Arc<ModerationContext>,
     reviews: ReviewQueue,
+    state: ModerationState,
     metrics: Metrics,
     meter: Arc<StageMeter>,
     clock: SharedClock,
@@ -131,6 +135,7 @@ impl ModerationWorker {
             pipeline: parts.pipeline,
             context: parts.context,
             reviews,
+            state: parts.state,
             metrics: parts.metrics,
             meter: parts.meter,
             clock: parts.clock,
@@ -149,6 +154,7 @@ impl ModerationWorker {
             .await?;
         let mut repeats = RepeatFilter::new(self.log.clone());
         let mut uncommitted = Uncommitted::default();
+        let mut stopped: Option<StoppedWorker> = None;
         let mut backoff = RETRY.start();
         while !stop.is_cancelled() {
             let polled = tokio::select! {
@@ -159,6 +165,10 @@ impl ModerationWorker {
                 Ok(polled) => {
                     backoff.reset();
                     polled.record_assignment(&self.meter);
+                    if polled.records.len() < self.batch_comments {
+                        // It has caught up with what was published while it was stopped.
+                        stopped = None;
+                    }
                     let _undecided = self.meter.hold(polled.records.len() as u64);
                     let read_at = Instant::now();
                     let results = self.decide(&polled, &mut repeats).await?;
@@ -179,6 +189,7 @@ impl ModerationWorker {
             }
             self.queue_and_commit(&mut *consumer, &mut uncommitted).await?;
             while uncommitted.reviews.len() >= MAX_WAITING_REVIEWS && !stop.is_cancelled() {
+                stopped.get_or_insert_with(|| self.state.stop_worker());
                 pause(&mut backoff, &stop).await;
                 self.queue_and_commit(&mut *consumer, &mut uncommitted).await?;
             }

@@ -19,6 +19,7 @@ use crate::protocol::{CommentId, Role};
 struct Bench {
     log: InMemoryLog,
     store: Arc<InMemoryMetadata>,
+    state: ModerationState,
     metrics: Metrics,
     worker: Arc<ModerationWorker>,
     stop: CancellationToken,
@@ -45,6 +46,7 @@ async fn bench_of(stages: Vec<Arc<dyn Stage>>) -> Bench {
     let metrics = Metrics::default();
     let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
     let metadata_breaker = Arc::new(Breaker::new("metadata"));
+    let state = ModerationState::default();
     let worker = ModerationWorker::new(ModerationWorkerParts {
         log: Arc::new(log.clone()),
         streams,
@@ -52,12 +54,14 @@ async fn bench_of(stages: Vec<Arc<dyn Stage>>) -> Bench {
         context: samples::context(store.clone(), clock.clone()),
         metadata: store.clone(),
         metadata_breaker,
+        state: state.clone(),
         metrics: metrics.clone(),
         meter: Arc::default(),
         clock,
         batch_comments: 100,
     });
-    Bench { log, store, metrics, worker: Arc::new(worker), stop: CancellationToken::new() }
+    let stop = CancellationToken::new();
+    Bench { log, store, state, metrics, worker: Arc::new(worker), stop }
 }
 
 impl Bench {
@@ -210,6 +214,7 @@ async fn deletions_continue_while_the_store_is_down() {
     assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), None);
     let calls = bench.store.calls() - before;
     assert!(calls < 10, "the breaker spares the store: {calls}");
+    assert!(!bench.state.is_stopped());
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(6)).await;
     assert_eq!(bench.store.reviews()[0].comment_id, flagged);
@@ -230,8 +235,10 @@ async fn pending_reviews_are_bounded() {
     bench.pass(Duration::from_secs(60)).await;
     let checked = bench.metrics.moderation_checked.get();
     assert!(checked < MAX_WAITING_REVIEWS as u64 + 100, "{checked} were read");
+    assert!(bench.state.is_stopped(), "the watch is told");
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(60)).await;
+    assert!(!bench.state.is_stopped(), "it has caught up");
     assert_eq!(bench.store.reviews().len() as u64, total);
     assert_eq!(
         bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator),

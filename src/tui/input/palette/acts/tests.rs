@@ -2,7 +2,8 @@ use super::*;
 
 fn act(line: &str) -> Result<Action, LineError> {
     let words = words(line)?;
-    parse_act(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    parse_act(&words, |stream_id| Ok(stream_id.0 * 1_000))
 }
 
 #[test]
@@ -13,6 +14,12 @@ fn lc_commands_become_their_requests() {
     assert_eq!((ban.user.0.as_str(), ban.duration_ms), ("zed_k", Some(604_800_000)));
     assert_eq!(ban.reason.as_deref(), Some("see ticket 7"));
     assert!(matches!(act("timeout ann"), Ok(Action::Timeout(t)) if t.duration_ms == Some(600_000)));
+    let lasting = |line: &str| match act(line) {
+        Ok(Action::Timeout(timeout)) => timeout.duration_ms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(lasting("timeout ann --stream 7"), Some(7_000), "as in its room");
+    assert_eq!(lasting("timeout ann --stream 7 --for 1m"), Some(60_000));
     assert!(matches!(act("throttle 7 auto"), Ok(Action::Throttle(t)) if t.sample_rate.is_none()));
     assert!(matches!(act("throttle 7 2%"), Ok(Action::Throttle(t)) if t.sample_rate.is_some()));
     let Ok(Action::Shadow(shadow)) = act("shadow zed --stream 7 --for 1h") else { panic!() };
@@ -64,6 +71,12 @@ fn rules_of_rooms_are_written_as_for_lc_room() {
     assert_eq!(changed("room 7 shield on"), (StreamId(7), shield));
     let presets = RoomPatch { timeouts_ms: Some(vec![60_000, 600_000]), ..RoomPatch::default() };
     assert_eq!(changed("room 7 timeouts 1m 10m").1, presets);
+    let late = ChecksPatch::of_words("late", "refuse").unwrap();
+    let both = ChecksPatch { deadline_ms: Some(Some(900)), ..late };
+    let checks = RoomPatch { checks: Some(both), ..RoomPatch::default() };
+    assert_eq!(changed("room 7 checks --late refuse --deadline 900ms").1, checks);
+    let languages = changed("room 7 languages de en --action reject").1.languages;
+    assert_eq!(languages.flatten().unwrap().action, LanguageAction::Reject);
     let Ok(Action::ClearRoom { stream_id, request }) = act("room 7 clear --last 10m") else {
         panic!()
     };
@@ -76,6 +89,13 @@ fn wrong_lines_say_what_is_right() {
         ("room 7", "write: room STREAM RULE"),
         ("room 7 slow", "write: slow TIME|off"),
         ("room 7 clear", "--last 10m"),
+        ("room 7 checks", "--down hold"),
+        ("room 7 checks --down refuse", "not one of pass, hold"),
+        ("room 7 checks hold --down hold", "hold is not known here"),
+        ("room 7 checks --note why", "--note is not known here"),
+        ("room 7 languages off --action reject", "--action is not known here"),
+        ("room 7 slow 30s --action flag", "--action is not known here"),
+        ("room 7 terms add word", "lc room STREAM terms"),
         ("room seven slow 30s", "seven"),
         ("room 7 fast on", "write one of slow"),
         ("room 7 slow 30s --last 1h", "--last is not known here"),
