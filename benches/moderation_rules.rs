@@ -80,7 +80,8 @@ fn rules(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("blocked_words", words), |bencher| {
             bencher.iter(|| {
                 for comment in &comments {
-                    let subject = Subject { comment, role: None, lowered: 0.0, deadline: None };
+                    let subject =
+                        Subject { comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
                     let finding = stage.check(&subject).now_or_never();
                     black_box(finding.expect("rules decide without waiting"));
                 }
@@ -92,7 +93,13 @@ fn rules(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("hostile_420_characters", |bencher| {
         bencher.iter(|| {
-            let subject = Subject { comment: &hostile, role: None, lowered: 0.0, deadline: None };
+            let subject = Subject {
+                comment: &hostile,
+                role: None,
+                lowered: 0.0,
+                raised: 0.0,
+                deadline: None,
+            };
             black_box(stage.check(&subject).now_or_never());
         });
     });

@@ -94,7 +94,8 @@ fn pipelines() -> Vec<(&'static str, Pipeline)> {
 }
 
 fn check(pipeline: &Pipeline, comment: &Comment, scores: &ScoreHistograms) {
-    let subject = Subject { comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment, role: Some(Role::Viewer), lowered: 0.0, raised: 0.0, deadline: None };
     let verdict = pipeline.check(&subject).now_or_never().expect("the stages do not wait");
     scores.observe(&verdict.scores);
     black_box(verdict);

@@ -133,9 +133,9 @@ fn ramp(value: f64, begin: f64, end: f64) -> f64 {
 }
 
 /// Returns how many equal characters in a row are allowed, where `most` are in a calm stream: more
-/// while thresholds are raised, twice as many at a tenth. Lower thresholds allow no fewer.
-pub fn allowed_run(most: u32, lowered: f32) -> u32 {
-    let raised = f64::from(-lowered).clamp(0.0, 0.1);
+/// while thresholds are raised, twice as many at a tenth.
+pub fn allowed_run(most: u32, raised: f32) -> u32 {
+    let raised = f64::from(raised).clamp(0.0, 0.1);
     (f64::from(most) * (1.0 + 10.0 * raised)).round() as u32
 }
 

@@ -266,15 +266,15 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Returns the thresholds for a user at a moment.
+    /// Returns the thresholds for a user at a moment, by two numbers of at least 0.
     ///
-    /// A positive number lowers both, down to 0. A negative one raises only the flag threshold, up
-    /// to the other: in a shouting crowd fewer comments wait for a person, but what is rejected at
-    /// any other time is rejected then, too.
-    pub fn shifted(self, lowered: f32) -> Self {
-        let flag = (self.flag - lowered).clamp(0.0, self.flag.max(self.reject));
-        let reject = (self.reject - lowered.max(0.0)).max(0.0);
-        Self { flag, reject }
+    /// `lowered` lowers both, down to 0. Then `raised` raises only the flag threshold, up to the
+    /// other: in a shouting crowd fewer comments wait for a person, but what is rejected from a
+    /// user at any other time is rejected then, too.
+    pub fn shifted(self, lowered: f32, raised: f32) -> Self {
+        let flag = (self.flag - lowered).max(0.0);
+        let reject = (self.reject - lowered).max(0.0);
+        Self { flag: (flag + raised).min(flag.max(reject)), reject }
     }
 }
 

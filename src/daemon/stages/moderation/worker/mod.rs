@@ -97,8 +97,13 @@ struct CommentCheck {
 impl CommentCheck {
     fn subject(&self) -> Subject<'_> {
         let Self { event, context, .. } = self;
-        let lowered = context.lowered();
-        Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None }
+        Subject {
+            comment: &event.comment,
+            role: Some(event.role),
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        }
     }
 }
 
@@ -244,6 +249,7 @@ impl ModerationWorker {
                         comment: &event.comment,
                         role,
                         lowered: context.lowered(),
+                        raised: context.raised(),
                         deadline: None,
                     };
                     let verdict = self.pipeline.check_in_order(&subject).await;
@@ -280,9 +286,13 @@ impl ModerationWorker {
 
     async fn finish_check(&self, check: &mut CommentCheck) {
         let CommentCheck { event, context, verdict, .. } = check;
-        let lowered = context.lowered();
-        let subject =
-            Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None };
+        let subject = Subject {
+            comment: &event.comment,
+            role: Some(event.role),
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        };
         self.pipeline.check_waiting(&subject, verdict).await;
     }
 
