@@ -83,6 +83,33 @@ fn a_long_raid_in_calm_letters_becomes_usual() {
 }
 
 #[test]
+fn a_stream_that_always_shouts_is_calm() {
+    let mut mood = CrowdMood::default();
+    let mut last = 0.0;
+    for number in 0..12_000_u64 {
+        let shout = comment(number % 700, number * 50, true, false);
+        last = mood.raised(&shout, &RULES);
+        mood.add(&shout);
+    }
+    assert_eq!(last, 0.0, "after ten minutes");
+}
+
+#[test]
+fn a_long_raid_in_capitals_becomes_usual() {
+    let (mut mood, start_ms) = calm();
+    let mut at_first: f64 = 0.0;
+    let mut last = 0.0;
+    for number in 0..60_000_u64 {
+        let insult = comment(10_000 + number, start_ms + number * 20, true, number % 2 == 0);
+        last = mood.raised(&insult, &RULES);
+        at_first = at_first.max(last);
+        mood.add(&insult);
+    }
+    assert!(at_first > 0.09, "{at_first}");
+    assert_eq!(last, 0.0, "after 20 minutes");
+}
+
+#[test]
 fn shouting_is_capitals_or_stretched_letters() {
     for loud in ["GOOOAL", "LETS GO Team", "nooooo", "what!!!!", "ТЫ ГДЕ", "😂😂😂😂"]
     {
