@@ -69,6 +69,18 @@ fn a_cause_counts_once() {
 }
 
 #[test]
+fn a_second_removal_costs_no_less() {
+    let mut user = User::default();
+    user.change(&count("a", Offence::RemovedAgain.points(), 0));
+    user.change(&replace("a", Offence::Removed.points(), 0));
+    assert_eq!(user.points(0), 1.5, "a person deletes what a stage had hidden");
+    user.change(&replace("a", Offence::Removed.points(), HALF_LIFE_MS));
+    assert_eq!(user.points(HALF_LIFE_MS), 1.0, "0.75 were left");
+    user.change(&replace("a", APPROVAL, HALF_LIFE_MS));
+    assert_eq!(user.points(HALF_LIFE_MS), 0.0);
+}
+
+#[test]
 fn forgiving_is_taken_back_exactly() {
     let mut user = User::default();
     user.change(&count("a", 5.0, 0));
