@@ -442,6 +442,7 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Co
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
         text: Some(ModeratedText { evidence: Some(verdict.evidence()), ..comment.into() }),
         was_hidden: false,
+        in_bulk: false,
     }
 }
 
