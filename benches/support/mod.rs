@@ -1,7 +1,7 @@
 //! Texts and settings that benchmarks of moderation share.
 
 // Each benchmark uses only a part of this module.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use live_comments::daemon::base::config::{RuleAction, RulesConfig};
 
