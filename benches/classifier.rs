@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
+mod support;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,15 +17,14 @@ use live_comments::classifier::features::FeatureExtractor;
 use live_comments::classifier::samples::read_samples;
 use live_comments::classifier::{Model, Task};
 
+use support::{chosen_chat, longest_comment};
+
 const CHAT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz");
-/// A comment as long as the daemon accepts, in which every step has something to do.
-const LONG: &str = "Ѕееее www.example.com @ann 12345678 n.o.w y e s ＷＩＤＥ h3ll0 ";
 
 fn comments() -> Vec<String> {
-    if let Some(path) = std::env::var_os("CLASSIFIER_BENCH_CHAT") {
-        let text = std::fs::read_to_string(path).expect("CLASSIFIER_BENCH_CHAT can be read");
-        return text.lines().map(str::to_owned).collect();
+    if let Some(comments) = chosen_chat("CLASSIFIER_BENCH_CHAT") {
+        return comments;
     }
     let file = File::open(CHAT).expect("the recorded chat is there");
     let samples = read_samples(file).expect("the recorded chat can be read");
@@ -40,7 +41,7 @@ fn classifier(criterion: &mut Criterion) {
     let model = Model::built_in().expect("the built-in model");
     let mut extractor = FeatureExtractor::default();
     let comments = comments();
-    let long: String = LONG.chars().cycle().take(500).collect();
+    let long = longest_comment();
     let mut group = criterion.benchmark_group("classifier");
     group.throughput(Throughput::Elements(comments.len() as u64));
     group.bench_function("chat", |bencher| {

@@ -3,13 +3,16 @@
 //! `MODERATION_BENCH_CHAT=FILE` reads the comments from a file, one per line, instead of the
 //! built-in ones.
 
+mod support;
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
-use live_comments::daemon::base::config::{RuleAction, RulesConfig};
 use live_comments::daemon::stages::moderation::{RulesStage, Stage as _, Subject};
 use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
+
+use support::{BLOCKED_WORDS, all_rules, chosen_chat};
 
 const CHAT: &[&str] = &[
     "gg",
@@ -29,36 +32,13 @@ const CHAT: &[&str] = &[
     "c'est vraiment incroyable, bravo à toute l'équipe",
 ];
 
-/// The number of words in a large list.
-const BLOCKED_WORDS: usize = 2000;
-
 fn stage(words: usize) -> RulesStage {
-    let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
-    let word = |n: usize| {
-        let digits = [n % 10, n / 10 % 10, n / 100 % 10, n / 1000 % 10];
-        digits.iter().map(|digit| syllables[*digit]).collect::<String>()
-    };
-    let config = RulesConfig {
-        blocked_words: (0..words).map(word).collect(),
-        link_action: RuleAction::Flag,
-        allowed_hosts: vec!["example.com".into()],
-        repeat_action: RuleAction::Flag,
-        flood_action: RuleAction::Flag,
-        flood_users: 100,
-        max_character_run: 20,
-        ..RulesConfig::default()
-    };
-    RulesStage::new(&config).expect("the words have letters")
+    RulesStage::new(&all_rules(words)).expect("the words have letters")
 }
 
 fn comments() -> Vec<Comment> {
-    let lines: Vec<String> = match std::env::var_os("MODERATION_BENCH_CHAT") {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).expect("MODERATION_BENCH_CHAT can be read");
-            text.lines().map(str::to_owned).collect()
-        }
-        None => CHAT.iter().map(|line| (*line).to_owned()).collect(),
-    };
+    let built_in = || CHAT.iter().map(|line| (*line).to_owned()).collect();
+    let lines: Vec<String> = chosen_chat("MODERATION_BENCH_CHAT").unwrap_or_else(built_in);
     let comment = |(n, line): (usize, String)| Comment {
         stream_id: StreamId(1),
         comment_id: CommentId::from_unix_ticks(n as u64, 0, [0; 6]),
@@ -80,7 +60,8 @@ fn rules(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("blocked_words", words), |bencher| {
             bencher.iter(|| {
                 for comment in &comments {
-                    let subject = Subject { comment, role: None, lowered: 0.0, deadline: None };
+                    let subject =
+                        Subject { comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
                     let finding = stage.check(&subject).now_or_never();
                     black_box(finding.expect("rules decide without waiting"));
                 }
@@ -92,7 +73,13 @@ fn rules(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("hostile_420_characters", |bencher| {
         bencher.iter(|| {
-            let subject = Subject { comment: &hostile, role: None, lowered: 0.0, deadline: None };
+            let subject = Subject {
+                comment: &hostile,
+                role: None,
+                lowered: 0.0,
+                raised: 0.0,
+                deadline: None,
+            };
             black_box(stage.check(&subject).now_or_never());
         });
     });

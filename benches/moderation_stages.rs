@@ -8,6 +8,8 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
+mod support;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::path::Path;
@@ -16,30 +18,25 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
 use live_comments::classifier::samples::read_samples;
-use live_comments::daemon::base::config::{ModerationConfig, RuleAction, RulesConfig};
+use live_comments::daemon::base::config::ModerationConfig;
 use live_comments::daemon::base::metrics::ScoreHistograms;
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::stages::moderation::{Pipeline, Subject, build_pipeline};
 use live_comments::protocol::{Badges, Comment, CommentId, Role, StreamId, UserId};
 
+use support::{BLOCKED_WORDS, all_rules, chosen_chat, longest_comment};
+
 const CHATS: [&str; 2] = [
     "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz",
     "fixtures/chat/chat_open_chatdownloader_examples.jsonl.gz",
 ];
-/// A comment as long as the daemon accepts, in which every step has something to do.
-const LONG: &str = "Ѕееее www.example.com @ann 12345678 n.o.w y e s ＷＩＤＥ h3ll0 ";
-/// The longest comment by default.
-const MAX_CHARS: usize = 500;
-/// The number of words in a large list.
-const BLOCKED_WORDS: usize = 2000;
 /// Each comment is measured so many times, and its median counts: what else runs on the machine
 /// would be the slowest hundredth otherwise.
 const ROUNDS: usize = 5;
 
 fn texts() -> Vec<String> {
-    if let Some(path) = std::env::var_os("MODERATION_BENCH_CHAT") {
-        let text = std::fs::read_to_string(path).expect("MODERATION_BENCH_CHAT can be read");
-        return text.lines().map(str::to_owned).collect();
+    if let Some(texts) = chosen_chat("MODERATION_BENCH_CHAT") {
+        return texts;
     }
     let mut texts = Vec::new();
     for chat in CHATS {
@@ -66,21 +63,7 @@ fn comment(number: usize, text: &str) -> Comment {
 /// Returns the stages by the name of their configuration.
 fn pipelines() -> Vec<(&'static str, Pipeline)> {
     let defaults = ModerationConfig::default();
-    let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
-    let word = |n: usize| {
-        let digits = [n % 10, n / 10 % 10, n / 100 % 10, n / 1000 % 10];
-        digits.iter().map(|digit| syllables[*digit]).collect::<String>()
-    };
-    let rules = RulesConfig {
-        blocked_words: (0..BLOCKED_WORDS).map(word).collect(),
-        link_action: RuleAction::Flag,
-        allowed_hosts: vec!["example.com".into()],
-        repeat_action: RuleAction::Flag,
-        flood_action: RuleAction::Flag,
-        flood_users: 100,
-        max_character_run: 20,
-        ..RulesConfig::default()
-    };
+    let rules = all_rules(BLOCKED_WORDS);
     let all_rules = ModerationConfig { rules, ..ModerationConfig::default() };
     [("defaults", defaults), ("all_rules", all_rules)]
         .map(|(name, config)| {
@@ -94,7 +77,8 @@ fn pipelines() -> Vec<(&'static str, Pipeline)> {
 }
 
 fn check(pipeline: &Pipeline, comment: &Comment, scores: &ScoreHistograms) {
-    let subject = Subject { comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment, role: Some(Role::Viewer), lowered: 0.0, raised: 0.0, deadline: None };
     let verdict = pipeline.check(&subject).now_or_never().expect("the stages do not wait");
     scores.observe(&verdict.scores);
     black_box(verdict);
@@ -134,8 +118,7 @@ fn stages(criterion: &mut Criterion) {
     let texts = texts();
     let comments: Vec<_> =
         texts.iter().enumerate().map(|(number, text)| comment(number, text)).collect();
-    let long: String = LONG.chars().cycle().take(MAX_CHARS).collect();
-    let long = comment(0, &long);
+    let long = comment(0, &longest_comment());
     let scores = ScoreHistograms::default();
     let pipelines = pipelines();
     let mut group = criterion.benchmark_group("moderation_stages");

@@ -26,6 +26,17 @@ fn without_a_daemon_it_names_the_socket_and_exits_69() {
 }
 
 #[test]
+fn an_export_without_a_daemon_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("decisions.jsonl");
+    let socket = dir.path().join("nobody.sock");
+    let mut command = lc(dir.path());
+    command.args(["mod", "decisions", "--export"]).arg(&file).arg("--socket").arg(&socket);
+    command.assert().code(69);
+    assert!(!file.exists());
+}
+
+#[test]
 fn environment_and_data_directory_set_the_socket() {
     let dir = tempfile::tempdir().unwrap();
     let looked_at = |command: &mut Command, path: &str| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use live_comments::classifier::Task;
 use live_comments::classifier::recipe::{choose_chat, expand};
-use live_comments::classifier::samples::{Sample, read_samples};
+use live_comments::classifier::samples::{Sample, read_decisions, read_samples};
 use sha2::{Digest as _, Sha256};
 
 /// Data sets whose terms are not settled; they are used only if the command names them.
@@ -89,7 +89,8 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
+    /// Reads the folder, and decisions of persons, which are rows as those of the data sets are.
+    pub(crate) fn read(folder: &Path, decisions: Option<&Path>) -> anyhow::Result<Self> {
         let file = |name: &str| read(&folder.join(format!("{name}.jsonl.gz")));
         let chat = |ChatLog { name, most_learned }| {
             file(name).map(|lines| Chat { name, lines, most_learned })
@@ -97,8 +98,14 @@ impl Data {
         let chats = CHATS.into_iter().map(chat).collect::<Result<_, _>>()?;
         let suite: HashSet<String> =
             shipped(EVASION_SUITE)?.into_iter().map(|sample| sample.text).collect();
+        let mut labelled = [file("toxicity_train")?, file("spam_train")?];
+        if let Some(path) = decisions {
+            for (rows, decided) in labelled.iter_mut().zip(read_decided(path)?) {
+                rows.extend(decided);
+            }
+        }
         Ok(Self {
-            labelled: [file("toxicity_train")?, file("spam_train")?],
+            labelled,
             suite,
             written: [written(Task::Toxicity)?, written(Task::Spam)?],
             chats,
@@ -164,6 +171,11 @@ fn shipped(path: &str) -> anyhow::Result<Vec<Sample>> {
 fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     read_samples(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))
+}
+
+fn read_decided(path: &Path) -> anyhow::Result<[Vec<Sample>; 2]> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    read_decisions(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))
 }
 
 fn is_allowed(source: &str, with: &[String]) -> bool {

@@ -42,6 +42,10 @@ struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = ["conda", "cad"])]
     with: Vec<String>,
 
+    /// Also train on the decisions of persons in this file, which `lc mod decisions --export` wrote
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+
     /// Also measure each data set with a model that has not seen it
     #[arg(long)]
     leave_one_out: bool,
@@ -145,7 +149,7 @@ impl Trained {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let data = Data::read(&args.data)?;
+    let data = Data::read(&args.data, args.decisions.as_deref())?;
     let mut tasks = Vec::new();
     for plan in PLANS {
         let labelled = data.labelled(plan.task);

@@ -3,9 +3,10 @@
 //! In: a text, and the bytes of a weights file. Out: a [`Score`] per [`Task`]. The same code trains
 //! the networks (`training`, `recipe`; not in a daemon alone), measures them (`metrics`) and fits
 //! them to a site's chat (`calibration`). Always holds: the same text and weights give the same
-//! score; there is no clock, no I/O and no state between calls; scoring a text allocates nothing
-//! once the buffers of its [`FeatureExtractor`] have grown; a weights file that is damaged is an
-//! error, never a wrong score. Nothing is queued here.
+//! score; there is no clock, no I/O and no state between calls; the buffers for a text are
+//! those of its [`FeatureExtractor`], which are used again, and only what is rare, such as a text
+//! in single letters, allocates; a weights file that is damaged is an error, never a wrong score.
+//! Nothing is queued here.
 
 pub mod calibration;
 mod digits;

@@ -5,10 +5,15 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Task;
 
 /// Longest line.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+/// The source of samples that are decisions of persons.
+pub const DECISIONS: &str = "decisions";
 /// Characters of a damaged line that an error shows.
 const SHOWN_CHARS: usize = 40;
 
@@ -34,6 +39,13 @@ struct Line {
     source: String,
     #[serde(default)]
     variants: usize,
+}
+
+/// Further keys of a line of `lc mod decisions --export`.
+#[derive(Debug, Deserialize)]
+struct DecidedLine {
+    task: Option<Task>,
+    by_person: bool,
 }
 
 /// A reason why a file of samples cannot be read, without its place.
@@ -76,16 +88,55 @@ impl SampleError {
 /// The first line that is wrong, with its number; a file without lines; a file of which only some
 /// lines have a label.
 pub fn read_samples(input: impl Read) -> Result<Vec<Sample>, SampleError> {
+    let mut samples: Vec<Sample> = Vec::new();
+    read(input, |bytes, line| {
+        let sample = parse(bytes, line)?;
+        let labelled = sample.label.is_some();
+        if samples.first().is_some_and(|first| first.label.is_some() != labelled) {
+            return Err(SampleError::SomeLabels { line, labelled });
+        }
+        samples.push(sample);
+        Ok(())
+    })?;
+    if samples.is_empty() { Err(SampleError::Empty) } else { Ok(samples) }
+}
+
+/// Reads a file of `lc mod decisions --export` and returns the samples of each task, in the order
+/// of [`Task::ALL`]. Lines without a task are passed over, and so are those that no person decided:
+/// a model that learns from its own decisions only learns to repeat them.
+///
+/// # Errors
+/// As [`read_samples`]; a line without the keys of an exported one.
+pub fn read_decisions(input: impl Read) -> Result<[Vec<Sample>; 2], SampleError> {
+    let mut tasks = [Vec::new(), Vec::new()];
+    read(input, |bytes, line| {
+        let sample = parse(bytes, line)?;
+        let DecidedLine { task, by_person } = decode(bytes, line)?;
+        if let Some(task) = task.filter(|_| by_person && sample.label.is_some()) {
+            tasks[task as usize].push(Sample { source: DECISIONS.to_owned(), ..sample });
+        }
+        Ok(())
+    })?;
+    Ok(tasks)
+}
+
+/// Calls `take` with each line that is not blank, and its number.
+fn read(
+    input: impl Read,
+    take: impl FnMut(&[u8], usize) -> Result<(), SampleError>,
+) -> Result<(), SampleError> {
     let mut input = BufReader::new(input);
     if input.fill_buf()?.starts_with(&GZIP_MAGIC) {
-        read_lines(BufReader::new(MultiGzDecoder::new(input)))
+        read_lines(BufReader::new(MultiGzDecoder::new(input)), take)
     } else {
-        read_lines(input)
+        read_lines(input, take)
     }
 }
 
-fn read_lines(mut input: impl BufRead) -> Result<Vec<Sample>, SampleError> {
-    let mut samples: Vec<Sample> = Vec::new();
+fn read_lines(
+    mut input: impl BufRead,
+    mut take: impl FnMut(&[u8], usize) -> Result<(), SampleError>,
+) -> Result<(), SampleError> {
     let mut bytes = Vec::new();
     let mut line = 0;
     loop {
@@ -101,24 +152,23 @@ fn read_lines(mut input: impl BufRead) -> Result<Vec<Sample>, SampleError> {
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let sample = parse(&bytes, line)?;
-        let labelled = sample.label.is_some();
-        if samples.first().is_some_and(|first| first.label.is_some() != labelled) {
-            return Err(SampleError::SomeLabels { line, labelled });
-        }
-        samples.push(sample);
+        take(&bytes, line)?;
     }
-    if samples.is_empty() { Err(SampleError::Empty) } else { Ok(samples) }
+    Ok(())
 }
 
-fn parse(bytes: &[u8], line: usize) -> Result<Sample, SampleError> {
-    let parsed: Line = serde_json::from_slice(bytes).map_err(|error| {
+fn decode<T: DeserializeOwned>(bytes: &[u8], line: usize) -> Result<T, SampleError> {
+    serde_json::from_slice(bytes).map_err(|error| {
         let shown = String::from_utf8_lossy(bytes).trim().chars().take(SHOWN_CHARS).collect();
         // The position in the line would follow, with a line number that is always 1.
         let cause = error.to_string();
         let cause = cause.split(" at line ").next().unwrap_or_default().to_owned();
         SampleError::NotALine { line, cause, shown }
-    })?;
+    })
+}
+
+fn parse(bytes: &[u8], line: usize) -> Result<Sample, SampleError> {
+    let parsed: Line = decode(bytes, line)?;
     let label = match parsed.label {
         None | Some(serde_json::Value::Null) => None,
         Some(value) => Some(read_label(&value).ok_or_else(|| {
@@ -161,6 +211,21 @@ mod tests {
         assert_eq!(read_samples(&gzip.finish().unwrap()[..]).unwrap(), samples);
         let chat = "{\"ts_ms\":0,\"user\":\"u\",\"text\":\"hi\"}";
         assert_eq!(read_samples(chat.as_bytes()).unwrap()[0].label, None);
+    }
+
+    #[test]
+    fn only_decisions_of_persons_are_samples() {
+        let lines = [
+            r#"{"text":"a","label":1,"task":"spam","by_person":true}"#,
+            r#"{"text":"b","label":1,"task":"spam","by_person":false}"#,
+            r#"{"text":"c","label":0,"task":null,"by_person":true}"#,
+        ];
+        let [toxicity, spam] = read_decisions(lines.join("\n").as_bytes()).unwrap();
+        assert!(toxicity.is_empty());
+        let texts: Vec<_> = spam.iter().map(|one| (&*one.text, one.label, &*one.source)).collect();
+        assert_eq!(texts, [("a", Some(true), DECISIONS)]);
+        let other = read_decisions(&b"{\"text\":\"a\",\"label\":1}"[..]).unwrap_err();
+        assert!(other.to_string().starts_with("missing field `by_person`"), "{other}");
     }
 
     #[test]

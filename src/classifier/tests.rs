@@ -1,9 +1,11 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::calibration::calibration_error;
 use super::metrics::{Curve, Scored};
 use super::recipe::{Material, choose_chat, spam_examples, toxicity_examples};
-use super::samples::Sample;
+use super::samples::{Sample, read_samples};
 use super::training::{Example, FeatureSet, TrainingOptions, train};
 use super::*;
 
@@ -192,6 +194,17 @@ fn the_recipe_weighs_and_copies() {
     let spam = spam_examples(&material, 1);
     assert_eq!(spam[1].weight, 5.0);
     assert!(spam[1].positive);
+}
+
+#[test]
+fn no_pipe_of_a_shell_splits_a_template() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/lines");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        for sample in read_samples(std::fs::File::open(&path).unwrap()).unwrap() {
+            assert!(!sample.text.contains(" | "), "{}: {}", path.display(), sample.text);
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `lc mod calibrate FILE`: fits the thresholds of the moderation model to a site's own chat. Needs
 //! no daemon.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -11,7 +13,7 @@ use serde::Serialize;
 
 use super::arguments::path;
 use super::context::Context;
-use super::evaluate::{ModelArgs, read_file};
+use super::evaluate::{WeightsArgs, read_file};
 use super::exit::UsageError;
 use super::output::note;
 use crate::classifier::calibration::{ChatShares, SiteCalibration, Thresholds};
@@ -54,7 +56,7 @@ pub(super) struct CalibrateArgs {
     output: Option<PathBuf>,
 
     #[command(flatten)]
-    model: ModelArgs,
+    model: WeightsArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -120,7 +122,7 @@ pub(super) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<Exi
     let site = calibrate(&model, &samples, toxicity, spam).context("no text to calibrate on")?;
     let toml = to_toml(&site, samples.len());
     if let Some(path) = &args.output {
-        std::fs::write(path, &toml).with_context(|| format!("cannot write {}", path.display()))?;
+        replace_file(path, &toml).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let report = CalibrationReport {
         model: site.model,
@@ -147,6 +149,18 @@ fn calibrate(
     let toxicity = fit(Task::Toxicity, toxicity)?;
     let spam = fit(Task::Spam, spam)?;
     Some(SiteCalibration { model: model.name(), toxicity, spam })
+}
+
+/// Writes a file in one step: a daemon that reads it meanwhile gets the old one or the new one.
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let placed = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    if placed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    placed
 }
 
 /// Writes the thresholds as the file that `--calibration` reads.
@@ -181,6 +195,22 @@ mod tests {
         let spam = ChatShares { flag: args.spam_flag, reject: args.spam_reject };
         assert_eq!(spam, Task::Spam.chat_shares());
         assert!(Line::try_parse_from(["calibrate", "chat.jsonl", "--flag", "60%"]).is_err());
+        let fitted = ["calibrate", "chat.jsonl", "--calibration", "calibration.toml"];
+        assert!(Line::try_parse_from(fitted).is_err(), "thresholds are not fitted to thresholds");
+    }
+
+    #[test]
+    fn a_calibration_is_written_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calibration.toml");
+        fs::write(&path, "a longer text that is there already").unwrap();
+        let old = fs::File::open(&path).unwrap();
+        replace_file(&path, "new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let kept = io::read_to_string(old).unwrap();
+        assert!(kept.starts_with("a longer"), "readers of the old file are not disturbed: {kept}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(replace_file(&folder.path().join("none/a.toml"), "new").is_err());
     }
 
     #[test]

@@ -52,12 +52,19 @@ Examples:
   lc mod eval labelled.jsonl.gz --json | jq .auc
   lc mod eval comments.jsonl --task spam --model own.lcm";
 
-/// The model of a command that needs no daemon.
+/// The networks of a command that needs no daemon.
 #[derive(Debug, Args)]
-pub(super) struct ModelArgs {
+pub(super) struct WeightsArgs {
     /// Weights in place of the built-in ones; `scripts/train` writes them
     #[arg(long, value_name = "FILE", value_parser = path)]
     model: Option<PathBuf>,
+}
+
+/// The model of a command that needs no daemon.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    #[command(flatten)]
+    weights: WeightsArgs,
 
     /// Thresholds of a site, which `lc mod calibrate` writes
     #[arg(long, value_name = "FILE", value_parser = path)]
@@ -79,22 +86,30 @@ impl From<TaskArg> for Task {
     }
 }
 
+impl WeightsArgs {
+    /// Reads the model, with its own thresholds.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what it should be.
+    pub(super) fn load(&self) -> anyhow::Result<Model> {
+        let Some(path) = &self.model else {
+            return Model::built_in().context("the built-in model");
+        };
+        let named = || format!("cannot read the model in {}", path.display());
+        let mut bytes = Vec::new();
+        let file = File::open(path).with_context(named)?;
+        file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(named)?;
+        weights::decode(&bytes).with_context(named)
+    }
+}
+
 impl ModelArgs {
     /// Reads the model.
     ///
     /// # Errors
     /// A file cannot be read, or is not what it should be.
-    pub(super) fn load(&self) -> anyhow::Result<Model> {
-        let mut model = match &self.model {
-            None => Model::built_in().context("the built-in model")?,
-            Some(path) => {
-                let named = || format!("cannot read the model in {}", path.display());
-                let mut bytes = Vec::new();
-                let file = File::open(path).with_context(named)?;
-                file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(named)?;
-                weights::decode(&bytes).with_context(named)?
-            }
-        };
+    fn load(&self) -> anyhow::Result<Model> {
+        let mut model = self.weights.load()?;
         if let Some(path) = &self.calibration {
             let named = || format!("cannot use the calibration in {}", path.display());
             let text = std::fs::read_to_string(path).with_context(named)?;
@@ -291,7 +306,7 @@ mod tests {
     fn what_is_no_model_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("own.lcm");
-        let args = ModelArgs { model: Some(path.clone()), calibration: None };
+        let args = WeightsArgs { model: Some(path.clone()) };
         assert!(format!("{:#}", args.load().unwrap_err()).contains("own.lcm: "));
         std::fs::write(&path, "hello, this is no model").unwrap();
         let error = format!("{:#}", args.load().unwrap_err());

@@ -72,8 +72,11 @@ enum ModerationCommand {
 struct DecisionsArgs {
     /// Write the texts with their decisions to a new file, as labelled JSON lines to train on
     ///
-    /// Each line has the text, the label (1 if it was removed or hidden, 0 if it was approved), the
-    /// decision, the stage that decided or flagged it, its score, and whether a person decided.
+    /// Each line has the text, the label (1 if it was removed or hidden, 0 if it was approved or
+    /// restored), the task that the label is for (toxicity, spam, or null if the reason does not
+    /// say), the decision, its reason, the stage that decided or flagged it, its score, and whether
+    /// a person decided. Decisions about flagged comments are written back to the first; of all
+    /// others the daemon knows the latest 2000. Cleared rooms are left out.
     #[arg(long, value_name = "FILE", value_parser = path, conflicts_with_all = ["filter", "sort",
         "columns", "limit", "watch"])]
     export: Option<PathBuf>,
@@ -355,6 +358,7 @@ mod tests {
             reason: "link".into(),
             decided_by: "models".into(),
             by_person: false,
+            in_bulk: false,
             decided_at: NOW_MS,
             stage: Some("models".into()),
             score: Some(0.87),
@@ -367,6 +371,7 @@ mod tests {
             decision: Decision::Accept,
             decided_by: "bob (uid 1001)".into(),
             by_person: true,
+            in_bulk: false,
             stage: None,
             score: None,
             ..by_models.clone()

@@ -71,6 +71,10 @@ pub struct CommentModerated {
     /// told of its deletion.
     #[serde(default)]
     pub was_hidden: bool,
+    /// True if a person deleted it together with all others of a room or of a user, so that the
+    /// deletion says nothing about its text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_bulk: bool,
 }
 
 /// A person took back the deletions of a comment that come before this in the log. Later ones
@@ -293,6 +297,7 @@ impl CommentRestored {
             text: None,
             // Caches show the comment since the restoration, so they are told too.
             was_hidden: false,
+            in_bulk: false,
         })
     }
 }
@@ -365,6 +370,7 @@ mod tests {
             decided_by: "models".into(),
             text,
             was_hidden: false,
+            in_bulk: false,
         }
     }
 
@@ -419,8 +425,12 @@ mod tests {
         let text = ModeratedText { evidence: Some(evidence), ..text };
         for (text, was_hidden) in [(None, false), (None, true), (Some(text), true)] {
             let decided = moderated(Decision::Reject, text);
-            let event = Event::CommentModerated(CommentModerated { was_hidden, ..decided });
-            assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+            let decided = CommentModerated { was_hidden, ..decided };
+            for in_bulk in [false, true] {
+                let event =
+                    Event::CommentModerated(CommentModerated { in_bulk, ..decided.clone() });
+                assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+            }
         }
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 1, [3; 6]);
         let old = (1, comment_id, 7, "reject", "high_toxicity", 2, "models");

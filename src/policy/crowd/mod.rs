@@ -8,10 +8,14 @@
 //! is therefore judged against the stream's own baseline:
 //!
 //! - **Loud comments** (capitals, stretched letters) are raised by how much of the stream is loud
-//!   at this moment. A comment in capitals stands out in a calm stream and not in a shouting one. A
-//!   calm comment is not raised, however loud the crowd is.
+//!   at this moment, while that is a multiple of the stream's usual share. A comment in capitals
+//!   stands out in a calm stream and not in a shouting one. A calm comment is not raised, however
+//!   loud the crowd is.
 //! - **All comments** are raised, by at most half as much, while the share of high scores is a
-//!   multiple of the stream's usual share over the last ten minutes.
+//!   multiple of the stream's usual share.
+//!
+//! The usual shares are those of the last ten minutes or so, without the last seconds: a crowd is
+//! not its own baseline.
 //!
 //! # What abusers cannot make of it
 //! - Both need a crowd: it begins with [`FEWEST`] users that stand out within seconds, and is
@@ -21,8 +25,8 @@
 //! - A raid raises by no more than the most, and only the thresholds that flag: see
 //!   [`Thresholds::shifted`](super::reputation::Thresholds::shifted). Insults that are rejected at
 //!   any other time are rejected during a raid.
-//! - What lasts becomes usual: in a long raid the share of high scores is the baseline, and the
-//!   thresholds are back.
+//! - What lasts becomes usual: in a long raid the shares of loud comments and of high scores are
+//!   the baseline, and the thresholds are back. So they are in a stream whose usual chat is loud.
 
 use std::collections::VecDeque;
 
@@ -46,12 +50,13 @@ const MAX_COUNTED: usize = 64;
 /// Shares of loud comments at which a stream begins to shout, and shouts in full. In ordinary chat
 /// one comment of twenty is loud.
 const SHOUTING: (f64, f64) = (0.15, 0.4);
-/// Multiples of the usual share of high scores at which it is unusual, and unusual in full.
+/// Multiples of a usual share at which a share is unusual, and unusual in full.
 const UNUSUAL: (f64, f64) = (2.0, 4.0);
 /// The part of the most that high scores raise.
 const PART_OF_HIGH: f64 = 0.5;
-/// The usual share of high scores that a stream begins with, and the comments that it counts as.
-const FIRST_SHARE: f64 = 0.02;
+/// The usual shares that a stream begins with, and the comments that they count as.
+const FIRST_LOUD_SHARE: f64 = 0.05;
+const FIRST_HIGH_SHARE: f64 = 0.02;
 const FIRST_COMMENTS: f64 = 200.0;
 
 /// The settings.
@@ -133,9 +138,9 @@ fn ramp(value: f64, begin: f64, end: f64) -> f64 {
 }
 
 /// Returns how many equal characters in a row are allowed, where `most` are in a calm stream: more
-/// while thresholds are raised, twice as many at a tenth. Lower thresholds allow no fewer.
-pub fn allowed_run(most: u32, lowered: f32) -> u32 {
-    let raised = f64::from(-lowered).clamp(0.0, 0.1);
+/// while thresholds are raised, twice as many at a tenth.
+pub fn allowed_run(most: u32, raised: f32) -> u32 {
+    let raised = f64::from(raised).clamp(0.0, 0.1);
     (f64::from(most) * (1.0 + 10.0 * raised)).round() as u32
 }
 
@@ -168,7 +173,7 @@ impl CrowdMood {
     pub fn raised(&self, comment: &CrowdComment, rules: &CrowdRules) -> f64 {
         let now_ms = comment.at_ms;
         let loud = if comment.is_loud { self.shouting(now_ms) } else { 0.0 };
-        let high = PART_OF_HIGH * self.unusual(now_ms);
+        let high = PART_OF_HIGH * self.unusual(&self.high, FIRST_HIGH_SHARE, now_ms);
         rules.most_raised.max(0.0) * loud.max(high)
     }
 
@@ -187,22 +192,32 @@ impl CrowdMood {
 
     /// Returns how much of the stream is loud, 0 to 1.
     fn shouting(&self, now_ms: u64) -> f64 {
-        let users = self.loud.present.at(now_ms, PRESENT_MS);
-        ramp(users, FEWEST, MANY) * ramp(self.share(users, now_ms), SHOUTING.0, SHOUTING.1)
+        let loudness = ramp(self.share(&self.loud, now_ms), SHOUTING.0, SHOUTING.1);
+        loudness.min(self.unusual(&self.loud, FIRST_LOUD_SHARE, now_ms))
     }
 
-    /// Returns how unusual the share of high scores is, 0 to 1.
-    fn unusual(&self, now_ms: u64) -> f64 {
-        let users = self.high.present.at(now_ms, PRESENT_MS);
-        let usual_comments = self.usual_comments.at(now_ms, USUAL_MS) + FIRST_COMMENTS;
-        let usual_users = self.high.usual.at(now_ms, USUAL_MS) + FIRST_SHARE * FIRST_COMMENTS;
-        let usual_share = usual_users / usual_comments;
-        let times = self.share(users, now_ms) / usual_share;
+    /// Returns how unusual the share of users that stand out is, 0 to 1; 0 unless they are a crowd.
+    fn unusual(&self, outstanding: &Outstanding, first_share: f64, now_ms: u64) -> f64 {
+        let users = outstanding.present.at(now_ms, PRESENT_MS);
+        let usual_share = self.usual_share(outstanding, first_share, now_ms);
+        let times = self.share(outstanding, now_ms) / usual_share;
         ramp(users, FEWEST, MANY) * ramp(times, UNUSUAL.0, UNUSUAL.1)
     }
 
-    fn share(&self, users: f64, now_ms: u64) -> f64 {
+    /// Returns the share of users that stand out at this moment.
+    fn share(&self, outstanding: &Outstanding, now_ms: u64) -> f64 {
+        let users = outstanding.present.at(now_ms, PRESENT_MS);
         users / self.comments.at(now_ms, PRESENT_MS).max(1.0)
+    }
+
+    /// Returns the same share as it was before this moment.
+    fn usual_share(&self, outstanding: &Outstanding, first_share: f64, now_ms: u64) -> f64 {
+        let before = |usual: DecayingSum, present: DecayingSum| {
+            (usual.at(now_ms, USUAL_MS) - present.at(now_ms, PRESENT_MS)).max(0.0)
+        };
+        let users = before(outstanding.usual, outstanding.present);
+        let comments = before(self.usual_comments, self.comments);
+        (users + first_share * FIRST_COMMENTS) / (comments + FIRST_COMMENTS)
     }
 }
 

@@ -17,11 +17,14 @@
 //! | what | points | reason |
 //! |---|---|---|
 //! | a removed comment | 1 | the unit |
-//! | a removed comment that repeats a removed one | 1.5 | the user knew |
+//! | a comment that a stage removes and that repeats a removed one | 1.5 | the user knew |
 //! | a comment that passes and repeats a removed one | 0.5 | no stage removed it this time |
 //! | a timeout | 2 | a person decided, about more than one comment as a rule |
 //! | a ban | 6 | the strongest act of a person: two half-lives later it still counts as 1.5 |
 //! | an approved comment that was flagged | −0.5 | the stages were wrong; two undo a removal |
+//!
+//! A person who removes a comment that a stage has removed makes no offence smaller. Whether a
+//! comment repeats another is looked at by the stages only.
 //!
 //! Points end at [`MAX_POINTS`]: more would only delay the day on which they are forgotten.
 //!
@@ -58,7 +61,7 @@ const MIN_TEXT_CHARS: usize = 8;
 pub enum Offence {
     /// A comment was rejected, deleted, or hidden from everybody else.
     Removed,
-    /// The same, and the comment repeats one that was removed before.
+    /// The same by a stage, and the comment repeats one that was removed before.
     RemovedAgain,
     /// A comment was not removed, but repeats one that was.
     Repeated,
@@ -188,6 +191,10 @@ impl Reputation {
         };
         let others = (points - before.map_or(0.0, left_of)).clamp(0.0, MAX_POINTS);
         let wanted = match change.amount {
+            // A removal that is made again costs what is left of the first one, or more.
+            PointAmount::Exactly(points) if points > 0.0 => {
+                before.map_or(points, |before| points.max(left_of(before)))
+            }
             PointAmount::Exactly(points) => points,
             PointAmount::Forgiven => -others,
         };
@@ -266,15 +273,15 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Returns the thresholds for a user at a moment.
+    /// Returns the thresholds for a user at a moment, by two numbers of at least 0.
     ///
-    /// A positive number lowers both, down to 0. A negative one raises only the flag threshold, up
-    /// to the other: in a shouting crowd fewer comments wait for a person, but what is rejected at
-    /// any other time is rejected then, too.
-    pub fn shifted(self, lowered: f32) -> Self {
-        let flag = (self.flag - lowered).clamp(0.0, self.flag.max(self.reject));
-        let reject = (self.reject - lowered.max(0.0)).max(0.0);
-        Self { flag, reject }
+    /// `lowered` lowers both, down to 0. Then `raised` raises only the flag threshold, up to the
+    /// other: in a shouting crowd fewer comments wait for a person, but what is rejected from a
+    /// user at any other time is rejected then, too.
+    pub fn shifted(self, lowered: f32, raised: f32) -> Self {
+        let flag = (self.flag - lowered).max(0.0);
+        let reject = (self.reject - lowered).max(0.0);
+        Self { flag: (flag + raised).min(flag.max(reject)), reject }
     }
 }
 

@@ -69,6 +69,18 @@ fn a_cause_counts_once() {
 }
 
 #[test]
+fn a_second_removal_costs_no_less() {
+    let mut user = User::default();
+    user.change(&count("a", Offence::RemovedAgain.points(), 0));
+    user.change(&replace("a", Offence::Removed.points(), 0));
+    assert_eq!(user.points(0), 1.5, "a person deletes what a stage had hidden");
+    user.change(&replace("a", Offence::Removed.points(), HALF_LIFE_MS));
+    assert_eq!(user.points(HALF_LIFE_MS), 1.0, "0.75 were left");
+    user.change(&replace("a", APPROVAL, HALF_LIFE_MS));
+    assert_eq!(user.points(HALF_LIFE_MS), 0.0);
+}
+
+#[test]
 fn forgiving_is_taken_back_exactly() {
     let mut user = User::default();
     user.change(&count("a", 5.0, 0));
@@ -134,12 +146,15 @@ fn new_accounts_lower_less_each_hour() {
 #[test]
 fn a_crowd_raises_only_the_flag_threshold() {
     let toxicity = Thresholds { flag: 0.5, reject: 0.7 };
-    assert_eq!(toxicity.shifted(0.0), toxicity);
-    assert_eq!(toxicity.shifted(0.125), Thresholds { flag: 0.375, reject: 0.575 });
-    let raised = toxicity.shifted(-0.1);
+    assert_eq!(toxicity.shifted(0.0, 0.0), toxicity);
+    assert_eq!(toxicity.shifted(0.125, 0.0), Thresholds { flag: 0.375, reject: 0.575 });
+    let raised = toxicity.shifted(0.0, 0.1);
     assert!((raised.flag - 0.6).abs() < 1e-6 && raised.reject == 0.7);
-    assert_eq!(toxicity.shifted(-0.9), Thresholds { flag: 0.7, reject: 0.7 });
-    assert_eq!(toxicity.shifted(0.9), Thresholds { flag: 0.0, reject: 0.0 });
+    assert_eq!(toxicity.shifted(0.0, 0.9), Thresholds { flag: 0.7, reject: 0.7 });
+    assert_eq!(toxicity.shifted(0.9, 0.0), Thresholds { flag: 0.0, reject: 0.0 });
+    let both = toxicity.shifted(0.25, 0.125);
+    assert_eq!(both.flag, 0.375);
+    assert_eq!(both.reject, toxicity.shifted(0.25, 0.0).reject, "as in a calm stream");
 }
 
 /// A change at most a day after the one before, of one of few causes.
@@ -218,8 +233,13 @@ proptest! {
     }
 
     #[test]
-    fn a_shifted_flag_is_never_above_the_rejection(lowered in -1.0_f32..1.0) {
-        let shifted = Thresholds { flag: 0.5, reject: 0.7 }.shifted(lowered);
+    fn a_shifted_flag_is_never_above_the_rejection(
+        lowered in 0.0_f32..1.0,
+        raised in 0.0_f32..1.0,
+    ) {
+        let toxicity = Thresholds { flag: 0.5, reject: 0.7 };
+        let shifted = toxicity.shifted(lowered, raised);
         prop_assert!(shifted.flag <= shifted.reject + 1e-6 && shifted.reject <= 0.7);
+        prop_assert_eq!(shifted.reject, toxicity.shifted(lowered, 0.0).reject);
     }
 }

@@ -76,8 +76,9 @@ pub fn short_actor(actor: &str) -> &str {
     actor.rsplit_once(" (").map_or(actor, |(name, _)| name)
 }
 
-/// `GET /v1/mod/decisions?limit=&before=`: what became of a comment, newest first. A comment that
-/// was flagged is here once a person has decided.
+/// `GET /v1/mod/decisions?limit=&before=&restored=`: what became of a comment, newest first. A
+/// comment that was flagged is here once a person has decided. With `restored=true`, to train on,
+/// comments whose deletion was taken back are here as accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ModerationDecision {
@@ -99,6 +100,10 @@ pub struct ModerationDecision {
     /// True if a person decided.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_person: bool,
+    /// True if it was deleted together with all others of a room or of a user, so that the deletion
+    /// says nothing about its text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_bulk: bool,
     /// Milliseconds since the Unix epoch.
     pub decided_at: u64,
     /// The moderation stage that decided, or that flagged the comment for a person; absent if a

@@ -78,8 +78,8 @@ pub struct TriedStage {
     /// All that the stage measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<TriedScore>,
-    /// By how much the thresholds are lower for this user at this moment; negative: higher. Absent
-    /// if they are as configured.
+    /// By how much the thresholds are lower for this user at this moment; negative: higher. What a
+    /// crowd raises counts only for flags. Absent if they are as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered: Option<f32>,
     /// The version of the model that measured it.

@@ -25,7 +25,7 @@
 //! | `/v1/rules` | `RulesInForce` |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
 //! | `/v1/dead-letters?limit=&stream=` | `Cluster<DeadLetterItem>`, newest first |
-//! | `/v1/mod/decisions?limit=&before=` | `Cluster<ModerationDecision>`, newest first |
+//! | `/v1/mod/decisions?limit=&before=&restored=` | `Cluster<ModerationDecision>`, newest first |
 //! | `/v1/mod/offenders?limit=` | `Cluster<Offender>`: users by removals in the last hour |
 //! | `/v1/who/{user}` `/v1/users/{user}` | `Who`, `UserDetail` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |

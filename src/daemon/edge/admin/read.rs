@@ -42,6 +42,9 @@ pub(super) struct DecisionParams {
     before: Option<u64>,
     #[serde(default = "default_limit")]
     limit: usize,
+    /// Also the comments whose deletion was taken back, as accepted.
+    #[serde(default)]
+    restored: bool,
 }
 
 fn default_limit() -> usize {
@@ -141,10 +144,15 @@ pub(super) async fn review_queue(
 
 pub(super) async fn decisions(
     State(state): State<AdminState>,
-    Params(DecisionParams { before, limit }): Params<DecisionParams>,
+    Params(DecisionParams { before, limit, restored }): Params<DecisionParams>,
 ) -> Answer<Json<Cluster<ModerationDecision>>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    Ok(listed(state.parts.control.decisions(before, limit).await?))
+    let control = &state.parts.control;
+    Ok(listed(if restored {
+        control.decisions_for_training(before, limit).await?
+    } else {
+        control.decisions(before, limit).await?
+    }))
 }
 
 pub(super) async fn offenders(

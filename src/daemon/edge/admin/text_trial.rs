@@ -60,7 +60,13 @@ pub(super) async fn test(
     let role = user.as_ref().map(|user| user.role());
     parts.trials.context.look_up(&[comment.user_id]).await;
     let context = parts.trials.context.of_comment(&comment, role);
-    let subject = Subject { comment: &comment, role, lowered: context.lowered(), deadline: None };
+    let subject = Subject {
+        comment: &comment,
+        role,
+        lowered: context.lowered(),
+        raised: context.raised(),
+        deadline: None,
+    };
     let stages = parts.trials.pipeline.explain(&subject).await;
     let deciding = stages.iter().find(|stage| stage.decides);
     Ok(Json(TextTrial {

@@ -54,6 +54,7 @@ fn moderated(n: u64) -> Event {
         decided_by: "rules".into(),
         text: None,
         was_hidden: false,
+        in_bulk: false,
     })
 }
 

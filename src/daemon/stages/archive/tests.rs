@@ -107,6 +107,7 @@ fn moderated(number: u64, decision: Decision) -> Vec<u8> {
         decided_by: "rules".into(),
         text: None,
         was_hidden: false,
+        in_bulk: false,
     })
     .encode()
 }

@@ -77,6 +77,16 @@ impl OwnerSearch {
     }
 }
 
+/// What a person deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeletionScope {
+    Comment,
+    /// All comments of a user in some time.
+    User,
+    /// All comments of a room in some time, which is nobody's fault.
+    Room,
+}
+
 /// A deletion that the log has.
 pub(super) struct DeletedComment {
     pub(super) audit_id: u64,
@@ -109,19 +119,19 @@ impl Control {
             return Err(ControlError::OfOtherStream { comment_id, stream_id });
         }
         let user_id = owner.user_id;
-        let deleted = self.delete_owned(actor, request, owner, true).await?;
+        let deleted = self.delete_owned(actor, request, owner, DeletionScope::Comment).await?;
         let base = outcome(deleted.audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it
-    /// if it is `counted`.
+    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it,
+    /// unless the room is cleared.
     pub(super) async fn delete_owned(
         &self,
         actor: &Actor,
         request: &DeleteRequest,
         owner: CommentOwner,
-        counted: bool,
+        scope: DeletionScope,
     ) -> Result<DeletedComment, ControlError> {
         let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
@@ -133,7 +143,7 @@ impl Control {
             fields.insert(before.to_owned(), Value::Bool(true));
         }
         let CommentOwner { stream_id, user_id, text, is_hidden, .. } = owner;
-        if counted {
+        if scope != DeletionScope::Room {
             entry = self.costing_deletion(entry, user_id, comment_id, &text.message);
         }
         let rejected = CommentModerated {
@@ -146,6 +156,7 @@ impl Control {
             decided_by: actor.name().into(),
             text: Some(text),
             was_hidden: is_hidden,
+            in_bulk: scope != DeletionScope::Comment,
         };
         let deletion = rejected.deletion();
         let event = Event::CommentModerated(rejected);

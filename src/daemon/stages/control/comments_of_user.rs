@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::batch::ENTRIES;
 use super::cluster::CommandResults;
-use super::comments::{CommentOwner, MAX_WINDOWS};
+use super::comments::{CommentOwner, DeletionScope, MAX_WINDOWS};
 use super::search::SearchRange;
 use super::users::ResolvedUser;
 use super::{Actor, Control, ControlError, outcome, validate};
@@ -41,8 +41,7 @@ pub(super) struct SearchedComments {
     searched_to_ms: Option<u64>,
     /// The most that are deleted at one time.
     max: usize,
-    /// Whether they are those of one user, who gets points for them.
-    is_of_user: bool,
+    scope: DeletionScope,
 }
 
 #[derive(Debug, Clone)]
@@ -166,7 +165,7 @@ impl Control {
             let deletions = part.iter().map(|comment| {
                 let comment_id = comment.comment_id;
                 let one = DeleteRequest { comment_id, reason: reason.clone(), note: note.clone() };
-                self.delete_found(actor, one, comment.owner.clone(), found.is_of_user)
+                self.delete_found(actor, one, comment.owner.clone(), found.scope)
             });
             for deleted in join_all(deletions).await {
                 match deleted {
@@ -243,8 +242,8 @@ impl Control {
         let range = SearchRange { stream_id, since_ms, max_windows: MAX_WINDOWS };
         let searched_to_ms =
             self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
-        let is_of_user = user_id.is_some();
-        Ok(SearchedComments { comments: search.found(), searched_to_ms, max, is_of_user })
+        let scope = user_id.map_or(DeletionScope::Room, |_| DeletionScope::User);
+        Ok(SearchedComments { comments: search.found(), searched_to_ms, max, scope })
     }
 
     async fn delete_found(
@@ -252,9 +251,9 @@ impl Control {
         actor: &Actor,
         request: DeleteRequest,
         owner: CommentOwner,
-        counted: bool,
+        scope: DeletionScope,
     ) -> Result<u64, ControlError> {
-        Ok(self.delete_owned(actor, &request, owner, counted).await?.audit_id)
+        Ok(self.delete_owned(actor, &request, owner, scope).await?.audit_id)
     }
 }
 
@@ -373,6 +372,7 @@ mod tests {
             decided_by: "rules".into(),
             text: None,
             was_hidden: false,
+            in_bulk: false,
         };
         let payload = Event::CommentModerated(hidden).encode();
         world.log.put(Topic::CommentEvents, 1, comment.created_at, payload);

@@ -169,6 +169,7 @@ mod tests {
             decided_by: "rules".into(),
             text: None,
             was_hidden: false,
+            in_bulk: false,
         };
         let payload = Event::CommentModerated(rejected).encode();
         world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

@@ -160,6 +160,9 @@ mod tests {
         let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(actions, ["clear_room", "delete", "delete", "delete"]);
         assert_eq!(log[0].target, "stream 1");
+        let decisions = world.control.decisions(None, 10).await.unwrap();
+        let in_bulk: Vec<_> = decisions.iter().map(|decided| decided.in_bulk).collect();
+        assert_eq!(in_bulk, [true; 3]);
         let again = world.control.clear_room(&operator(), STREAM, &request).await.unwrap_err();
         assert!(matches!(again, ControlError::NothingToClear { .. }), "{again}");
         let undone = undo(&world, outcome.audit_id).await.unwrap();

@@ -667,6 +667,7 @@ async fn world_to_change() -> World {
         decided_by: "rules".into(),
         text: None,
         was_hidden: false,
+        in_bulk: false,
     };
     let payload = Event::CommentModerated(rejected).encode();
     world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);

@@ -95,7 +95,13 @@ impl Screen for ModerationScreen {
         let role = Some(role);
         let context = self.context.of_comment(comment, role);
         let deadline = Some(deadline);
-        let subject = Subject { comment, role, lowered: context.lowered(), deadline };
+        let subject = Subject {
+            comment,
+            role,
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline,
+        };
         let verdict = self.pipeline.check(&subject).await;
         if verdict.is_unchecked() {
             return Ok(None);

@@ -116,6 +116,7 @@ fn users_of_decisions_and_offenders_are_acted_on() {
         reason: "link".into(),
         decided_by: "rules".into(),
         by_person: false,
+        in_bulk: false,
         decided_at: console.now_ms(),
         stage: None,
         score: None,

@@ -155,6 +155,7 @@ fn reviewing() -> Console {
         reason: "link".to_owned(),
         decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
         by_person: number.is_multiple_of(2),
+        in_bulk: false,
         decided_at: now - number * 5_000,
         stage: None,
         score: None,

@@ -71,6 +71,7 @@ impl Rig {
             decided_by: "rules".into(),
             text: None,
             was_hidden: false,
+            in_bulk: false,
         });
         self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
     }

@@ -30,6 +30,7 @@ fn decided(comment_id: CommentId, decision: Decision) -> CommentModerated {
         decided_by: "rules".into(),
         text: None,
         was_hidden: false,
+        in_bulk: false,
     }
 }
 

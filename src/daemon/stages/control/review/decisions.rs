@@ -5,7 +5,8 @@
 //! once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten. A read
 //! takes the newest records of each partition, [`MAX_REMOVALS`] altogether: what came in a long
 //! time without a question, beyond that, is not known. A deletion that was taken back is neither
-//! listed nor counted; the audit log has both.
+//! listed nor counted; the audit log has both. To train on, a restored comment is listed as
+//! accepted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -57,6 +58,10 @@ struct Kept {
     removals: VecDeque<Removal>,
     /// When the deletion of a comment was taken back, oldest first.
     restored: VecDeque<(CommentId, u64)>,
+    /// The comments whose deletion was taken back and whose texts are known, as accepted by the
+    /// person who did that, oldest first. Those that were deleted in bulk are left out: nobody has
+    /// looked at each of them.
+    accepted: VecDeque<CommentModerated>,
     /// Newest first.
     reviews: Vec<DecidedReview>,
 }
@@ -154,10 +159,23 @@ impl Kept {
         let is_taken_back = |event: &CommentModerated| {
             event.comment_id == comment_id && event.decision.deletes() && !stands(event.decision)
         };
+        let first = self.decisions.iter().find(|event| is_taken_back(event));
+        let accepted = first.filter(|event| !event.in_bulk).map(|event| CommentModerated {
+            decision: Decision::Accept,
+            decided_by: restored.restored_by.clone(),
+            timestamp: at,
+            ..event.clone()
+        });
         self.decisions.retain(|event| !is_taken_back(event));
         // One that is still hidden from others is still removed.
         if stays_hidden {
             return;
+        }
+        if let Some(accepted) = accepted {
+            if self.accepted.len() == MAX_RESTORED {
+                self.accepted.pop_front();
+            }
+            self.accepted.push_back(accepted);
         }
         self.removals.retain(|removal| removal.comment_id != comment_id);
         if self.restored.len() == MAX_RESTORED {
@@ -209,6 +227,25 @@ impl Control {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ModerationDecision>, ControlError> {
+        self.listed_decisions(before, limit, false).await
+    }
+
+    /// Returns the same to train on: with the comments whose deletion was taken back, of which the
+    /// latest 2,000 are known, as accepted.
+    pub async fn decisions_for_training(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ModerationDecision>, ControlError> {
+        self.listed_decisions(before, limit, true).await
+    }
+
+    async fn listed_decisions(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        with_restored: bool,
+    ) -> Result<Vec<ModerationDecision>, ControlError> {
         let earlier_reviews = match before {
             Some(_) => Some(self.parts.metadata.decided_reviews(before, limit).await?),
             None => None,
@@ -227,6 +264,10 @@ impl Control {
         let newest_first = kept.decisions.iter().rev().filter(earlier);
         let new = newest_first.filter(|event| known.insert((event.comment_id, event.decision)));
         decisions.extend(new.take(limit).map(of_event));
+        if with_restored {
+            let newest_first = kept.accepted.iter().rev().filter(earlier);
+            decisions.extend(newest_first.take(limit).map(of_event));
+        }
         drop(kept);
         decisions.sort_by_key(|one| Reverse((one.decided_at, one.comment_id.sort_key())));
         decisions.truncate(limit);
@@ -283,6 +324,7 @@ fn of_review(review: DecidedReview) -> ModerationDecision {
         decision: verdict.decision,
         reason,
         by_person: Actor::names_person(&verdict.by),
+        in_bulk: false,
         decided_by: verdict.by,
         decided_at: verdict.at,
         stage,
@@ -307,6 +349,7 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
         by_person: Actor::names_person(&event.decided_by),
+        in_bulk: event.in_bulk,
         decided_at: event.timestamp,
         stage,
         score,

@@ -244,6 +244,7 @@ fn decision_on(
         decided_by: actor.name().into(),
         text: Some(ModeratedText::new(item.name.as_str(), item.message.as_str())),
         was_hidden: false,
+        in_bulk: false,
     }
 }
 

@@ -215,6 +215,7 @@ fn by_rules(number: u64, decision: Decision, at: u64) -> CommentModerated {
         decided_by: "rules".into(),
         text: Some((&*comment).into()),
         was_hidden: false,
+        in_bulk: false,
     }
 }
 
@@ -298,6 +299,37 @@ async fn deletions_taken_back_are_not_counted() {
     let restore = RestoreRequest { comment_id: comment_id(2), note: None };
     world.control.restore(&operator(), &restore).await.unwrap();
     assert_eq!(counts().await, (0, 0), "its rejection stands in the queue, and counts no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn restored_comments_train_as_accepted() {
+    let world = World::new().await;
+    let removed = by_rules(1, Decision::Reject, STARTED_MS - 9);
+    let in_bulk = by_rules(2, Decision::Reject, STARTED_MS - 9);
+    let in_bulk = CommentModerated { in_bulk: true, ..in_bulk };
+    for event in [removed, in_bulk] {
+        let CommentModerated { stream_id, comment_id, user_id, .. } = event;
+        let restored = CommentRestored {
+            stream_id,
+            comment_id,
+            user_id,
+            reason: None,
+            timestamp: STARTED_MS - 1,
+            restored_by: "bob (uid 1001)".into(),
+            stays_hidden: false,
+        };
+        put(&world, event);
+        let payload = Event::CommentRestored(restored).encode();
+        world.log.put(Topic::ModerationEvents, user_id.0, STARTED_MS - 1, payload);
+    }
+    assert_eq!(world.control.decisions(None, 10).await.unwrap(), []);
+    let accepted = world.control.decisions_for_training(None, 10).await.unwrap();
+    assert_eq!(accepted.len(), 1, "what was deleted in bulk was not looked at");
+    let ModerationDecision { decision, reason, by_person, decided_at, message, .. } = &accepted[0];
+    assert_eq!((*decision, reason.as_str(), *by_person), (Decision::Accept, "blocked_word", true));
+    assert_eq!((*decided_at, message.as_deref()), (STARTED_MS - 1, Some("badword")));
+    let before = world.control.decisions_for_training(Some(STARTED_MS - 1), 10).await.unwrap();
+    assert_eq!(before, []);
 }
 
 /// The deletion of a hidden comment is taken back, and the comment stays hidden from others.

@@ -34,6 +34,7 @@ fn deleted(n: u64) -> NewRecord {
             decided_by: "rules".into(),
             text: None,
             was_hidden: false,
+            in_bulk: false,
         }),
     )
 }

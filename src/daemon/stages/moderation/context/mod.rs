@@ -1,9 +1,9 @@
 //! The context of a comment: its user's reputation and the mood of its stream.
 //!
 //! In: the comments that the moderation worker, the screen or the checker of held comments checks,
-//! and the verdicts. Out: by how much the thresholds are lower for a comment
-//! ([`Subject::lowered`]); the points of users, in the metadata store. How points and moods move
-//! thresholds is [`policy::reputation`](crate::policy::reputation) and
+//! and the verdicts. Out: by how much the thresholds are lower and higher for a comment
+//! ([`Subject::lowered`], [`Subject::raised`]); the points of users, in the metadata store. How
+//! points and moods move thresholds is [`policy::reputation`](crate::policy::reputation) and
 //! [`policy::crowd`](crate::policy::crowd).
 //!
 //! Always holds: no comment is judged by what it says itself, only by what was before it. Points
@@ -78,16 +78,21 @@ pub struct CommentContext {
 }
 
 impl CommentContext {
-    /// Returns by how much the thresholds are lower; negative: higher.
+    /// Returns by how much the thresholds are lower for the user, at least 0.
     pub fn lowered(&self) -> f32 {
-        (self.user.lowered() - self.raised) as f32
+        self.user.lowered() as f32
+    }
+
+    /// Returns by how much the thresholds that flag are higher at this moment, at least 0.
+    pub fn raised(&self) -> f32 {
+        self.raised as f32
     }
 
     /// Returns the same with its reasons, for a person. Rounded to thousandths.
     pub fn explained(&self) -> ThresholdShift {
         let rounded = |number: f64| (number * 1_000.0).round() / 1_000.0;
         ThresholdShift {
-            lowered: rounded(f64::from(self.lowered())),
+            lowered: rounded(self.user.lowered() - self.raised),
             points: rounded(self.points),
             by_points: rounded(self.user.by_points),
             by_account_age: rounded(self.user.by_age),

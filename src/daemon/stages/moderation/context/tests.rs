@@ -43,7 +43,8 @@ impl Stage for Scored {
     async fn check(&self, subject: &Subject<'_>) -> Finding {
         let last = subject.comment.message.rsplit(' ').next();
         let score: f32 = last.and_then(|number| number.parse().ok()).unwrap_or(0.0);
-        let thresholds = Thresholds { flag: 0.5, reject: 0.7 }.shifted(subject.lowered);
+        let thresholds =
+            Thresholds { flag: 0.5, reject: 0.7 }.shifted(subject.lowered, subject.raised);
         let finding = match score {
             score if score >= thresholds.reject => Finding::new(Decision::Reject, "toxic"),
             score if score >= thresholds.flag => Finding::new(Decision::Flag, "toxic"),
@@ -233,7 +234,8 @@ async fn repeating_a_removed_text_costs_points() {
     let repeat = async |number: u64, role| {
         let comment_id = comment(1, number, "another id").comment_id;
         let comment = Comment { comment_id, ..comment(1, OFFENDER, "cheap followers 0.9") };
-        let subject = Subject { comment: &comment, role, lowered: 0.0, deadline: None };
+        let subject =
+            Subject { comment: &comment, role, lowered: 0.0, raised: 0.0, deadline: None };
         let accepted = Pipeline::new(vec![]).check(&subject).await;
         node.context.record(&subject, &CommentContext::default(), &accepted);
         node.context.store_points().await;
@@ -283,6 +285,25 @@ async fn a_shouting_stream_flags_less_than_a_calm_one() {
     assert!((20..40).contains(&crowd), "{crowd} were flagged before it was a crowd");
     let others: Vec<_> = decisions.into_iter().filter(|(user, _)| *user < 100).collect();
     assert_eq!(others, [(NEWCOMER, Decision::Flag), (OFFENDER, Decision::Reject)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_excuses_no_repeat_offender() {
+    let cluster = Cluster::new();
+    let node = cluster.node().await;
+    node.submit_offences();
+    for user in 100..200 {
+        node.submit(comment(1, user, "GOOOOOAL YES 0.55"));
+    }
+    // Three points lower the thresholds by 0.1: from 0.6 on the offender is rejected.
+    for user in [OFFENDER, NEWCOMER] {
+        node.submit(comment(1, user, "WHAT AN IDIOT 0.62"));
+    }
+    node.run().await;
+    let decisions = node.decisions().into_iter().skip(3);
+    let of_two: Vec<_> = decisions.filter(|(user, _)| *user < 100).collect();
+    let flagged = (NEWCOMER, Decision::Flag);
+    assert_eq!(of_two, [(OFFENDER, Decision::Reject), flagged]);
 }
 
 #[tokio::test(start_paused = true)]

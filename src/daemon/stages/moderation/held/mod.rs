@@ -81,7 +81,13 @@ struct HeldCheck {
 impl HeldCheck {
     fn subject(&self) -> Subject<'_> {
         let Self { comment, context, .. } = self;
-        Subject { comment, role: ROLE, lowered: context.lowered(), deadline: None }
+        Subject {
+            comment,
+            role: ROLE,
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        }
     }
 }
 
@@ -176,8 +182,13 @@ impl HeldChecker {
         let mut checks = Vec::new();
         for comment in comments {
             let of_comment = context.of_comment(&comment, ROLE);
-            let lowered = of_comment.lowered();
-            let subject = Subject { comment: &comment, role: ROLE, lowered, deadline: None };
+            let subject = Subject {
+                comment: &comment,
+                role: ROLE,
+                lowered: of_comment.lowered(),
+                raised: of_comment.raised(),
+                deadline: None,
+            };
             let verdict = pipeline.check_in_order(&subject).await;
             checks.push(HeldCheck { comment, context: of_comment, verdict });
         }
@@ -194,7 +205,13 @@ impl HeldChecker {
 
     async fn finish(&self, check: &mut HeldCheck) {
         let HeldCheck { comment, context, verdict } = check;
-        let subject = Subject { comment, role: ROLE, lowered: context.lowered(), deadline: None };
+        let subject = Subject {
+            comment,
+            role: ROLE,
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        };
         self.parts.pipeline.check_waiting(&subject, verdict).await;
     }
 

@@ -157,7 +157,7 @@ impl HookStage {
             HookAsk::Borderline => {
                 let [from, to] = self.hook.config.borderline;
                 let highest = so_far.scores.values().copied().reduce(f32::max);
-                let highest = highest.map(|score| score + subject.lowered);
+                let highest = highest.map(|score| score + subject.lowered - subject.raised);
                 let is_borderline = highest.is_some_and(|score| score >= from && score < to);
                 (!is_flagged && !is_borderline)
                     .then_some("moderation.hook.ask is borderline, and the comment is not")

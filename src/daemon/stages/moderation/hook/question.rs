@@ -55,7 +55,8 @@ pub(super) fn trial() -> Bytes {
         created_at: 0,
         badges: Badges::default(),
     };
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
     Question::new(&subject, &Verdict::accept(), true).encode()
 }
 
@@ -70,8 +71,13 @@ mod tests {
     #[test]
     fn a_question_has_the_documented_fields() {
         let comment = comment(7, 42, "hi \"you\"");
-        let subject =
-            Subject { comment: &comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None };
+        let subject = Subject {
+            comment: &comment,
+            role: Some(Role::Viewer),
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        };
         let mut so_far = Verdict::accept();
         let scores = vec![("toxicity", 0.55), ("spam", 0.1)];
         so_far.add("model", Finding { scores, ..Finding::new(Decision::Flag, "high_toxicity") });

@@ -36,14 +36,15 @@ impl TaskLimits {
         }
     }
 
-    /// Returns the limits for a user and a moment: lower by this. If it is negative, the limit that
-    /// flags is higher, up to the one that rejects, which is never raised.
-    pub(super) fn lowered_by(self, lowered: f32) -> Self {
-        if lowered == 0.0 || !lowered.is_finite() {
+    /// Returns the limits for a user and a moment: lower by one number; then the limit that flags
+    /// is higher by the other, up to the one that rejects, which is never raised.
+    pub(super) fn shifted(self, lowered: f32, raised: f32) -> Self {
+        let is_shifted = lowered != 0.0 || raised != 0.0;
+        if !is_shifted || !lowered.is_finite() || !raised.is_finite() {
             return self;
         }
         let Self { flag, reject, .. } = self;
-        let shifted = Thresholds { flag, reject }.shifted(lowered);
+        let shifted = Thresholds { flag, reject }.shifted(lowered, raised);
         let at_least = |shifted: f32, limit: f32| shifted.max(limit.min(LEAST_THRESHOLD));
         let flag = at_least(shifted.flag, flag);
         Self { flag, reject: at_least(shifted.reject, reject), ..self }
@@ -86,19 +87,30 @@ mod tests {
     #[test]
     fn lowered_thresholds_are_reached_earlier() {
         let limits = TaskLimits::of(&ModelConfig::default(), Task::Toxicity);
-        let lowered = limits.lowered_by(0.15);
+        let lowered = limits.shifted(0.15, 0.0);
         assert_eq!(lowered.decision(0.6), Decision::Reject);
         assert_eq!(lowered.decision(0.36), Decision::Flag);
-        let higher = limits.lowered_by(-0.15);
+        let higher = limits.shifted(0.0, 0.15);
         assert_eq!(higher.decision(0.7), Decision::Reject, "no crowd excuses what is rejected");
         assert_eq!(higher.decision(0.69), Decision::Flag);
         assert_eq!(higher.decision(0.6), Decision::Accept);
-        let highest = limits.lowered_by(-5.0);
+        let highest = limits.shifted(0.0, 5.0);
         assert_eq!((highest.flag, highest.reject), (limits.reject, limits.reject));
-        let least = limits.lowered_by(5.0);
+        let least = limits.shifted(5.0, 0.0);
         assert_eq!(least.decision(0.09), Decision::Accept, "ordinary chat passes all the same");
         assert_eq!(least.decision(0.1), Decision::Reject);
-        assert_eq!(limits.lowered_by(f32::NAN), limits);
+        assert_eq!(limits.shifted(f32::NAN, 0.0), limits);
+        assert_eq!(limits.shifted(0.0, f32::NAN), limits);
+    }
+
+    #[test]
+    fn no_crowd_excuses_a_repeat_offender() {
+        let limits = TaskLimits::of(&ModelConfig::default(), Task::Toxicity);
+        assert_eq!(limits.shifted(0.2, 0.0).decision(0.55), Decision::Reject);
+        let in_a_crowd = limits.shifted(0.2, 0.1);
+        assert_eq!(in_a_crowd.decision(0.55), Decision::Reject);
+        assert_eq!(in_a_crowd.decision(0.45), Decision::Flag);
+        assert_eq!(in_a_crowd.decision(0.35), Decision::Accept, "the crowd raises only flags");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl ModelStage {
             Task::ALL.map(|task| Judged {
                 task,
                 score: loaded.model.score(task, &subject.comment.message, extractor).score,
-                limits: TaskLimits::of(&self.config, task).lowered_by(subject.lowered),
+                limits: TaskLimits::of(&self.config, task).shifted(subject.lowered, subject.raised),
             })
         })
     }

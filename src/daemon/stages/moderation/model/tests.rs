@@ -85,7 +85,7 @@ impl Rig {
 }
 
 fn subject(comment: &Comment) -> Subject<'_> {
-    Subject { comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None }
+    Subject { comment, role: Some(Role::Viewer), lowered: 0.0, raised: 0.0, deadline: None }
 }
 
 fn check(stage: &ModelStage, text: &str) -> Finding {
@@ -158,20 +158,20 @@ fn thresholds_are_lower_for_some_users() {
     let rig = Rig::new();
     let stage = rig.stage();
     let comment = comment(1, 2, "idiot hello");
-    let check = |lowered| {
-        let subject = Subject { lowered, ..subject(&comment) };
+    let check = |lowered, raised| {
+        let subject = Subject { lowered, raised, ..subject(&comment) };
         let explained = stage.explain(&subject).now_or_never().unwrap();
         assert_eq!(explained.finding, stage.check(&subject).now_or_never().unwrap());
         (explained.finding.decision, explained.scores[0].clone())
     };
-    let score = check(0.0).1;
+    let score = check(0.0, 0.0).1;
     assert_eq!((&*score.name, score.flag_from, score.action_from), ("toxicity", 0.5, 0.7));
     assert_eq!(score.action, Decision::Reject);
     assert_eq!(score.setting, "moderation.model.toxicity_action");
-    assert_eq!(check(0.0).0, Decision::Flag);
-    assert_eq!(check(0.2).0, Decision::Reject);
-    assert_eq!(check(0.2).1.flag_from, 0.5 - 0.2);
-    assert_eq!(check(-0.2).0, Decision::Accept);
+    assert_eq!(check(0.0, 0.0).0, Decision::Flag);
+    assert_eq!(check(0.2, 0.0).0, Decision::Reject);
+    assert_eq!(check(0.2, 0.0).1.flag_from, 0.5 - 0.2);
+    assert_eq!(check(0.0, 0.2).0, Decision::Accept);
 }
 
 #[test]

@@ -21,11 +21,14 @@ pub struct Subject<'a> {
     pub comment: &'a Comment,
     /// The sender's role, if known.
     pub role: Option<Role>,
-    /// By how much scores reach the thresholds earlier for this user and at this moment; negative:
-    /// later. 0 for users and streams of which nothing is known. A stage with thresholds shifts
-    /// them with [`Thresholds::shifted`](crate::policy::reputation::Thresholds::shifted), so that
-    /// a crowd makes nothing pass that would be rejected.
+    /// By how much scores reach the thresholds earlier for this user, at least 0; 0 for users of
+    /// which nothing is known.
     pub lowered: f32,
+    /// By how much scores are flagged later at this moment, at least 0; 0 for streams of which
+    /// nothing is known. A stage with thresholds shifts them by both with
+    /// [`Thresholds::shifted`](crate::policy::reputation::Thresholds::shifted), so that a crowd
+    /// makes nothing pass that would be rejected.
+    pub raised: f32,
     /// The time by which the verdict is needed, in synchronous mode. A stage that waits returns its
     /// finding by then.
     pub deadline: Option<Instant>,
@@ -310,7 +313,8 @@ impl Pipeline {
                 Explanation { note, ..Finding::accept().into() }
             });
             let Explanation { finding, rules, scores, note } = explanation;
-            let lowers = subject.lowered != 0.0 && !scores.is_empty();
+            let lowered = subject.lowered - subject.raised;
+            let is_shifted = lowered != 0.0 && !scores.is_empty();
             tried.push(TriedStage {
                 stage: stage.name().to_owned(),
                 decision: finding.decision,
@@ -319,7 +323,7 @@ impl Pipeline {
                 decides: false,
                 rules,
                 scores,
-                lowered: lowers.then_some(subject.lowered),
+                lowered: is_shifted.then_some(lowered),
                 model: finding.model.as_deref().map(str::to_owned),
                 note,
             });

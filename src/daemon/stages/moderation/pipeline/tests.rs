@@ -32,7 +32,8 @@ fn fixed(name: &'static str, decision: Decision) -> Arc<Fixed> {
 async fn the_strictest_decision_counts() {
     use Decision::{Accept, Flag, Reject, ShadowBan};
     let comment = comment(1, 2, "hi");
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
     for (decisions, expected, asked) in [
         ([Accept, Flag, Reject], Some("third"), 3),
         ([Flag, Accept, Flag], Some("first"), 3),
@@ -68,7 +69,15 @@ async fn a_batch_lets_other_tasks_run() {
     let other = tokio::spawn(async move { seen.checks.load(Ordering::Relaxed) });
     let long = comment(1, 2, &"hi ".repeat(600));
     for _ in 0..512 {
-        pipeline.check(&Subject { comment: &long, role: None, lowered: 0.0, deadline: None }).await;
+        pipeline
+            .check(&Subject {
+                comment: &long,
+                role: None,
+                lowered: 0.0,
+                raised: 0.0,
+                deadline: None,
+            })
+            .await;
     }
     assert!(other.await.unwrap() <= 16, "1800 bytes are 15 units of 128");
 }
@@ -93,7 +102,13 @@ async fn scores_of_stages_before_are_recorded() {
     let pipeline = Pipeline::new(vec![Arc::new(Measuring), fixed("second", Decision::Flag)]);
     let comment = comment(1, 2, "hi");
     let verdict = pipeline
-        .check(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None })
+        .check(&Subject {
+            comment: &comment,
+            role: None,
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        })
         .await;
     let evidence = verdict.evidence();
     assert_eq!((&*evidence.stage, evidence.score), ("second", None));
@@ -110,14 +125,26 @@ async fn a_stage_that_panics_is_skipped() {
     let pipeline = Pipeline::new(vec![first, second]);
     let comment = comment(1, 2, "first");
     let verdict = pipeline
-        .check(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None })
+        .check(&Subject {
+            comment: &comment,
+            role: None,
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        })
         .await;
     assert_eq!(verdict.decided_by, Some("second"));
     assert!(verdict.is_incomplete && !verdict.is_unchecked(), "a finding counts");
 
     let failing = Pipeline::new(vec![fixed("first", Decision::Reject)]);
     let verdict = failing
-        .check(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None })
+        .check(&Subject {
+            comment: &comment,
+            role: None,
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        })
         .await;
     assert!(verdict.is_unchecked());
     let failures = failing.metrics.moderation_stage_failures.totals();
@@ -145,7 +172,7 @@ async fn a_late_check_keeps_what_was_found() {
     let comment = comment(1, 2, "hi");
     let in_ms = |ms| {
         let deadline = Some(Instant::now() + std::time::Duration::from_millis(ms));
-        Subject { comment: &comment, role: None, lowered: 0.0, deadline }
+        Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline }
     };
     let pipeline = Pipeline::new(vec![Arc::new(Slow), last.clone()]);
     let verdict = pipeline.check(&in_ms(50)).await;
@@ -163,7 +190,13 @@ async fn every_stage_is_explained() {
     let pipeline = Pipeline::new(vec![first, second, third]);
     let comment = comment(1, 2, "first");
     let tried = pipeline
-        .explain(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None })
+        .explain(&Subject {
+            comment: &comment,
+            role: None,
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        })
         .await;
     let decisions: Vec<_> = tried.iter().map(|stage| (stage.decision, stage.decides)).collect();
     let expected = [(Decision::Accept, false), (Decision::Flag, false), (Decision::Reject, true)];
@@ -176,7 +209,13 @@ async fn every_stage_is_explained() {
 async fn without_stages_everything_passes() {
     let comment = comment(1, 2, "hi");
     let verdict = Pipeline::new(vec![])
-        .check(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None })
+        .check(&Subject {
+            comment: &comment,
+            role: None,
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        })
         .await;
     assert_eq!((verdict.finding, verdict.decided_by), (Finding::accept(), None));
 }

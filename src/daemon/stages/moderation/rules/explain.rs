@@ -31,7 +31,7 @@ impl RulesStage {
             excesses.map(Rule::of_excess).map(|rule| (rule, self.counted(rule, counts)));
         let of_text = Rule::OF_TEXTS
             .into_iter()
-            .filter_map(|rule| Some((rule, self.matched(rule, &reading, subject.lowered)?)));
+            .filter_map(|rule| Some((rule, self.matched(rule, &reading, subject.raised)?)));
         let mut finding = Finding::accept();
         let mut rules = Vec::new();
         for (rule, matched) in of_history.chain(of_text) {

@@ -55,6 +55,7 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         comment: &comment,
         role: Some(Role::Viewer),
         lowered: 0.0,
+        raised: 0.0,
         deadline: None,
     });
     finding.decision == Decision::Reject && finding.reason == super::reason::BLOCKED_WORD

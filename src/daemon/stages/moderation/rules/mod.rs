@@ -118,7 +118,7 @@ impl RulesStage {
             // A rule that could not change the decision is not looked at.
             let decides = severity(decision) > severity(finding.decision);
             if decides
-                && (rule.is_of_history() || self.matched(rule, &reading, subject.lowered).is_some())
+                && (rule.is_of_history() || self.matched(rule, &reading, subject.raised).is_some())
             {
                 finding = Finding::new(decision, rule.reason());
             }
@@ -134,7 +134,7 @@ impl RulesStage {
 
     /// Returns what in a text breaks a rule about texts: a word, a host, or the number of equal
     /// characters. While a crowd raises the thresholds, more of these are allowed.
-    fn matched(&self, rule: Rule, reading: &Reading<'_>, lowered: f32) -> Option<String> {
+    fn matched(&self, rule: Rule, reading: &Reading<'_>, raised: f32) -> Option<String> {
         let text = reading.text;
         match rule {
             Rule::BlockedWord => self.words.load().blocked.find(reading).map(str::to_owned),
@@ -142,7 +142,7 @@ impl RulesStage {
             Rule::Link => self.allowed_hosts.first_forbidden(text),
             Rule::ViewerSeller => seller::find_offer(reading, &self.allowed_hosts),
             Rule::CharacterRun => {
-                let max = allowed_run(self.config.max_character_run, lowered);
+                let max = allowed_run(self.config.max_character_run, raised);
                 let run = if max > 0 { longest_character_run(text) } else { 0 };
                 (max > 0 && run >= max).then(|| run.to_string())
             }

@@ -6,8 +6,13 @@ use crate::protocol::events::Decision;
 use std::io::Write as _;
 
 fn judge(stage: &RulesStage, comment: &Comment) -> (Decision, &'static str) {
-    let finding =
-        stage.judge(&Subject { comment, role: Some(Role::Viewer), lowered: 0.0, deadline: None });
+    let finding = stage.judge(&Subject {
+        comment,
+        role: Some(Role::Viewer),
+        lowered: 0.0,
+        raised: 0.0,
+        deadline: None,
+    });
     (finding.decision, finding.reason)
 }
 
@@ -63,12 +68,18 @@ fn staff_is_exempt_from_all_rules() {
             comment: &comment,
             role: Some(role),
             lowered: 0.0,
+            raised: 0.0,
             deadline: None,
         });
         assert_eq!(finding.decision, Decision::Accept);
     }
-    let unknown =
-        stage.judge(&Subject { comment: &comment, role: None, lowered: 0.0, deadline: None });
+    let unknown = stage.judge(&Subject {
+        comment: &comment,
+        role: None,
+        lowered: 0.0,
+        raised: 0.0,
+        deadline: None,
+    });
     assert_eq!(unknown.decision, Decision::Reject);
 }
 
@@ -190,7 +201,8 @@ fn an_explanation_names_rules_and_settings() {
     let stage = RulesStage::new(&strict()).unwrap();
     let explain = |text: &str, role| {
         let comment = comment(1, 2, text);
-        let subject = Subject { comment: &comment, role, lowered: 0.0, deadline: None };
+        let subject =
+            Subject { comment: &comment, role, lowered: 0.0, raised: 0.0, deadline: None };
         let explained = stage.explain_text(&subject);
         let found = stage.judge(&subject);
         assert_eq!(explained.finding, found, "{text}: the explanation is true");
@@ -222,7 +234,8 @@ fn an_explanation_is_counted_nowhere() {
     let stage = RulesStage::new(&config).unwrap();
     for user in 1..20 {
         let comment = comment(1, user, "a text that nobody has said in this chat so far");
-        let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
+        let subject =
+            Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
         for _ in 0..20 {
             assert_eq!(stage.explain_text(&subject).rules, []);
         }

@@ -101,8 +101,13 @@ struct CommentCheck {
 impl CommentCheck {
     fn subject(&self) -> Subject<'_> {
         let Self { event, context, .. } = self;
-        let lowered = context.lowered();
-        Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None }
+        Subject {
+            comment: &event.comment,
+            role: Some(event.role),
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        }
     }
 }
 
@@ -255,6 +260,7 @@ impl ModerationWorker {
                         comment: &event.comment,
                         role,
                         lowered: context.lowered(),
+                        raised: context.raised(),
                         deadline: None,
                     };
                     let verdict = self.pipeline.check_in_order(&subject).await;
@@ -291,9 +297,13 @@ impl ModerationWorker {
 
     async fn finish_check(&self, check: &mut CommentCheck) {
         let CommentCheck { event, context, verdict, .. } = check;
-        let lowered = context.lowered();
-        let subject =
-            Subject { comment: &event.comment, role: Some(event.role), lowered, deadline: None };
+        let subject = Subject {
+            comment: &event.comment,
+            role: Some(event.role),
+            lowered: context.lowered(),
+            raised: context.raised(),
+            deadline: None,
+        };
         self.pipeline.check_waiting(&subject, verdict).await;
     }
 
@@ -443,6 +453,7 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Co
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
         text: Some(ModeratedText { evidence: Some(verdict.evidence()), ..comment.into() }),
         was_hidden: false,
+        in_bulk: false,
     }
 }
 

@@ -54,6 +54,7 @@ fn decided(number: u64, decision: Decision, reason: &str) -> CommentModerated {
         decided_by: "rules".into(),
         text: None,
         was_hidden: false,
+        in_bulk: false,
     }
 }
 

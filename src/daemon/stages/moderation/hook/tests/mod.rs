@@ -45,7 +45,10 @@ impl Bench {
     async fn check_after(&self, text: &str, role: Option<Role>, so_far: &Verdict) -> Finding {
         let comment = comment(1, 2, text);
         self.stage
-            .check_after(&Subject { comment: &comment, role, lowered: 0.0, deadline: None }, so_far)
+            .check_after(
+                &Subject { comment: &comment, role, lowered: 0.0, raised: 0.0, deadline: None },
+                so_far,
+            )
             .await
     }
 
@@ -210,7 +213,8 @@ async fn a_check_ends_by_the_deadline_of_its_comment() {
     // The second one finds no place.
     for reason in ["timeout", "busy"] {
         let deadline = Some(Instant::now() + Duration::from_millis(100));
-        let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline };
+        let subject =
+            Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline };
         let began = Instant::now();
         let finding = bench.stage.check(&subject).await;
         assert_eq!(finding.reason, reason::REVIEW_HOOK_FAILED, "on_failure decides");
@@ -307,7 +311,8 @@ async fn a_tried_text_is_a_dry_run_and_counts_nothing() {
     let service = TestService::answering(FLAG).await;
     let bench = bench(&service);
     let comment = comment(0, 0, "hi");
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
     let stage = bench.stage.explain(&subject).await;
     assert_eq!((stage.finding.decision, stage.finding.reason), (Decision::Flag, "rude"));
     assert!(stage.note.unwrap().contains("answered in"));
@@ -435,7 +440,8 @@ async fn the_hook_follows_the_stages_that_compute() {
     let pipeline = Pipeline::new(vec![hook]);
     assert_eq!(pipeline.concurrent_checks(), Some(64));
     let comment = comment(1, 2, "hi");
-    let subject = Subject { comment: &comment, role: None, lowered: 0.0, deadline: None };
+    let subject =
+        Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };
     let mut verdict = pipeline.check_in_order(&subject).await;
     assert_eq!(verdict, Verdict::accept());
     pipeline.check_waiting(&subject, &mut verdict).await;

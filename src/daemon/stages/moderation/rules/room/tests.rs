@@ -50,7 +50,13 @@ impl Bench {
 
     async fn check(&self, stream: u64, role: Role, text: &str) -> (Decision, &'static str) {
         let comment = comment(stream, 2, text);
-        let subject = Subject { comment: &comment, role: Some(role), lowered: 0.0, deadline: None };
+        let subject = Subject {
+            comment: &comment,
+            role: Some(role),
+            lowered: 0.0,
+            raised: 0.0,
+            deadline: None,
+        };
         let finding = self.stage.check(&subject).await;
         let explained = self.stage.explain(&subject).await;
         assert_eq!(explained.finding, finding, "{text}");
