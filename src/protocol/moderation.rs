@@ -1,7 +1,7 @@
 //! The acts of a moderator of a stream, as HTTP and the viewer protocol carry them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::admin::{
     ClearRoomRequest, DeleteRequest, ReviewRequest, SanctionRequest, UserRef, UserRequest,
@@ -41,7 +41,8 @@ impl ModerationAct {
     /// # Errors
     /// The name is none of [`Self::NAMES`], or the fields are not those of the act.
     pub fn named(name: &str, fields: Value) -> Result<Self, serde_json::Error> {
-        serde_json::from_value(json!({ name: fields }))
+        let act = [(name.to_owned(), fields)].into_iter().collect();
+        serde_json::from_value(Value::Object(act))
     }
 }
 
@@ -62,6 +63,8 @@ pub struct ClearUserRequest {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
