@@ -51,11 +51,6 @@ pub struct FeatureExtractor {
 }
 
 impl FeatureExtractor {
-    /// Returns an extractor that also drops the emote codes of a room.
-    pub fn with_emotes<'a>(emotes: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { normaliser: Normaliser::with_emotes(emotes), ..Self::default() }
-    }
-
     /// Returns the features of a text in tables of 2^`bits` rows; with those of its shape if the
     /// form is plain. Reads the first 4,000 characters.
     pub fn extract(&mut self, text: &str, form: Form, bits: u32) -> &Features {
