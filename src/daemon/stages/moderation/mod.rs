@@ -19,6 +19,8 @@ mod context;
 pub mod held;
 pub mod hook;
 pub mod model;
+#[cfg(test)]
+mod ordinary_chat;
 pub mod pipeline;
 mod reviews;
 pub mod rules;
