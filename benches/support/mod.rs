@@ -23,13 +23,15 @@ pub fn longest_comment() -> String {
     part.chars().cycle().take(500).collect()
 }
 
+/// Returns a word of syllables that no other number below 10,000 has.
+pub fn word(number: usize) -> String {
+    let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
+    let digits = [number % 10, number / 10 % 10, number / 100 % 10, number / 1000 % 10];
+    digits.iter().map(|digit| syllables[*digit]).collect()
+}
+
 /// Returns the rules with every one on, and so many blocked words.
 pub fn all_rules(words: usize) -> RulesConfig {
-    let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
-    let word = |n: usize| {
-        let digits = [n % 10, n / 10 % 10, n / 100 % 10, n / 1000 % 10];
-        digits.iter().map(|digit| syllables[*digit]).collect::<String>()
-    };
     RulesConfig {
         blocked_words: (0..words).map(word).collect(),
         link_action: RuleAction::Flag,
