@@ -40,6 +40,12 @@ const WRITTEN: [(Task, &[&str]); 2] = [
     (Task::Toxicity, &["game_chat", "exclamations"]),
     (Task::Spam, &["promotion", "viewer_sellers", "technical_chat"]),
 ];
+/// Sources of lines that were written after a look at a log, and that log: a network that is to
+/// show what it makes of a log that it never saw does not learn from them.
+const WRITTEN_AFTER: [(&str, &str); 2] = [
+    ("technical_chat", "chat_open_ubuntu_irc_60days"),
+    ("word_toxic", "chat_open_northernlion_fallguys"),
+];
 /// Toxic texts of the evasion suite. No model learns from them.
 const EVASION_SUITE: &str = "fixtures/moderation/toxic_texts.jsonl";
 /// Sentences about groups of people, all harmless. No model learns from them.
@@ -117,8 +123,13 @@ impl Data {
         &self.labelled[task as usize]
     }
 
-    pub(crate) fn written(&self, task: Task) -> &[Sample] {
-        &self.written[task as usize]
+    /// Returns the lines written for this project, without those that one log led to.
+    pub(crate) fn written(&self, task: Task, without: Option<usize>) -> Vec<Sample> {
+        let log = without.map(|number| self.chats[number].name);
+        let is_after = |sample: &&Sample| {
+            WRITTEN_AFTER.iter().any(|(source, of)| *source == sample.source && Some(*of) == log)
+        };
+        self.written[task as usize].iter().filter(|sample| !is_after(sample)).cloned().collect()
     }
 
     /// Reports whether networks may learn from a text.
@@ -134,10 +145,10 @@ impl Data {
             .collect()
     }
 
-    /// Returns the texts that thresholds are fitted to, by log, without one log.
-    pub(crate) fn fitted(&self, without: Option<usize>) -> impl Iterator<Item = &[Sample]> {
+    /// Returns the logs that thresholds are fitted to, without one.
+    pub(crate) fn fitted_chats(&self, without: Option<usize>) -> impl Iterator<Item = &Chat> {
         let logs = self.chats.iter().enumerate();
-        logs.filter(move |(number, _)| Some(*number) != without).map(|(_, log)| log.fitted())
+        logs.filter(move |(number, _)| Some(*number) != without).map(|(_, log)| log)
     }
 
     /// Returns the names of the data sets of a task.

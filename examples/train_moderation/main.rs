@@ -13,6 +13,7 @@ mod bias;
 mod chats;
 mod data;
 mod measure;
+mod words;
 
 use std::path::PathBuf;
 use std::thread;
@@ -28,9 +29,9 @@ use live_comments::classifier::samples::Sample;
 use live_comments::classifier::training::{FeatureSet, TrainingOptions, train};
 use live_comments::classifier::{Model, Task, TaskModel, TrainingRecord, weights};
 
-use chats::{print_chat_shares, print_unseen_chats};
-use data::{Data, is_held_out};
-use measure::{print_figures, print_left_out};
+use chats::{print_chat_shares, print_fitted_shares, print_unseen_chats};
+use data::{Chat, Data, is_held_out};
+use measure::{print_calibration, print_figures, print_left_out};
 
 /// Trains the moderation model, measures it on a held-out fifth, and writes its weights
 #[derive(Debug, Parser)]
@@ -54,12 +55,16 @@ struct Args {
     #[arg(long)]
     measure_only: bool,
 
+    /// Only write src/classifier/words.txt; texts are read by it once this is built again
+    #[arg(long)]
+    words: bool,
+
     /// The weights file
     #[arg(long, short, value_name = "FILE", default_value = SHIPPED)]
     output: PathBuf,
 
     /// Version in the weights file
-    #[arg(long, value_name = "TEXT", default_value = "2")]
+    #[arg(long, value_name = "TEXT", default_value = "3")]
     model_version: String,
 }
 
@@ -135,46 +140,65 @@ impl Trained {
     /// Returns the thresholds that hold in each log of chat, without one of them. A log that is too
     /// short to tell from where texts are rejected does not raise that threshold.
     fn thresholds(&self, data: &Data, without: Option<usize>) -> anyhow::Result<Thresholds> {
-        let shares = self.plan.task.chat_shares();
-        let fit = |chat: &[Sample]| {
-            let fitted = Thresholds::of_chat(&self.chat_scores(chat), shares)?;
-            let is_short = (chat.len() as f64) * shares.reject < 1.0;
-            let reject = if is_short { fitted.flag.next_up() } else { fitted.reject };
+        let fit = |chat: &Chat| {
+            let shares = self.plan.task.chat_shares();
+            let fitted = Thresholds::of_chat(&self.chat_scores(chat.fitted()), shares)?;
+            let reject =
+                if self.binds_reject(chat) { fitted.reject } else { fitted.flag.next_up() };
             Some(Thresholds { reject, ..fitted })
         };
-        let fitted = data.fitted(without).filter_map(fit);
+        let fitted = data.fitted_chats(without).filter_map(fit);
         fitted.reduce(Thresholds::stricter).context("no chat to fit thresholds to")
+    }
+
+    /// Reports whether a log is so long that its share of rejected texts is at least one text.
+    fn binds_reject(&self, chat: &Chat) -> bool {
+        chat.fitted().len() as f64 * self.plan.task.chat_shares().reject >= 1.0
     }
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let data = Data::read(&args.data, args.decisions.as_deref())?;
+    if args.words {
+        return words::write(&data);
+    }
+    words::check(&data)?;
     let mut tasks = Vec::new();
     for plan in PLANS {
         let labelled = data.labelled(plan.task);
         let allowed = |sample: &&Sample| data.may_train_on(sample, &args.with);
         let seen = |sample: &&Sample| allowed(sample) && !is_held_out(sample);
         let chosen: Vec<_> = labelled.iter().filter(seen).collect();
-        let written = data.written(plan.task);
+        let written = data.written(plan.task, None);
         let chat = data.chat(None);
-        let material = Material { labelled: &chosen, chat: &chat, written };
+        let material = Material { labelled: &chosen, chat: &chat, written: &written };
         let measured = Trained::new(plan, &material);
         let held_out: Vec<_> = labelled.iter().filter(|sample| is_held_out(sample)).collect();
-        let platt = print_figures(&measured, &held_out, &data)?;
+        print_figures(&measured, &held_out, &data)?;
+        // Rows that networks may not learn from are measured, and nothing is fitted to them.
+        let fitted: Vec<_> = held_out.iter().copied().filter(allowed).collect();
+        let sources = data.sources_for(plan.task, &args.with);
+        let stranger = fitted.iter().find(|sample| !sources.contains(&sample.source));
+        ensure!(stranger.is_none(), "fitted to a source that is not recorded: {stranger:?}");
+        let scores = measured.scores(&fitted);
+        print_calibration(&scores);
+        let platt = Platt::fit(&scores);
         if plan.task == Task::Toxicity {
             bias::print_bias(&measured, &held_out, &data)?;
         }
         if args.leave_one_out {
             print_left_out(plan, &data, &args.with);
-            print_unseen_chats(plan, &data, &args.with)?;
         }
         if args.measure_only {
             continue;
         }
         let chosen: Vec<_> = labelled.iter().filter(allowed).collect();
         let material = Material { labelled: &chosen, ..material };
-        tasks.push(into_model(Trained::new(plan, &material), platt, &data, &args.with)?);
+        tasks.push(into_model(Trained::new(plan, &material), platt, &data, sources)?);
+    }
+    if args.leave_one_out {
+        print_unseen_chats(&data, &args.with)?;
     }
     let Ok([toxicity, spam]) = <[TaskModel; 2]>::try_from(tasks) else { return Ok(()) };
     let model = Model { version: args.model_version, checksum: String::new(), toxicity, spam };
@@ -193,15 +217,12 @@ fn into_model(
     trained: Trained,
     platt: Platt,
     data: &Data,
-    with: &[String],
+    sources: Vec<String>,
 ) -> anyhow::Result<TaskModel> {
     let thresholds = trained.thresholds(data, None)?;
+    println!("\n{} thresholds: {thresholds:?}", trained.plan.task.as_str());
+    print_fitted_shares(&trained, data, thresholds);
     let Trained { plan, networks, examples } = trained;
-    let training = TrainingRecord {
-        seeds: plan.seeds.to_vec(),
-        sources: data.sources_for(plan.task, with),
-        examples,
-    };
-    println!("\n{} thresholds: {thresholds:?}", plan.task.as_str());
+    let training = TrainingRecord { seeds: plan.seeds.to_vec(), sources, examples };
     Ok(TaskModel { bits: plan.options.bits, networks, platt, thresholds, training })
 }

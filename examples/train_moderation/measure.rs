@@ -35,13 +35,12 @@ pub(crate) fn cell(figure: Option<f64>) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.4}"))
 }
 
-/// Prints the figures on the held-out rows, and what the thresholds do. Returns the probabilities
-/// fitted to those rows.
+/// Prints the figures on the held-out rows, and what the thresholds do.
 pub(crate) fn print_figures(
     trained: &Trained,
     held_out: &[&Sample],
     data: &Data,
-) -> anyhow::Result<Platt> {
+) -> anyhow::Result<()> {
     let task = trained.plan.task;
     let scores = trained.scores(held_out);
     let part = |keep: &dyn Fn(&str) -> bool| -> Vec<Scored> {
@@ -65,17 +64,16 @@ pub(crate) fn print_figures(
         let rates = curve.at(z);
         println!("| {name} | {z:.2} | {} | {} |", cell(rates.recall), cell(rates.fpr));
     }
-    print_calibration(&scores);
-    Ok(Platt::fit(&scores))
+    Ok(())
 }
 
 /// Fits probabilities on every other row and measures them on the rest.
-fn print_calibration(scores: &[Scored]) {
+pub(crate) fn print_calibration(scores: &[Scored]) {
     let half = |odd: usize| scores.iter().skip(odd).step_by(2).copied().collect::<Vec<_>>();
     let platt = Platt::fit(&half(0));
     let error = |identity: bool| {
         let probability = |row: Scored| {
-            let raw = Platt { slope: 1.0, offset: 0.0, prior: 0.5 };
+            let raw = Platt { slope: 1.0, offset: 0.0 };
             let platt = if identity { raw } else { platt };
             Scored { score: platt.probability(row.score), ..row }
         };
@@ -101,8 +99,8 @@ pub(crate) fn print_left_out(plan: Plan, data: &Data, with: &[String]) {
         let others: Vec<_> =
             others.into_iter().filter(|sample| data.may_train_on(sample, with)).collect();
         let chat = data.chat(None);
-        let written = data.written(plan.task);
-        let material = Material { labelled: &others, chat: &chat, written };
+        let written = data.written(plan.task, None);
+        let material = Material { labelled: &others, chat: &chat, written: &written };
         Trained::new(plan, &material).scores(&left_out)
     };
     let sources: Vec<_> = data.sources(plan.task).into_iter().collect();

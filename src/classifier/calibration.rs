@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Scored;
 
-/// Share of live chat that is taken for toxic, or for spam, where nothing better is known.
-const CHAT_PRIOR: f32 = 0.02;
 /// Longest step of the fit in each direction.
 const MAX_STEP: f64 = 0.25;
 /// Steps of the fit; it mostly converges in fewer than twenty.
@@ -20,8 +18,6 @@ const MIN_DISTANCE: f32 = 0.25;
 pub struct Platt {
     pub slope: f32,
     pub offset: f32,
-    /// Share of the rows it was fitted on that were positive, 0 to 1.
-    pub prior: f32,
 }
 
 impl Platt {
@@ -57,19 +53,12 @@ impl Platt {
             slope -= step(hessian[2] * gradient[0] - hessian[1] * gradient[1]);
             offset -= step(hessian[0] * gradient[1] - hessian[1] * gradient[0]);
         }
-        let prior = positives / (rows.len() as f64).max(1.0);
-        Self { slope: slope as f32, offset: offset as f32, prior: prior as f32 }
+        Self { slope: slope as f32, offset: offset as f32 }
     }
 
     /// Returns the probability where the classes are as frequent as in the rows of the fit.
     pub fn probability(&self, z: f32) -> f32 {
         sigmoid(self.slope * z + self.offset)
-    }
-
-    /// Returns the probability in live chat, of which 2 % is taken for positive.
-    pub fn probability_in_chat(&self, z: f32) -> f32 {
-        let prior = self.prior.clamp(0.001, 0.999);
-        sigmoid(self.slope * z + self.offset + logit(CHAT_PRIOR) - logit(prior))
     }
 }
 

@@ -96,8 +96,6 @@ pub enum Verdict {
 pub struct Score {
     /// The output of the networks; higher is worse.
     pub z: f32,
-    /// Estimated probability in live chat, 0 to 1.
-    pub probability: f32,
     /// From 0 to 1; reaches the bounds of [`Task::bounds`] where the model's thresholds are, which
     /// are fitted to ordinary chat.
     pub score: f32,
@@ -193,7 +191,7 @@ impl Model {
         } else {
             Verdict::Accept
         };
-        Score { z, probability: model.platt.probability_in_chat(z), score, verdict }
+        Score { z, score, verdict }
     }
 }
 

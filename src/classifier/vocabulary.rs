@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use super::digits::letter_of;
 
-/// Words of English chat, the most frequent first: those of the data sets davidson, paradetox,
-/// surge, toxic_spans and notoxic_dota2, and behind them innocent words with a rude part.
+/// Words of English chat, the most frequent first, and behind them innocent words with a rude part.
+/// `scripts/train DATA_DIR --words` writes them.
 const WORDS: &str = include_str!("words.txt");
 /// Longest word of the list.
 const MAX_WORD_LETTERS: usize = 14;

@@ -203,11 +203,10 @@ fn table_bytes(header: &TaskHeader) -> Result<usize, WeightsError> {
         within("a seed", *seed, 0..=MAX_SAFE_INTEGER)?;
     }
     within("the number of examples", header.training.examples as u64, 0..=MAX_SAFE_INTEGER)?;
-    let Platt { slope, offset, prior } = header.platt;
+    let Platt { slope, offset } = header.platt;
     let thresholds = header.thresholds;
     within("a Platt slope", slope, f32::MIN_POSITIVE..=1e6)?;
     within("a Platt offset", offset, -1e6..=1e6)?;
-    within("a prior", prior, 0.0..=1.0)?;
     within("a threshold", thresholds.flag, -1e6..=1e6)?;
     within("a threshold", thresholds.reject, -1e6..=1e6)?;
     if !thresholds.are_in_order() {

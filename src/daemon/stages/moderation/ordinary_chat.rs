@@ -33,7 +33,8 @@ async fn ordinary_chat_is_hardly_touched() {
         for (line, user) in lines.iter().zip(1..) {
             let comment = comment(1, user, &line.text);
             let role = Some(Role::Viewer);
-            let subject = Subject { comment: &comment, role, lowered: 0.0, deadline: None };
+            let subject =
+                Subject { comment: &comment, role, lowered: 0.0, raised: 0.0, deadline: None };
             let finding = pipeline.check(&subject).await.finding;
             if finding.decision != Decision::Accept {
                 touched.push((finding.reason, line.text.as_str()));

@@ -30,7 +30,7 @@ fn task_model(word: &str, form: Form) -> TaskModel {
     TaskModel {
         bits: BITS,
         networks: vec![network],
-        platt: Platt { slope: 1.0, offset: 0.0, prior: 0.5 },
+        platt: Platt { slope: 1.0, offset: 0.0 },
         thresholds: Thresholds { flag: 3.0, reject: 5.0 },
         training: TrainingRecord { seeds: vec![1], sources: Vec::new(), examples: 1 },
     }
