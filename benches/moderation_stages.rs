@@ -2,7 +2,7 @@
 //! the slowest hundredth.
 //!
 //! The stages are measured as they ship (`defaults`), and with every rule on and 2,000 blocked
-//! words in a room that has two languages and 200 terms (`all_rules`), on the recorded chats of
+//! words (`all_rules`), in a room that has two languages and 200 terms, on the recorded chats of
 //! `fixtures/chat`. `MODERATION_BENCH_CHAT=FILE` reads the comments from a file instead, one per
 //! line. Each comment is checked as the worker does it, with another comment before it: the context
 //! of its user and stream is read before and counted after, and its scores go to their histograms.

@@ -23,7 +23,7 @@ pub fn longest_comment() -> String {
     part.chars().cycle().take(500).collect()
 }
 
-/// Returns a word of syllables that no other number has.
+/// Returns a word of syllables that no other number below 10,000 has.
 pub fn word(number: usize) -> String {
     let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
     let digits = [number % 10, number / 10 % 10, number / 100 % 10, number / 1000 % 10];
