@@ -56,7 +56,7 @@ fn disguises_hide_few_toxic_texts() {
 }
 
 #[test]
-fn the_model_flags_hardly_an_innocent_text() {
+fn the_model_flags_no_innocent_text() {
     let mut suite = Suite::new();
     let mut flagged = Vec::new();
     for text in innocent_texts() {
@@ -68,8 +68,5 @@ fn the_model_flags_hardly_an_innocent_text() {
             }
         }
     }
-    // A curse without a target: the model takes it for an insult.
-    let expected = ["f*cking hell, what a goal", "F*CKING HELL, WHAT A GOAL"];
-    let expected = expected.map(|text| (Task::Toxicity, text.to_owned()));
-    assert_eq!(flagged, expected);
+    assert_eq!(flagged, []);
 }
