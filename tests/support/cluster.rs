@@ -206,6 +206,8 @@ engines = {{ eventlog = "kafka", bus = "redis", registry = "redis", recent = "re
 redis = {{ nodes = [{redis}], prefix = "{name}:" }}
 postgres = {{ url = "postgres://lcd@127.0.0.1:{postgres}/lcd", schema = "{name}" }}
 cassandra = {{ nodes = ["127.0.0.1:{cassandra}"], keyspace = "{name}" }}
+# In a debug build the model takes as long for a comment as everything else together.
+moderation.stages = ["rules"]
 moderation.rules.blocked_words = ["forbiddenword"]
 eventlog.guarantee = "{guarantee}"
 
