@@ -9,10 +9,11 @@ mod support;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem, Room};
+use live_comments::protocol::admin::{Outcome, Room};
 use live_comments::protocol::room::{WhenDown, WhenLate};
 use live_comments::protocol::{CommentId, ErrorCode, ServerMessage};
 use serde_json::json;
+use support::moderation::{check_before_showing, queue, queue_of};
 use support::{Daemon, STREAM, Viewer, archived, comment, history, history_texts};
 
 const HOLD: &str =
@@ -26,11 +27,6 @@ async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
 
 async fn room(daemon: &Daemon) -> Room {
     daemon.admin().get("/v1/streams/1/room").await.unwrap()
-}
-
-async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
-    let queue: Cluster<ReviewItem> = daemon.admin().get("/v1/mod/queue?limit=200").await.unwrap();
-    queue.items
 }
 
 /// Sends a comment and returns the code with which it is answered, `None` for an ack.
@@ -72,7 +68,7 @@ async fn the_checks_of_a_room_are_kept_and_undone() {
 #[tokio::test]
 async fn a_checked_stream_keeps_the_order_of_comments() {
     let daemon = Daemon::start(HOLD);
-    post(&daemon, "/v1/streams/1", json!({"moderation": "sync"})).await;
+    check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "ann").await;
     let texts: Vec<_> = (0..300).map(|n| format!("number {n}")).collect();
     for text in &texts {
@@ -95,7 +91,7 @@ async fn a_checked_stream_keeps_the_order_of_comments() {
     }
     archived(&daemon).await;
     assert_eq!(history_texts(&daemon).await, texts);
-    assert_eq!(queue(&daemon).await.len(), 30);
+    queue_of(&daemon, 30).await;
 }
 
 /// Kills the daemon while it approves held comments, each time at another moment. What was decided
@@ -103,7 +99,7 @@ async fn a_checked_stream_keeps_the_order_of_comments() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_during_approval_loses_no_comment() {
     let mut daemon = Daemon::start(HOLD);
-    post(&daemon, "/v1/streams/1", json!({"moderation": "sync"})).await;
+    check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "ann").await;
     let mut texts = HashSet::new();
     for n in 0..HELD {
