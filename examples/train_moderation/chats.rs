@@ -9,8 +9,8 @@ use live_comments::classifier::{Model, Task, Verdict};
 use crate::data::Data;
 use crate::{PLANS, Plan, Trained};
 
-/// Prints the shares of each log that are flagged by networks that learned nothing from it, nor from
-/// lines that it led to, at thresholds that were fitted to the other logs.
+/// Prints the shares of each log that are flagged by networks that learned nothing from it, nor
+/// from lines that it led to, at thresholds that were fitted to the other logs.
 pub(crate) fn print_unseen_chats(data: &Data, with: &[String]) -> anyhow::Result<()> {
     print_head("kind of chat never seen");
     for (number, log) in data.chats.iter().enumerate() {

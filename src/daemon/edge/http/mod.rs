@@ -5,8 +5,8 @@
 //! status.
 //!
 //! Always holds: a connection occupies a slot of its server from accept to close; bodies are read
-//! with a size limit and a time limit; a request head must arrive in time; a change that has begun is
-//! finished, also if its client leaves.
+//! with a size limit and a time limit; a request head must arrive in time; a change that has begun
+//! is finished, also if its client leaves.
 //!
 //! When full: a server without a free slot stops accepting, so new connections wait in the kernel's
 //! accept queue.

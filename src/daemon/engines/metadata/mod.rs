@@ -273,8 +273,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
     /// [`ReviewRefusal`] if the item is not in the queue, has another reason or stream than the
-    /// expected one, or somebody other than the audit entry's actor has claimed it. Of two decisions at once, one
-    /// is refused.
+    /// expected one, or somebody other than the audit entry's actor has claimed it. Of two
+    /// decisions at once, one is refused.
     async fn decide_review(
         &self,
         new: NewVerdict<'_>,

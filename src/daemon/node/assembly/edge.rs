@@ -25,7 +25,8 @@ use crate::protocol::admin::dependency::REACTION_TOTALS;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
-/// Changes of rooms by moderators that may wait to be queued by room. More are answered `overloaded`.
+/// Changes of rooms by moderators that may wait to be queued by room. More are answered
+/// `overloaded`.
 const MAX_ROOM_REQUESTS: usize = 64;
 /// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;

@@ -22,8 +22,8 @@
 //!   nobody. The committed position stays before what waits, so that another node continues there.
 //!
 //! When full: without a delay nothing waits longer than one batch interval, and a batch has at most
-//! [`pending::MAX_EVENTS`]. Of a delayed stream at most [`held::MAX_BYTES`] wait, of all together at
-//! most [`held::MAX_TOTAL_BYTES`]. While the bus is slow, records wait in the log.
+//! [`pending::MAX_EVENTS`]. Of a delayed stream at most [`held::MAX_BYTES`] wait, of all together
+//! at most [`held::MAX_TOTAL_BYTES`]. While the bus is slow, records wait in the log.
 
 mod coordinator;
 mod held;

@@ -193,7 +193,8 @@ impl Frame {
         }
     }
 
-    /// Measures the delay of its comments without the time for which they were held back on purpose.
+    /// Measures the delay of its comments without the time for which they were held back on
+    /// purpose.
     pub(crate) fn measured_without(self, held_back: &HeldBack) -> Self {
         if held_back.is_nothing() {
             return self;

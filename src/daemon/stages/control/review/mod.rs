@@ -48,8 +48,8 @@ impl Control {
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
-    /// Returns the undecided comments of one stream like [`Self::review_queue`]. They are looked for
-    /// among the oldest [`MAX_SEARCHED`] of all streams.
+    /// Returns the undecided comments of one stream like [`Self::review_queue`]. They are looked
+    /// for among the oldest [`MAX_SEARCHED`] of all streams.
     pub async fn review_queue_of(
         &self,
         actor: &Actor,

@@ -117,8 +117,8 @@ impl Worker {
         }
     }
 
-    /// Tells a moderator whether its change of the room was made. New rules and deletions come to it
-    /// as to every viewer.
+    /// Tells a moderator whether its change of the room was made. New rules and deletions come to
+    /// it as to every viewer.
     pub(super) fn answer_room_change(
         &mut self,
         connection: ConnectionId,

@@ -12,8 +12,8 @@
 //! but not in the log; only if not, the next one is decided. A stream that has to wait delays no
 //! other stream.
 //!
-//! When full: comments wait in the metadata store. At most `PAGE` are checked at a time, of these as
-//! many at once as the stages that wait allow, and at most `STREAMS_AT_ONCE` streams are decided
+//! When full: comments wait in the metadata store. At most `PAGE` are checked at a time, of these
+//! as many at once as the stages that wait allow, and at most `STREAMS_AT_ONCE` streams are decided
 //! about at once.
 
 use std::collections::{BTreeMap, HashSet};
@@ -148,8 +148,8 @@ impl HeldChecker {
     }
 
     /// Returns the comments of this node whose streams do not wait for an earlier comment, which
-    /// gets into the log within some seconds. Adds all other streams to `later`: a stream that comes
-    /// to this node meanwhile begins with its first comment.
+    /// gets into the log within some seconds. Adds all other streams to `later`: a stream that
+    /// comes to this node meanwhile begins with its first comment.
     async fn without_waiting(
         &self,
         comments: Vec<Comment>,

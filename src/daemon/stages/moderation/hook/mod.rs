@@ -5,9 +5,9 @@
 //! else than a documented answer.
 //!
 //! Always holds: a check ends within twice `moderation.hook.timeout`, once for a free place and
-//! once for the answer, and by the deadline of its comment, if that is earlier. A service that fails
-//! is not asked again before its circuit breaker permits it, and operators are told. The text of a
-//! comment is never logged, nor is the address beyond its host and port.
+//! once for the answer, and by the deadline of its comment, if that is earlier. A service that
+//! fails is not asked again before its circuit breaker permits it, and operators are told. The text
+//! of a comment is never logged, nor is the address beyond its host and port.
 //!
 //! When full: at most `moderation.hook.max_in_flight` requests are under way, each on a connection
 //! of its own. A comment that finds no free place in time is decided as if the service failed,

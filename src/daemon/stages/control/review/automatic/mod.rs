@@ -120,8 +120,8 @@ impl Control {
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
 
-    /// Rejects the held comments that have waited since before a time. It is no offence of their users,
-    /// so the moderation topic does not get these decisions.
+    /// Rejects the held comments that have waited since before a time. It is no offence of their
+    /// users, so the moderation topic does not get these decisions.
     async fn expire_held(&self, before_ms: u64, limit: usize) -> Result<usize, ControlError> {
         let which = HeldReviews::WaitingSince(before_ms);
         let old = self.parts.metadata.held_reviews(which, limit).await?;
