@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::Task;
 
@@ -27,6 +27,9 @@ pub struct Sample {
     pub source: String,
     /// The number of texts that are made of this one, if it is a template.
     pub variants: usize,
+    /// The task that the line names: the inner `None` says that its label is about no task. The
+    /// outer one is that of a line that names none, or one that is not known.
+    pub task: Option<Option<Task>>,
 }
 
 /// Keys of a line; others are passed over.
@@ -39,6 +42,13 @@ struct Line {
     source: String,
     #[serde(default)]
     variants: usize,
+    #[serde(default, deserialize_with = "present")]
+    task: Option<serde_json::Value>,
+}
+
+/// Reads a key that is there, so that `null` differs from a key that is left out.
+fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(input).map(Some)
 }
 
 /// Further keys of a line of `lc mod decisions --export`.
@@ -176,8 +186,9 @@ fn parse(bytes: &[u8], line: usize) -> Result<Sample, SampleError> {
             SampleError::UnknownLabel { line, found }
         })?),
     };
-    let Line { text, source, variants, .. } = parsed;
-    Ok(Sample { text, label, source, variants })
+    let Line { text, source, variants, task, .. } = parsed;
+    let task = task.and_then(|task| serde_json::from_value::<Option<Task>>(task).ok());
+    Ok(Sample { text, label, source, variants, task })
 }
 
 fn read_label(value: &serde_json::Value) -> Option<bool> {
@@ -211,6 +222,19 @@ mod tests {
         assert_eq!(read_samples(&gzip.finish().unwrap()[..]).unwrap(), samples);
         let chat = "{\"ts_ms\":0,\"user\":\"u\",\"text\":\"hi\"}";
         assert_eq!(read_samples(chat.as_bytes()).unwrap()[0].label, None);
+    }
+
+    #[test]
+    fn a_line_may_say_what_its_label_is_about() {
+        for (key, task) in [
+            ("", None),
+            (r#","task":"translation""#, None),
+            (r#","task":null"#, Some(None)),
+            (r#","task":"spam""#, Some(Some(Task::Spam))),
+        ] {
+            let line = format!("{{\"text\":\"a\",\"label\":1{key}}}");
+            assert_eq!(read_samples(line.as_bytes()).unwrap()[0].task, task, "{line}");
+        }
     }
 
     #[test]

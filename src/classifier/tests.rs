@@ -166,7 +166,7 @@ fn platt_finds_the_probabilities() {
 }
 
 fn sample(text: &str, source: &str, label: Option<bool>) -> Sample {
-    Sample { text: text.to_owned(), source: source.to_owned(), label, variants: 0 }
+    Sample { text: text.to_owned(), source: source.to_owned(), label, ..Sample::default() }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::arguments::path;
 use super::context::Context;
-use super::output::UNKNOWN;
+use super::output::{UNKNOWN, note};
 use super::table::{show, table};
 use crate::classifier::calibration::SiteCalibration;
 use crate::classifier::features::FeatureExtractor;
@@ -27,10 +27,11 @@ use crate::protocol::quantity::counted;
 /// Measure the moderation model on a file of texts
 ///
 /// FILE has a JSON object per line, {"text":"…","label":0} with label 1 for toxic texts or spam,
-/// and may be compressed with gzip. Without labels, such as in a recording, the share of each
-/// decision is printed. accuracy: at probability 0.5, with the classes as frequent as in training.
-/// recall_at_fpr_1: the highest recall with at most 1 % false positives. at_threshold: at the
-/// threshold from which texts are flagged. Needs no daemon.
+/// and may be compressed with gzip. Labelled lines that have a task, as lc mod decisions --export
+/// writes them, count only if it is that of --task. Without labels, such as in a recording, the
+/// share of each decision is printed. accuracy: at probability 0.5, with the classes as frequent as
+/// in training. recall_at_fpr_1: the highest recall with at most 1 % false positives. at_threshold:
+/// at the threshold from which texts are flagged. Needs no daemon.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct EvaluateArgs {
@@ -175,13 +176,36 @@ struct DecisionShares {
 /// Prints the figures.
 ///
 /// # Errors
-/// The file, the model or the calibration cannot be read.
+/// The file, the model or the calibration cannot be read; all labels are about another task.
 pub(super) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let model = args.model.load()?;
-    let samples = read_file(&args.file)?;
-    let report = evaluate(&model, &samples, args.task.map(Task::from));
+    let mut samples = read_file(&args.file)?;
+    let task = args.task.map(Task::from);
+    let label_task = task.unwrap_or(Task::Toxicity);
+    let left_out = leave_out_others(&mut samples, label_task);
+    let about = label_task.as_str();
+    if samples.is_empty() {
+        anyhow::bail!("{}: no label is about {about}", args.file.display());
+    }
+    if left_out > 0 {
+        let lines = counted(left_out as u64, "line");
+        note(&format!("lc: left out {lines} with a label that is not about {about}"));
+    }
+    let report = evaluate(&model, &samples, task);
     context.output().item(&report, || to_text(&report))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the samples whose labels are not about `task`, if the labelled lines say what they are
+/// about. Returns the number removed.
+fn leave_out_others(samples: &mut Vec<Sample>, task: Task) -> usize {
+    let names_task = |sample: &Sample| sample.label.is_some() && sample.task.is_some();
+    if !samples.iter().any(names_task) {
+        return 0;
+    }
+    let all = samples.len();
+    samples.retain(|sample| sample.task == Some(Some(task)));
+    all - samples.len()
 }
 
 fn evaluate(model: &Model, samples: &[Sample], task: Option<Task>) -> EvaluationReport {
@@ -300,6 +324,20 @@ mod tests {
         assert_eq!(report.decisions, all);
         assert!(!json::to_string(&report).unwrap().contains("auc"));
         assert_eq!(evaluate(&model, &samples(lines), Some(Task::Spam)).task, "spam");
+    }
+
+    #[test]
+    fn labels_of_other_tasks_are_left_out() {
+        let exported = r#"{"text":"buy followers","label":1,"task":"spam"}
+            {"text":"you idiot","label":1,"task":"toxicity"}
+            {"text":"the end is that he dies","label":1,"task":null}"#;
+        let mut kept = samples(exported);
+        assert_eq!(leave_out_others(&mut kept, Task::Toxicity), 2);
+        assert_eq!(kept[0].text, "you idiot");
+        let mut kept = samples("{\"text\":\"a\",\"label\":1}");
+        assert_eq!(leave_out_others(&mut kept, Task::Spam), 0, "no line says what it is about");
+        let mut kept = samples("{\"text\":\"a\",\"task\":\"spam\"}");
+        assert_eq!(leave_out_others(&mut kept, Task::Toxicity), 0, "there is no label");
     }
 
     #[test]
