@@ -37,7 +37,8 @@ pub(super) struct ShadowArgs {
 
 /// Show a user's new comments to everybody again
 ///
-/// Comments that only the user has seen so far stay so.
+/// Ends all shadow bans of the user, also those on one stream. Comments that only the user has seen
+/// so far stay so.
 #[derive(Debug, Args)]
 #[command(mut_arg("user", |user| user.add(complete::shadowed_users())))]
 pub(super) struct UnshadowArgs {

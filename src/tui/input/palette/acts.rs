@@ -102,6 +102,9 @@ impl<'a> Given<'a> {
         let flags = flags.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
         let mut names = self.options.iter().map(|(name, _)| *name).chain(flags);
         match names.find(|name| !usages.is_empty() && !takes(name)) {
+            Some("stream") if verb == Some("unshadow") => {
+                Err("unshadow ends all shadow bans of the user: leave out --stream".to_owned())
+            }
             Some(name) => Err(format!("--{name} is not known here")),
             None => Ok(()),
         }

@@ -102,6 +102,7 @@ fn wrong_lines_say_what_is_right() {
         ("ban", "write: ban USER"),
         ("ban zed --for", "--for needs a value"),
         ("ban zed --hard", "--hard is not known"),
+        ("unshadow zed --stream 7", "ends all shadow bans of the user: leave out --stream"),
         ("throttle 7 lots", "is not a share"),
         ("throttle seven 1%", "seven"),
         ("dance", "there is no command dance"),
