@@ -78,7 +78,7 @@ enum RoomCommand {
     /// Message delay: show comments some seconds later
     ///
     /// Moderators read them at once with lc tail, and what is deleted before its time is never
-    /// shown. Authors see their own comments at once.
+    /// shown. Authors see their own comments at once, on the connection that sent them.
     Delay(DelayArgs),
     /// Delete the latest comments of the room, whoever wrote them
     ///
