@@ -168,7 +168,10 @@ fn to_toml(site: &SiteCalibration, texts: usize) -> String {
     let SiteCalibration { model, toxicity, spam } = site;
     let texts = counted(texts as u64, "text");
     format!(
-        "# Fitted to {texts} by lc mod calibrate.\nmodel = \"{model}\"\n\n[toxicity]\nflag = {}\n\
+        "# Fitted to {texts} by lc mod calibrate.\n\
+         # flag and reject are outputs z of the networks, not scores from 0 to 1: the score of a\n\
+         # text is 0.5 at flag and 0.7 at reject for toxicity, 0.6 and 0.8 for spam.\n\
+         model = \"{model}\"\n\n[toxicity]\nflag = {}\n\
          reject = {}\n\n[spam]\nflag = {}\nreject = {}\n",
         toxicity.flag, toxicity.reject, spam.flag, spam.reject
     )
@@ -221,8 +224,9 @@ mod tests {
             .to_vec();
         let shares = ChatShares { flag: 0.25, reject: 0.0 };
         let site = calibrate(&model, &samples, shares, shares).unwrap();
-        let read: SiteCalibration =
-            Figment::from(Toml::string(&to_toml(&site, samples.len()))).extract().unwrap();
+        let toml = to_toml(&site, samples.len());
+        assert!(toml.contains("not scores from 0 to 1"), "{toml}");
+        let read: SiteCalibration = Figment::from(Toml::string(&toml)).extract().unwrap();
         assert_eq!(read, site);
         model.calibrate(&read).unwrap();
         let mut extractor = FeatureExtractor::default();
