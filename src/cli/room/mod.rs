@@ -66,7 +66,8 @@ enum RoomCommand {
     Timeouts(TimeoutsArgs),
     /// Set how comments are checked, and what happens if moderation does not answer
     ///
-    /// The mode itself is set with lc streams update --moderation. Viewers are not told.
+    /// Without an option, the room is shown. The mode itself is set with lc streams update
+    /// --moderation. Viewers are not told.
     Checks(ChecksArgs),
     /// List, add and remove the terms that are blocked in this room
     Terms(TermsArgs),
@@ -122,7 +123,6 @@ struct TimeoutsArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 struct ChecksArgs {
     /// In mode sync, how long a check may take, from 50ms to 10s; or default, which is 500ms
     #[arg(long, value_name = "TIME|default", value_parser = deadline)]
@@ -193,6 +193,9 @@ pub(super) async fn run(args: RoomArgs, context: &Context) -> anyhow::Result<Exi
     let stream_id = args.stream;
     let patch = match args.command {
         None => return show(stream_id, context).await,
+        Some(RoomCommand::Checks(args)) if args.is_empty() => {
+            return show(stream_id, context).await;
+        }
         Some(RoomCommand::Clear(args)) => return clear(stream_id, args, context).await,
         Some(RoomCommand::Terms(args)) => return terms::run(stream_id, args, context).await,
         Some(command) => command.patch()?,
@@ -236,6 +239,10 @@ impl RoomCommand {
 }
 
 impl ChecksArgs {
+    fn is_empty(&self) -> bool {
+        self.deadline.is_none() && self.late.is_none() && self.down.is_none()
+    }
+
     fn patch(self) -> ChecksPatch {
         let deadline_ms = self.deadline.map(|deadline| deadline.0);
         ChecksPatch { deadline_ms, late: self.late, down: self.down }
@@ -308,6 +315,13 @@ mod tests {
     use super::*;
     use crate::protocol::room::{Language, RoomRules, RoomSettings};
     use crate::protocol::stream::NewStream;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        checks: ChecksArgs,
+    }
 
     #[test]
     fn a_room_shows_each_rule_and_what_is_in_force() {
@@ -329,6 +343,16 @@ mod tests {
             ..RoomSettings::default()
         };
         insta::assert_snapshot!(in_full(&Room::from(stream), 3));
+    }
+
+    #[test]
+    fn checks_without_an_option_change_nothing() {
+        let args = |line: &[&str]| Line::try_parse_from(line).unwrap().checks;
+        assert!(args(&["checks"]).is_empty());
+        assert!(!args(&["checks", "--deadline", "default"]).is_empty());
+        let down = args(&["checks", "--down", "hold"]);
+        assert!(!down.is_empty());
+        assert_eq!(down.patch().down, Some(WhenDown::Hold));
     }
 
     #[test]

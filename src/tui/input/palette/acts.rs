@@ -10,6 +10,7 @@ use crate::protocol::admin::{
     ReviewRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
+use crate::protocol::room::words::RULES;
 use crate::protocol::room::{ChecksPatch, DEFAULT_TIMEOUT_MS, LanguageAction, RoomPatch};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
@@ -172,7 +173,12 @@ pub(super) fn parse_act(
             Err("blocked terms are changed with lc room STREAM terms, not here".to_owned())
         }
         ["room", id, rule, ref values @ ..] => {
-            let mut patch = RoomPatch::of_words(rule, values)?;
+            let mut patch = match RoomPatch::of_words(rule, values) {
+                Err(error) if !RULES.iter().any(|known| known.name == rule) => {
+                    return Err(format!("{error}, checks, clear"));
+                }
+                read => read?,
+            };
             for (name, value) in &given.options {
                 match (*name, &mut patch.languages) {
                     ("action", Some(Some(policy))) => {

@@ -98,6 +98,7 @@ fn wrong_lines_say_what_is_right() {
         ("room 7 terms add word", "lc room STREAM terms"),
         ("room seven slow 30s", "seven"),
         ("room 7 fast on", "write one of slow"),
+        ("room 7 bogus 3", "delay, checks, clear"),
         ("room 7 slow 30s --last 1h", "--last is not known here"),
         ("ban", "write: ban USER"),
         ("ban zed --for", "--for needs a value"),
