@@ -15,7 +15,7 @@ use crate::protocol::{CommentId, StreamId};
 /// Read a stream's stored comments
 ///
 /// A terminal shows the newest comment at the bottom, as a chat does. JSON is newest first. Times
-/// are in UTC.
+/// are in UTC. Comments that are deleted, or that only their authors see, are left out.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// Stream id
