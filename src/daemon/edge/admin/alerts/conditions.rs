@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::rule;
 use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
+use crate::protocol::admin::dependency::REVIEW_HOOK;
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, LagState,
     NodeReport, NodeStatus, Problem, ProblemCode, ProcessStatus, RecentModeration, RefusedUser,
@@ -113,12 +114,16 @@ pub(super) fn of_problems(problems: &[Problem], serves: bool) -> Vec<Condition> 
     found
 }
 
+/// Returns the conditions of the breakers that are not closed. That of the review hook has none:
+/// the problem `review_hook_failing` is raised and ends with it, and tells more.
 pub(super) fn of_breakers(
     breakers: &[BreakerStatus],
     essential: &[&'static str],
     settings: &AlertsConfig,
 ) -> Vec<Condition> {
-    let failing = breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed);
+    let failing = breakers.iter().filter(|breaker| {
+        breaker.state != BreakerState::Closed && breaker.dependency != REVIEW_HOOK
+    });
     let condition = |breaker: &BreakerStatus| {
         let is_critical =
             breaker.dependency == EVENT_LOG || essential.contains(&breaker.dependency.as_str());

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use super::*;
 use crate::daemon::engines::registry::KnownNode;
 use crate::daemon::engines::registry::conformance::report;
+use crate::protocol::admin::dependency::REVIEW_HOOK;
 use crate::protocol::admin::{
     BreakerStatus, BusNode, BusNodeState, ConsumerLag, DecisionCounts, Egress, EgressLimit,
-    Problem, ProcessStatus, RecentModeration, RefusedUser, StageName, StageReport,
+    Problem, ProblemCode, ProcessStatus, RecentModeration, RefusedUser, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::{StreamId, UserId};
@@ -129,6 +130,23 @@ fn alerts_beyond_the_bound_wait() {
     board.update(Instant::now(), found.clone(), None);
     board.update(Instant::now(), found, None);
     assert_eq!(board.raised().count(), board::MAX_ALERTS);
+}
+
+#[test]
+fn a_dead_review_hook_is_one_alert() {
+    let open = [breaker(REVIEW_HOOK, BreakerState::Open)];
+    assert_eq!(conditions::of_breakers(&open, &[], &settings()), []);
+    let problem = Problem {
+        code: ProblemCode::ReviewHookFailing.as_str().to_owned(),
+        subject: REVIEW_HOOK.to_owned(),
+        text: "no valid answers".to_owned(),
+        since_ms: 10,
+    };
+    let mut board = AlertBoard::default();
+    board.update(Instant::now(), conditions::of_problems(&[problem], true), None);
+    assert_eq!(ids(&board), ["review_hook_failing/review_hook"]);
+    let next = &board.raised().next().unwrap().next;
+    assert!(next.starts_with("the service and the network"), "{next}");
 }
 
 #[test]

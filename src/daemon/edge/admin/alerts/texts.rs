@@ -7,7 +7,7 @@ use super::{nodes_text, rule};
 use crate::protocol::StreamId;
 use crate::protocol::admin::dependency::{
     COMMENT_STORE, CONNECTION_REGISTRY, EVENT_LOG, FAN_OUT_BUS, METADATA_STORE, REACTION_TOTALS,
-    RECENT_CACHE, REVIEW_HOOK,
+    RECENT_CACHE,
 };
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
@@ -260,9 +260,6 @@ fn outage(dependency: &str, see: &str) -> String {
                 .to_owned()
         }
         RECENT_CACHE => "returning viewers are served from the log".to_owned(),
-        REVIEW_HOOK => {
-            "comments are decided without the review hook (moderation.hook.on_failure)".to_owned()
-        }
         REACTION_TOTALS => "reactions are counted later".to_owned(),
         COMMENT_STORE => {
             "history lacks the newest comments until it is back; live viewers notice nothing"
@@ -322,6 +319,9 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::REVIEW_OLD => "lc mod queue",
         rule::FLAGGED_HIGH => "lc mod queue --sort -alike; in a raid lc room STREAM shield on",
         rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",
+        _ if rule == ProblemCode::ReviewHookFailing.as_str() => {
+            "the service and the network to it; it is taken back by itself"
+        }
         _ => "",
     }
 }
