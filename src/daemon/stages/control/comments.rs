@@ -14,6 +14,7 @@ use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, Record, Topic};
+use crate::daemon::engines::metadata::ReviewChange;
 use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, HiddenFrom, ModeratedText};
@@ -124,7 +125,8 @@ impl Control {
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it,
+    /// Deletes a comment whose owner is known, and which waits for review no longer, unless it is
+    /// held. The request is valid. The owner gets points for it,
     /// unless the room is cleared.
     pub(super) async fn delete_owned(
         &self,
@@ -160,7 +162,10 @@ impl Control {
         };
         let deletion = rejected.deletion();
         let event = Event::CommentModerated(rejected);
-        let audit_id = self.parts.metadata.audit_with_event(pending(&event), entry).await?;
+        let review = Some(ReviewChange::Withdraw(comment_id));
+        let stored = self.parts.metadata.audit_with_event(pending(&event), review, entry).await;
+        self.queue.changed();
+        let audit_id = stored?;
         self.publish(audit_id, event).await?;
         Ok(DeletedComment { audit_id, deletion })
     }

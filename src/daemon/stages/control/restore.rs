@@ -7,7 +7,7 @@ use super::cluster::CommandResults;
 use super::comments::{CommentOwner, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::metadata::{NewAudit, PointCause};
+use crate::daemon::engines::metadata::{NewAudit, PointCause, ReviewChange};
 use crate::protocol::admin::{AuditEntry, Outcome, RestoreRequest, audit_action};
 use crate::protocol::events::{CommentRestored, Event};
 use crate::protocol::quantity::show_counted;
@@ -62,8 +62,11 @@ impl Control {
         } else {
             self.giving_back(audit, user_id, PointCause::Comment(event.comment_id))
         };
+        let review = Some(ReviewChange::PutBack(event.comment_id));
         let event = Event::CommentRestored(event);
-        let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
+        let stored = self.parts.metadata.audit_with_event(pending(&event), review, audit).await;
+        self.queue.changed();
+        let audit_id = stored?;
         self.publish(audit_id, event).await?;
         Ok(RestoredComment { audit_id, user_id })
     }

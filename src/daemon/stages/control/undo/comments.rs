@@ -282,6 +282,22 @@ mod tests {
         assert!(matches!(&events[..], [(1, Event::CommentSubmitted(_))]), "{events:?}");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_comment_is_in_no_queue_until_undone() {
+        let world = World::new().await;
+        queue(&world, 1, false).await;
+        world.comment(1, "hm");
+        let waiting = async || world.control.review_queue(&operator(), 10).await.unwrap().len();
+        assert_eq!(waiting().await, 1);
+        let deleted = world.control.delete(&operator(), &delete(1)).await.unwrap();
+        assert_eq!(waiting().await, 0, "seen at once");
+        let late = world.control.approve(&operator(), &reject(1)).await.unwrap_err();
+        assert!(matches!(late, ControlError::Decided { .. }), "{late}");
+        undo(&world, deleted.audit_id).await.unwrap();
+        assert_eq!(waiting().await, 1, "seen at once");
+        world.control.approve(&operator(), &reject(1)).await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_rejected_comment_that_was_shown_is_shown_again() {
         let world = World::new().await;
