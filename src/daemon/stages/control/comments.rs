@@ -53,6 +53,12 @@ pub(super) struct CommentOwner {
 }
 
 impl CommentOwner {
+    /// Returns whether nobody but its author ever saw it, so that a restoration shows it to no one
+    /// else.
+    pub(super) fn is_hidden_from_start(&self) -> bool {
+        self.is_hidden && !self.is_hidden_by_decision
+    }
+
     /// Returns the field of the audit entry of a deletion that says how the comment was before;
     /// `None` if it was shown.
     fn before_deletion(&self) -> Option<&'static str> {
@@ -244,7 +250,8 @@ impl Control {
                 if let Some(owner) = search.owner {
                     let is_deleted = search.is_deleted.unwrap_or(false);
                     let is_hidden_by_decision = search.is_hidden == Some(true);
-                    let is_hidden = search.is_hidden.unwrap_or(owner.is_hidden);
+                    // One that was hidden from the beginning stays so, whatever came after it.
+                    let is_hidden = owner.is_hidden || is_hidden_by_decision;
                     return Ok(Some(CommentOwner {
                         is_deleted,
                         is_hidden,

@@ -430,6 +430,8 @@ mod tests {
             let undo = UndoRequest { audit_id: deleted.unwrap().audit_id, note: None };
             let undone = world.control.undo(&operator(), &undo).await.unwrap();
             assert_eq!((undone.changes, undone.left_out.len()), (Some(1), 0));
+            let now = "1 comment is shown to its author only, as before";
+            assert_eq!(undone.now.as_deref(), Some(now));
             let mut events = world.log.events(Topic::CommentEvents);
             let Some((_, Event::CommentModerated(hiding))) = events.pop() else { panic!() };
             assert_eq!(hiding.decision, Decision::ShadowBan, "hidden again");
