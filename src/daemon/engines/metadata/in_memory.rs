@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::review::{StoredReview, reopened_reason};
+use super::review::{StoredReview, WITHDRAWN, reopened_reason};
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
-    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError,
-    ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord, terms_after,
+    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange,
+    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord,
+    terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -20,6 +21,7 @@ use crate::protocol::admin::{
     AuditEntry, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind, SavedView,
     Shadow,
 };
+use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::FixedRate;
@@ -135,6 +137,29 @@ impl Tables {
         let mut reviews = self.reviews.iter_mut().map(|(review, _)| review);
         let found = reviews.find(|review| review.item.comment_id == comment_id);
         found.ok_or(ReviewRefusal::NotQueued)
+    }
+
+    fn change_review(&mut self, change: ReviewChange, audit: &NewAudit) {
+        let (ReviewChange::Withdraw(comment_id) | ReviewChange::PutBack(comment_id)) = change;
+        let Ok(review) = self.review_of(comment_id) else { return };
+        match (change, &review.verdict) {
+            (ReviewChange::Withdraw(_), None) if !review.item.held => {
+                review.verdict = Some(ReviewVerdict {
+                    decision: Decision::Reject,
+                    by: audit.actor.clone(),
+                    at: audit.at,
+                    reason: Some(WITHDRAWN.to_owned()),
+                });
+            }
+            (ReviewChange::PutBack(_), Some(verdict))
+                if verdict.reason.as_deref() == Some(WITHDRAWN) =>
+            {
+                review.verdict = None;
+                review.item.claimed_by = None;
+                review.item.claim_expires_at = None;
+            }
+            _ => {}
+        }
     }
 
     /// Returns an item that the actor may change.
@@ -582,7 +607,9 @@ impl MetadataStore for InMemoryMetadata {
         limit: usize,
     ) -> Result<Vec<DecidedReview>, StoreError> {
         let tables = self.call("decided_reviews")?;
-        let decided = tables.decided();
+        let is_listed =
+            |review: &DecidedReview| review.verdict.reason.as_deref() != Some(WITHDRAWN);
+        let decided = tables.decided().filter(is_listed);
         let earlier =
             |review: &DecidedReview| before_ms.is_none_or(|before| review.verdict.at < before);
         let mut decided: Vec<_> = decided.filter(earlier).collect();
@@ -660,10 +687,14 @@ impl MetadataStore for InMemoryMetadata {
     async fn audit_with_event(
         &self,
         event: PendingEvent,
+        review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         let mut tables = self.call("audit_with_event")?;
         let at = audit.at;
+        if let Some(change) = review {
+            tables.change_review(change, &audit);
+        }
         let number = tables.record(audit);
         tables.events.insert(number, (at, event));
         Ok(number)

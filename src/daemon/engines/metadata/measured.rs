@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, SharedMetadataStore,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, SharedMetadataStore,
     UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
@@ -245,9 +245,10 @@ impl MetadataStore for MeasuredMetadata {
     async fn audit_with_event(
         &self,
         event: PendingEvent,
+        review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.audit_with_event(event, audit)).await
+        measured(&self.meter, self.store.audit_with_event(event, review, audit)).await
     }
 
     async fn claim_events(

@@ -35,8 +35,8 @@ use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
 pub use review::{
-    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewError,
-    ReviewRefusal, ReviewVerdict,
+    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
+    ReviewError, ReviewRefusal, ReviewVerdict,
 };
 
 /// An entry for the audit log, before it has a number.
@@ -295,7 +295,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         &self,
         comment_id: CommentId,
     ) -> Result<Option<DecidedReview>, StoreError>;
-    /// Returns at most `limit` items that were decided before a time, or the latest, newest first.
+    /// Returns at most `limit` items that were decided before a time, or the latest, newest first,
+    /// without those that were [withdrawn](ReviewChange::Withdraw).
     async fn decided_reviews(
         &self,
         before_ms: Option<u64>,
@@ -323,11 +324,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError>;
 
     // events for the log
-    /// Records an action and stores its event as pending. Returns the entry's number, which is also
-    /// that of the event.
+    /// Records an action, stores its event as pending and changes the review of its comment.
+    /// Returns the entry's number, which is also that of the event.
     async fn audit_with_event(
         &self,
         event: PendingEvent,
+        review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError>;
     /// Returns at most `limit` pending events, oldest first, that nobody has claimed within

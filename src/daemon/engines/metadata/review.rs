@@ -52,6 +52,20 @@ pub struct NewReason<'a> {
     pub evidence: &'a ReviewEvidence,
 }
 
+/// What a deletion, or what takes one back, means for the review of the comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReviewChange {
+    /// If the comment waits and is not held, it waits no longer, whoever has claimed it. The item
+    /// counts as rejected by the actor, and is not listed among the decided ones: nobody has
+    /// decided about it in the queue.
+    Withdraw(CommentId),
+    /// An item that was withdrawn waits again, unclaimed.
+    PutBack(CommentId),
+}
+
+/// The reason of the decision on an item that was withdrawn. Others are words.
+pub(super) const WITHDRAWN: &str = "(deleted)";
+
 /// A choice of held comments in the review queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldReviews {

@@ -14,6 +14,7 @@ use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, Record, Topic};
+use crate::daemon::engines::metadata::ReviewChange;
 use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, HiddenFrom, ModeratedText};
@@ -52,6 +53,12 @@ pub(super) struct CommentOwner {
 }
 
 impl CommentOwner {
+    /// Returns whether nobody but its author ever saw it, so that a restoration shows it to no one
+    /// else.
+    pub(super) fn is_hidden_from_start(&self) -> bool {
+        self.is_hidden && !self.is_hidden_by_decision
+    }
+
     /// Returns the field of the audit entry of a deletion that says how the comment was before;
     /// `None` if it was shown.
     fn before_deletion(&self) -> Option<&'static str> {
@@ -124,7 +131,8 @@ impl Control {
         Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
     }
 
-    /// Deletes a comment whose owner is known. The request is valid. The owner gets points for it,
+    /// Deletes a comment whose owner is known, and which waits for review no longer, unless it is
+    /// held. The request is valid. The owner gets points for it,
     /// unless the room is cleared.
     pub(super) async fn delete_owned(
         &self,
@@ -160,7 +168,10 @@ impl Control {
         };
         let deletion = rejected.deletion();
         let event = Event::CommentModerated(rejected);
-        let audit_id = self.parts.metadata.audit_with_event(pending(&event), entry).await?;
+        let review = Some(ReviewChange::Withdraw(comment_id));
+        let stored = self.parts.metadata.audit_with_event(pending(&event), review, entry).await;
+        self.queue.changed();
+        let audit_id = stored?;
         self.publish(audit_id, event).await?;
         Ok(DeletedComment { audit_id, deletion })
     }
@@ -239,7 +250,8 @@ impl Control {
                 if let Some(owner) = search.owner {
                     let is_deleted = search.is_deleted.unwrap_or(false);
                     let is_hidden_by_decision = search.is_hidden == Some(true);
-                    let is_hidden = search.is_hidden.unwrap_or(owner.is_hidden);
+                    // One that was hidden from the beginning stays so, whatever came after it.
+                    let is_hidden = owner.is_hidden || is_hidden_by_decision;
                     return Ok(Some(CommentOwner {
                         is_deleted,
                         is_hidden,

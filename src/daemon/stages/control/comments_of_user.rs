@@ -39,6 +39,8 @@ pub(super) struct SearchedComments {
     comments: Vec<FoundComment>,
     /// The log was searched back to this time only, in milliseconds since the Unix epoch.
     searched_to_ms: Option<u64>,
+    /// Comments of the same time that are held for review, which a deletion leaves in the queue.
+    held: u64,
     /// The most that are deleted at one time.
     max: usize,
     scope: DeletionScope,
@@ -122,6 +124,10 @@ impl SearchedComments {
         if let Some(at) = self.searched_to_ms {
             let at = show_time(at);
             left_out.push(format!("comments before {at}, where the log was not searched"));
+        }
+        if self.held > 0 {
+            let held = show_counted(self.held, "held comment");
+            left_out.push(format!("{held} in the review queue"));
         }
         left_out
     }
@@ -243,7 +249,8 @@ impl Control {
         let searched_to_ms =
             self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
         let scope = user_id.map_or(DeletionScope::Room, |_| DeletionScope::User);
-        Ok(SearchedComments { comments: search.found(), searched_to_ms, max, scope })
+        let held = self.held_since(user_id, stream_id, since_ms).await?;
+        Ok(SearchedComments { comments: search.found(), searched_to_ms, held, max, scope })
     }
 
     async fn delete_found(
@@ -430,6 +437,8 @@ mod tests {
             let undo = UndoRequest { audit_id: deleted.unwrap().audit_id, note: None };
             let undone = world.control.undo(&operator(), &undo).await.unwrap();
             assert_eq!((undone.changes, undone.left_out.len()), (Some(1), 0));
+            let now = "1 comment is shown to its author only, as before";
+            assert_eq!(undone.now.as_deref(), Some(now));
             let mut events = world.log.events(Topic::CommentEvents);
             let Some((_, Event::CommentModerated(hiding))) = events.pop() else { panic!() };
             assert_eq!(hiding.decision, Decision::ShadowBan, "hidden again");

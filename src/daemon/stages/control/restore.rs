@@ -7,7 +7,7 @@ use super::cluster::CommandResults;
 use super::comments::{CommentOwner, target_of};
 use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::metadata::{NewAudit, PointCause};
+use crate::daemon::engines::metadata::{NewAudit, PointCause, ReviewChange};
 use crate::protocol::admin::{AuditEntry, Outcome, RestoreRequest, audit_action};
 use crate::protocol::events::{CommentRestored, Event};
 use crate::protocol::quantity::show_counted;
@@ -45,7 +45,12 @@ impl Control {
         let event = restored(actor, comment_id, &owner, request.note.as_deref(), audit.at);
         let RestoredComment { audit_id, user_id } = self.restore_owned(event, audit).await?;
         let base = outcome(audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(user_id), now: comments_text(1, 0), ..base })
+        let now = if owner.is_hidden_from_start() {
+            comments_text(0, 1, 0)
+        } else {
+            comments_text(1, 0, 0)
+        };
+        Ok(Outcome { user_id: Some(user_id), now, ..base })
     }
 
     /// Records a restoration and appends it to the log.
@@ -62,8 +67,11 @@ impl Control {
         } else {
             self.giving_back(audit, user_id, PointCause::Comment(event.comment_id))
         };
+        let review = Some(ReviewChange::PutBack(event.comment_id));
         let event = Event::CommentRestored(event);
-        let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
+        let stored = self.parts.metadata.audit_with_event(pending(&event), review, audit).await;
+        self.queue.changed();
+        let audit_id = stored?;
         self.publish(audit_id, event).await?;
         Ok(RestoredComment { audit_id, user_id })
     }
@@ -121,8 +129,9 @@ pub(super) fn restored(
     }
 }
 
-/// Says what became of comments whose deletions were taken back, as a clause.
-pub(super) fn comments_text(restored: u64, waiting: u64) -> Option<String> {
+/// Says what became of comments whose deletions were taken back, as a clause: how many all viewers
+/// are shown, how many their authors only, and how many wait for review.
+pub(super) fn comments_text(restored: u64, hidden: u64, waiting: u64) -> Option<String> {
     let mut parts = Vec::new();
     if waiting > 0 {
         let wait = if waiting == 1 { "waits" } else { "wait" };
@@ -134,6 +143,12 @@ pub(super) fn comments_text(restored: u64, waiting: u64) -> Option<String> {
             "{} {are} in the history again; viewers that saw {them} vanish must reload",
             show_counted(restored, "comment")
         ));
+    }
+    if hidden > 0 {
+        let (are, authors) =
+            if hidden == 1 { ("is", "its author") } else { ("are", "their authors") };
+        let comments = show_counted(hidden, "comment");
+        parts.push(format!("{comments} {are} shown to {authors} only, as before"));
     }
     (!parts.is_empty()).then(|| parts.join(", and "))
 }
@@ -240,9 +255,14 @@ mod tests {
 
     #[test]
     fn what_becomes_of_comments_is_one_clause() {
-        assert_eq!(comments_text(0, 0), None);
-        assert_eq!(comments_text(0, 1).as_deref(), Some("1 comment waits for review again"));
-        let both = comments_text(2, 3).unwrap();
+        assert_eq!(comments_text(0, 0, 0), None);
+        assert_eq!(comments_text(0, 0, 1).as_deref(), Some("1 comment waits for review again"));
+        let hidden = comments_text(0, 2, 0);
+        assert_eq!(
+            hidden.as_deref(),
+            Some("2 comments are shown to their authors only, as before")
+        );
+        let both = comments_text(2, 0, 3).unwrap();
         assert!(
             both.starts_with("3 comments wait for review again, and 2 comments are in"),
             "{both}"

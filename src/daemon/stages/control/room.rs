@@ -78,8 +78,11 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::daemon::stages::control::fakes::{World, operator};
+    use crate::daemon::engines::metadata::MetadataStore as _;
+    use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
     use crate::protocol::admin::UndoRequest;
     use crate::protocol::room::RoomSettings;
 
@@ -166,5 +169,30 @@ mod tests {
         assert!(matches!(again, ControlError::NothingToClear { .. }), "{again}");
         let undone = undo(&world, outcome.audit_id).await.unwrap();
         assert_eq!((undone.changes, undone.left_out.len()), (Some(3), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn held_comments_are_said_to_be_left() {
+        let world = World::new().await;
+        world.comment(1, "flood");
+        for (number, held, stream_id) in [(2, true, 1), (3, true, 2), (4, false, 1)] {
+            let item = json!({
+                "comment_id": comment_id(number),
+                "stream_id": StreamId(stream_id),
+                "user_id": "42",
+                "name": "ann",
+                "message": "flood",
+                "reason": "link",
+                "flagged_at": STARTED_MS,
+                "held": held,
+            });
+            let item = serde_json::from_value(item).unwrap();
+            world.metadata.queue_review(item, 0).await.unwrap();
+        }
+        let request = ClearRoomRequest { last_ms: 600_000, reason: None, note: None };
+        let outcome = world.control.clear_room(&operator(), STREAM, &request).await.unwrap();
+        assert_eq!(outcome.changes, Some(1));
+        assert_eq!(outcome.left_out, ["1 held comment in the review queue"]);
+        assert_eq!(world.metadata.reviews().len(), 3, "they are left alone");
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{actions, audit, event, review, sanctions, views};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::{MetadataStore, NewVerdict, PendingEvent, ReviewError};
+use crate::daemon::engines::metadata::{
+    MetadataStore, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, TermsPatch};
@@ -21,8 +23,8 @@ fn event_of(item: &ReviewItem) -> Option<PendingEvent> {
 
 pub(crate) async fn pending_events_are_claimed_until_published(store: &impl MetadataStore) {
     assert_eq!(store.claim_events(1_000, 0, 10).await.unwrap(), []);
-    let first = store.audit_with_event(event(1), audit(100, "delete")).await.unwrap();
-    let second = store.audit_with_event(event(2), audit(200, "delete")).await.unwrap();
+    let first = store.audit_with_event(event(1), None, audit(100, "delete")).await.unwrap();
+    let second = store.audit_with_event(event(2), None, audit(200, "delete")).await.unwrap();
     let item = review::item(3, 10);
     review::queue(store, item.clone()).await;
     let entry = audit(300, "reject");
@@ -127,8 +129,9 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
 
 /// Tries every change that has an event while events, or audit entries, cannot be stored.
 pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) {
-    refused(store.audit_with_event(event(1), audit(5, "delete")).await);
     let comment_id = review::item(1, 10).comment_id;
+    let withdrawn = Some(ReviewChange::Withdraw(comment_id));
+    refused(store.audit_with_event(event(1), withdrawn, audit(5, "delete")).await);
     let entry = audit(5, "approve");
     refused(stored(
         store.decide_review(NewVerdict::new(comment_id, Decision::Accept), &event_of, entry).await,

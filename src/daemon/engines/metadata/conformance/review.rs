@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
-    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewError,
-    ReviewRefusal, ReviewVerdict,
+    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewChange,
+    ReviewError, ReviewRefusal, ReviewVerdict,
 };
 use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
@@ -221,6 +221,36 @@ pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore
     assert_eq!(store.review_count().await.unwrap(), 2);
 }
 
+pub(crate) async fn a_deletion_withdraws_what_waits(store: &impl MetadataStore) {
+    for number in 1..=3 {
+        queue(store, item(number, number * 10)).await;
+    }
+    let id = |number| item(number, 0).comment_id;
+    let claim = NewClaim { comment_id: id(1), by: "bob", now_ms: 30, expires_at: Some(1_000) };
+    store.claim_review(claim).await.unwrap();
+    let record = async |change, at, action| {
+        store.audit_with_event(event(1), Some(change), audit(at, action)).await.unwrap();
+    };
+    // The second is held, and the last was never queued.
+    for number in [1, 2, 9] {
+        record(ReviewChange::Withdraw(id(number)), 40, "delete").await;
+    }
+    assert_eq!(store.review_queue(10).await.unwrap(), [item(2, 20), item(3, 30)]);
+    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), [], "it is no decision to list");
+    let late = NewVerdict::new(id(1), Decision::Accept);
+    let late = store.decide_review(late, &no_event, audit(50, "approve")).await;
+    assert!(matches!(refusal(late), ReviewRefusal::Decided(_)));
+    let decided = NewVerdict::new(id(3), Decision::Reject);
+    store.decide_review(decided, &no_event, audit(60, "reject")).await.unwrap();
+    for number in [1, 2, 3, 9] {
+        record(ReviewChange::PutBack(id(number)), 70, "restore").await;
+    }
+    assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20)]);
+    record(ReviewChange::Withdraw(id(1)), 80, "delete").await;
+    assert_eq!(store.review_count().await.unwrap(), 1);
+    assert_eq!(actions(store).await.len(), 9, "each entry is stored");
+}
+
 pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl MetadataStore) {
     let held = ReviewItem { reason: UNCHECKED.to_owned(), held: true, ..item(2, 10) };
     let comment_id = held.comment_id;
@@ -363,7 +393,7 @@ pub(crate) async fn held_items_are_listed_by_kind(store: &impl MetadataStore) {
 pub(crate) async fn pending_events_of_a_stream_are_known(store: &impl MetadataStore) {
     let stream_id = event(1).stream_id;
     assert!(!store.has_pending_event(stream_id).await.unwrap());
-    let number = store.audit_with_event(event(1), audit(10, "delete")).await.unwrap();
+    let number = store.audit_with_event(event(1), None, audit(10, "delete")).await.unwrap();
     assert!(store.has_pending_event(stream_id).await.unwrap());
     assert!(!store.has_pending_event(StreamId(999)).await.unwrap());
     store.event_published(number).await.unwrap();

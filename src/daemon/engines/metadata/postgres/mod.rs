@@ -29,7 +29,8 @@ use async_trait::async_trait;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
+    UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -358,11 +359,12 @@ impl MetadataStore for PostgresMetadata {
     async fn audit_with_event(
         &self,
         event: PendingEvent,
+        review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| events::record(
-                connection, &event, &audit
+                connection, &event, review, &audit
             )))
             .await
     }

@@ -7,12 +7,13 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
-    StoredReview, reopened_reason,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
+    ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
@@ -169,6 +170,35 @@ pub(super) async fn reopen(
     Ok(Ok(audit_id))
 }
 
+/// Withdraws an item or puts it back, in the transaction of the entry that says why. One that does
+/// not wait, or was not withdrawn, stays as it is.
+pub(super) async fn change(
+    connection: &mut PgConnection,
+    change: ReviewChange,
+    audit: &NewAudit,
+) -> Result<(), StoreError> {
+    let query = match change {
+        ReviewChange::Withdraw(comment_id) => sqlx::query(
+            "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4
+             WHERE sort_key = $5 AND decision IS NULL AND NOT held",
+        )
+        .bind(Decision::Reject.as_str())
+        .bind(integer(audit.at))
+        .bind(storable(&audit.actor))
+        .bind(WITHDRAWN)
+        .bind(comment_id.sort_key()),
+        ReviewChange::PutBack(comment_id) => sqlx::query(
+            "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+                decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
+             WHERE sort_key = $1 AND decided_reason = $2",
+        )
+        .bind(comment_id.sort_key())
+        .bind(WITHDRAWN),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn decided_one(
     connection: &mut PgConnection,
     comment_id: CommentId,
@@ -187,9 +217,11 @@ pub(super) async fn decided(
 ) -> Result<Vec<DecidedReview>, StoreError> {
     let rows = sqlx::query(
         "SELECT * FROM reviews WHERE decision IS NOT NULL AND decided_at < $1
-         ORDER BY decided_at DESC, sort_key DESC LIMIT $2",
+            AND decided_reason IS DISTINCT FROM $2
+         ORDER BY decided_at DESC, sort_key DESC LIMIT $3",
     )
     .bind(integer(before_ms.unwrap_or(u64::MAX)))
+    .bind(WITHDRAWN)
     .bind(integer(limit as u64))
     .fetch_all(connection)
     .await?;

@@ -22,7 +22,8 @@ use sqlx::migrate::Migrator;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewError, UserPointChange, UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
+    UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -270,9 +271,10 @@ impl MetadataStore for SqliteMetadata {
     async fn audit_with_event(
         &self,
         event: PendingEvent,
+        review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        events::record(&self.file, &event, &audit).await
+        events::record(&self.file, &event, review, &audit).await
     }
 
     async fn claim_events(

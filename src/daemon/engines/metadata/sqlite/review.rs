@@ -7,12 +7,13 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewRefusal,
-    StoredReview, reopened_reason,
+    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
+    ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Decision;
 
 pub(super) async fn queue(
     file: &SqliteFile,
@@ -170,6 +171,35 @@ pub(super) async fn reopen(
     Ok(Ok(audit_id))
 }
 
+/// Withdraws an item or puts it back, in the transaction of the entry that says why. One that does
+/// not wait, or was not withdrawn, stays as it is.
+pub(super) async fn change(
+    connection: &mut SqliteConnection,
+    change: ReviewChange,
+    audit: &NewAudit,
+) -> Result<(), StoreError> {
+    let query = match change {
+        ReviewChange::Withdraw(comment_id) => sqlx::query(
+            "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?, decided_reason = ?
+             WHERE sort_key = ? AND decision IS NULL AND held = 0",
+        )
+        .bind(Decision::Reject.as_str())
+        .bind(integer(audit.at))
+        .bind(&audit.actor)
+        .bind(WITHDRAWN)
+        .bind(comment_id.sort_key().to_vec()),
+        ReviewChange::PutBack(comment_id) => sqlx::query(
+            "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+                decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
+             WHERE sort_key = ? AND decided_reason = ?",
+        )
+        .bind(comment_id.sort_key().to_vec())
+        .bind(WITHDRAWN),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn decided_one(
     file: &SqliteFile,
     comment_id: CommentId,
@@ -188,9 +218,11 @@ pub(super) async fn decided(
 ) -> Result<Vec<DecidedReview>, StoreError> {
     let rows = sqlx::query(
         "SELECT * FROM reviews WHERE decision IS NOT NULL AND decided_at < ?
+            AND decided_reason IS NOT ?
          ORDER BY decided_at DESC, sort_key DESC LIMIT ?",
     )
     .bind(integer(before_ms.unwrap_or(u64::MAX)))
+    .bind(WITHDRAWN)
     .bind(integer(limit as u64))
     .fetch_all(file.readers())
     .await?;

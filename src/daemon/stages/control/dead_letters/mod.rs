@@ -227,7 +227,7 @@ impl Control {
             "epoch": self.epoch_value(), "note": request.note,
         });
         let audit = self.dead_letter_entry(actor, audit_action::REQUEUE_DEAD_LETTER, detail);
-        let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
+        let audit_id = self.parts.metadata.audit_with_event(pending(&event), None, audit).await?;
         match self.publish(audit_id, event).await {
             // Some node appends it later: it is dealt with.
             Ok(()) | Err(ControlError::Deferred { .. }) => Ok(audit_id),

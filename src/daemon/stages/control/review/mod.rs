@@ -24,7 +24,7 @@ use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, Review
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role, StreamId};
+use crate::protocol::{CommentId, Role, StreamId, UserId};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -61,6 +61,26 @@ impl Control {
         items.retain(|item| item.stream_id == stream_id);
         items.truncate(limit);
         Ok(items)
+    }
+
+    /// Returns how many held comments of a user and of a stream wait that were written since a time
+    /// (milliseconds since the Unix epoch); `None` stands for all. They are looked for among the
+    /// oldest [`MAX_SEARCHED`] of all streams.
+    pub(super) async fn held_since(
+        &self,
+        user_id: Option<UserId>,
+        stream_id: Option<StreamId>,
+        since_ms: u64,
+    ) -> Result<u64, ControlError> {
+        let now_ms = self.parts.clock.now_ms();
+        let items = self.queue.oldest(&self.parts.metadata, now_ms, MAX_SEARCHED).await?;
+        let is_meant = |item: &&ReviewItem| {
+            item.held
+                && item.comment_id.unix_ms() >= since_ms
+                && user_id.is_none_or(|only| only == item.user_id)
+                && stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        Ok(items.iter().filter(is_meant).count() as u64)
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.

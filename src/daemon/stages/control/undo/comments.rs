@@ -31,7 +31,10 @@ pub(super) struct UndoneComment {
 /// The state of the comment afterwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CommentEffect {
+    /// All viewers are shown it again.
     pub(super) is_restored: bool,
+    /// Its author is shown it again, and nobody else, as before.
+    pub(super) is_hidden: bool,
     pub(super) waits_for_review: bool,
     /// It stays deleted, by this earlier entry.
     deleted_by: Option<u64>,
@@ -40,8 +43,9 @@ pub(super) struct CommentEffect {
 impl CommentEffect {
     /// Says what is so now, as a clause.
     pub(super) fn now(self) -> Option<String> {
-        let text = comments_text(self.is_restored.into(), self.waits_for_review.into());
-        let stays = match (self.deleted_by, self.is_restored || self.waits_for_review) {
+        let Self { is_restored, is_hidden, waits_for_review, deleted_by } = self;
+        let text = comments_text(is_restored.into(), is_hidden.into(), waits_for_review.into());
+        let stays = match (deleted_by, is_restored || is_hidden || waits_for_review) {
             (Some(entry), _) => format!("the comment stays deleted by entry {entry}"),
             (None, true) => return text,
             (None, false) => {
@@ -67,7 +71,9 @@ impl Control {
                 let event = CommentRestored { stays_hidden, ..event };
                 let RestoredComment { audit_id, user_id } =
                     self.restore_owned(event, audit).await?;
-                let effect = CommentEffect { is_restored: true, ..CommentEffect::default() };
+                let is_hidden = stays_hidden || owner.is_hidden_from_start();
+                let is_restored = !is_hidden;
+                let effect = CommentEffect { is_restored, is_hidden, ..CommentEffect::default() };
                 Ok(UndoneComment { audit_id, user_id: Some(user_id), effect })
             }
             CommentPlan::Reopen { comment_id, deleted_by } => {
@@ -110,7 +116,8 @@ impl Control {
         let stored = metadata.reopen_review(comment_id, event.as_ref().map(pending), audit).await;
         self.queue.changed();
         let audit_id = stored.map_err(|error| refused(comment_id, at, error))?;
-        let is_restored = event.is_some();
+        let is_restored = event.is_some() && !item.shadowed;
+        let is_hidden = event.is_some() && item.shadowed;
         match event {
             Some(event) => self.publish(audit_id, event).await?,
             // The rejection of a held comment is recorded in the moderation topic only.
@@ -128,7 +135,7 @@ impl Control {
             }
             None => {}
         }
-        let effect = CommentEffect { is_restored, waits_for_review: true, deleted_by };
+        let effect = CommentEffect { is_restored, is_hidden, waits_for_review: true, deleted_by };
         Ok(UndoneComment { audit_id, user_id: Some(item.user_id), effect })
     }
 
@@ -161,6 +168,7 @@ mod tests {
     use crate::protocol::admin::{
         BatchChange, BatchRequest, DeleteRequest, Outcome, ReviewItem, ReviewRequest, UndoRequest,
     };
+    use crate::protocol::events::CommentSubmitted;
 
     const RESTORED: &str =
         "1 comment is in the history again; viewers that saw it vanish must reload";
@@ -227,6 +235,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_comment_hidden_from_the_start_stays_so() {
+        let world = World::new().await;
+        let hidden = CommentSubmitted { shadow: true, ..submitted(StreamId(1), 1, "spam") };
+        let payload = Event::CommentSubmitted(hidden).encode();
+        world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
+        for _ in 0..2 {
+            let deleted = world.control.delete(&operator(), &delete(1)).await.unwrap();
+            let undone = undo(&world, deleted.audit_id).await.unwrap().now.unwrap();
+            assert_eq!(undone, "1 comment is shown to its author only, as before");
+        }
+        let events = world.log.events(Topic::CommentEvents).into_iter();
+        let told = events.filter_map(|(_, event)| match event {
+            Event::CommentModerated(deletion) => Some(deletion.was_hidden),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [true; 2], "the author is, and nobody else");
+    }
+
+    #[tokio::test]
     async fn a_comment_whose_text_is_gone_stays_deleted() {
         let world = World::new().await;
         let comment = submitted(StreamId(1), 1, "old").comment;
@@ -280,6 +307,22 @@ mod tests {
         world.control.approve(&operator(), &reject(1)).await.unwrap();
         let events = world.log.events(Topic::CommentEvents);
         assert!(matches!(&events[..], [(1, Event::CommentSubmitted(_))]), "{events:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_comment_is_in_no_queue_until_undone() {
+        let world = World::new().await;
+        queue(&world, 1, false).await;
+        world.comment(1, "hm");
+        let waiting = async || world.control.review_queue(&operator(), 10).await.unwrap().len();
+        assert_eq!(waiting().await, 1);
+        let deleted = world.control.delete(&operator(), &delete(1)).await.unwrap();
+        assert_eq!(waiting().await, 0, "seen at once");
+        let late = world.control.approve(&operator(), &reject(1)).await.unwrap_err();
+        assert!(matches!(late, ControlError::Decided { .. }), "{late}");
+        undo(&world, deleted.audit_id).await.unwrap();
+        assert_eq!(waiting().await, 1, "seen at once");
+        world.control.approve(&operator(), &reject(1)).await.unwrap();
     }
 
     #[tokio::test]

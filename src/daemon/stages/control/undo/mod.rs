@@ -59,6 +59,8 @@ struct UndoneBatch {
     banned: BTreeSet<UserId>,
     /// Comments that are shown again.
     restored: u64,
+    /// Comments that their authors are shown again, and nobody else.
+    hidden: u64,
     /// Comments that are in the review queue again.
     waiting: u64,
     left_out: Vec<String>,
@@ -78,6 +80,7 @@ impl UndoneBatch {
             }
             UndonePart::Comment(effect) => {
                 self.restored += u64::from(effect.is_restored);
+                self.hidden += u64::from(effect.is_hidden);
                 self.waiting += u64::from(effect.waits_for_review);
             }
         }
@@ -211,8 +214,9 @@ impl Control {
                 Err(error) => undone.leave_out(error),
             }
         }
-        let UndoneBatch { changes, has_sanctions, banned, restored, waiting, left_out, .. } =
-            undone;
+        let UndoneBatch {
+            changes, has_sanctions, banned, restored, hidden, waiting, left_out, ..
+        } = undone;
         if let Some(error) = undone.first_error.filter(|_| changes == 0) {
             return Err(error);
         }
@@ -224,7 +228,7 @@ impl Control {
         }
         let connections = (!banned.is_empty()).then_some(results.connections);
         let base = outcome(recorded?, results, started);
-        let now = comments_text(restored, waiting);
+        let now = comments_text(restored, hidden, waiting);
         Ok(Outcome { changes: Some(changes), left_out, connections, now, ..base })
     }
 
