@@ -90,6 +90,10 @@ pub enum ControlError {
     StaysBanned { user_id: UserId, ban: String },
     #[error("{user} has the role {role}: name this user alone, or set `include_moderators`")]
     ModeratorLeftOut { user: String, role: Role },
+    #[error("you are {user} yourself: moderators do not act against themselves")]
+    OwnUser { user: String },
+    #[error("{user} has the role {role}: only a higher role may do this, and yours is {own}")]
+    NotHigherRole { user: String, role: Role, own: Role },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -132,6 +136,7 @@ impl ControlError {
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
+            Self::OwnUser { .. } | Self::NotHigherRole { .. } => ErrorCode::Forbidden,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,

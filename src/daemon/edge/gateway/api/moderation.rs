@@ -55,7 +55,7 @@ pub(crate) async fn act(
         let text = format!("the body's fields are wrong: {error}");
         HttpError::new(ErrorCode::BadMessage, text)
     })?;
-    let done = state.control.moderate(&Actor::bearer(&caller), stream_id, &act).await;
+    let done = state.control.moderate(&caller, stream_id, &act).await;
     Ok(json_answer(StatusCode::OK, &Done::from(done.map_err(public)?)))
 }
 
