@@ -78,6 +78,8 @@ pub enum ControlError {
     UnknownView(String),
     #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
     TooManyViews,
+    #[error("`{0}` is not a term of the room")]
+    NotATerm(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
@@ -152,6 +154,7 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
+            | Self::NotATerm(_)
             | Self::NotSanctioned(_)
             | Self::NotShadowed(_)
             | Self::NothingToForgive(_) => ErrorCode::NotFound,
