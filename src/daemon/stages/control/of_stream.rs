@@ -125,8 +125,9 @@ mod tests {
     async fn a_timeout_is_the_shortest_of_the_room() {
         let world = World::new().await;
         let length = async |fields| {
-            act(&world, ONE, "timeout", fields).await.unwrap();
+            let done = act(&world, ONE, "timeout", fields).await.unwrap();
             let timeout = world.control.bans().await.unwrap().remove(0);
+            assert_eq!(done.expires_at, timeout.expires_at, "a moderator is told");
             timeout.expires_at.unwrap() - STARTED_MS
         };
         let ann = json!({"user": "ann"});

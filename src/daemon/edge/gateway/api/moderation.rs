@@ -23,6 +23,9 @@ struct Done {
     user_id: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<String>,
+    /// When a ban or timeout ends, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
     /// The number of comments, if several may have been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
@@ -32,8 +35,8 @@ struct Done {
 
 impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
-        let Outcome { audit_id, user_id, user_name, changes: deleted, left_out, .. } = outcome;
-        Self { audit_id, user_id, user_name, deleted, left_out }
+        let Outcome { audit_id, user_id, user_name, expires_at, left_out, .. } = outcome;
+        Self { audit_id, user_id, user_name, expires_at, deleted: outcome.changes, left_out }
     }
 }
 
