@@ -27,7 +27,7 @@ pub enum ControlError {
     UnknownUser(String),
     #[error("there is no node `{}`; {}", shown(.node), listed(.known))]
     UnknownNode { node: NodeId, known: Vec<NodeId> },
-    #[error("stream {0} does not exist; lc streams lists those that do")]
+    #[error("stream {0} does not exist; the list of streams has those that do")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
     StreamExists(StreamId),
@@ -87,7 +87,7 @@ pub enum ControlError {
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
-        "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
+        "user {user_id} may not even watch: {ban} stays, and nothing was changed; an unban lifts it"
     )]
     StaysBanned { user_id: UserId, ban: String },
     #[error("{user} has the role {role}: name this user alone, or set `include_moderators`")]

@@ -13,6 +13,7 @@ use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::admin::Outcome;
+use crate::protocol::json::misfit;
 use crate::protocol::{ErrorCode, ModerationAct, Role, StreamId, UserId};
 
 /// The answer to an act: the part of its [`Outcome`] that is not about the nodes.
@@ -55,7 +56,7 @@ pub(crate) async fn act(
     }
     let fields: serde_json::Value = read_json(request, state.body_limits()).await?;
     let act = ModerationAct::named(&name, fields).map_err(|error| {
-        let text = format!("the body's fields are wrong: {error}");
+        let text = format!("the body's fields are wrong: {}", misfit(&error));
         HttpError::new(ErrorCode::BadMessage, text)
     })?;
     let done = state.control.moderate(&caller, stream_id, &act).await;

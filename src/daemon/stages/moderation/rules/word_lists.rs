@@ -85,7 +85,7 @@ fn read_file(path: &Path) -> Result<WordFile, RulesError> {
     }
     if !file.bad_lines.is_empty() {
         // The lines are named by number: their text has no place in a log.
-        warn!(path = %path.display(), lines = %file.shown_bad_lines(),
+        warn!(path = %path.display(), line_numbers = %file.shown_bad_lines(),
             "lines of the file of blocked words skipped: nothing in them can be matched");
     }
     Ok(file)
