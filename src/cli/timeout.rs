@@ -65,7 +65,9 @@ async fn of_room(stream_id: StreamId, context: &Context) -> anyhow::Result<u64> 
     let room: Room = context.admin().get(&format!("/v1/streams/{stream_id}/room")).await?;
     let offered = &room.settings.timeouts_ms;
     if offered.is_empty() {
-        note(&format!("lc: the room of stream {stream_id} has no timeouts to choose from; 10m"));
+        note(&format!(
+            "lc: the room of stream {stream_id} has no timeouts to choose from; 10m is taken"
+        ));
     }
     if offered.len() > 1 {
         let all = timeouts_text(offered);

@@ -32,6 +32,42 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String>
     String::from_utf8(to_vec(value)?).map_err(serde::ser::Error::custom)
 }
 
+/// Returns why JSON does not fit a type, for people that send it. The text of serde names types of
+/// Rust.
+pub fn misfit(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(&*text, |(before, _)| before);
+    if let Some(field) = text.strip_prefix("missing field ") {
+        return format!("{field} is missing");
+    }
+    let (found, expected) = text.rsplit_once(", expected ").unwrap_or((text, ""));
+    let expected = expected.strip_prefix("one of ").unwrap_or(expected);
+    if let Some(field) = found.strip_prefix("unknown field ") {
+        let fields = if expected.is_empty() { "none" } else { expected };
+        let field = field.split(", there are no fields").next().unwrap_or(field);
+        return format!("there is no {field} here; the fields are {fields}");
+    }
+    if let Some(word) = found.strip_prefix("unknown variant ") {
+        return format!("{word} is unknown; the words are {expected}");
+    }
+    let value =
+        found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: "));
+    let Some(value) = value.filter(|_| !expected.is_empty()) else { return text.to_owned() };
+    format!("{} is not {}", in_json(value), in_json(expected))
+}
+
+/// Returns the words for a type that serde names.
+fn in_json(named: &str) -> &str {
+    match named {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "f32" | "f64" => "a number",
+        "sequence" | "a sequence" => "an array",
+        "map" | "a map" => "an object",
+        other if other.starts_with("struct ") || other.starts_with("enum ") => "an object",
+        other => other,
+    }
+}
+
 /// Writes compact JSON. Integers beyond the bound become the bound.
 struct SafeIntegers;
 
@@ -67,6 +103,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read")]
+    struct Sample {
+        word: crate::protocol::room::TermAction,
+        #[serde(default)]
+        number: u64,
+        #[serde(default)]
+        list: Vec<String>,
+    }
+
+    #[test]
+    fn a_misfit_is_told_without_types_of_rust() {
+        for (text, told) in [
+            ("{}", "`word` is missing"),
+            (
+                r#"{"word":"frobnicate"}"#,
+                "`frobnicate` is unknown; the words are `reject`, `shadow_ban`, `flag`",
+            ),
+            (r#"{"words":1}"#, "there is no `words` here; the fields are `word`, `number`, `list`"),
+            (r#"{"number":"x"}"#, "string \"x\" is not a whole number from 0"),
+            (r#"{"number":-1}"#, "integer `-1` is not a whole number from 0"),
+            (r#"{"list":7}"#, "integer `7` is not an array"),
+            ("7", "integer `7` is not an object"),
+        ] {
+            let error = serde_json::from_str::<Sample>(text).unwrap_err();
+            assert_eq!(misfit(&error), told);
+        }
+    }
 
     #[test]
     fn integers_stop_at_53_bits() {

@@ -207,6 +207,10 @@ pub struct Outcome {
     /// The ban or timeout that was in force before and is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Sanction>,
+    /// When the ban or timeout ends, in milliseconds since the Unix epoch. Absent for one that does
+    /// not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
     /// Changes that were made as one, or taken back as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u64>,

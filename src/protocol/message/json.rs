@@ -70,7 +70,7 @@ fn to_bad_message(error: &serde_json::Error) -> BadMessage {
             format!("unknown `type`: expected {expected}"),
         );
     }
-    BadMessage::new(ErrorCode::BadMessage, text)
+    BadMessage::new(ErrorCode::BadMessage, json::misfit(error))
 }
 
 #[cfg(test)]

@@ -195,6 +195,7 @@ mod tests {
             ("[moderation.model]\nexempt_users = [0]", "moderation.model.exempt_users"),
             ("[moderation.model]\nspam_action = \"ban\"", "moderation.model.spam_action"),
             ("moderation.stages = [\"ai\"]", "moderation.stages"),
+            ("moderation.stages = [\"rules\", \"rules\"]", "must name each stage once"),
             ("[node\n", "TOML"),
         ] {
             let error = load_text(text).unwrap_err();

@@ -110,6 +110,12 @@ impl ModerationConfig {
         self.stages.contains(&ModerationStage::Hook)
     }
 
+    /// Returns whether each stage is named once: a second time it would count each comment again.
+    pub(super) fn names_stages_once(&self) -> bool {
+        let stages = &self.stages;
+        stages.iter().enumerate().all(|(at, stage)| !stages[..at].contains(stage))
+    }
+
     /// Returns whether the review hook is the last stage, if it is one.
     pub(super) fn ends_with_hook(&self) -> bool {
         let at = self.stages.iter().position(|stage| *stage == ModerationStage::Hook);

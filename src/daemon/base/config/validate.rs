@@ -390,6 +390,11 @@ fn cassandra(cassandra: &CassandraConfig, faults: &mut Faults) {
 
 fn moderation(moderation: &ModerationConfig, faults: &mut Faults) {
     faults.check(
+        moderation.names_stages_once(),
+        "moderation.stages",
+        "must name each stage once: a second time it would count every comment again",
+    );
+    faults.check(
         moderation.ends_with_hook(),
         "moderation.stages",
         "must name hook last: it is asked about what the other stages found",

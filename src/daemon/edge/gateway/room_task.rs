@@ -133,10 +133,11 @@ impl RoomTask {
 /// Makes a change as over HTTP, and answers delivery.
 async fn carry_out(control: Control, sink: Arc<dyn ViewerSink>, request: RoomRequest) {
     let RoomRequest { connection, stream_id, identity, change, client_ref } = request;
-    let actor = Actor::bearer(&identity);
     let made: Result<_, ControlError> = match &change {
-        RoomChange::Settings(patch) => control.update_room(&actor, stream_id, patch).await,
-        RoomChange::Act(act) => control.moderate(&actor, stream_id, act).await,
+        RoomChange::Settings(patch) => {
+            control.update_room(&Actor::bearer(&identity), stream_id, patch).await
+        }
+        RoomChange::Act(act) => control.moderate(&identity, stream_id, act).await,
     };
     let outcome = made.map(|_| change.ack(client_ref.clone())).map_err(public_body);
     sink.room_changed(connection, client_ref, outcome);

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::HttpError;
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, json};
 
 /// Limits of a request body.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpErr
         .map_err(|error| HttpError::new(ErrorCode::BadUtf8, format!("the body: {error}")))?;
     serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
-            let text = format!("the body's fields are wrong: {error}");
+            let text = format!("the body's fields are wrong: {}", json::misfit(&error));
             return HttpError::new(ErrorCode::BadMessage, text);
         }
         HttpError::new(ErrorCode::BadJson, format!("the body is not JSON: {error}"))

@@ -91,7 +91,7 @@ impl Control {
         let changes = Some(stored.entries.len() as u64);
         let done = Outcome { changes, left_out: stored.left_out, connections, ..base };
         Ok(match stored.latest.filter(|_| count == 1) {
-            Some(one) => one.user.named_in(Outcome { replaced: one.replaced, ..done }),
+            Some(one) => one.written_in(done),
             None => done,
         })
     }

@@ -27,7 +27,7 @@ pub enum ControlError {
     UnknownUser(String),
     #[error("there is no node `{}`; {}", shown(.node), listed(.known))]
     UnknownNode { node: NodeId, known: Vec<NodeId> },
-    #[error("stream {0} does not exist; lc streams lists those that do")]
+    #[error("stream {0} does not exist; the list of streams has those that do")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
     StreamExists(StreamId),
@@ -78,6 +78,8 @@ pub enum ControlError {
     UnknownView(String),
     #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
     TooManyViews,
+    #[error("`{0}` is not a term of the room")]
+    NotATerm(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
@@ -85,11 +87,15 @@ pub enum ControlError {
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
-        "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
+        "user {user_id} may not even watch: {ban} stays, and nothing was changed; an unban lifts it"
     )]
     StaysBanned { user_id: UserId, ban: String },
     #[error("{user} has the role {role}: name this user alone, or set `include_moderators`")]
     ModeratorLeftOut { user: String, role: Role },
+    #[error("you are {user} yourself: moderators do not act against themselves")]
+    OwnUser { user: String },
+    #[error("{user} has the role {role}: only a higher role may do this, and yours is {own}")]
+    NotHigherRole { user: String, role: Role, own: Role },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -132,6 +138,7 @@ impl ControlError {
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
+            Self::OwnUser { .. } | Self::NotHigherRole { .. } => ErrorCode::Forbidden,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
@@ -147,6 +154,7 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
+            | Self::NotATerm(_)
             | Self::NotSanctioned(_)
             | Self::NotShadowed(_)
             | Self::NothingToForgive(_) => ErrorCode::NotFound,

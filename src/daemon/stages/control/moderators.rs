@@ -1,8 +1,8 @@
 //! Leaves moderators out of acts on several users: marking a crowd must not hit the people who keep
-//! order in it.
+//! order in it. Moderators of a stream do not act against each other either.
 //!
 //! The role of a user is that of its connections, so it is known while the user is connected. While
-//! the registry does not answer, no role is known, and nobody is left out.
+//! the registry does not answer, no role is known, and nobody is left out or protected.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,10 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::cluster::in_time;
+use super::users::ResolvedUser;
 use super::{Control, ControlError};
 use crate::protocol::admin::{BatchChange, BatchRequest, UserRef, highest_role};
+use crate::protocol::{Identity, ModerationAct, Role};
 
 /// Returns the user that a change acts against.
 fn acted_against(change: &BatchChange) -> Option<&UserRef> {
@@ -25,7 +27,49 @@ fn acted_against(change: &BatchChange) -> Option<&UserRef> {
     }
 }
 
+/// Returns the user that an act on a stream is about.
+fn user_of(act: &ModerationAct) -> Option<&UserRef> {
+    match act {
+        ModerationAct::ClearUser(request) => Some(&request.user),
+        ModerationAct::Timeout(request) | ModerationAct::Ban(request) => Some(&request.user),
+        ModerationAct::Unban(request) => Some(&request.user),
+        ModerationAct::Delete(_)
+        | ModerationAct::ClearRoom(_)
+        | ModerationAct::Approve(_)
+        | ModerationAct::Reject(_) => None,
+    }
+}
+
 impl Control {
+    /// Refuses an act about the moderator itself, and one against a user that is connected with the
+    /// same or a higher role.
+    ///
+    /// # Errors
+    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`].
+    pub(super) async fn check_may_act(
+        &self,
+        moderator: &Identity,
+        act: &ModerationAct,
+    ) -> Result<(), ControlError> {
+        let Some(reference) = user_of(act) else { return Ok(()) };
+        // A user that is not found has an error of its own when the act is carried out.
+        let Ok(user) = self.resolve(reference).await else { return Ok(()) };
+        // Nobody lifts a sanction of its own either.
+        if user.user_id == moderator.user_id {
+            return Err(ControlError::OwnUser { user: user.shown() });
+        }
+        if matches!(act, ModerationAct::Unban(_)) {
+            return Ok(());
+        }
+        match self.role_of(&user).await {
+            Some(role) if role.is_staff() && role >= moderator.role => {
+                let own = moderator.role;
+                Err(ControlError::NotHigherRole { user: user.shown(), role, own })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the changes of a batch that are not made because they act against a moderator, by
     /// their places.
     pub(super) async fn moderators_left_out(
@@ -46,15 +90,17 @@ impl Control {
     async fn as_moderator(&self, reference: &UserRef) -> Option<ControlError> {
         // A user that is not found has an error of its own when the change is made.
         let user = self.resolve(reference).await.ok()?;
+        let role = self.role_of(&user).await.filter(|role| role.is_staff())?;
+        Some(ControlError::ModeratorLeftOut { user: user.shown(), role })
+    }
+
+    /// Returns the highest role of a user's connections; `None` while the registry does not answer.
+    async fn role_of(&self, user: &ResolvedUser) -> Option<Role> {
         match in_time(self.parts.registry.locate(user.user_id)).await {
-            Ok(connections) => {
-                let role = highest_role(&connections);
-                let left_out = || ControlError::ModeratorLeftOut { user: user.shown(), role };
-                role.is_staff().then(left_out)
-            }
+            Ok(connections) => Some(highest_role(&connections)),
             Err(error) => {
                 let user_id = user.user_id;
-                warn!(%user_id, %error, "role of a user not known; a batch may act on a moderator");
+                warn!(%user_id, %error, "role of a user not known; an act may hit a moderator");
                 None
             }
         }
@@ -63,10 +109,12 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::daemon::stages::control::fakes::{World, operator};
-    use crate::protocol::Role;
     use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
+    use crate::protocol::{Standing, StreamId, UserId};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -157,5 +205,62 @@ mod tests {
         world.registry.set_down(true);
         let outcome = batch(&world, vec![ban(101), ban(104)], false).await.unwrap();
         assert_eq!((outcome.changes, outcome.left_out.len()), (Some(2), 0), "{outcome:?}");
+    }
+
+    /// Acts on stream 1 as a moderator with a token.
+    async fn act(
+        world: &World,
+        own: (u64, Role),
+        name: &str,
+        user_id: u64,
+    ) -> Result<Outcome, ControlError> {
+        let (own_id, role) = own;
+        let moderator = Identity {
+            user_id: UserId(own_id),
+            name: "mod".into(),
+            role,
+            comments_per_minute: None,
+            standing: Standing::default(),
+        };
+        let mut fields = json!({ "user": named(user_id) });
+        if name == "clear_user" {
+            fields["last_ms"] = json!(60_000);
+        }
+        let act = ModerationAct::named(name, fields).unwrap();
+        world.control.moderate(&moderator, StreamId(1), &act).await
+    }
+
+    #[tokio::test]
+    async fn a_moderator_acts_only_against_lower_roles() {
+        let world = world().await;
+        let before = world.state();
+        for name in ["ban", "timeout", "clear_user"] {
+            for (own, user_id) in [
+                ((101, Role::Moderator), 101),
+                ((100, Role::Moderator), 101),
+                ((101, Role::Moderator), 103),
+                ((102, Role::Broadcaster), 103),
+                ((100, Role::Admin), 103),
+            ] {
+                let refused = act(&world, own, name, user_id).await.unwrap_err().body();
+                assert_eq!(refused.code.as_str(), "forbidden", "{own:?} {name} {user_id}");
+            }
+        }
+        assert_eq!(world.state(), before);
+        let staff = act(&world, (100, Role::Moderator), "ban", 101).await.unwrap_err();
+        let text = staff.to_string();
+        assert!(text.starts_with("user 101 has the role moderator: only a higher"), "{text}");
+        act(&world, (101, Role::Moderator), "timeout", 104).await.unwrap();
+        act(&world, (101, Role::Moderator), "ban", 105).await.unwrap();
+        act(&world, (103, Role::Admin), "ban", 101).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_moderator_lifts_no_sanction_of_its_own() {
+        let world = world().await;
+        act(&world, (103, Role::Admin), "timeout", 101).await.unwrap();
+        let refused = act(&world, (101, Role::Moderator), "unban", 101).await.unwrap_err();
+        assert!(matches!(refused, ControlError::OwnUser { .. }), "{refused}");
+        act(&world, (102, Role::Moderator), "unban", 101).await.unwrap();
     }
 }

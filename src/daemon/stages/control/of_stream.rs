@@ -3,21 +3,24 @@
 use super::{Actor, Control, ControlError};
 use crate::protocol::admin::{DeleteOfUserRequest, Outcome, SanctionRequest};
 use crate::protocol::moderation::ClearUserRequest;
-use crate::protocol::{ModerationAct, StreamId};
+use crate::protocol::{Identity, ModerationAct, StreamId};
 
 impl Control {
-    /// Carries out an act on a stream. Comments of other streams are not touched; bans and timeouts
-    /// hold on all streams.
+    /// Carries out an act of a moderator on a stream. Comments of other streams are not touched;
+    /// bans and timeouts hold on all streams.
     ///
     /// # Errors
-    /// Those of the operation with the name of the act, and [`ControlError::OfOtherStream`].
+    /// Those of the operation with the name of the act, [`ControlError::OfOtherStream`],
+    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`].
     pub async fn moderate(
         &self,
-        actor: &Actor,
+        moderator: &Identity,
         stream_id: StreamId,
         act: &ModerationAct,
     ) -> Result<Outcome, ControlError> {
         let stream = self.require_stream(stream_id).await?;
+        self.check_may_act(moderator, act).await?;
+        let actor = &Actor::bearer(moderator);
         let expected = Some(stream_id);
         match act {
             ModerationAct::Delete(request) => self.delete_of_stream(actor, request, expected).await,
@@ -54,6 +57,7 @@ mod tests {
     use crate::protocol::admin::ReviewItem;
     use crate::protocol::room::RoomPatch;
     use crate::protocol::stream::ModerationMode;
+    use crate::protocol::{Role, Standing, UserId};
 
     const ONE: StreamId = StreamId(1);
     const TWO: StreamId = StreamId(2);
@@ -65,7 +69,14 @@ mod tests {
         fields: Value,
     ) -> Result<Outcome, ControlError> {
         let act = ModerationAct::named(name, fields).unwrap();
-        world.control.moderate(&operator(), stream_id, &act).await
+        let moderator = Identity {
+            user_id: UserId(100),
+            name: "mod".into(),
+            role: Role::Moderator,
+            comments_per_minute: None,
+            standing: Standing::default(),
+        };
+        world.control.moderate(&moderator, stream_id, &act).await
     }
 
     fn waiting() -> ReviewItem {
@@ -114,8 +125,9 @@ mod tests {
     async fn a_timeout_is_the_shortest_of_the_room() {
         let world = World::new().await;
         let length = async |fields| {
-            act(&world, ONE, "timeout", fields).await.unwrap();
+            let done = act(&world, ONE, "timeout", fields).await.unwrap();
             let timeout = world.control.bans().await.unwrap().remove(0);
+            assert_eq!(done.expires_at, timeout.expires_at, "a moderator is told");
             timeout.expires_at.unwrap() - STARTED_MS
         };
         let ann = json!({"user": "ann"});

@@ -21,6 +21,9 @@ impl Control {
     /// Adds and removes blocked terms of a room. Every node compiles the new list once, when the
     /// next comment of the stream is checked. The caller has checked that moderation can match
     /// each term.
+    ///
+    /// # Errors
+    /// [`ControlError::NotATerm`]: a term to remove that the room does not have.
     pub async fn update_terms(
         &self,
         actor: &Actor,
@@ -32,7 +35,11 @@ impl Control {
             let problem = bad.problem;
             ControlError::Invalid { field: bad.field, problem }
         })?;
-        self.require_stream(stream_id).await?;
+        let known = self.room_terms(stream_id).await?;
+        let is_known = |removed: &str| known.iter().any(|it| it.term == removed);
+        if let Some(unknown) = patch.remove.iter().find(|removed| !is_known(removed)) {
+            return Err(ControlError::NotATerm(unknown.clone()));
+        }
         let target = format!("stream {stream_id}");
         let entry = self.entry(actor, audit_action::ROOM_TERMS, target, &patch);
         self.change_terms(stream_id, &patch, entry, started).await
@@ -94,9 +101,12 @@ mod tests {
     #[tokio::test]
     async fn a_bad_change_of_terms_changes_nothing() {
         let world = World::new().await;
+        world.control.update_terms(&operator(), STREAM, &add(&["had"])).await.unwrap();
         let before = world.state();
+        let remove = vec!["had".to_owned(), "nosuch".to_owned()];
         for (stream_id, patch, code) in [
             (STREAM, TermsPatch::default(), "bad_message"),
+            (STREAM, TermsPatch { remove, ..add(&["new"]) }, "not_found"),
             (STREAM, add(&["a", "A"]), "bad_message"),
             (StreamId(9), add(&["a"]), "unknown_stream"),
         ] {

@@ -25,6 +25,16 @@ pub(super) struct StoredSanction {
     pub(super) audit_id: u64,
     /// The sanction of the same kind that was in force before.
     pub(super) replaced: Option<Sanction>,
+    /// When the new sanction ends, in milliseconds since the Unix epoch.
+    pub(super) expires_at: Option<u64>,
+}
+
+impl StoredSanction {
+    /// Writes the user, and what is known of the sanction, into the outcome of the change.
+    pub(super) fn written_in(self, outcome: Outcome) -> Outcome {
+        let Self { user, replaced, expires_at, .. } = self;
+        user.named_in(Outcome { replaced, expires_at, ..outcome })
+    }
 }
 
 /// Returns the request of the audit entry of a ban or timeout.
@@ -48,7 +58,7 @@ impl Control {
         let in_force = self.bans().await?;
         let stored = self.store_ban(actor, request, &in_force).await?;
         let done = self.enforce_ban(stored.user.user_id, stored.audit_id, started).await;
-        Ok(stored.user.named_in(Outcome { replaced: stored.replaced, ..done }))
+        Ok(stored.written_in(done))
     }
 
     /// Makes every node refuse a banned user, and closes the user's connections.
@@ -97,7 +107,7 @@ impl Control {
         let stored = self.store_timeout(actor, request, &in_force).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
         let done = outcome(stored.audit_id, results, started);
-        Ok(stored.user.named_in(Outcome { replaced: stored.replaced, ..done }))
+        Ok(stored.written_in(done))
     }
 
     /// Lifts bans and timeouts.
@@ -177,7 +187,7 @@ impl Control {
             StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
             other => other.into(),
         })?;
-        Ok(StoredSanction { user, audit_id, replaced: None })
+        Ok(StoredSanction { user, audit_id, replaced: None, expires_at: None })
     }
 
     /// Records that a user's connections are closed.
@@ -191,7 +201,7 @@ impl Control {
         let entry =
             self.entry(actor, audit_action::KICK, format!("user {}", user.user_id), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
-        Ok(StoredSanction { user, audit_id, replaced: None })
+        Ok(StoredSanction { user, audit_id, replaced: None, expires_at: None })
     }
 
     /// Stores a sanction and its audit entry, which names the sanction that it replaces.
@@ -213,6 +223,7 @@ impl Control {
         }
         let replaced = of_user(kind);
         let now = self.parts.clock.now_ms();
+        let expires_at = request.duration_ms.map(|duration_ms| now + duration_ms);
         let sanction = Sanction {
             user_id,
             kind,
@@ -220,7 +231,7 @@ impl Control {
             reason,
             created_by: actor.name().to_owned(),
             created_at: now,
-            expires_at: request.duration_ms.map(|duration_ms| now + duration_ms),
+            expires_at,
         };
         let mut entry = self.entry(actor, kind.as_str(), format!("user {user_id}"), request);
         if let (Some(replaced), Some(fields)) = (&replaced, entry.detail.as_object_mut()) {
@@ -231,6 +242,6 @@ impl Control {
             entry = self.costing_sanction(entry, user_id, kind);
         }
         let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
-        Ok(StoredSanction { user, audit_id, replaced })
+        Ok(StoredSanction { user, audit_id, replaced, expires_at })
     }
 }

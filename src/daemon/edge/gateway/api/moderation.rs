@@ -13,6 +13,7 @@ use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::admin::Outcome;
+use crate::protocol::json::misfit;
 use crate::protocol::{ErrorCode, ModerationAct, Role, StreamId, UserId};
 
 /// The answer to an act: the part of its [`Outcome`] that is not about the nodes.
@@ -23,6 +24,9 @@ struct Done {
     user_id: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<String>,
+    /// When a ban or timeout ends, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
     /// The number of comments, if several may have been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
@@ -32,8 +36,8 @@ struct Done {
 
 impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
-        let Outcome { audit_id, user_id, user_name, changes: deleted, left_out, .. } = outcome;
-        Self { audit_id, user_id, user_name, deleted, left_out }
+        let Outcome { audit_id, user_id, user_name, expires_at, left_out, .. } = outcome;
+        Self { audit_id, user_id, user_name, expires_at, deleted: outcome.changes, left_out }
     }
 }
 
@@ -52,10 +56,10 @@ pub(crate) async fn act(
     }
     let fields: serde_json::Value = read_json(request, state.body_limits()).await?;
     let act = ModerationAct::named(&name, fields).map_err(|error| {
-        let text = format!("the body's fields are wrong: {error}");
+        let text = format!("the body's fields are wrong: {}", misfit(&error));
         HttpError::new(ErrorCode::BadMessage, text)
     })?;
-    let done = state.control.moderate(&Actor::bearer(&caller), stream_id, &act).await;
+    let done = state.control.moderate(&caller, stream_id, &act).await;
     Ok(json_answer(StatusCode::OK, &Done::from(done.map_err(public)?)))
 }
 

@@ -103,5 +103,6 @@ async fn only_moderators_act_and_only_as_documented() {
     for name in ["timeout", "ban", "unban"] {
         let done = act(&rig, "moderator", &format!("1/moderation/{name}"), &user).await;
         assert_eq!((done.status, done.json()["user_id"].as_str()), (200, Some("42")), "{name}");
+        assert_eq!(done.json()["expires_at"].is_u64(), name == "timeout", "{done:?}");
     }
 }

@@ -178,7 +178,8 @@ impl Stage for RulesStage {
     /// Reads the file of blocked words again.
     fn reload(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.config.blocked_words_file else { return Ok(None) };
-        let words = WordLists::read(&self.config).map_err(|error| error.to_string())?;
+        let words = self.words.load().read_again(&self.config);
+        let words = words.map_err(|error| error.to_string())?;
         let done = format!("{} words of {} are in force", words.of_file, path.display());
         self.words.store(Arc::new(words));
         Ok(Some(done))

@@ -277,9 +277,14 @@ fn a_reload_reads_the_words_or_changes_nothing() {
     std::fs::remove_file(&path).unwrap();
     assert!(stage.reload().unwrap_err().contains("cannot read"));
     assert!(is_blocked("newword"));
-    std::fs::write(&path, "# no words any more\n").unwrap();
-    assert!(stage.reload().unwrap().unwrap().starts_with("0 words"));
-    assert!(!is_blocked("newword") && is_blocked("fixedword"));
+    for empty in ["", "\n", "# no words any more\n"] {
+        std::fs::write(&path, empty).unwrap();
+        let error = stage.reload().unwrap_err();
+        assert!(error.contains("has no words any more"), "{empty:?}: {error}");
+        assert!(is_blocked("newword") && is_blocked("fixedword"), "{empty:?}");
+    }
+    let begun_empty = RulesStage::new(&config).unwrap();
+    assert!(begun_empty.reload().unwrap().unwrap().starts_with("0 words"), "none are lost");
     let without = RulesStage::new(&RulesConfig::default()).unwrap();
     assert_eq!(without.reload(), Ok(None));
 }

@@ -30,6 +30,12 @@ pub enum RulesError {
         path.display()
     )]
     NoWords { path: PathBuf, lines: usize },
+    #[error(
+        "moderation.rules.blocked_words_file: {} has no words any more; those before stay in force \
+         until the node restarts",
+        path.display()
+    )]
+    NoneLeft { path: PathBuf },
 }
 
 /// The words that are in force together.
@@ -53,6 +59,18 @@ impl WordLists {
         let words = words.iter().map(String::as_str);
         Ok(Self { blocked: BlockedWords::new(words, &config.allowed_words)?, of_file })
     }
+
+    /// Reads the file of the configuration again, which must not have lost all its words: an editor
+    /// or a script that fails leaves an empty file.
+    pub(super) fn read_again(&self, config: &RulesConfig) -> Result<Self, RulesError> {
+        let new = Self::read(config)?;
+        match &config.blocked_words_file {
+            Some(path) if new.of_file == 0 && self.of_file > 0 => {
+                Err(RulesError::NoneLeft { path: path.clone() })
+            }
+            _ => Ok(new),
+        }
+    }
 }
 
 fn read_file(path: &Path) -> Result<WordFile, RulesError> {
@@ -67,7 +85,7 @@ fn read_file(path: &Path) -> Result<WordFile, RulesError> {
     }
     if !file.bad_lines.is_empty() {
         // The lines are named by number: their text has no place in a log.
-        warn!(path = %path.display(), lines = %file.shown_bad_lines(),
+        warn!(path = %path.display(), line_numbers = %file.shown_bad_lines(),
             "lines of the file of blocked words skipped: nothing in them can be matched");
     }
     Ok(file)
