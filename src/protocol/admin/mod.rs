@@ -66,7 +66,8 @@ pub use self::requests::{
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{
-    EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence, short_actor,
+    AUTHOR_BANNED, EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence,
+    STREAM_NOT_LIVE, short_actor,
 };
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};

@@ -14,6 +14,11 @@ pub const EXPIRED: &str = "expired";
 /// The reason of a comment that no stage had checked, once the decision about it was taken back: it
 /// waits for a person.
 pub const REOPENED: &str = "reopened";
+/// The reason of a held comment whose author was banned or timed out meanwhile: it waits for a
+/// person.
+pub const AUTHOR_BANNED: &str = "author_banned";
+/// The reason of a held comment whose stream is not live any more: it waits for a person.
+pub const STREAM_NOT_LIVE: &str = "stream_not_live";
 
 /// The evidence by which a moderation stage flagged a comment, as moderators read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

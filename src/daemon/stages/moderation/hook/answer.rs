@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::failure::Failure;
-use crate::protocol::admin::{EXPIRED, REOPENED};
+use crate::protocol::admin::{AUTHOR_BANNED, EXPIRED, REOPENED, STREAM_NOT_LIVE};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 
 /// The most characters of a reason.
 const MAX_REASON_CHARS: usize = 32;
 /// Reasons that tell what the daemon itself does with held comments.
-const RESERVED: [&str; 3] = [UNCHECKED, EXPIRED, REOPENED];
+const RESERVED: [&str; 5] = [UNCHECKED, EXPIRED, REOPENED, AUTHOR_BANNED, STREAM_NOT_LIVE];
 
 /// The service's decision about a comment.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,10 +11,14 @@ use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{HeldReviews, NewReason};
 use crate::daemon::stages::control::{Actor, Control, ControlError};
-use crate::protocol::admin::{EXPIRED, ReviewEvidence, ReviewItem, ReviewRequest, audit_action};
+use crate::protocol::admin::{
+    AUTHOR_BANNED, EXPIRED, ReviewEvidence, ReviewItem, ReviewRequest, STREAM_NOT_LIVE,
+    audit_action,
+};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::room::UNCHECKED;
+use crate::protocol::stream::StreamState;
 use crate::protocol::{CommentId, StreamId};
 
 fn request(comment_id: CommentId, reason: &str) -> ReviewRequest {
@@ -39,6 +43,7 @@ fn is_mine(decided: Result<Decided, ControlError>) -> Result<bool, ControlError>
 impl Control {
     /// Carries out what moderation decided about an unchecked comment.
     async fn decide_unchecked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
+        let decided = self.unless_published_too_late(decided).await?;
         let CommentModerated { comment_id, decision, .. } = decided;
         // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
         // that checked the comment, the first one changes the reason.
@@ -65,6 +70,28 @@ impl Control {
             self.record_decision(&Event::CommentModerated(decided), user_id).await;
         }
         Ok(is_made)
+    }
+
+    /// Leaves a comment to a person that its author could not publish now: moderation accepts it for
+    /// its text only.
+    async fn unless_published_too_late(
+        &self,
+        decided: CommentModerated,
+    ) -> Result<CommentModerated, ControlError> {
+        if !matches!(decided.decision, Decision::Accept | Decision::ShadowBan) {
+            return Ok(decided);
+        }
+        let stream = self.parts.streams.get(decided.stream_id);
+        let is_live = stream.is_some_and(|stream| stream.state == StreamState::Live);
+        let sanctions = self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?;
+        let reason = if !is_live {
+            STREAM_NOT_LIVE
+        } else if sanctions.iter().any(|one| one.user_id == decided.user_id) {
+            AUTHOR_BANNED
+        } else {
+            return Ok(decided);
+        };
+        Ok(CommentModerated { decision: Decision::Flag, reason: reason.into(), ..decided })
     }
 
     /// Returns false if the comment is decided or has another reason than the expected one.

@@ -8,8 +8,11 @@ use super::*;
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
-use crate::protocol::admin::{ClaimRequest, REOPENED, ReviewEvidence, UndoRequest};
+use crate::protocol::admin::{
+    ClaimRequest, REOPENED, ReviewEvidence, SanctionRequest, UndoRequest, UserRef, UserRequest,
+};
 use crate::protocol::events::{Evidence, ModeratedText, Score};
+use crate::protocol::stream::StreamPatch;
 use crate::protocol::{Comment, UserId};
 
 const STREAM: StreamId = StreamId(1);
@@ -106,6 +109,33 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
     let actions: Vec<_> = log.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(actions, [audit_action::HIDE, audit_action::REJECT, audit_action::APPROVE]);
     assert_eq!(points(&world).await, 0.0, "moderation counts what it decides");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_for_a_banned_author() {
+    let world = world(2).await;
+    let user = UserRef("42".to_owned());
+    let ban = SanctionRequest { user: user.clone(), reason: None, note: None, duration_ms: None };
+    world.control.ban(&operator(), &ban).await.unwrap();
+    assert!(decide(&world, decided(1, Decision::Accept, "")).await.unwrap());
+    assert_eq!(published(&world), []);
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    let waiting = queue.iter().find(|item| item.comment_id == comment_id(1)).unwrap();
+    assert_eq!((&*waiting.reason, waiting.held), (AUTHOR_BANNED, true), "a person decides");
+    world.control.unban(&operator(), &UserRequest { user, note: None }).await.unwrap();
+    assert!(decide(&world, decided(2, Decision::Accept, "")).await.unwrap());
+    assert_eq!(published(&world), [("text 2".to_owned(), false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_into_an_ended_stream() {
+    let world = world(1).await;
+    let end = StreamPatch { state: Some(StreamState::Ended), ..StreamPatch::default() };
+    world.control.update_stream(&operator(), STREAM, &end).await.unwrap();
+    assert!(decide(&world, decided(1, Decision::ShadowBan, "repeat")).await.unwrap());
+    assert_eq!(published(&world), []);
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(&*queue[0].reason, STREAM_NOT_LIVE);
 }
 
 #[tokio::test(start_paused = true)]
