@@ -127,8 +127,8 @@ async fn frame_costs_one_write_per_viewer() {
 
     let plain = Kind { deflate: Deflate::Off, head: 0x81 };
     let inside = Kind { deflate: Deflate::Shared, head: 0xC1 };
-    // A viewer that joins between two key frames is sent plain frames.
-    let outside = Kind { deflate: Deflate::Shared, head: 0x81 };
+    // A viewer that joins between two key frames is sent frames that are compressed by themselves.
+    let outside = Kind { deflate: Deflate::Shared, head: 0xC1 };
     let mut buffer = vec![0; 64 * 1024];
     let mut viewers = connect(&handle, plain, VIEWERS, &mut buffer);
     viewers.extend(connect(&handle, inside, VIEWERS, &mut buffer));

@@ -393,7 +393,10 @@ async fn a_blocked_word_is_no_word_of_another_language() {
     ];
     check_published(&daemon, 42, &rejected, &published).await;
     let log = daemon.log();
-    assert!(log.contains("skipped") && log.contains("lines=4"), "the bad line is named: {log}");
+    assert!(
+        log.contains("skipped") && log.contains("line_numbers=4"),
+        "the bad line is named: {log}"
+    );
     assert!(!log.contains("***"), "but not its text");
 }
 

@@ -208,7 +208,8 @@ async fn what_if_agrees_with_a_fast_replayed_import() {
     let daemon = Daemon::start(
         "[broadcast]\nthrottle = [\n\
          { from_per_second = 0, sample_rate = 1.0 },\n\
-         { from_per_second = 20, sample_rate = 0.01 },\n]\n",
+         { from_per_second = 20, sample_rate = 0.01 },\n]\n\
+         [moderation]\nstages = [\"rules\"]\n",
     );
     let config = daemon.data_dir().with_file_name("lcd.toml");
     let directory = tempfile::tempdir().unwrap();
