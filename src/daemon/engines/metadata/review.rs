@@ -70,7 +70,7 @@ pub(super) const WITHDRAWN: &str = "(deleted)";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldReviews {
     /// Those that no stage has checked: their reason is
-    /// [`UNCHECKED`](crate::protocol::room::UNCHECKED). The order is that of their creation; only
+    /// [`UNCHECKED`]. The order is that of their creation; only
     /// those behind `after` are chosen.
     Unchecked { after: Option<CommentId> },
     /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest

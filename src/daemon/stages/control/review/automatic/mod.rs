@@ -72,8 +72,8 @@ impl Control {
         Ok(is_made)
     }
 
-    /// Leaves a comment to a person that its author could not publish now: moderation accepts it for
-    /// its text only.
+    /// Leaves a comment to a person that its author could not publish now: moderation accepts it
+    /// for its text only.
     async fn unless_published_too_late(
         &self,
         decided: CommentModerated,
