@@ -194,7 +194,7 @@ async fn staff_and_trusted_bots_are_not_judged() {
     assert!(decisions(&daemon).await.is_empty());
 }
 
-/// What the rules flag, the model may reject.
+/// The model may reject a comment that the rules flag.
 #[tokio::test]
 async fn the_strictest_stage_decides() {
     let files = Files::new();

@@ -52,7 +52,7 @@ pub struct NewReason<'a> {
     pub evidence: &'a ReviewEvidence,
 }
 
-/// What a deletion, or what takes one back, means for the review of the comment.
+/// The effect of a deletion, or of what takes one back, on the review of the comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReviewChange {
     /// If the comment waits and is not held, it waits no longer, whoever has claimed it. The item
@@ -69,9 +69,8 @@ pub(super) const WITHDRAWN: &str = "(deleted)";
 /// A choice of held comments in the review queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldReviews {
-    /// Those that no stage has checked: their reason is
-    /// [`UNCHECKED`]. The order is that of their creation; only
-    /// those behind `after` are chosen.
+    /// Those that no stage has checked: their reason is [`UNCHECKED`]. The order is that of their
+    /// creation; only those behind `after` are chosen.
     Unchecked { after: Option<CommentId> },
     /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest
     /// first. One whose decision was taken back waits since then.

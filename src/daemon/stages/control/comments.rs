@@ -84,7 +84,7 @@ impl OwnerSearch {
     }
 }
 
-/// What a person deletes.
+/// The comments that one deletion by a person is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeletionScope {
     Comment,

@@ -61,7 +61,7 @@ impl Control {
     ) -> Result<RestoredComment, ControlError> {
         self.require_deletions_in_log(event.comment_id).await?;
         let user_id = event.user_id;
-        // What hides the comment from others still costs its points.
+        // The decision that hides the comment from others still costs its points.
         let audit = if event.stays_hidden {
             audit
         } else {

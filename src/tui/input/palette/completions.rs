@@ -1,4 +1,4 @@
-//! What a line of the palette may become.
+//! The lines that a line of the palette may become.
 
 use super::acts::{ACTS, GOTO};
 use crate::protocol::admin::{NodeStatus, ProblemCode};

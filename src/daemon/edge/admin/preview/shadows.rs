@@ -1,4 +1,4 @@
-//! What a shadow ban of users would do.
+//! The effect that a shadow ban of users would have.
 
 use std::collections::BTreeSet;
 

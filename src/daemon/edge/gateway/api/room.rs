@@ -49,6 +49,10 @@ pub(crate) async fn terms(
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
     caller_with_role(&state, request.headers(), Role::Moderator)?;
+    terms_answer(&state, stream_id).await
+}
+
+async fn terms_answer(state: &GatewayState, stream_id: StreamId) -> Answer {
     let terms = state.control.room_terms(stream_id).await.map_err(public)?;
     Ok(json_answer(StatusCode::OK, &serde_json::json!({ "terms": terms })))
 }
@@ -66,8 +70,7 @@ pub(crate) async fn change_terms(
         .map_err(|bad| HttpError::new(ErrorCode::BadMessage, format!("`add`: {bad}")))?;
     let actor = Actor::bearer(&caller);
     state.control.update_terms(&actor, stream_id, &patch).await.map_err(public)?;
-    let terms = state.control.room_terms(stream_id).await.map_err(public)?;
-    Ok(json_answer(StatusCode::OK, &serde_json::json!({ "terms": terms })))
+    terms_answer(&state, stream_id).await
 }
 
 /// Deletes the latest comments of a room. Needs the role moderator.

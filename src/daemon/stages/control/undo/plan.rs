@@ -171,7 +171,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     let counts = |other: &AuditEntry| {
         !undone.contains(&other.audit_id) && undone_entry(other).is_none_or(|earlier| earlier < id)
     };
-    // What an undo changed is told by the entry that it took back.
+    // The entry that an undo took back tells what the undo changed.
     let change_of = |other: &'_ AuditEntry| {
         let taken_back = undone_entry(other)?;
         about.iter().find(|earlier| earlier.audit_id == taken_back)

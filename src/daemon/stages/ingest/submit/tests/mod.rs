@@ -58,7 +58,7 @@ struct ByText {
     reasons: parking_lot::Mutex<Vec<Arc<str>>>,
     /// The ids that the review queue has, each once.
     queued: parking_lot::Mutex<BTreeSet<[u8; 16]>>,
-    /// How long its answer takes, after it has stored a comment.
+    /// The time that its answer takes, after it has stored a comment.
     hold_ms: AtomicU32,
 }
 
