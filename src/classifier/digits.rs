@@ -1,23 +1,9 @@
 //! Digits and signs that stand for letters.
 
-use super::normalise::END_MARKS;
-use super::vocabulary::is_known;
+use super::vocabulary::{END_MARKS, is_known, letter_of};
 
 /// Words with digits for letters from which a text is taken to write all letters so.
 const MIN_DIGIT_WORDS: usize = 2;
-
-/// Returns the letter that a digit or a sign stands for.
-pub(super) fn letter_of(c: char) -> char {
-    match c {
-        '0' => 'o',
-        '1' | '!' | '|' => 'i',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '7' => 't',
-        c => c,
-    }
-}
 
 /// Reports whether a word is a frequent one once its digits and signs are read as letters.
 pub(super) fn is_known_in_letters(word: &str) -> bool {

@@ -9,8 +9,10 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::digits::{is_known_in_letters, letter_of, undo_digits, writes_in_digits};
-use super::vocabulary::{MAX_MASKED, is_stretched, segment, unmask, unstretch};
+use super::digits::{is_known_in_letters, undo_digits, writes_in_digits};
+use super::vocabulary::{
+    END_MARKS, MAX_MASKED, is_stretched, letter_of, segment, unmask, unstretch,
+};
 
 /// Stands for an address in the normal form.
 const URL_TOKEN: &str = "urltok";
@@ -70,9 +72,6 @@ const LOOK_ALIKES: &str = "\
 
 /// Those of them that are in no alphabet of a large language.
 const RARE_LOOK_ALIKES: [char; 7] = ['ѕ', 'ԛ', 'ԝ', 'һ', 'ԁ', 'ɡ', 'ӏ'];
-
-/// Marks behind a word.
-pub(super) const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
 
 /// The kinds of normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

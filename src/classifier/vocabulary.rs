@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::digits::letter_of;
-
 /// Words of English chat, the most frequent first, and behind them innocent words with a rude part.
 /// `scripts/train DATA_DIR --words` writes them.
 const WORDS: &str = include_str!("words.txt");
@@ -17,6 +15,8 @@ const MAX_RUN_LETTERS: usize = 500;
 const UNKNOWN_COST: f32 = 6.0;
 /// Most letters of a word that may be masked.
 pub(super) const MAX_MASKED: usize = 3;
+/// Marks behind a word.
+pub(super) const END_MARKS: [char; 6] = ['.', ',', '!', '?', ':', ';'];
 /// Length of a run that no English word has.
 const STRETCHED_RUN: usize = 3;
 
@@ -42,6 +42,19 @@ impl Vocabulary {
             vocabulary.by_outline.entry(outline(word.chars())).or_default().push(word);
         }
         vocabulary
+    }
+}
+
+/// Returns the letter that a digit or a sign stands for.
+pub(super) fn letter_of(c: char) -> char {
+    match c {
+        '0' => 'o',
+        '1' | '!' | '|' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        c => c,
     }
 }
 

@@ -2,10 +2,9 @@
 
 use sqlx::postgres::PgConnection;
 
-use super::{audit, review};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
-use crate::daemon::engines::metadata::{NewAudit, PendingEvent, ReviewChange, rows};
+use crate::daemon::engines::metadata::{PendingEvent, rows};
 use crate::protocol::StreamId;
 
 /// Events that another node claims at this moment are left to it. A claim by a clock that was more
@@ -14,21 +13,6 @@ const CLAIM: &str = "UPDATE pending_events SET claimed_at = $1 WHERE number IN (
         FROM pending_events WHERE claimed_at <= $2 OR claimed_at > $1 + 60000 ORDER BY number LIMIT $3
         FOR UPDATE SKIP LOCKED)
     RETURNING number, stream_id, payload";
-
-pub(super) async fn record(
-    connection: &mut PgConnection,
-    event: &PendingEvent,
-    change: Option<ReviewChange>,
-    audit: &NewAudit,
-) -> Result<u64, StoreError> {
-    // The row that another transaction may have locked comes first.
-    if let Some(change) = change {
-        review::change(&mut *connection, change, audit).await?;
-    }
-    let number = audit::append(&mut *connection, audit).await?;
-    insert(connection, number, event, audit.at).await?;
-    Ok(number)
-}
 
 /// Stores an event in the transaction of its audit entry.
 pub(super) async fn insert(

@@ -363,7 +363,7 @@ impl MetadataStore for PostgresMetadata {
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         self.pool
-            .bounded(transaction!(self.pool, |connection| events::record(
+            .bounded(transaction!(self.pool, |connection| review::record(
                 connection, &event, review, &audit
             )))
             .await

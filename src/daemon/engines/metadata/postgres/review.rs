@@ -170,9 +170,25 @@ pub(super) async fn reopen(
     Ok(Ok(audit_id))
 }
 
+/// Stores an event for the log with its entry, and what the entry does to an item.
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    event: &PendingEvent,
+    change: Option<ReviewChange>,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    // The row that another transaction may have locked comes first.
+    if let Some(change) = change {
+        change_item(&mut *connection, change, audit).await?;
+    }
+    let number = audit::append(&mut *connection, audit).await?;
+    events::insert(connection, number, event, audit.at).await?;
+    Ok(number)
+}
+
 /// Withdraws an item or puts it back, in the transaction of the entry that says why. One that does
 /// not wait, or was not withdrawn, stays as it is.
-pub(super) async fn change(
+async fn change_item(
     connection: &mut PgConnection,
     change: ReviewChange,
     audit: &NewAudit,

@@ -2,28 +2,11 @@
 
 use sqlx::SqliteConnection;
 
-use super::{audit, review};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::daemon::engines::metadata::{NewAudit, PendingEvent, ReviewChange, rows};
+use crate::daemon::engines::metadata::{PendingEvent, rows};
 use crate::protocol::StreamId;
-
-pub(super) async fn record(
-    file: &SqliteFile,
-    event: &PendingEvent,
-    change: Option<ReviewChange>,
-    audit: &NewAudit,
-) -> Result<u64, StoreError> {
-    let mut transaction = file.begin().await?;
-    if let Some(change) = change {
-        review::change(&mut transaction, change, audit).await?;
-    }
-    let number = audit::append(&mut transaction, audit).await?;
-    insert(&mut transaction, number, event, audit.at).await?;
-    transaction.commit().await?;
-    Ok(number)
-}
 
 /// Stores an event in the transaction of its audit entry.
 pub(super) async fn insert(

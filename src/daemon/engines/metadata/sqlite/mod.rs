@@ -274,7 +274,7 @@ impl MetadataStore for SqliteMetadata {
         review: Option<ReviewChange>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        events::record(&self.file, &event, review, &audit).await
+        review::record(&self.file, &event, review, &audit).await
     }
 
     async fn claim_events(

@@ -171,9 +171,26 @@ pub(super) async fn reopen(
     Ok(Ok(audit_id))
 }
 
+/// Stores an event for the log with its entry, and what the entry does to an item.
+pub(super) async fn record(
+    file: &SqliteFile,
+    event: &PendingEvent,
+    change: Option<ReviewChange>,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let mut transaction = file.begin().await?;
+    if let Some(change) = change {
+        change_item(&mut transaction, change, audit).await?;
+    }
+    let number = audit::append(&mut transaction, audit).await?;
+    events::insert(&mut transaction, number, event, audit.at).await?;
+    transaction.commit().await?;
+    Ok(number)
+}
+
 /// Withdraws an item or puts it back, in the transaction of the entry that says why. One that does
 /// not wait, or was not withdrawn, stays as it is.
-pub(super) async fn change(
+async fn change_item(
     connection: &mut SqliteConnection,
     change: ReviewChange,
     audit: &NewAudit,
