@@ -31,6 +31,8 @@ use crate::protocol::{CommentId, StreamId, UserId};
 #[derive(Debug, Default)]
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
+    /// The method whose next call fails.
+    failing: Mutex<Option<&'static str>>,
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
@@ -189,6 +191,11 @@ impl InMemoryMetadata {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Makes the next call of a method fail; all others work.
+    pub(crate) fn fail_next(&self, name: &'static str) {
+        *self.failing.lock() = Some(name);
+    }
+
     /// Points are stored only this long after the call.
     pub(crate) fn slow_points(&self, wait: Duration) {
         *self.point_wait.lock() = wait;
@@ -249,6 +256,9 @@ impl InMemoryMetadata {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".to_owned()));
+        }
+        if self.failing.lock().take_if(|failing| *failing == name).is_some() {
+            return Err(StoreError::Unavailable("fails once".to_owned()));
         }
         if let Some(Watcher(watch)) = &self.watcher {
             watch(name);
