@@ -31,8 +31,8 @@ use crate::protocol::{CommentId, StreamId, UserId};
 #[derive(Debug, Default)]
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
-    /// The method whose next call fails.
-    failing: Mutex<Option<&'static str>>,
+    /// The method whose next call fails, and whether it panics.
+    failing: Mutex<Option<(&'static str, bool)>>,
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
@@ -193,7 +193,12 @@ impl InMemoryMetadata {
 
     /// Makes the next call of a method fail; all others work.
     pub(crate) fn fail_next(&self, name: &'static str) {
-        *self.failing.lock() = Some(name);
+        *self.failing.lock() = Some((name, false));
+    }
+
+    /// Makes the next call of a method panic.
+    pub(crate) fn panic_next(&self, name: &'static str) {
+        *self.failing.lock() = Some((name, true));
     }
 
     /// Points are stored only this long after the call.
@@ -257,7 +262,9 @@ impl InMemoryMetadata {
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".to_owned()));
         }
-        if self.failing.lock().take_if(|failing| *failing == name).is_some() {
+        let failing = self.failing.lock().take_if(|(method, _)| *method == name);
+        if let Some((_, panics)) = failing {
+            assert!(!panics, "as the test wants");
             return Err(StoreError::Unavailable("fails once".to_owned()));
         }
         if let Some(Watcher(watch)) = &self.watcher {
