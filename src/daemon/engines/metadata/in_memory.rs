@@ -35,6 +35,7 @@ pub(crate) struct InMemoryMetadata {
     failing: Mutex<Option<(&'static str, bool)>>,
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
+    streams_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -204,6 +205,11 @@ impl InMemoryMetadata {
     /// Points are stored only this long after the call.
     pub(crate) fn slow_points(&self, wait: Duration) {
         *self.point_wait.lock() = wait;
+    }
+
+    /// The streams are answered only this long after they were read.
+    pub(crate) fn slow_streams(&self, wait: Duration) {
+        *self.streams_wait.lock() = wait;
     }
 
     /// Calls so far, failed ones included.
@@ -390,7 +396,12 @@ impl MetadataStore for InMemoryMetadata {
     }
 
     async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
-        Ok(self.call("streams")?.streams.values().cloned().collect())
+        let streams = self.call("streams")?.streams.values().cloned().collect();
+        let wait = *self.streams_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(streams)
     }
 
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
