@@ -55,19 +55,30 @@ impl Control {
         let Some(reference) = user_of(&mut act) else { return Ok(act) };
         let user = self.resolve(reference).await?;
         *reference = user.reference();
-        // Nobody lifts a sanction of its own either.
+        self.check_user(moderator, &user, is_against).await?;
+        Ok(act)
+    }
+
+    /// Like [`Self::permitted_act`], for a user that is known. An act that is not against the user
+    /// is refused about the moderator itself only: nobody lifts a sanction of its own either.
+    async fn check_user(
+        &self,
+        moderator: &Identity,
+        user: &ResolvedUser,
+        is_against: bool,
+    ) -> Result<(), ControlError> {
         if user.user_id == moderator.user_id {
             return Err(ControlError::OwnUser { user: user.shown() });
         }
         if !is_against {
-            return Ok(act);
+            return Ok(());
         }
-        match self.role_of(&user).await {
+        match self.role_of(user).await {
             Some(role) if role.is_staff() && role >= moderator.role => {
                 let own = moderator.role;
                 Err(ControlError::NotHigherRole { user: user.shown(), role, own })
             }
-            _ => Ok(act),
+            _ => Ok(()),
         }
     }
 
