@@ -31,8 +31,11 @@ use crate::protocol::{CommentId, StreamId, UserId};
 #[derive(Debug, Default)]
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
+    /// The method whose next call fails, and whether it panics.
+    failing: Mutex<Option<(&'static str, bool)>>,
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
+    streams_wait: Mutex<Duration>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -189,9 +192,24 @@ impl InMemoryMetadata {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Makes the next call of a method fail; all others work.
+    pub(crate) fn fail_next(&self, name: &'static str) {
+        *self.failing.lock() = Some((name, false));
+    }
+
+    /// Makes the next call of a method panic.
+    pub(crate) fn panic_next(&self, name: &'static str) {
+        *self.failing.lock() = Some((name, true));
+    }
+
     /// Points are stored only this long after the call.
     pub(crate) fn slow_points(&self, wait: Duration) {
         *self.point_wait.lock() = wait;
+    }
+
+    /// The streams are answered only this long after they were read.
+    pub(crate) fn slow_streams(&self, wait: Duration) {
+        *self.streams_wait.lock() = wait;
     }
 
     /// Calls so far, failed ones included.
@@ -249,6 +267,11 @@ impl InMemoryMetadata {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".to_owned()));
+        }
+        let failing = self.failing.lock().take_if(|(method, _)| *method == name);
+        if let Some((_, panics)) = failing {
+            assert!(!panics, "as the test wants");
+            return Err(StoreError::Unavailable("fails once".to_owned()));
         }
         if let Some(Watcher(watch)) = &self.watcher {
             watch(name);
@@ -373,7 +396,12 @@ impl MetadataStore for InMemoryMetadata {
     }
 
     async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
-        Ok(self.call("streams")?.streams.values().cloned().collect())
+        let streams = self.call("streams")?.streams.values().cloned().collect();
+        let wait = *self.streams_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(streams)
     }
 
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {

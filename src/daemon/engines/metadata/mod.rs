@@ -105,12 +105,17 @@ struct TermsChange {
     after: Vec<RoomTerm>,
 }
 
-/// Applies a patch to the terms of one room. [`StoreError::Full`] if that makes too many.
+/// Applies a patch to the terms of one room. [`StoreError::NotATerm`] if one to remove is none of
+/// them, [`StoreError::Full`] if that makes too many.
 fn terms_after(
     stored: Vec<(StreamId, RoomTerm)>,
     patch: &TermsPatch,
 ) -> Result<TermsChange, StoreError> {
     let stored: Vec<_> = stored.into_iter().map(|(_, term)| term).collect();
+    let is_known = |removed: &str| stored.iter().any(|known| known.term == removed);
+    if let Some(unknown) = patch.remove.iter().find(|removed| !is_known(removed)) {
+        return Err(StoreError::NotATerm(unknown.clone()));
+    }
     let after = patch.applied_to(&stored);
     if after.len() > MAX_ROOM_TERMS {
         return Err(StoreError::Full("blocked term: a room has at most 500"));
@@ -182,7 +187,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<(u64, Stream), StoreError>;
     /// Adds and removes blocked terms of a room. The entry is stored with those of the named terms
     /// that the room had [before](BEFORE). [`StoreError::NotFound`] for an unknown stream,
-    /// [`StoreError::Full`] if the room would have more than [`MAX_ROOM_TERMS`].
+    /// [`StoreError::NotATerm`] for a term to remove that the room does not have, also if somebody
+    /// else removes it at this moment, [`StoreError::Full`] if the room would have more than
+    /// [`MAX_ROOM_TERMS`].
     async fn change_terms(
         &self,
         stream_id: StreamId,

@@ -78,8 +78,6 @@ pub enum ControlError {
     UnknownView(String),
     #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
     TooManyViews,
-    #[error("`{0}` is not a term of the room")]
-    NotATerm(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
@@ -154,7 +152,6 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
-            | Self::NotATerm(_)
             | Self::NotSanctioned(_)
             | Self::NotShadowed(_)
             | Self::NothingToForgive(_) => ErrorCode::NotFound,
@@ -200,7 +197,7 @@ fn verdict(decision: Decision) -> &'static str {
 fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::Unavailable(_) | StoreError::Incomplete(_) => ErrorCode::StoreUnavailable,
-        StoreError::NotFound(_) => ErrorCode::NotFound,
+        StoreError::NotFound(_) | StoreError::NotATerm(_) => ErrorCode::NotFound,
         // Only streams have an id that the request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,
         StoreError::Full(_) => ErrorCode::BadRequest,

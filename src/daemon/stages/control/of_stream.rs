@@ -19,10 +19,10 @@ impl Control {
         act: &ModerationAct,
     ) -> Result<Outcome, ControlError> {
         let stream = self.require_stream(stream_id).await?;
-        self.check_may_act(moderator, act).await?;
+        let act = self.permitted_act(moderator, act).await?;
         let actor = &Actor::bearer(moderator);
         let expected = Some(stream_id);
-        match act {
+        match &act {
             ModerationAct::Delete(request) => self.delete_of_stream(actor, request, expected).await,
             ModerationAct::ClearUser(request) => {
                 let ClearUserRequest { user, last_ms, reason, note } = request.clone();

@@ -23,7 +23,8 @@ impl Control {
     /// each term.
     ///
     /// # Errors
-    /// [`ControlError::NotATerm`]: a term to remove that the room does not have.
+    /// [`StoreError::NotATerm`](crate::daemon::engines::StoreError::NotATerm): a term to remove that
+    /// the room does not have.
     pub async fn update_terms(
         &self,
         actor: &Actor,
@@ -35,11 +36,7 @@ impl Control {
             let problem = bad.problem;
             ControlError::Invalid { field: bad.field, problem }
         })?;
-        let known = self.room_terms(stream_id).await?;
-        let is_known = |removed: &str| known.iter().any(|it| it.term == removed);
-        if let Some(unknown) = patch.remove.iter().find(|removed| !is_known(removed)) {
-            return Err(ControlError::NotATerm(unknown.clone()));
-        }
+        self.require_stream(stream_id).await?;
         let target = format!("stream {stream_id}");
         let entry = self.entry(actor, audit_action::ROOM_TERMS, target, &patch);
         self.change_terms(stream_id, &patch, entry, started).await

@@ -37,6 +37,7 @@
 mod catch_up;
 mod deflate;
 mod egress_meter;
+mod few_once;
 mod frame;
 mod handle;
 mod history;

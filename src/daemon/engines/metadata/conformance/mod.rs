@@ -38,6 +38,7 @@ macro_rules! metadata_suite {
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
                 terms_of_rooms_are_kept_and_audited,
+                a_term_is_removed_once,
                 each_change_of_terms_has_a_new_version,
                 terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
