@@ -50,6 +50,8 @@ struct Tables {
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
+    /// Comments that were withdrawn before they were queued.
+    withdrawn: BTreeMap<[u8; 16], ReviewVerdict>,
     /// When the last decision on an item was taken back.
     reopened: BTreeMap<[u8; 16], u64>,
     views: BTreeMap<String, SavedView>,
@@ -141,15 +143,25 @@ impl Tables {
 
     fn change_review(&mut self, change: ReviewChange, audit: &NewAudit) {
         let (ReviewChange::Withdraw(comment_id) | ReviewChange::PutBack(comment_id)) = change;
-        let Ok(review) = self.review_of(comment_id) else { return };
+        let withdrawn = || ReviewVerdict {
+            decision: Decision::Reject,
+            by: audit.actor.clone(),
+            at: audit.at,
+            reason: Some(WITHDRAWN.to_owned()),
+        };
+        let key = comment_id.sort_key();
+        let Ok(review) = self.review_of(comment_id) else {
+            match change {
+                ReviewChange::Withdraw(_) => {
+                    self.withdrawn.entry(key).or_insert_with(withdrawn);
+                }
+                ReviewChange::PutBack(_) => drop(self.withdrawn.remove(&key)),
+            }
+            return;
+        };
         match (change, &review.verdict) {
             (ReviewChange::Withdraw(_), None) if !review.item.held => {
-                review.verdict = Some(ReviewVerdict {
-                    decision: Decision::Reject,
-                    by: audit.actor.clone(),
-                    at: audit.at,
-                    reason: Some(WITHDRAWN.to_owned()),
-                });
+                review.verdict = Some(withdrawn());
             }
             (ReviewChange::PutBack(_), Some(verdict))
                 if verdict.reason.as_deref() == Some(WITHDRAWN) =>
@@ -525,7 +537,8 @@ impl MetadataStore for InMemoryMetadata {
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         let mut tables = self.call("queue_review")?;
         if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
-            tables.reviews.push((StoredReview { item, verdict: None }, text_key));
+            let verdict = tables.withdrawn.remove(&item.comment_id.sort_key());
+            tables.reviews.push((StoredReview { item, verdict }, text_key));
         }
         Ok(())
     }

@@ -261,8 +261,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
-    /// the same key: see [`alike_key`](crate::protocol::text::alike_key).
+    /// Queues a comment for review. Queueing it again changes nothing, and one that was
+    /// [withdrawn](ReviewChange::Withdraw) before does not wait. Texts that are alike have the same
+    /// key: see [`alike_key`](crate::protocol::text::alike_key).
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
     /// Returns undecided items, oldest first, with their latest claims, also those that have run
     /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].

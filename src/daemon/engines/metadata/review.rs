@@ -57,13 +57,17 @@ pub struct NewReason<'a> {
 pub enum ReviewChange {
     /// If the comment waits and is not held, it waits no longer, whoever has claimed it. The item
     /// counts as rejected by the actor, and is not listed among the decided ones: nobody has
-    /// decided about it in the queue.
+    /// decided about it in the queue. A comment that is not queued yet is withdrawn when it is
+    /// queued: moderation may be behind the person who deletes.
     Withdraw(CommentId),
-    /// An item that was withdrawn waits again, unclaimed.
+    /// An item that was withdrawn waits again, unclaimed. One that was not queued since is queued
+    /// as any other from now on.
     PutBack(CommentId),
 }
 
-/// The reason of the decision on an item that was withdrawn. Others are words.
+/// The reason of the decision on an item that was withdrawn. Others are words. It is also the
+/// reason of an item that was withdrawn before it was queued. Nothing but its id is known of such
+/// an item, and it counts as never queued.
 pub(super) const WITHDRAWN: &str = "(deleted)";
 
 /// A choice of held comments in the review queue.

@@ -58,6 +58,7 @@ macro_rules! metadata_suite {
                 a_decided_item_never_returns,
                 a_decision_taken_back_waits_again,
                 a_deletion_withdraws_what_waits,
+                a_deletion_before_the_flag_counts,
                 an_unchecked_item_is_reopened_for_people,
                 a_claim_keeps_others_away_until_it_runs_out,
                 of_two_decisions_at_once_one_is_refused,

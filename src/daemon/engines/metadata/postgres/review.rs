@@ -25,7 +25,14 @@ pub(super) async fn queue(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
           shadowed, evidence, badges, waits_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7)
+         ON CONFLICT (sort_key) DO UPDATE SET
+            stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
+            message = excluded.message, reason = excluded.reason, held = excluded.held,
+            flagged_at = excluded.flagged_at, text_key = excluded.text_key,
+            shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
+            waits_since = excluded.waits_since
+         WHERE reviews.reason = $13",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -39,6 +46,7 @@ pub(super) async fn queue(
     .bind(item.shadowed)
     .bind(evidence.as_deref().map(storable))
     .bind(i64::from(item.badges.bits()))
+    .bind(WITHDRAWN)
     .execute(connection)
     .await?;
     Ok(())
@@ -75,8 +83,9 @@ async fn stored(
     connection: &mut PgConnection,
     comment_id: CommentId,
 ) -> Result<Option<StoredReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 FOR UPDATE")
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 AND reason <> $2 FOR UPDATE")
         .bind(comment_id.sort_key())
+        .bind(WITHDRAWN)
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(rows::stored_review).transpose()
@@ -193,25 +202,52 @@ async fn change_item(
     change: ReviewChange,
     audit: &NewAudit,
 ) -> Result<(), StoreError> {
-    let query = match change {
-        ReviewChange::Withdraw(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4
-             WHERE sort_key = $5 AND decision IS NULL AND NOT held",
-        )
-        .bind(Decision::Reject.as_str())
-        .bind(integer(audit.at))
-        .bind(storable(&audit.actor))
-        .bind(WITHDRAWN)
-        .bind(comment_id.sort_key()),
-        ReviewChange::PutBack(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-                decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
-             WHERE sort_key = $1 AND decided_reason = $2",
-        )
+    match change {
+        ReviewChange::Withdraw(comment_id) => withdraw(connection, comment_id, audit).await,
+        ReviewChange::PutBack(comment_id) => put_back(connection, comment_id).await,
+    }
+}
+
+async fn withdraw(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reviews
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, waits_since,
+          decision, decided_at, decided_by, decided_reason)
+         VALUES ($1, 0, 0, '', '', $2, $3, FALSE, $3, $4, $3, $5, $2)
+         ON CONFLICT (sort_key) DO UPDATE SET
+            decision = excluded.decision, decided_at = excluded.decided_at,
+            decided_by = excluded.decided_by, decided_reason = excluded.decided_reason
+         WHERE reviews.decision IS NULL AND NOT reviews.held",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .bind(integer(audit.at))
+    .bind(Decision::Reject.as_str())
+    .bind(storable(&audit.actor))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn put_back(connection: &mut PgConnection, comment_id: CommentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM reviews WHERE sort_key = $1 AND reason = $2")
         .bind(comment_id.sort_key())
-        .bind(WITHDRAWN),
-    };
-    query.execute(connection).await?;
+        .bind(WITHDRAWN)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+            decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
+         WHERE sort_key = $1 AND decided_reason = $2",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -219,10 +255,13 @@ pub(super) async fn decided_one(
     connection: &mut PgConnection,
     comment_id: CommentId,
 ) -> Result<Option<DecidedReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 AND decision IS NOT NULL")
-        .bind(comment_id.sort_key())
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(
+        "SELECT * FROM reviews WHERE sort_key = $1 AND decision IS NOT NULL AND reason <> $2",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .fetch_optional(connection)
+    .await?;
     row.as_ref().map(rows::decided_review).transpose()
 }
 

@@ -26,7 +26,14 @@ pub(super) async fn queue(
         "INSERT INTO reviews
          (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
           shadowed, evidence, badges, waits_since)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (sort_key) DO UPDATE SET
+            stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
+            message = excluded.message, reason = excluded.reason, held = excluded.held,
+            flagged_at = excluded.flagged_at, text_key = excluded.text_key,
+            shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
+            waits_since = excluded.waits_since
+         WHERE reviews.reason = ?",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -41,6 +48,7 @@ pub(super) async fn queue(
     .bind(evidence)
     .bind(item.badges.bits())
     .bind(integer(item.flagged_at))
+    .bind(WITHDRAWN)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
@@ -76,8 +84,9 @@ async fn stored(
     connection: &mut SqliteConnection,
     comment_id: CommentId,
 ) -> Result<Option<StoredReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = ?")
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = ? AND reason <> ?")
         .bind(comment_id.sort_key().to_vec())
+        .bind(WITHDRAWN)
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(rows::stored_review).transpose()
@@ -195,25 +204,55 @@ async fn change_item(
     change: ReviewChange,
     audit: &NewAudit,
 ) -> Result<(), StoreError> {
-    let query = match change {
-        ReviewChange::Withdraw(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?, decided_reason = ?
-             WHERE sort_key = ? AND decision IS NULL AND held = 0",
-        )
-        .bind(Decision::Reject.as_str())
-        .bind(integer(audit.at))
-        .bind(&audit.actor)
-        .bind(WITHDRAWN)
-        .bind(comment_id.sort_key().to_vec()),
-        ReviewChange::PutBack(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-                decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
-             WHERE sort_key = ? AND decided_reason = ?",
-        )
+    match change {
+        ReviewChange::Withdraw(comment_id) => withdraw(connection, comment_id, audit).await,
+        ReviewChange::PutBack(comment_id) => put_back(connection, comment_id).await,
+    }
+}
+
+async fn withdraw(
+    connection: &mut SqliteConnection,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reviews
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, waits_since,
+          decision, decided_at, decided_by, decided_reason)
+         VALUES (?1, 0, 0, '', '', ?2, ?3, 0, ?3, ?4, ?3, ?5, ?2)
+         ON CONFLICT (sort_key) DO UPDATE SET
+            decision = excluded.decision, decided_at = excluded.decided_at,
+            decided_by = excluded.decided_by, decided_reason = excluded.decided_reason
+         WHERE reviews.decision IS NULL AND reviews.held = 0",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .bind(WITHDRAWN)
+    .bind(integer(audit.at))
+    .bind(Decision::Reject.as_str())
+    .bind(&audit.actor)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn put_back(
+    connection: &mut SqliteConnection,
+    comment_id: CommentId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM reviews WHERE sort_key = ? AND reason = ?")
         .bind(comment_id.sort_key().to_vec())
-        .bind(WITHDRAWN),
-    };
-    query.execute(connection).await?;
+        .bind(WITHDRAWN)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+            decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
+         WHERE sort_key = ? AND decided_reason = ?",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .bind(WITHDRAWN)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -221,10 +260,13 @@ pub(super) async fn decided_one(
     file: &SqliteFile,
     comment_id: CommentId,
 ) -> Result<Option<DecidedReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = ? AND decision IS NOT NULL")
-        .bind(comment_id.sort_key().to_vec())
-        .fetch_optional(file.readers())
-        .await?;
+    let row = sqlx::query(
+        "SELECT * FROM reviews WHERE sort_key = ? AND decision IS NOT NULL AND reason <> ?",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .bind(WITHDRAWN)
+    .fetch_optional(file.readers())
+    .await?;
     row.as_ref().map(rows::decided_review).transpose()
 }
 
