@@ -10,10 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::{StoredReview, WITHDRAWN, reopened_reason};
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
-    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord,
-    terms_after,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MAX_ALIKE,
+    MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent,
+    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange,
+    UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -549,8 +549,31 @@ impl MetadataStore for InMemoryMetadata {
         Ok(waiting)
     }
 
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut waiting = self.call("review_queue_of")?.waiting();
+        waiting.retain(|item| item.stream_id == stream_id);
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
     async fn review_count(&self) -> Result<u64, StoreError> {
         Ok(self.call("review_count")?.waiting().len() as u64)
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        let HeldScope { user_id, stream_id, since_ms } = scope;
+        let is_meant = |item: &&ReviewItem| {
+            item.held
+                && item.comment_id.unix_ms() >= since_ms
+                && user_id.is_none_or(|only| only == item.user_id)
+                && stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        let waiting = self.call("held_count")?.waiting();
+        Ok(waiting.iter().filter(is_meant).count() as u64)
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {

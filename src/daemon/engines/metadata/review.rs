@@ -4,7 +4,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
@@ -79,6 +79,16 @@ pub enum HeldReviews {
     /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest
     /// first. One whose decision was taken back waits since then.
     WaitingSince(u64),
+}
+
+/// The held comments that are counted: those of a user and of a stream, where one is named, that
+/// were written since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldScope {
+    pub user_id: Option<UserId>,
+    pub stream_id: Option<StreamId>,
+    /// By the time of the comment's id. Milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// The decision on an item.

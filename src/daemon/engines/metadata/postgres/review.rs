@@ -7,13 +7,13 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
-    ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
+    Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewVerdict,
+    ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
-use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
+use crate::protocol::{CommentId, StreamId};
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
@@ -52,22 +52,36 @@ pub(super) async fn queue(
     Ok(())
 }
 
+/// The query of waiting items, with a further condition.
+macro_rules! waiting {
+    ($condition:literal) => {
+        concat!(
+            "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
+                WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT $1) AS found)
+                AS same
+             FROM reviews AS item WHERE item.decision IS NULL ",
+            $condition,
+            " ORDER BY item.flagged_at, item.sort_key LIMIT $2"
+        )
+    };
+}
+
+/// Returns the oldest items of a stream, or of all.
 pub(super) async fn waiting(
     connection: &mut PgConnection,
+    stream_id: Option<StreamId>,
     limit: usize,
 ) -> Result<Vec<ReviewItem>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
-            WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT $1) AS found)
-            AS same
-         FROM reviews AS item WHERE item.decision IS NULL
-         ORDER BY item.flagged_at, item.sort_key LIMIT $2",
-    )
+    let query = match stream_id {
+        Some(_) => sqlx::query(waiting!("AND item.stream_id = $3")),
+        None => sqlx::query(waiting!("")),
+    };
     // The item itself is counted too.
-    .bind(integer(MAX_ALIKE + 1))
-    .bind(integer(limit as u64))
-    .fetch_all(connection)
-    .await?;
+    let mut query = query.bind(integer(MAX_ALIKE + 1)).bind(integer(limit as u64));
+    if let Some(stream_id) = stream_id {
+        query = query.bind(integer(stream_id.0));
+    }
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(rows::waiting_review).collect()
 }
 
@@ -76,6 +90,30 @@ pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreErr
         .fetch_one(connection)
         .await?;
     row.natural("waiting")
+}
+
+pub(super) async fn held_count(
+    connection: &mut PgConnection,
+    scope: HeldScope,
+) -> Result<u64, StoreError> {
+    let HeldScope { user_id, stream_id, since_ms } = scope;
+    let query = match stream_id {
+        // Apart, so that the index of the streams serves.
+        Some(_) => sqlx::query(
+            "SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL AND held
+             AND sort_key >= $1 AND ($2::BIGINT IS NULL OR user_id = $2) AND stream_id = $3",
+        ),
+        None => sqlx::query(
+            "SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL AND held
+             AND sort_key >= $1 AND ($2::BIGINT IS NULL OR user_id = $2)",
+        ),
+    };
+    let mut query =
+        query.bind(rows::sort_key_since(since_ms)).bind(user_id.map(|user_id| integer(user_id.0)));
+    if let Some(stream_id) = stream_id {
+        query = query.bind(integer(stream_id.0));
+    }
+    query.fetch_one(connection).await?.natural("waiting")
 }
 
 /// Reads an item and locks it until the end of the transaction that changes it.
