@@ -6,6 +6,7 @@
 //! is that of the tables.
 
 mod delays;
+mod earlier_delays;
 mod sanctions;
 mod snapshot;
 mod streams;

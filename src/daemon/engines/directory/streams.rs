@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use tokio::sync::{Mutex, watch};
 
+use super::earlier_delays::EarlierDelays;
 use super::snapshot::Snapshot;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
@@ -26,6 +27,7 @@ pub struct Streams {
     /// others.
     reloading: Arc<Mutex<()>>,
     reloaded: Arc<watch::Sender<()>>,
+    earlier_delays: Arc<EarlierDelays>,
 }
 
 /// The blocked terms of a room.
@@ -54,6 +56,7 @@ impl Streams {
             terms: Arc::default(),
             reloading: Arc::default(),
             reloaded: Arc::default(),
+            earlier_delays: Arc::default(),
         };
         streams.reload().await?;
         Ok(streams)
@@ -68,6 +71,7 @@ impl Streams {
         let terms = self.read_terms().await?;
         self.terms.finish(&reload_of_terms, terms);
         let by_id = all.into_iter().map(|stream| (stream.stream_id, Arc::new(stream))).collect();
+        self.earlier_delays.compare(&self.by_id.get(), &by_id);
         self.by_id.finish(&reload, by_id);
         self.reloaded.send_replace(());
         Ok(())
@@ -93,6 +97,7 @@ impl Streams {
             Some(stream) => by_id.insert(stream_id, Arc::new(stream)),
             None => by_id.remove(&stream_id),
         };
+        self.earlier_delays.compare(&self.by_id.get(), &by_id);
         self.by_id.finish(&reload, by_id);
         self.reloaded.send_replace(());
         Ok(())
@@ -135,6 +140,13 @@ impl Streams {
     /// Returns the rules of a stream's room; none for an unknown stream.
     pub fn room_rules(&self, stream_id: StreamId) -> RoomRules {
         self.get(stream_id).map(|stream| stream.room.in_force()).unwrap_or_default()
+    }
+
+    /// Returns whether comments of a room may be held back: it has a message delay, or may have had
+    /// one or a longer one in the last [`LONGEST_DELAY_MS`](crate::protocol::room::LONGEST_DELAY_MS).
+    pub fn may_hold_back(&self, stream_id: StreamId) -> bool {
+        let has_delay = self.get(stream_id).is_some_and(|stream| stream.room.delay_ms.is_some());
+        has_delay || self.earlier_delays.may_have_had(stream_id)
     }
 
     /// Returns the blocked terms of a room; `None` if it has none. Pointers are equal as long as
