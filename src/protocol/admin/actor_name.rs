@@ -1,5 +1,5 @@
-//! The names of persons who act: `bob (uid 1001)`, `bob (token)`, `bob (user 7)`. In brackets stands
-//! what proves the name. Stages of moderation act under their names without brackets, so that a
+//! The names of persons who act: `bob (uid 1001)`, `bob (token)`, `bob (user 7)`. What proves the
+//! name stands in brackets. Stages of moderation act under their names without brackets, so that a
 //! stored name tells whether a person acted.
 
 use std::fmt::Display;

@@ -143,7 +143,7 @@ impl Streams {
     }
 
     /// Returns whether comments of a room may be held back: it has a message delay, or may have had
-    /// one or a longer one in the last [`LONGEST_DELAY_MS`](crate::protocol::room::LONGEST_DELAY_MS).
+    /// one or a longer one within the time of the longest.
     pub fn may_hold_back(&self, stream_id: StreamId) -> bool {
         let has_delay = self.get(stream_id).is_some_and(|stream| stream.room.delay_ms.is_some());
         has_delay || self.earlier_delays.may_have_had(stream_id)

@@ -1,7 +1,7 @@
 //! Claims on Redis: `turn:{stream}:{user}:{ms}` and `said:{stream}:{hash}:{ms}` hold the 16 bytes
 //! of the comment's id for the time of the rule. A text that only its author sees has the author
-//! behind the hash. A claim is one `SET NX GET` and one `PTTL`, and one `GET` and one `PTTL` for the
-//! place that it also meets; a batch is one pipeline per Redis node.
+//! behind the hash. A claim is one `SET NX GET` and one `PTTL`, and one `GET` and one `PTTL` for
+//! the place that it also meets; a batch is one pipeline per Redis node.
 
 use futures_util::future::join_all;
 use redis::{FromRedisValue as _, Pipeline, RedisError, Value};

@@ -100,7 +100,7 @@ impl Coordinator {
     }
 }
 
-/// However a run ends, nothing is held back here any longer: what is behind is lag.
+/// Nothing is held back here any longer, whatever ended the run: what is behind is lag.
 impl Drop for Coordinator {
     fn drop(&mut self) {
         self.parts.board.set_held_records(BTreeMap::new());
