@@ -142,6 +142,7 @@ mod tests {
     use crate::classifier::recipe::{Material, spam_examples, toxicity_examples};
     use crate::classifier::samples::{Sample, read_decisions};
     use crate::classifier::training::Example;
+    use crate::protocol::admin::names_person;
     use crate::protocol::{StreamId, UserId};
 
     const BOB: &str = "bob (uid 1001)";
@@ -156,7 +157,7 @@ mod tests {
             decision,
             reason: "high_toxicity".to_owned(),
             decided_by: decided_by.to_owned(),
-            by_person: decided_by.ends_with(')'),
+            by_person: names_person(decided_by),
             in_bulk: false,
             decided_at: 1,
             stage: Some("model".to_owned()),

@@ -10,10 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::review::{StoredReview, WITHDRAWN, reopened_reason};
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
-    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord,
-    terms_after,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MAX_ALIKE,
+    MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent,
+    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange,
+    UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -53,6 +53,8 @@ struct Tables {
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
+    /// Comments that were withdrawn before they were queued.
+    withdrawn: BTreeMap<[u8; 16], ReviewVerdict>,
     /// When the last decision on an item was taken back.
     reopened: BTreeMap<[u8; 16], u64>,
     views: BTreeMap<String, SavedView>,
@@ -144,15 +146,25 @@ impl Tables {
 
     fn change_review(&mut self, change: ReviewChange, audit: &NewAudit) {
         let (ReviewChange::Withdraw(comment_id) | ReviewChange::PutBack(comment_id)) = change;
-        let Ok(review) = self.review_of(comment_id) else { return };
+        let withdrawn = || ReviewVerdict {
+            decision: Decision::Reject,
+            by: audit.actor.clone(),
+            at: audit.at,
+            reason: Some(WITHDRAWN.to_owned()),
+        };
+        let key = comment_id.sort_key();
+        let Ok(review) = self.review_of(comment_id) else {
+            match change {
+                ReviewChange::Withdraw(_) => {
+                    self.withdrawn.entry(key).or_insert_with(withdrawn);
+                }
+                ReviewChange::PutBack(_) => drop(self.withdrawn.remove(&key)),
+            }
+            return;
+        };
         match (change, &review.verdict) {
             (ReviewChange::Withdraw(_), None) if !review.item.held => {
-                review.verdict = Some(ReviewVerdict {
-                    decision: Decision::Reject,
-                    by: audit.actor.clone(),
-                    at: audit.at,
-                    reason: Some(WITHDRAWN.to_owned()),
-                });
+                review.verdict = Some(withdrawn());
             }
             (ReviewChange::PutBack(_), Some(verdict))
                 if verdict.reason.as_deref() == Some(WITHDRAWN) =>
@@ -553,7 +565,8 @@ impl MetadataStore for InMemoryMetadata {
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         let mut tables = self.call("queue_review")?;
         if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
-            tables.reviews.push((StoredReview { item, verdict: None }, text_key));
+            let verdict = tables.withdrawn.remove(&item.comment_id.sort_key());
+            tables.reviews.push((StoredReview { item, verdict }, text_key));
         }
         Ok(())
     }
@@ -564,8 +577,31 @@ impl MetadataStore for InMemoryMetadata {
         Ok(waiting)
     }
 
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut waiting = self.call("review_queue_of")?.waiting();
+        waiting.retain(|item| item.stream_id == stream_id);
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
     async fn review_count(&self) -> Result<u64, StoreError> {
         Ok(self.call("review_count")?.waiting().len() as u64)
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        let HeldScope { user_id, stream_id, since_ms } = scope;
+        let is_meant = |item: &&ReviewItem| {
+            item.held
+                && item.comment_id.unix_ms() >= since_ms
+                && user_id.is_none_or(|only| only == item.user_id)
+                && stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        let waiting = self.call("held_count")?.waiting();
+        Ok(waiting.iter().filter(is_meant).count() as u64)
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {

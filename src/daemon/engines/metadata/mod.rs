@@ -35,8 +35,8 @@ use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
 pub use review::{
-    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict,
+    DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewVerdict,
+    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
 
 /// An entry for the audit log, before it has a number.
@@ -268,13 +268,23 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
-    /// the same key: see [`alike_key`](crate::protocol::text::alike_key).
+    /// Queues a comment for review. Queueing it again changes nothing, and one that was
+    /// [withdrawn](ReviewChange::Withdraw) before does not wait. Texts that are alike have the same
+    /// key: see [`alike_key`](crate::protocol::text::alike_key).
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
     /// Returns undecided items, oldest first, with their latest claims, also those that have run
     /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
+    /// Returns undecided items of one stream like [`Self::review_queue`]. Those of the same text
+    /// are counted on all streams.
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError>;
     async fn review_count(&self) -> Result<u64, StoreError>;
+    /// Returns the number of held, undecided items.
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError>;
     /// Claims an undecided item for an actor, renews its claim, or ends it.
     /// [`ReviewRefusal`] if the item is not in the queue or somebody else has claimed it.
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;

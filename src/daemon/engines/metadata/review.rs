@@ -4,7 +4,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
@@ -57,13 +57,17 @@ pub struct NewReason<'a> {
 pub enum ReviewChange {
     /// If the comment waits and is not held, it waits no longer, whoever has claimed it. The item
     /// counts as rejected by the actor, and is not listed among the decided ones: nobody has
-    /// decided about it in the queue.
+    /// decided about it in the queue. A comment that is not queued yet is withdrawn when it is
+    /// queued: moderation may be behind the person who deletes.
     Withdraw(CommentId),
-    /// An item that was withdrawn waits again, unclaimed.
+    /// An item that was withdrawn waits again, unclaimed. One that was not queued since is queued
+    /// as any other from now on.
     PutBack(CommentId),
 }
 
-/// The reason of the decision on an item that was withdrawn. Others are words.
+/// The reason of the decision on an item that was withdrawn. Others are words. It is also the
+/// reason of an item that was withdrawn before it was queued. Nothing but its id is known of such
+/// an item, and it counts as never queued.
 pub(super) const WITHDRAWN: &str = "(deleted)";
 
 /// A choice of held comments in the review queue.
@@ -75,6 +79,16 @@ pub enum HeldReviews {
     /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest
     /// first. One whose decision was taken back waits since then.
     WaitingSince(u64),
+}
+
+/// The held comments that are counted: those of a user and of a stream, where one is named, that
+/// were written since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldScope {
+    pub user_id: Option<UserId>,
+    pub stream_id: Option<StreamId>,
+    /// By the time of the comment's id. Milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// The decision on an item.

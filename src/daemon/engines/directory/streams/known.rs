@@ -8,6 +8,7 @@ use ahash::AHashMap;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
+use super::earlier_delays::EarlierDelays;
 use crate::protocol::StreamId;
 use crate::protocol::room::RoomTerm;
 use crate::protocol::stream::Stream;
@@ -42,6 +43,7 @@ pub(super) struct KnownStreams {
     begun: AtomicU64,
     /// Held only to put together what was read.
     stored: Mutex<Stored>,
+    earlier_delays: EarlierDelays,
 }
 
 /// The reloads that stored the state.
@@ -83,6 +85,11 @@ impl KnownStreams {
         self.known.load()
     }
 
+    /// Returns whether a room may have had a longer delay in the time of the longest.
+    pub(super) fn may_have_had_delay(&self, stream_id: StreamId) -> bool {
+        self.earlier_delays.may_have_had(stream_id)
+    }
+
     /// Begins a reload. Must be called before reading the store.
     pub(super) fn begin(&self) -> Reload {
         Reload(self.begun.fetch_add(1, Ordering::SeqCst) + 1)
@@ -103,6 +110,7 @@ impl KnownStreams {
             put(&mut next.terms, *stream_id, current.terms.get(stream_id).cloned());
         }
         stored.all = reload.0;
+        self.earlier_delays.compare(&current.streams, &next.streams);
         self.known.store(Arc::new(next));
     }
 
@@ -129,6 +137,7 @@ impl KnownStreams {
             let version = before.map_or(0, |before| before.version);
             next.terms.insert(stream_id, KnownTerms::new(version, terms, before));
         }
+        self.earlier_delays.compare(&current.streams, &next.streams);
         self.known.store(Arc::new(next));
     }
 }

@@ -1,5 +1,6 @@
 //! The streams and their settings.
 
+mod earlier_delays;
 mod known;
 
 use std::sync::Arc;
@@ -74,6 +75,13 @@ impl Streams {
     /// Returns the rules of a stream's room; none for an unknown stream.
     pub fn room_rules(&self, stream_id: StreamId) -> RoomRules {
         self.get(stream_id).map(|stream| stream.room.in_force()).unwrap_or_default()
+    }
+
+    /// Returns whether comments of a room may be held back: it has a message delay, or may have had
+    /// one or a longer one within the time of the longest.
+    pub fn may_hold_back(&self, stream_id: StreamId) -> bool {
+        let has_delay = self.get(stream_id).is_some_and(|stream| stream.room.delay_ms.is_some());
+        has_delay || self.known.may_have_had_delay(stream_id)
     }
 
     /// Returns the blocked terms of a room; `None` if it has none. Pointers are equal as long as

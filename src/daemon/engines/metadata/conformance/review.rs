@@ -251,6 +251,41 @@ pub(crate) async fn a_deletion_withdraws_what_waits(store: &impl MetadataStore) 
     assert_eq!(actions(store).await.len(), 9, "each entry is stored");
 }
 
+/// Moderation may be behind the moderator who deletes.
+pub(crate) async fn a_deletion_before_the_flag_counts(store: &impl MetadataStore) {
+    let id = |number| item(number, 0).comment_id;
+    let record = async |change, at, action| {
+        store.audit_with_event(event(1), Some(change), audit(at, action)).await.unwrap();
+    };
+    for number in [1, 3, 5] {
+        record(ReviewChange::Withdraw(id(number)), 10, "delete").await;
+    }
+    record(ReviewChange::Withdraw(id(1)), 20, "delete").await;
+    assert_eq!(store.review_count().await.unwrap(), 0);
+    assert_eq!(store.decided_review(id(1)).await.unwrap(), None);
+    let claim = NewClaim { comment_id: id(1), by: "bob", now_ms: 20, expires_at: Some(90) };
+    assert_eq!(refusal(store.claim_review(claim).await), ReviewRefusal::NotQueued);
+    let reopened = store.reopen_review(id(1), None, audit(20, "undo")).await;
+    assert_eq!(refusal(reopened), ReviewRefusal::NotQueued);
+    record(ReviewChange::PutBack(id(5)), 25, "restore").await;
+
+    for number in 1..=5 {
+        queue(store, item(number, 30)).await;
+        queue(store, item(number, 31)).await;
+    }
+    let waiting = [item(2, 30), item(4, 30), item(5, 30)];
+    assert_eq!(store.review_queue(10).await.unwrap(), waiting, "the other two are deleted");
+    assert_eq!(store.review_count().await.unwrap(), 3);
+    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), [], "it is no decision to list");
+    let late = NewVerdict::new(id(1), Decision::Accept);
+    let late = store.decide_review(late, &no_event, audit(40, "approve")).await;
+    let ReviewRefusal::Decided(verdict) = refusal(late) else { panic!("it is deleted") };
+    assert_eq!((verdict.decision, verdict.at), (Decision::Reject, 10));
+    record(ReviewChange::PutBack(id(3)), 50, "restore").await;
+    let queue = store.review_queue(10).await.unwrap();
+    assert_eq!(queue, [item(2, 30), item(3, 30), item(4, 30), item(5, 30)], "with its flag");
+}
+
 pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl MetadataStore) {
     let held = ReviewItem { reason: UNCHECKED.to_owned(), held: true, ..item(2, 10) };
     let comment_id = held.comment_id;

@@ -21,9 +21,9 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
-    UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
+    NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -192,11 +192,23 @@ impl MetadataStore for SqliteMetadata {
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
-        review::waiting(&self.file, limit).await
+        review::waiting(&self.file, None, limit).await
+    }
+
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        review::waiting(&self.file, Some(stream_id), limit).await
     }
 
     async fn review_count(&self) -> Result<u64, StoreError> {
         review::count(&self.file).await
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        review::held_count(&self.file, scope).await
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {

@@ -24,7 +24,7 @@ use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, Review
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role, StreamId, UserId};
+use crate::protocol::{CommentId, Role, StreamId};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -32,8 +32,6 @@ use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
-/// The comments of all streams among which those of one are looked for.
-const MAX_SEARCHED: usize = 1_000;
 
 impl Control {
     /// Returns the undecided comments, oldest first, with the claims as an actor sees them. Changes
@@ -44,12 +42,11 @@ impl Control {
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
         let now_ms = self.parts.clock.now_ms();
-        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
+        let items = self.queue.oldest(&self.parts.metadata, None, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
-    /// Returns the undecided comments of one stream like [`Self::review_queue`]. They are looked
-    /// for among the oldest [`MAX_SEARCHED`] of all streams.
+    /// Returns the undecided comments of one stream like [`Self::review_queue`].
     pub async fn review_queue_of(
         &self,
         actor: &Actor,
@@ -57,30 +54,10 @@ impl Control {
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
         self.require_stream(stream_id).await?;
-        let mut items = self.review_queue(actor, MAX_SEARCHED).await?;
-        items.retain(|item| item.stream_id == stream_id);
-        items.truncate(limit);
-        Ok(items)
-    }
-
-    /// Returns how many held comments of a user and of a stream wait that were written since a time
-    /// (milliseconds since the Unix epoch); `None` stands for all. They are looked for among the
-    /// oldest [`MAX_SEARCHED`] of all streams.
-    pub(super) async fn held_since(
-        &self,
-        user_id: Option<UserId>,
-        stream_id: Option<StreamId>,
-        since_ms: u64,
-    ) -> Result<u64, ControlError> {
         let now_ms = self.parts.clock.now_ms();
-        let items = self.queue.oldest(&self.parts.metadata, now_ms, MAX_SEARCHED).await?;
-        let is_meant = |item: &&ReviewItem| {
-            item.held
-                && item.comment_id.unix_ms() >= since_ms
-                && user_id.is_none_or(|only| only == item.user_id)
-                && stream_id.is_none_or(|only| only == item.stream_id)
-        };
-        Ok(items.iter().filter(is_meant).count() as u64)
+        let only = Some(stream_id);
+        let items = self.queue.oldest(&self.parts.metadata, only, now_ms, limit).await?;
+        Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.

@@ -1,10 +1,12 @@
 //! The promises of claims, decisions and offenders, tested with contracts in memory.
 
+use std::slice;
 use std::time::Duration;
 
 use super::CLAIM_MS;
 use crate::daemon::engines::eventlog::{EventLog as _, LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::metadata::in_memory::stream;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
@@ -12,6 +14,7 @@ use crate::protocol::admin::{
     ReviewRequest, Shadow, UndoRequest,
 };
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
+use crate::protocol::stream::ModerationMode;
 use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
@@ -94,6 +97,24 @@ async fn what_somebody_holds_nobody_else_decides() {
     let late = control.approve(&bob(), &decide(1)).await.unwrap_err().body();
     assert_eq!(late.code, ErrorCode::ReviewDecided);
     assert!(late.message.contains("was rejected by op (uid 0)"), "{}", late.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_hides_no_queue_of_another_stream() {
+    let world = world(1_200, true).await;
+    world.metadata.put_stream(stream(2, ModerationMode::Async));
+    let elsewhere = ReviewItem { stream_id: StreamId(2), ..item(2_000, false) };
+    world.metadata.queue_review(elsewhere.clone(), 1).await.unwrap();
+    let control = &world.control;
+    let before = world.metadata.calls();
+    for actor in [operator(), bob()] {
+        let seen = control.review_queue_of(&actor, StreamId(2), 10).await.unwrap();
+        assert_eq!(seen, slice::from_ref(&elsewhere));
+    }
+    assert_eq!(world.metadata.calls() - before, 1, "they share a reading");
+    assert_eq!(control.review_queue_of(&bob(), StreamId(1), 7).await.unwrap().len(), 7);
+    control.reject(&bob(), &decide(2_000)).await.unwrap();
+    assert_eq!(control.review_queue_of(&bob(), StreamId(2), 10).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]
