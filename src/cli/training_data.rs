@@ -230,7 +230,8 @@ mod tests {
         let exported = lines(&decisions, &mut known);
         assert!(lines(&decisions, &mut known).is_empty(), "one line per comment");
         let exported: Vec<_> = exported.iter().map(|line| json::to_string(line).unwrap()).collect();
-        let [toxicity, spam] = read_decisions(exported.join("\n").as_bytes()).unwrap();
+        let decided = read_decisions(exported.join("\n").as_bytes()).unwrap();
+        let [toxicity, spam] = decided.of_tasks;
         let examples = |samples: &[Sample], of: fn(&Material<'_>, u64) -> Vec<Example>| {
             let labelled: Vec<_> = samples.iter().collect();
             let examples = of(&Material { labelled: &labelled, ..Material::default() }, 1);
