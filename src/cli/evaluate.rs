@@ -200,9 +200,8 @@ pub(super) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<Exit
 /// that does not say what its label is about stays. Returns the number removed.
 fn leave_out_others(samples: &mut Vec<Sample>, task: Task) -> usize {
     let all = samples.len();
-    samples.retain(|sample| {
-        sample.label.is_none() || sample.task.is_none_or(|of| of == Some(task))
-    });
+    samples
+        .retain(|sample| sample.label.is_none() || sample.task.is_none_or(|of| of == Some(task)));
     all - samples.len()
 }
 
