@@ -29,9 +29,10 @@ use crate::protocol::quantity::counted;
 /// FILE has a JSON object per line, {"text":"…","label":0} with label 1 for toxic texts or spam,
 /// and may be compressed with gzip. A labelled line that names a task, as lc mod decisions --export
 /// writes it, counts only if it is that of --task; one that names none always counts. Without
-/// labels, such as in a recording, the share of each decision is printed. accuracy: at probability 0.5, with the classes as frequent as
-/// in training. recall_at_fpr_1: the highest recall with at most 1 % false positives. at_threshold:
-/// at the threshold from which texts are flagged. Needs no daemon.
+/// labels, such as in a recording, the share of each decision is printed. accuracy: at probability
+/// 0.5, with the classes as frequent as in training. recall_at_fpr_1: the highest recall with at
+/// most 1 % false positives. at_threshold: at the threshold from which texts are flagged. Needs no
+/// daemon.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct EvaluateArgs {
