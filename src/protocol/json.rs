@@ -60,6 +60,9 @@ pub(crate) fn misfit_text(text: &str) -> String {
     if let Some(word) = found.strip_prefix("unknown variant ") {
         return format!("{word} is unknown; the words are {expected}");
     }
+    if expected == "map with a single key" {
+        return "the object must have exactly one field".to_owned();
+    }
     let value =
         found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: "));
     let Some(value) = value.filter(|_| !expected.is_empty()) else { return text.to_owned() };
@@ -89,7 +92,6 @@ fn in_json(named: &str) -> &str {
         "f32" | "f64" => "a number",
         "sequence" | "a sequence" => "an array",
         "map" | "a map" => "an object",
-        "map with a single key" => "an object with one field",
         "string or map" => "a word or an object",
         "variant identifier" | "field identifier" => "a word",
         other if OBJECTS.iter().any(|kind| other.starts_with(kind)) => "an object",

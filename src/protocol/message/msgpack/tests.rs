@@ -227,7 +227,7 @@ fn errors_name_the_field_and_no_type_of_rust() {
     let wrong_type = r#"{"slow_ms":"x"}"#;
     for (field, kind, text, told) in [
         ("act", 7, "7", "integer `7` is not a word or an object"),
-        ("act", 7, two, "an object is not an object with one field"),
+        ("act", 7, two, "the object must have exactly one field"),
         ("act", 7, r#"{"ban":{}}"#, "`user` is missing"),
         ("act", 7, shout, "`shout` is unknown; the words are `delete`, `clear_user`, "),
         ("patch", 6, "true", "boolean `true` is not an object"),
