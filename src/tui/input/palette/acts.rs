@@ -154,8 +154,12 @@ pub(super) fn parse_act(
     match given.words[..] {
         ["ban", name] => Ok(Action::Ban(sanction(name, None)?)),
         ["timeout", name] => {
-            let default_ms = given.stream()?.map_or(Ok(DEFAULT_TIMEOUT_MS), timeout_of)?;
-            Ok(Action::Timeout(sanction(name, Some(default_ms))?))
+            let stream_id = given.stream()?;
+            let default_ms = match given.option("for") {
+                Some(_) => None,
+                None => Some(stream_id.map_or(Ok(DEFAULT_TIMEOUT_MS), timeout_of)?),
+            };
+            Ok(Action::Timeout(sanction(name, default_ms)?))
         }
         ["kick", name] => Ok(Action::Kick(user(name))),
         ["unban", name] => Ok(Action::Unban(user(name))),

@@ -362,7 +362,8 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
 /// in time is no offence.
 fn removal_of(review: &DecidedReview) -> Option<Removal> {
     let DecidedReview { item, verdict } = review;
-    (verdict.decision.deletes() && review.reason() != EXPIRED).then(|| Removal {
+    let has_expired = review.reason() == EXPIRED && !Actor::names_person(&verdict.by);
+    (verdict.decision.deletes() && !has_expired).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
         name: Some(item.name.as_str().into()),

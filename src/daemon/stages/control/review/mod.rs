@@ -135,7 +135,8 @@ impl Control {
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
-        let choice = Choice::by_person(Decision::Reject, expected);
+        // A moderator's word says more about the text than the reason of the stage.
+        let choice = Choice { reason, ..Choice::by_person(Decision::Reject, expected) };
         let decided = self.decide(actor, request, choice, &event).await?;
         let decided = decided.published()?;
         let rejected = rejected(&decided.item, decided.at);
@@ -260,6 +261,7 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    /// Returns a decision for the reason of the item.
     fn by_person(decision: Decision, expected_stream: Option<StreamId>) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
         Self { decision, action, expected_reason: None, reason: None, expected_stream }

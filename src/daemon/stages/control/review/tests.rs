@@ -298,6 +298,24 @@ async fn a_decided_item_keeps_what_it_was_flagged_by() {
     assert_eq!(ReviewEvidence { stage, score, scores, model }, evidence);
 }
 
+/// The word says what the text is; the stage that flagged it may have meant something else.
+#[tokio::test(start_paused = true)]
+async fn a_moderators_word_is_the_reason() {
+    for held in [false, true] {
+        let world = world(3, held).await;
+        for (number, word) in [(1, Some("spam")), (2, Some("expired")), (3, None)] {
+            let request = ReviewRequest { reason: word.map(str::to_owned), ..decide(number) };
+            world.control.reject(&bob(), &request).await.unwrap();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let decisions = world.control.decisions_for_training(None, 10).await.unwrap();
+        let reasons: Vec<_> = decisions.iter().map(|one| one.reason.as_str()).collect();
+        assert_eq!(reasons, ["link", "expired", "spam"], "held: {held}");
+        let offenders = world.control.offenders(10).await.unwrap();
+        assert_eq!(offenders.len(), 3, "a person has looked at each of them");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn deletions_taken_back_are_not_counted() {
     let world = world(2, false).await;

@@ -39,6 +39,9 @@ pub(super) enum Failure {
     TooLarge,
     #[error("the answer cannot be used: {0}")]
     BadAnswer(&'static str),
+    /// The words are those of the daemon.
+    #[error("the answer cannot be used: its `reason` is one of {}", .0.join(", "))]
+    ReservedReason(&'static [&'static str]),
 }
 
 impl Failure {
@@ -53,7 +56,7 @@ impl Failure {
             Self::Status(_) => "status",
             Self::ContentType => "content_type",
             Self::TooLarge => "too_large",
-            Self::BadAnswer(_) => "bad_answer",
+            Self::BadAnswer(_) | Self::ReservedReason(_) => "bad_answer",
         }
     }
 }
