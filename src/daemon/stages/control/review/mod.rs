@@ -178,7 +178,8 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::Claimed`] while somebody else has the claim, [`ControlError::Decided`] after
-    /// a decision.
+    /// a decision, [`ControlError::AuthorSanctioned`] if the choice asks for an author who may
+    /// publish.
     async fn decide(
         &self,
         actor: &Actor,
@@ -189,7 +190,8 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason, reason, expected_stream } = choice;
+        let Choice { decision, action, expected_reason, reason, expected_stream, as_author } =
+            choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -200,7 +202,14 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { comment_id, decision, expected_reason, reason, expected_stream };
+        let new = NewVerdict {
+            comment_id,
+            decision,
+            expected_reason,
+            reason,
+            expected_stream,
+            as_author,
+        };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| match (error, expected_stream) {
@@ -237,6 +246,9 @@ pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) ->
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
         ReviewError::Refused(ReviewRefusal::NotDecided) => ControlError::NotDecided(comment_id),
+        ReviewError::Refused(ReviewRefusal::AuthorSanctioned) => {
+            ControlError::AuthorSanctioned(comment_id)
+        }
         ReviewError::Refused(ReviewRefusal::Decided(verdict)) => ControlError::Decided {
             comment_id,
             decision: verdict.decision,
@@ -280,12 +292,21 @@ struct Choice<'a> {
     reason: Option<&'a str>,
     /// See [`NewVerdict::expected_stream`].
     expected_stream: Option<StreamId>,
+    /// See [`NewVerdict::as_author`].
+    as_author: bool,
 }
 
 impl Choice<'_> {
     fn by_person(decision: Decision, expected_stream: Option<StreamId>) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None, reason: None, expected_stream }
+        Self {
+            decision,
+            action,
+            expected_reason: None,
+            reason: None,
+            expected_stream,
+            as_author: false,
+        }
     }
 }
 
