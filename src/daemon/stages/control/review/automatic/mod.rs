@@ -93,8 +93,7 @@ impl Control {
         let CommentModerated { comment_id, reason, .. } = decided;
         let evidence = decided.text.as_ref().and_then(|text| text.evidence.as_ref());
         let evidence = evidence.map(ReviewEvidence::from).unwrap_or_default();
-        let new =
-            NewReason { comment_id: *comment_id, expected, reason: &**reason, evidence: &evidence };
+        let new = NewReason { comment_id: *comment_id, expected, reason, evidence: &evidence };
         self.set_review_reason(new).await
     }
 
