@@ -8,7 +8,8 @@
 //! meanwhile are the next one. So a lone comment is stored at once, and thousands per second, as
 //! while moderation is down, leave the one writer of an embedded store to bans and other changes. A
 //! comment that nobody waits for any more when its batch begins is not stored. A batch that takes
-//! longer than [`HOLD_TIME`] is given up, and the breaker of the store is told.
+//! longer than [`HOLD_TIME`] is given up, and the breaker of the store is told. While that is open,
+//! comments are refused at once.
 //!
 //! When full: at most `moderation.screening.queue` comments wait, as many as ingest checks and
 //! holds at a time, each with one text of at most 2,000 bytes. There is no place left only while
@@ -77,6 +78,10 @@ impl HoldQueue {
     /// others if the store refuses the item. After an error that is not a refusal by the queue, the
     /// item may be stored.
     pub(super) async fn store(&self, item: ReviewItem) -> Result<(), StoreError> {
+        // While the breaker is open, the task may wait for a trial call, and nobody waits behind it.
+        if !self.retry_after().is_zero() {
+            return Err(StoreError::Unavailable("waiting for the store to recover".into()));
+        }
         let stops = || StoreError::Unavailable("the node stops".into());
         let (stored, outcome) = oneshot::channel();
         self.pending.try_send(PendingHold { item, stored }).map_err(|refused| match refused {
@@ -88,7 +93,7 @@ impl HoldQueue {
         outcome.await.unwrap_or_else(|_| Err(stops()))
     }
 
-    /// Returns the time until the store is tried again; zero while it works.
+    /// Returns the time until the store is tried again; zero while it works, or if that is now.
     pub(super) fn retry_after(&self) -> Duration {
         self.breaker.retry_after()
     }

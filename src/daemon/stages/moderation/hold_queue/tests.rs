@@ -164,6 +164,25 @@ async fn a_store_that_hangs_opens_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_behind_a_trial_of_the_store() {
+    let mut bench = bench(8);
+    bench.start();
+    bench.breaker.open(&"away");
+    bench.store.slow_reviews(Duration::from_secs(2));
+    tokio::time::advance(TRIAL_INTERVAL).await;
+    let queue = bench.queue.clone();
+    let mut trial = pin!(queue.store(item(1)));
+    assert!(trial.as_mut().now_or_never().is_none());
+    // The task begins the trial, which takes two seconds.
+    tokio::task::yield_now().await;
+    assert_eq!(bench.breaker.state(), BreakerState::HalfOpen);
+    let refused = queue.store(item(2)).now_or_never().expect("it does not wait");
+    assert!(is_unavailable(&refused, "waiting for the store"), "{refused:?}");
+    trial.await.unwrap();
+    assert_eq!((bench.breaker.state(), bench.stored()), (BreakerState::Closed, vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_item_keeps_no_other_back() {
     let mut bench = bench(8);
     bench.store.refuse_reviews_of("bad");
