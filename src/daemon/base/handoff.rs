@@ -104,6 +104,9 @@ pub struct Screened {
     pub has_points: bool,
 }
 
+/// The time for a held comment to be stored. Its sender is told then that it may be held or not.
+pub const HOLD_TIME: Duration = Duration::from_secs(5);
+
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
@@ -125,7 +128,8 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     /// were counted.
     async fn record(&self, decided: Option<CommentModerated>);
 
-    /// Stores a held comment for review.
+    /// Stores a held comment for review, and returns after it is durable. Callers wait for
+    /// [`HOLD_TIME`]; the comment of one that leaves earlier may be stored or not.
     async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody>;
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::review::{StoredReview, WITHDRAWN, reopened_reason};
+use super::review::{AuthorStanding, StoredReview, WITHDRAWN, reopened_reason};
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MAX_ALIKE,
-    MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent,
-    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange,
-    UserRecord, terms_after,
+    MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
+    PendingEvent, ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS,
+    UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -36,6 +36,8 @@ pub(crate) struct InMemoryMetadata {
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
     streams_wait: Mutex<Duration>,
+    review_wait: Mutex<Duration>,
+    refused_text: Mutex<Option<&'static str>>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -144,6 +146,19 @@ impl Tables {
         found.ok_or(ReviewRefusal::NotQueued)
     }
 
+    fn standing(&self, item: &ReviewItem, now_ms: u64) -> AuthorStanding {
+        let is_sanction = |it: &Sanction| it.user_id == item.user_id && is_in_force(it, now_ms);
+        let is_shadow = |it: &Shadow| {
+            it.user_id == item.user_id
+                && it.is_in_force(now_ms)
+                && it.stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        AuthorStanding {
+            is_sanctioned: self.sanctions.iter().any(is_sanction),
+            is_shadowed: self.shadows.iter().any(is_shadow),
+        }
+    }
+
     fn change_review(&mut self, change: ReviewChange, audit: &NewAudit) {
         let (ReviewChange::Withdraw(comment_id) | ReviewChange::PutBack(comment_id)) = change;
         let withdrawn = || ReviewVerdict {
@@ -222,6 +237,20 @@ impl InMemoryMetadata {
     /// The streams are answered only this long after they were read.
     pub(crate) fn slow_streams(&self, wait: Duration) {
         *self.streams_wait.lock() = wait;
+    }
+
+    /// Items are queued for review only this long after the call.
+    pub(crate) fn slow_reviews(&self, wait: Duration) {
+        *self.review_wait.lock() = wait;
+    }
+
+    /// Items of this text cannot be queued for review.
+    pub(crate) fn refuse_reviews_of(&self, text: &'static str) {
+        *self.refused_text.lock() = Some(text);
+    }
+
+    fn refuses(&self, new: &NewReview) -> bool {
+        *self.refused_text.lock() == Some(new.item.message.as_str())
     }
 
     /// Calls so far, failed ones included.
@@ -562,11 +591,20 @@ impl MetadataStore for InMemoryMetadata {
         Ok(users.iter().filter_map(known).collect())
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        let mut tables = self.call("queue_review")?;
-        if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
-            let verdict = tables.withdrawn.remove(&item.comment_id.sort_key());
-            tables.reviews.push((StoredReview { item, verdict }, text_key));
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        let wait = *self.review_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let mut tables = self.call("queue_reviews")?;
+        if new.iter().any(|new| self.refuses(new)) {
+            return Err(StoreError::Corrupt("a text that is refused".to_owned()));
+        }
+        for NewReview { item, text_key } in new {
+            if tables.review_of(item.comment_id).is_err() {
+                let verdict = tables.withdrawn.remove(&item.comment_id.sort_key());
+                tables.reviews.push((StoredReview { item: item.clone(), verdict }, *text_key));
+            }
         }
         Ok(())
     }
@@ -623,10 +661,16 @@ impl MetadataStore for InMemoryMetadata {
         let at = audit.at;
         let review = tables.review_of(new.comment_id)?;
         review.check_verdict(&new, &audit.actor, at)?;
+        let mut decided = review.clone();
+        if new.as_author {
+            decided.check_author(tables.standing(&decided.item, at))?;
+        }
         let decision = new.decision;
         let reason = new.reason.map(str::to_owned);
-        review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at, reason });
-        let item = review.item.clone();
+        let by = audit.actor.clone();
+        let review = tables.review_of(new.comment_id)?;
+        review.verdict = Some(ReviewVerdict { decision, by, at, reason });
+        let item = decided.item;
         let number = tables.record(audit.of_author(&item));
         if let Some(event) = event(&item) {
             tables.events.insert(number, (at, event));
@@ -818,4 +862,11 @@ mod tests {
     }
 
     conformance::metadata_suite!(open());
+
+    #[tokio::test]
+    async fn a_batch_is_queued_whole_or_not_at_all() {
+        let (store, ()) = open().await;
+        store.refuse_reviews_of(conformance::REFUSED);
+        conformance::assert_a_refused_batch_stores_nothing(&store).await;
+    }
 }

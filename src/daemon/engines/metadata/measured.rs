@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
-    NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
     SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
@@ -158,8 +158,8 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.known_users(users)).await
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        measured(&self.meter, self.store.queue_review(item, text_key)).await
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.queue_reviews(new)).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {

@@ -35,7 +35,7 @@ use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
 pub use review::{
-    DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewVerdict,
+    DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewReview, NewVerdict,
     ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
 
@@ -268,10 +268,14 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing, and one that was
-    /// [withdrawn](ReviewChange::Withdraw) before does not wait. Texts that are alike have the same
-    /// key: see [`alike_key`](crate::protocol::text::alike_key).
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
+    /// Queues comments for review, all of them or, after an error, none. Queueing a comment again
+    /// changes nothing, and one that was [withdrawn](ReviewChange::Withdraw) before does not wait; of
+    /// several items of one comment the first counts. Without items nothing happens.
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError>;
+    /// Queues one comment, as [`Self::queue_reviews`] does.
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
+        self.queue_reviews(&[NewReview { item, text_key }]).await
+    }
     /// Returns undecided items, oldest first, with their latest claims, also those that have run
     /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
@@ -290,8 +294,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
     /// [`ReviewRefusal`] if the item is not in the queue, has another reason or stream than the
-    /// expected one, or somebody other than the audit entry's actor has claimed it. Of two
-    /// decisions at once, one is refused.
+    /// expected one, somebody other than the audit entry's actor has claimed it, or its author
+    /// [may not publish](NewVerdict::as_author). Of two decisions at once, one is refused.
     async fn decide_review(
         &self,
         new: NewVerdict<'_>,

@@ -9,6 +9,15 @@ use crate::protocol::{CommentId, StreamId, UserId};
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
 
+/// A comment to queue for review.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewReview {
+    pub item: ReviewItem,
+    /// Texts that are alike have the same key: see
+    /// [`alike_key`](crate::protocol::text::alike_key).
+    pub text_key: i64,
+}
+
 /// A claim to store, or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewClaim<'a> {
@@ -32,12 +41,25 @@ pub struct NewVerdict<'a> {
     pub reason: Option<&'a str>,
     /// The stream that the item must belong to; `None` allows any.
     pub expected_stream: Option<StreamId>,
+    /// Whether the item is published as if its author sent it now. The decision is refused then
+    /// while a ban or a timeout of the author is in force, and the item counts as
+    /// [shadowed](ReviewItem::shadowed), for the event and in the answer, while a shadow is. Both
+    /// are read in the transaction that decides, at the time of the audit entry: a ban whose
+    /// transaction ended earlier is always seen.
+    pub as_author: bool,
 }
 
 impl NewVerdict<'_> {
     /// Returns a decision on an item, whatever its reason and its stream are.
     pub fn new(comment_id: CommentId, decision: Decision) -> Self {
-        Self { comment_id, decision, expected_reason: None, reason: None, expected_stream: None }
+        Self {
+            comment_id,
+            decision,
+            expected_reason: None,
+            reason: None,
+            expected_stream: None,
+            as_author: false,
+        }
     }
 }
 
@@ -133,6 +155,8 @@ pub enum ReviewRefusal {
     OtherReason,
     #[error("the comment is of another stream")]
     OtherStream,
+    #[error("the author of the comment is banned or timed out")]
+    AuthorSanctioned,
 }
 
 /// An error of a change of the review queue.
@@ -163,6 +187,15 @@ pub(super) fn flatten<T>(checked: Checked<T>) -> Result<T, ReviewError> {
 /// for a person then, so that moderation does not decide about it again.
 pub(super) fn reopened_reason(item: &ReviewItem) -> &str {
     if item.reason == UNCHECKED { REOPENED } else { &item.reason }
+}
+
+/// The sanctions and shadows of an author that are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AuthorStanding {
+    /// A ban or a timeout is in force.
+    pub(super) is_sanctioned: bool,
+    /// A shadow on the stream of the item, or on all streams, is in force.
+    pub(super) is_shadowed: bool,
 }
 
 /// An item as it is stored.
@@ -201,6 +234,15 @@ impl StoredReview {
         if new.expected_reason.is_some_and(|reason| reason != self.item.reason) {
             return Err(ReviewRefusal::OtherReason);
         }
+        Ok(())
+    }
+
+    /// Checks that the author may publish the item, and marks it if only the author would see it.
+    pub(super) fn check_author(&mut self, author: AuthorStanding) -> Result<(), ReviewRefusal> {
+        if author.is_sanctioned {
+            return Err(ReviewRefusal::AuthorSanctioned);
+        }
+        self.item.shadowed |= author.is_shadowed;
         Ok(())
     }
 }

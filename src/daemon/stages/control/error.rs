@@ -66,6 +66,8 @@ pub enum ControlError {
     Decided { comment_id: CommentId, decision: Decision, by: String, ago_ms: u64 },
     #[error("comment {0} is not decided: it waits for review")]
     NotDecided(CommentId),
+    #[error("the author of comment {0} is banned or timed out")]
+    AuthorSanctioned(CommentId),
     #[error("there is no audit entry {0}; lc audit lists those there are")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
@@ -133,6 +135,7 @@ impl ControlError {
             | Self::NotUndoable { .. }
             | Self::NotDeleted(_)
             | Self::NotDecided(_)
+            | Self::AuthorSanctioned(_)
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
-    NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
     UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
@@ -244,10 +244,11 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        self.pool
-            .bounded(statement!(self.pool, |connection| review::queue(connection, &item, text_key)))
-            .await
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.pool.bounded(statement!(self.pool, |connection| review::queue(connection, new))).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {

@@ -7,48 +7,52 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewVerdict,
-    ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
+    AuthorStanding, Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason,
+    NewReview, NewVerdict, ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId};
 
+const QUEUE: &str = "INSERT INTO reviews
+    (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key, shadowed,
+     evidence, badges, waits_since)
+    SELECT *, flagged_at FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[],
+        $5::text[], $6::text[], $7::bigint[], $8::boolean[], $9::bigint[], $10::boolean[],
+        $11::text[], $12::bigint[])
+        AS new (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+            shadowed, evidence, badges)
+    ON CONFLICT DO NOTHING";
+
 pub(super) async fn queue(
     connection: &mut PgConnection,
-    item: &ReviewItem,
-    text_key: i64,
+    new: &[NewReview],
 ) -> Result<(), StoreError> {
-    let evidence = rows::evidence_text(&item.evidence)?;
-    sqlx::query(
-        "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence, badges, waits_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7)
-         ON CONFLICT (sort_key) DO UPDATE SET
-            stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
-            message = excluded.message, reason = excluded.reason, held = excluded.held,
-            flagged_at = excluded.flagged_at, text_key = excluded.text_key,
-            shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
-            waits_since = excluded.waits_since
-         WHERE reviews.reason = $13",
-    )
-    .bind(item.comment_id.sort_key())
-    .bind(integer(item.stream_id.0))
-    .bind(integer(item.user_id.0))
-    .bind(storable(&item.name))
-    .bind(storable(&item.message))
-    .bind(storable(&item.reason))
-    .bind(integer(item.flagged_at))
-    .bind(item.held)
-    .bind(text_key)
-    .bind(item.shadowed)
-    .bind(evidence.as_deref().map(storable))
-    .bind(i64::from(item.badges.bits()))
-    .bind(WITHDRAWN)
-    .execute(connection)
-    .await?;
+    // In the order of ids, in which every node takes the rows, so that no two wait for each other.
+    // The first item of a comment stays the first.
+    let mut new: Vec<_> = new.iter().collect();
+    new.sort_by_key(|new| new.item.comment_id.sort_key());
+    new.dedup_by_key(|new| new.item.comment_id);
+    let items = || new.iter().map(|new| &new.item);
+    let evidence = items().map(|item| rows::evidence_text(&item.evidence));
+    let evidence: Vec<_> = evidence.collect::<Result<_, _>>()?;
+    sqlx::query(QUEUE)
+        .bind(items().map(|item| item.comment_id.sort_key().to_vec()).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.stream_id.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.user_id.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.name)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.message)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.reason)).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.flagged_at)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.held).collect::<Vec<_>>())
+        .bind(new.iter().map(|new| new.text_key).collect::<Vec<_>>())
+        .bind(items().map(|item| item.shadowed).collect::<Vec<_>>())
+        .bind(evidence.iter().map(|text| text.as_deref().map(storable)).collect::<Vec<_>>())
+        .bind(items().map(|item| i64::from(item.badges.bits())).collect::<Vec<_>>())
+        .bind(WITHDRAWN)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -129,6 +133,29 @@ async fn stored(
     row.as_ref().map(rows::stored_review).transpose()
 }
 
+/// Reads the sanctions and shadows of an item's author in the transaction that decides about it. It
+/// waits for nobody: a ban that is being stored at this moment comes after the decision.
+async fn standing(
+    connection: &mut PgConnection,
+    item: &ReviewItem,
+    now_ms: u64,
+) -> Result<AuthorStanding, StoreError> {
+    let row = sqlx::query(
+        "SELECT
+            EXISTS (SELECT 1 FROM sanctions WHERE user_id = $1
+                AND (expires_at IS NULL OR expires_at > $2)) AS sanctions,
+            EXISTS (SELECT 1 FROM shadows WHERE user_id = $1 AND stream_id IN ($3, $4)
+                AND (expires_at IS NULL OR expires_at > $2)) AS shadows",
+    )
+    .bind(integer(item.user_id.0))
+    .bind(integer(now_ms))
+    .bind(rows::shadow_scope(Some(item.stream_id)))
+    .bind(rows::shadow_scope(None))
+    .fetch_one(connection)
+    .await?;
+    Ok(AuthorStanding { is_sanctioned: row.flag("sanctions")?, is_shadowed: row.flag("shadows")? })
+}
+
 pub(super) async fn claim(
     connection: &mut PgConnection,
     claim: NewClaim<'_>,
@@ -161,12 +188,18 @@ pub(super) async fn decide(
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
     let NewVerdict { comment_id, decision, reason, .. } = new;
-    let Some(found) = stored(&mut *connection, comment_id).await? else {
+    let Some(mut found) = stored(&mut *connection, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
     let actor = storable(&audit.actor);
     if let Err(refusal) = found.check_verdict(&new, &actor, audit.at) {
         return Ok(Err(refusal));
+    }
+    if new.as_author {
+        let author = standing(&mut *connection, &found.item, audit.at).await?;
+        if let Err(refusal) = found.check_author(author) {
+            return Ok(Err(refusal));
+        }
     }
     sqlx::query(
         "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4

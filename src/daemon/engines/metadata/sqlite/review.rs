@@ -1,56 +1,68 @@
 //! Comments that a person should look at, and what was decided.
 
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{audit, events};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewVerdict,
-    ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
+    AuthorStanding, Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason,
+    NewReview, NewVerdict, ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId};
 
-pub(super) async fn queue(
-    file: &SqliteFile,
-    item: &ReviewItem,
-    text_key: i64,
-) -> Result<(), StoreError> {
-    let evidence = rows::evidence_text(&item.evidence)?;
+/// Rows of one statement.
+const ROWS: usize = 64;
+
+pub(super) async fn queue(file: &SqliteFile, new: &[NewReview]) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
     let mut transaction = file.begin().await?;
-    sqlx::query(
-        "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence, badges, waits_since)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (sort_key) DO UPDATE SET
-            stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
-            message = excluded.message, reason = excluded.reason, held = excluded.held,
-            flagged_at = excluded.flagged_at, text_key = excluded.text_key,
-            shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
-            waits_since = excluded.waits_since
-         WHERE reviews.reason = ?",
-    )
-    .bind(item.comment_id.sort_key().to_vec())
-    .bind(integer(item.stream_id.0))
-    .bind(integer(item.user_id.0))
-    .bind(&item.name)
-    .bind(&item.message)
-    .bind(&item.reason)
-    .bind(integer(item.flagged_at))
-    .bind(item.held)
-    .bind(text_key)
-    .bind(item.shadowed)
-    .bind(evidence)
-    .bind(item.badges.bits())
-    .bind(integer(item.flagged_at))
-    .bind(WITHDRAWN)
-    .execute(&mut *transaction)
-    .await?;
+    for part in new.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO reviews
+             (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+              shadowed, evidence, badges, waits_since) ",
+        );
+        let mut evidence = Vec::with_capacity(part.len());
+        for NewReview { item, .. } in part {
+            evidence.push(rows::evidence_text(&item.evidence)?);
+        }
+        insert.push_values(part.iter().zip(evidence), |mut row, (new, evidence)| {
+            let NewReview { item, text_key } = new;
+            row.push_bind(item.comment_id.sort_key().to_vec())
+                .push_bind(integer(item.stream_id.0))
+                .push_bind(integer(item.user_id.0))
+                .push_bind(&item.name)
+                .push_bind(&item.message)
+                .push_bind(&item.reason)
+                .push_bind(integer(item.flagged_at))
+                .push_bind(item.held)
+                .push_bind(*text_key)
+                .push_bind(item.shadowed)
+                .push_bind(evidence)
+                .push_bind(item.badges.bits())
+                .push_bind(integer(item.flagged_at));
+        });
+        insert
+            .push(
+                " ON CONFLICT (sort_key) DO UPDATE SET
+                    stream_id = excluded.stream_id, user_id = excluded.user_id,
+                    name = excluded.name, message = excluded.message, reason = excluded.reason,
+                    held = excluded.held, flagged_at = excluded.flagged_at,
+                    text_key = excluded.text_key, shadowed = excluded.shadowed,
+                    evidence = excluded.evidence, badges = excluded.badges,
+                    waits_since = excluded.waits_since
+                  WHERE reviews.reason = ",
+            )
+            .push_bind(WITHDRAWN);
+        insert.build().execute(&mut *transaction).await?;
+    }
     transaction.commit().await
 }
 
@@ -129,6 +141,31 @@ async fn stored(
     row.as_ref().map(rows::stored_review).transpose()
 }
 
+/// Reads the sanctions and shadows of an item's author in the transaction that decides about it.
+async fn standing(
+    connection: &mut SqliteConnection,
+    item: &ReviewItem,
+    now_ms: u64,
+) -> Result<AuthorStanding, StoreError> {
+    let row = sqlx::query(
+        "SELECT
+            EXISTS (SELECT 1 FROM sanctions WHERE user_id = ?1
+                AND (expires_at IS NULL OR expires_at > ?2)) AS sanctions,
+            EXISTS (SELECT 1 FROM shadows WHERE user_id = ?1 AND stream_id IN (?3, ?4)
+                AND (expires_at IS NULL OR expires_at > ?2)) AS shadows",
+    )
+    .bind(integer(item.user_id.0))
+    .bind(integer(now_ms))
+    .bind(rows::shadow_scope(Some(item.stream_id)))
+    .bind(rows::shadow_scope(None))
+    .fetch_one(connection)
+    .await?;
+    Ok(AuthorStanding {
+        is_sanctioned: row.natural("sanctions")? > 0,
+        is_shadowed: row.natural("shadows")? > 0,
+    })
+}
+
 pub(super) async fn claim(file: &SqliteFile, claim: NewClaim<'_>) -> Checked<ReviewItem> {
     let NewClaim { comment_id, by, now_ms, expires_at } = claim;
     let mut transaction = file.begin().await?;
@@ -159,11 +196,17 @@ pub(super) async fn decide(
 ) -> Checked<(u64, ReviewItem)> {
     let NewVerdict { comment_id, decision, reason, .. } = new;
     let mut transaction = file.begin().await?;
-    let Some(found) = stored(&mut transaction, comment_id).await? else {
+    let Some(mut found) = stored(&mut transaction, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
     if let Err(refusal) = found.check_verdict(&new, &audit.actor, audit.at) {
         return Ok(Err(refusal));
+    }
+    if new.as_author {
+        let author = standing(&mut transaction, &found.item, audit.at).await?;
+        if let Err(refusal) = found.check_author(author) {
+            return Ok(Err(refusal));
+        }
     }
     sqlx::query(
         "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?, decided_reason = ?

@@ -156,7 +156,8 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::Claimed`] while somebody else has the claim, [`ControlError::Decided`] after
-    /// a decision.
+    /// a decision, [`ControlError::AuthorSanctioned`] if the choice asks for an author who may
+    /// publish.
     async fn decide(
         &self,
         actor: &Actor,
@@ -167,7 +168,8 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason, reason, expected_stream } = choice;
+        let Choice { decision, action, expected_reason, reason, expected_stream, as_author } =
+            choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -178,7 +180,14 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { comment_id, decision, expected_reason, reason, expected_stream };
+        let new = NewVerdict {
+            comment_id,
+            decision,
+            expected_reason,
+            reason,
+            expected_stream,
+            as_author,
+        };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| match (error, expected_stream) {
@@ -215,6 +224,9 @@ pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) ->
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
         ReviewError::Refused(ReviewRefusal::NotDecided) => ControlError::NotDecided(comment_id),
+        ReviewError::Refused(ReviewRefusal::AuthorSanctioned) => {
+            ControlError::AuthorSanctioned(comment_id)
+        }
         ReviewError::Refused(ReviewRefusal::Decided(verdict)) => ControlError::Decided {
             comment_id,
             decision: verdict.decision,
@@ -258,13 +270,22 @@ struct Choice<'a> {
     reason: Option<&'a str>,
     /// See [`NewVerdict::expected_stream`].
     expected_stream: Option<StreamId>,
+    /// See [`NewVerdict::as_author`].
+    as_author: bool,
 }
 
 impl Choice<'_> {
     /// Returns a decision for the reason of the item.
     fn by_person(decision: Decision, expected_stream: Option<StreamId>) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None, reason: None, expected_stream }
+        Self {
+            decision,
+            action,
+            expected_reason: None,
+            reason: None,
+            expected_stream,
+            as_author: false,
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::metadata::in_memory::sanction;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
 use crate::protocol::admin::{
-    ClaimRequest, REOPENED, ReviewEvidence, SanctionRequest, UndoRequest, UserRef, UserRequest,
+    ClaimRequest, REOPENED, ReviewEvidence, SanctionKind, SanctionRequest, ShadowRequest,
+    UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::events::{Evidence, ModeratedText, Score};
 use crate::protocol::stream::StreamPatch;
@@ -125,6 +127,50 @@ async fn nothing_is_published_for_a_banned_author() {
     world.control.unban(&operator(), &UserRequest { user, note: None }).await.unwrap();
     assert!(decide(&world, decided(2, Decision::Accept, "")).await.unwrap());
     assert_eq!(published(&world), [("text 2".to_owned(), false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_after_the_check_holds_what_is_hidden() {
+    let world = world(1).await;
+    world.metadata.put_sanction(sanction(42, SanctionKind::Timeout, None));
+    assert!(decide(&world, decided(1, Decision::ShadowBan, "repeat")).await.unwrap());
+    assert_eq!(published(&world), []);
+    assert!(!world.control.is_stream_pending(STREAM).await.unwrap(), "nothing is released later");
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!((&*queue[0].reason, queue[0].held), (AUTHOR_BANNED, true));
+    let recorded = world.log.events(Topic::ModerationEvents);
+    let [(42, Event::CommentModerated(event))] = &recorded[..] else { panic!("{recorded:?}") };
+    assert_eq!((event.decision, &*event.reason), (Decision::Flag, AUTHOR_BANNED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadowed_author_alone_sees_what_is_released() {
+    let world = world(3).await;
+    for number in 1..=2 {
+        if number == 2 {
+            let shadow = ShadowRequest {
+                user: UserRef("42".to_owned()),
+                stream_id: Some(STREAM),
+                note: None,
+                duration_ms: None,
+            };
+            world.control.shadow(&operator(), &shadow).await.unwrap();
+        }
+        assert!(decide(&world, decided(number, Decision::Accept, "")).await.unwrap());
+    }
+    let shown = [("text 1".to_owned(), false), ("text 2".to_owned(), true)];
+    assert_eq!(published(&world), shown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_reads_no_list_of_sanctions() {
+    let world = world(100).await;
+    let before = world.metadata.calls();
+    for number in 1..=100 {
+        assert!(decide(&world, decided(number, Decision::Accept, "")).await.unwrap());
+    }
+    // The decision, and the removal of its event.
+    assert_eq!(world.metadata.calls() - before, 200);
 }
 
 #[tokio::test(start_paused = true)]
