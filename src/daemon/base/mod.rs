@@ -10,6 +10,7 @@ mod losses;
 pub mod metrics;
 pub mod moderation_state;
 pub mod problems;
+pub mod reloads;
 pub(crate) mod replace_file;
 pub mod secret_file;
 pub(crate) mod shared_reading;
