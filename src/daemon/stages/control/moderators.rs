@@ -33,7 +33,11 @@ fn user_of(act: &ModerationAct) -> Option<&UserRef> {
         ModerationAct::ClearUser(request) => Some(&request.user),
         ModerationAct::Timeout(request) | ModerationAct::Ban(request) => Some(&request.user),
         ModerationAct::Unban(request) => Some(&request.user),
-        ModerationAct::Delete(_)
+        ModerationAct::Shadow(request) => request.user.as_ref(),
+        ModerationAct::Unshadow(request) => request.user.as_ref(),
+        // The entry that an undo takes back says whom it is about.
+        ModerationAct::Undo(_)
+        | ModerationAct::Delete(_)
         | ModerationAct::ClearRoom(_)
         | ModerationAct::Approve(_)
         | ModerationAct::Reject(_) => None,
@@ -54,14 +58,25 @@ impl Control {
         let Some(reference) = user_of(act) else { return Ok(()) };
         // A user that is not found has an error of its own when the act is carried out.
         let Ok(user) = self.resolve(reference).await else { return Ok(()) };
-        // Nobody lifts a sanction of its own either.
+        let is_against = !matches!(act, ModerationAct::Unban(_) | ModerationAct::Unshadow(_));
+        self.check_user(moderator, &user, is_against).await
+    }
+
+    /// Like [`Self::check_may_act`], for a user that is known. An act that is not against the user
+    /// is refused about the moderator itself only: nobody lifts a sanction of its own either.
+    pub(super) async fn check_user(
+        &self,
+        moderator: &Identity,
+        user: &ResolvedUser,
+        is_against: bool,
+    ) -> Result<(), ControlError> {
         if user.user_id == moderator.user_id {
             return Err(ControlError::OwnUser { user: user.shown() });
         }
-        if matches!(act, ModerationAct::Unban(_)) {
+        if !is_against {
             return Ok(());
         }
-        match self.role_of(&user).await {
+        match self.role_of(user).await {
             Some(role) if role.is_staff() && role >= moderator.role => {
                 let own = moderator.role;
                 Err(ControlError::NotHigherRole { user: user.shown(), role, own })
@@ -113,8 +128,8 @@ mod tests {
 
     use super::*;
     use crate::daemon::stages::control::fakes::{World, operator};
+    use crate::protocol::StreamId;
     use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
-    use crate::protocol::{Standing, StreamId, UserId};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -214,27 +229,18 @@ mod tests {
         name: &str,
         user_id: u64,
     ) -> Result<Outcome, ControlError> {
-        let (own_id, role) = own;
-        let moderator = Identity {
-            user_id: UserId(own_id),
-            name: "mod".into(),
-            role,
-            comments_per_minute: None,
-            standing: Standing::default(),
-        };
         let mut fields = json!({ "user": named(user_id) });
         if name == "clear_user" {
             fields["last_ms"] = json!(60_000);
         }
-        let act = ModerationAct::named(name, fields).unwrap();
-        world.control.moderate(&moderator, StreamId(1), &act).await
+        world.moderate(own, StreamId(1), name, fields).await
     }
 
     #[tokio::test]
     async fn a_moderator_acts_only_against_lower_roles() {
         let world = world().await;
         let before = world.state();
-        for name in ["ban", "timeout", "clear_user"] {
+        for name in ["ban", "timeout", "clear_user", "shadow"] {
             for (own, user_id) in [
                 ((101, Role::Moderator), 101),
                 ((100, Role::Moderator), 101),
