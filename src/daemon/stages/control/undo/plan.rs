@@ -250,7 +250,10 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::UNSHADOW_COMMENT => "hide the comment again, or delete it: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
-        audit_action::HIDE => "the comment was published for its author only, and stays so",
+        audit_action::HIDE => {
+            "the comment was published for its author only, and the log cannot show it to others \
+             later; its author may write it again, and lc delete removes it for its author too"
+        }
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
         audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
