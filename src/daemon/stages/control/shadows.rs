@@ -117,7 +117,7 @@ impl Control {
         let user = self.resolve(&request.user).await?;
         let user_id = user.user_id;
         let in_force = self.shadows().await?;
-        let of_user = || in_force.iter().filter(|shadow| shadow.user_id == user_id);
+        let of_user = || in_force.iter().filter(move |shadow| shadow.user_id == user_id);
         let everywhere = of_user().find(|shadow| shadow.stream_id.is_none());
         let lifted: Vec<_> =
             of_user().filter(|shadow| shadow.stream_id == Some(stream_id)).cloned().collect();
