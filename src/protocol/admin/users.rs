@@ -148,6 +148,6 @@ pub struct UserComment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<String>,
     /// Only the user sees it, because of a decision or because the user was shadowed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadowed: bool,
 }
