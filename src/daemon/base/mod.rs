@@ -11,6 +11,7 @@ mod losses;
 pub mod metrics;
 pub mod moderation_state;
 pub mod problems;
+pub mod reloads;
 pub mod secret_file;
 pub(crate) mod shared_reading;
 pub(crate) mod single_flight;

@@ -40,6 +40,13 @@ pub enum ControlError {
     OfOtherStream { comment_id: CommentId, stream_id: StreamId },
     #[error("comment {0} is not deleted")]
     NotDeleted(CommentId),
+    #[error("comment {0} is deleted or hidden already")]
+    AlreadyHidden(CommentId),
+    #[error(
+        "comment {0} is not hidden from others by a decision: it is shown, or deleted, or was never \
+         shown to others"
+    )]
+    NotHidden(CommentId),
     #[error(
         "the event log does not have the deletion of comment {0} yet, and would carry it out later: \
          take it back once the log has it"
@@ -72,6 +79,13 @@ pub enum ControlError {
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
     NotUndoable { audit_id: u64, why: String },
+    #[error("audit entry {audit_id} is not about stream {stream_id}")]
+    EntryOfOtherStream { audit_id: u64, stream_id: StreamId },
+    #[error(
+        "audit entry {audit_id} is a change (`{action}`) that moderators of a stream do not make: \
+         an operator takes it back"
+    )]
+    EntryOfOperators { audit_id: u64, action: String },
     #[error("there is no alert `{0}`; it may be over already")]
     UnknownAlert(String),
     #[error("there is no dead letter `{0}` among the newest; the list of dead letters has them")]
@@ -84,6 +98,8 @@ pub enum ControlError {
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
     NotShadowed(UserId),
+    #[error("user {0} is shadowed on all streams, and not on this one: an operator lifts that")]
+    ShadowedEverywhere(UserId),
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
@@ -134,12 +150,17 @@ impl ControlError {
             Self::BadUser(_)
             | Self::NotUndoable { .. }
             | Self::NotDeleted(_)
+            | Self::AlreadyHidden(_)
+            | Self::NotHidden(_)
             | Self::NotDecided(_)
             | Self::AuthorSanctioned(_)
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
-            Self::OwnUser { .. } | Self::NotHigherRole { .. } => ErrorCode::Forbidden,
+            Self::OwnUser { .. }
+            | Self::NotHigherRole { .. }
+            | Self::EntryOfOperators { .. }
+            | Self::ShadowedEverywhere(_) => ErrorCode::Forbidden,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
@@ -148,6 +169,7 @@ impl ControlError {
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::OfOtherStream { .. }
+            | Self::EntryOfOtherStream { .. }
             | Self::NoComments { .. }
             | Self::NothingToClear { .. }
             | Self::NotQueued(_)

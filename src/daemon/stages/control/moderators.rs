@@ -31,7 +31,11 @@ fn user_of(act: &mut ModerationAct) -> Option<&mut UserRef> {
         ModerationAct::ClearUser(request) => Some(&mut request.user),
         ModerationAct::Timeout(request) | ModerationAct::Ban(request) => Some(&mut request.user),
         ModerationAct::Unban(request) => Some(&mut request.user),
-        ModerationAct::Delete(_)
+        ModerationAct::Shadow(request) => request.user.as_mut(),
+        ModerationAct::Unshadow(request) => request.user.as_mut(),
+        // The entry that an undo takes back says whom it is about.
+        ModerationAct::Undo(_)
+        | ModerationAct::Delete(_)
         | ModerationAct::ClearRoom(_)
         | ModerationAct::Approve(_)
         | ModerationAct::Reject(_) => None,
@@ -51,7 +55,7 @@ impl Control {
         act: &ModerationAct,
     ) -> Result<ModerationAct, ControlError> {
         let mut act = act.clone();
-        let is_against = !matches!(act, ModerationAct::Unban(_));
+        let is_against = !matches!(act, ModerationAct::Unban(_) | ModerationAct::Unshadow(_));
         let Some(reference) = user_of(&mut act) else { return Ok(act) };
         let user = self.resolve(reference).await?;
         *reference = user.reference();
@@ -61,7 +65,7 @@ impl Control {
 
     /// Like [`Self::permitted_act`], for a user that is known. An act that is not against the user
     /// is refused about the moderator itself only: nobody lifts a sanction of its own either.
-    async fn check_user(
+    pub(super) async fn check_user(
         &self,
         moderator: &Identity,
         user: &ResolvedUser,
@@ -126,9 +130,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::daemon::stages::control::fakes::{World, operator};
+    use crate::daemon::stages::control::fakes::{World, moderator, operator};
+    use crate::protocol::StreamId;
     use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
-    use crate::protocol::{Standing, StreamId, UserId};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -221,16 +225,6 @@ mod tests {
         assert_eq!((outcome.changes, outcome.left_out.len()), (Some(2), 0), "{outcome:?}");
     }
 
-    fn moderator((user_id, role): (u64, Role)) -> Identity {
-        Identity {
-            user_id: UserId(user_id),
-            name: "mod".into(),
-            role,
-            comments_per_minute: None,
-            standing: Standing::default(),
-        }
-    }
-
     /// Acts on stream 1 as a moderator with a token.
     async fn act(
         world: &World,
@@ -238,20 +232,18 @@ mod tests {
         name: &str,
         user_id: u64,
     ) -> Result<Outcome, ControlError> {
-        let moderator = moderator(own);
         let mut fields = json!({ "user": named(user_id) });
         if name == "clear_user" {
             fields["last_ms"] = json!(60_000);
         }
-        let act = ModerationAct::named(name, fields).unwrap();
-        world.control.moderate(&moderator, StreamId(1), &act).await
+        world.moderate(own, StreamId(1), name, fields).await
     }
 
     #[tokio::test]
     async fn a_moderator_acts_only_against_lower_roles() {
         let world = world().await;
         let before = world.state();
-        for name in ["ban", "timeout", "clear_user"] {
+        for name in ["ban", "timeout", "clear_user", "shadow"] {
             for (own, user_id) in [
                 ((101, Role::Moderator), 101),
                 ((100, Role::Moderator), 101),

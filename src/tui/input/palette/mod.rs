@@ -151,6 +151,10 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             console.theme = theme;
             Ok(None)
         }
+        ["room", id, "terms"] | ["room", id, "terms", "list"] => {
+            console.notice = Some(Notice::Done(listed_terms(console, parsed(id)?)?));
+            Ok(None)
+        }
         [name] if COMMANDS.iter().any(|entry| entry.name == name && !entry.acts) => {
             let entry = COMMANDS.iter().find(|entry| entry.name == name);
             Ok(entry.and_then(|entry| run_command(console, entry.command)))
@@ -195,6 +199,16 @@ fn shortest_timeout(console: &Console, stream_id: StreamId) -> Result<u64, LineE
     let stream = moment.stream(stream_id);
     let stream = stream.ok_or_else(|| format!("there is no stream {stream_id}"))?;
     Ok(stream.room.shortest_timeout_ms())
+}
+
+/// Lists the blocked terms of a room, which were read while the line was typed.
+fn listed_terms(console: &Console, stream_id: StreamId) -> Result<String, LineError> {
+    if console.replay().is_some() {
+        return Err("this is a recording: terms of rooms need a daemon".to_owned());
+    }
+    let read = console.side.terms_of(stream_id);
+    let read = read.ok_or("the terms are still being read: press Enter again")?;
+    read.in_words(console.veiled)
 }
 
 fn check_node(console: &Console, node: &NodeId) -> Result<(), LineError> {
