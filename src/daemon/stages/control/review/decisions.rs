@@ -362,7 +362,7 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
 /// in time is no offence.
 fn removal_of(review: &DecidedReview) -> Option<Removal> {
     let DecidedReview { item, verdict } = review;
-    let has_expired = review.reason() == EXPIRED && !Actor::names_person(&verdict.by);
+    let has_expired = review.reason() == EXPIRED && !names_person(&verdict.by);
     (verdict.decision.deletes() && !has_expired).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
