@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::events::{CommentModerated, Evidence};
+use crate::protocol::events::{CommentModerated, Decision, Evidence};
 use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
@@ -157,8 +157,9 @@ pub trait HeldComments: Send + Sync + std::fmt::Debug + 'static {
     async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody>;
 
     /// Carries out a decision about an unchecked comment: publishes it, rejects it, or leaves it to
-    /// a person. Returns false if somebody else has decided it or looks at it.
-    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody>;
+    /// a person. Returns what was done, which is [`Decision::Flag`] if the author may not publish
+    /// any more; `None` if somebody else has decided it or looks at it.
+    async fn decide(&self, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody>;
 
     /// Rejects at most `limit` of the comments that have waited since before a time (milliseconds
     /// since the Unix epoch). Returns their number.

@@ -269,8 +269,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
 
     // moderation
     /// Queues comments for review, all of them or, after an error, none. Queueing a comment again
-    /// changes nothing, and one that was [withdrawn](ReviewChange::Withdraw) before does not wait; of
-    /// several items of one comment the first counts. Without items nothing happens.
+    /// changes nothing, and one that was [withdrawn](ReviewChange::Withdraw) before does not wait;
+    /// of several items of one comment the first counts. Without items nothing happens.
     async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError>;
     /// Queues one comment, as [`Self::queue_reviews`] does.
     async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {

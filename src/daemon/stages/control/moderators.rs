@@ -44,8 +44,8 @@ fn user_of(act: &mut ModerationAct) -> Option<&mut UserRef> {
 
 impl Control {
     /// Refuses an act about the moderator itself, and one against a user that is connected with the
-    /// same or a higher role. Returns the act with the id of its user: it is carried out on the user
-    /// that was checked, even if the name belongs to another one a moment later.
+    /// same or a higher role. Returns the act with the id of its user: it is carried out on the
+    /// user that was checked, even if the name belongs to another one a moment later.
     ///
     /// # Errors
     /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`]; the user is not found.
@@ -87,8 +87,8 @@ impl Control {
     }
 
     /// Returns the changes of a batch, in their order. Those that act against a moderator are
-    /// errors, as are those whose user is not found; all others against a user name it by its id, so
-    /// that they are made on the user that was checked.
+    /// errors, as are those whose user is not found; all others against a user name it by its id,
+    /// so that they are made on the user that was checked.
     pub(super) async fn permitted_changes(
         &self,
         request: &BatchRequest,

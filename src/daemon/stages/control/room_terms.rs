@@ -19,12 +19,12 @@ impl Control {
     }
 
     /// Adds and removes blocked terms of a room. Every node compiles the new list once, when the
-    /// next comment of the stream is checked. The caller has checked that moderation can match
-    /// each term.
+    /// next comment of the stream is checked. The caller has checked that moderation can match each
+    /// term.
     ///
     /// # Errors
-    /// [`StoreError::NotATerm`](crate::daemon::engines::StoreError::NotATerm): a term to remove that
-    /// the room does not have.
+    /// [`StoreError::NotATerm`](crate::daemon::engines::StoreError::NotATerm): a term to remove
+    /// that the room does not have.
     pub async fn update_terms(
         &self,
         actor: &Actor,

@@ -163,7 +163,8 @@ impl ReadTerms {
         self.known.terms.get(&stream_id).filter(|known| known.version == version)
     }
 
-    /// Returns the terms of all rooms. Those that are equal to the current ones are the same object.
+    /// Returns the terms of all rooms. Those that are equal to the current ones are the same
+    /// object.
     fn after(mut self, current: &Known) -> AHashMap<StreamId, KnownTerms> {
         let versions = std::mem::take(&mut self.versions);
         let terms = versions.into_iter().map(|(stream_id, version)| {

@@ -31,8 +31,8 @@ impl Control {
     ///
     /// # Errors
     /// Those of [`Self::undo`]; [`ControlError::EntryOfOtherStream`] and
-    /// [`ControlError::EntryOfOperators`]; [`ControlError::OwnUser`] about the moderator itself, and
-    /// [`ControlError::NotHigherRole`] if a sanction would be in force again.
+    /// [`ControlError::EntryOfOperators`]; [`ControlError::OwnUser`] about the moderator itself,
+    /// and [`ControlError::NotHigherRole`] if a sanction would be in force again.
     pub(crate) async fn undo_of_stream(
         &self,
         moderator: &Identity,

@@ -78,7 +78,8 @@ impl HoldQueue {
     /// others if the store refuses the item. After an error that is not a refusal by the queue, the
     /// item may be stored.
     pub(super) async fn store(&self, item: ReviewItem) -> Result<(), StoreError> {
-        // While the breaker is open, the task may wait for a trial call, and nobody waits behind it.
+        // While the breaker is open, the task may wait for a trial call, and nobody waits behind
+        // it.
         if !self.retry_after().is_zero() {
             return Err(StoreError::Unavailable("waiting for the store to recover".into()));
         }

@@ -50,7 +50,8 @@ pub struct Finding {
     pub scores: Vec<(&'static str, f32)>,
     /// The version of the model that measured it.
     pub model: Option<Arc<str>>,
-    /// Whether the deadline of the comment ended the check, so that the decision is no result of it.
+    /// Whether the deadline of the comment ended the check, so that the decision is no result of
+    /// it.
     pub is_late: bool,
 }
 

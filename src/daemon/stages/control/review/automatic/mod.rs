@@ -46,15 +46,20 @@ fn left_to_person(decided: CommentModerated, reason: &str) -> CommentModerated {
 }
 
 impl Control {
-    /// Carries out what moderation decided about an unchecked comment.
-    async fn decide_unchecked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
+    /// Carries out what moderation decided about an unchecked comment. Returns what was done,
+    /// `None` if somebody else has decided it or looks at it.
+    async fn decide_unchecked(
+        &self,
+        decided: CommentModerated,
+    ) -> Result<Option<Decision>, ControlError> {
         let decided = self.unless_stream_ended(decided);
         // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
         // that checked the comment, the first one changes the reason.
         if decided.decision != Decision::Accept && !self.set_reason_of(&decided, UNCHECKED).await? {
-            return Ok(false);
+            return Ok(None);
         }
-        let is_made = match decided.decision {
+        let made = decided.decision;
+        let is_made = match made {
             // Otherwise it would be checked again at once, for ever.
             Decision::Flag => &*decided.reason != UNCHECKED,
             Decision::Accept | Decision::ShadowBan => return self.release_checked(decided).await,
@@ -66,7 +71,7 @@ impl Control {
         if is_made {
             self.record_automatic(decided).await;
         }
-        Ok(is_made)
+        Ok(is_made.then_some(made))
     }
 
     /// Leaves a comment to a person that its author could not publish now, because the stream is
@@ -111,7 +116,10 @@ impl Control {
     /// before, and no ban is missed that was stored in between. The ban is stored before its
     /// command goes to the nodes; so once an operator has the answer, no later decision releases a
     /// comment of the author.
-    async fn release_checked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
+    async fn release_checked(
+        &self,
+        decided: CommentModerated,
+    ) -> Result<Option<Decision>, ControlError> {
         let actor = Actor::moderation();
         let request = request(decided.comment_id, &decided.reason);
         let is_hidden = decided.decision == Decision::ShadowBan;
@@ -137,13 +145,14 @@ impl Control {
             if is_made {
                 self.record_automatic(flagged).await;
             }
-            return Ok(is_made);
+            return Ok(is_made.then_some(Decision::Flag));
         }
         let is_made = is_mine(made)?;
+        let decision = decided.decision;
         if is_made && is_hidden {
             self.record_automatic(decided).await;
         }
-        Ok(is_made)
+        Ok(is_made.then_some(decision))
     }
 
     /// Rejects a held comment, which nobody was shown. Returns false if somebody else has decided
@@ -207,7 +216,7 @@ impl HeldComments for Control {
         self.parts.metadata.has_pending_event(stream_id).await.map_err(body)
     }
 
-    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody> {
+    async fn decide(&self, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody> {
         self.decide_unchecked(decided).await.map_err(|error| error.body())
     }
 
