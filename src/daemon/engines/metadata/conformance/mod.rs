@@ -11,6 +11,7 @@ mod shadows;
 mod streams;
 mod users;
 mod views;
+mod withdrawals;
 
 use serde_json::json;
 
@@ -24,6 +25,7 @@ pub(crate) use shadows::*;
 pub(crate) use streams::*;
 pub(crate) use users::*;
 pub(crate) use views::*;
+pub(crate) use withdrawals::*;
 
 use super::{MetadataStore, NewAudit, PendingEvent};
 use crate::protocol::StreamId;

@@ -8,7 +8,7 @@ use super::sanctions::sanction;
 use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
     HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
-    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
+    ReviewError, ReviewRefusal, ReviewVerdict,
 };
 use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem, SanctionKind, Shadow};
 use crate::protocol::events::Decision;
@@ -54,7 +54,7 @@ pub(super) async fn queue(store: &impl MetadataStore, item: ReviewItem) {
     store.queue_review(item, text_key).await.unwrap();
 }
 
-fn refusal<T: std::fmt::Debug>(outcome: Result<T, ReviewError>) -> ReviewRefusal {
+pub(super) fn refusal<T: std::fmt::Debug>(outcome: Result<T, ReviewError>) -> ReviewRefusal {
     match outcome.expect_err("a refusal") {
         ReviewError::Refused(refusal) => refusal,
         ReviewError::Store(error) => panic!("{error}"),
@@ -75,7 +75,7 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
     assert_eq!(store.review_queue(2).await.unwrap(), [item(1, 10), item(2, 20)]);
 }
 
-fn batch(items: impl IntoIterator<Item = ReviewItem>) -> Vec<NewReview> {
+pub(super) fn batch(items: impl IntoIterator<Item = ReviewItem>) -> Vec<NewReview> {
     let new = |item: ReviewItem| NewReview { text_key: item.user_id.0 as i64, item };
     items.into_iter().map(new).collect()
 }
@@ -327,71 +327,6 @@ pub(crate) async fn a_decision_taken_back_waits_again(store: &impl MetadataStore
         .unwrap();
     store.reopen_review(comment_id, None, audit(70, "undo")).await.unwrap();
     assert_eq!(store.review_count().await.unwrap(), 2);
-}
-
-pub(crate) async fn a_deletion_withdraws_what_waits(store: &impl MetadataStore) {
-    for number in 1..=3 {
-        queue(store, item(number, number * 10)).await;
-    }
-    let id = |number| item(number, 0).comment_id;
-    let claim = NewClaim { comment_id: id(1), by: "bob", now_ms: 30, expires_at: Some(1_000) };
-    store.claim_review(claim).await.unwrap();
-    let record = async |change, at, action| {
-        store.audit_with_event(event(1), Some(change), audit(at, action)).await.unwrap();
-    };
-    // The second is held, and the last was never queued.
-    for number in [1, 2, 9] {
-        record(ReviewChange::Withdraw(id(number)), 40, "delete").await;
-    }
-    assert_eq!(store.review_queue(10).await.unwrap(), [item(2, 20), item(3, 30)]);
-    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), [], "it is no decision to list");
-    let late = NewVerdict::new(id(1), Decision::Accept);
-    let late = store.decide_review(late, &no_event, audit(50, "approve")).await;
-    assert!(matches!(refusal(late), ReviewRefusal::Decided(_)));
-    let decided = NewVerdict::new(id(3), Decision::Reject);
-    store.decide_review(decided, &no_event, audit(60, "reject")).await.unwrap();
-    for number in [1, 2, 3, 9] {
-        record(ReviewChange::PutBack(id(number)), 70, "restore").await;
-    }
-    assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20)]);
-    record(ReviewChange::Withdraw(id(1)), 80, "delete").await;
-    assert_eq!(store.review_count().await.unwrap(), 1);
-    assert_eq!(actions(store).await.len(), 9, "each entry is stored");
-}
-
-/// Moderation may be behind the moderator who deletes.
-pub(crate) async fn a_deletion_before_the_flag_counts(store: &impl MetadataStore) {
-    let id = |number| item(number, 0).comment_id;
-    let record = async |change, at, action| {
-        store.audit_with_event(event(1), Some(change), audit(at, action)).await.unwrap();
-    };
-    for number in [1, 3, 5] {
-        record(ReviewChange::Withdraw(id(number)), 10, "delete").await;
-    }
-    record(ReviewChange::Withdraw(id(1)), 20, "delete").await;
-    assert_eq!(store.review_count().await.unwrap(), 0);
-    assert_eq!(store.decided_review(id(1)).await.unwrap(), None);
-    let claim = NewClaim { comment_id: id(1), by: "bob", now_ms: 20, expires_at: Some(90) };
-    assert_eq!(refusal(store.claim_review(claim).await), ReviewRefusal::NotQueued);
-    let reopened = store.reopen_review(id(1), None, audit(20, "undo")).await;
-    assert_eq!(refusal(reopened), ReviewRefusal::NotQueued);
-    record(ReviewChange::PutBack(id(5)), 25, "restore").await;
-
-    for number in 1..=5 {
-        queue(store, item(number, 30)).await;
-        queue(store, item(number, 31)).await;
-    }
-    let waiting = [item(2, 30), item(4, 30), item(5, 30)];
-    assert_eq!(store.review_queue(10).await.unwrap(), waiting, "the other two are deleted");
-    assert_eq!(store.review_count().await.unwrap(), 3);
-    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), [], "it is no decision to list");
-    let late = NewVerdict::new(id(1), Decision::Accept);
-    let late = store.decide_review(late, &no_event, audit(40, "approve")).await;
-    let ReviewRefusal::Decided(verdict) = refusal(late) else { panic!("it is deleted") };
-    assert_eq!((verdict.decision, verdict.at), (Decision::Reject, 10));
-    record(ReviewChange::PutBack(id(3)), 50, "restore").await;
-    let queue = store.review_queue(10).await.unwrap();
-    assert_eq!(queue, [item(2, 30), item(3, 30), item(4, 30), item(5, 30)], "with its flag");
 }
 
 pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl MetadataStore) {

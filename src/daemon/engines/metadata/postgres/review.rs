@@ -23,7 +23,13 @@ const QUEUE: &str = "INSERT INTO reviews
         $11::text[], $12::bigint[])
         AS new (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
             shadowed, evidence, badges)
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT (sort_key) DO UPDATE SET
+        stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
+        message = excluded.message, reason = excluded.reason, held = excluded.held,
+        flagged_at = excluded.flagged_at, text_key = excluded.text_key,
+        shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
+        waits_since = excluded.waits_since
+    WHERE reviews.reason = $13";
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
