@@ -47,6 +47,9 @@ pub(crate) fn field_misfit(name: &str, error: &impl Display) -> String {
 /// Returns the error text of any format for people: that of serde names types of Rust.
 pub(crate) fn misfit_text(text: &str) -> String {
     let text = without_place(text);
+    if text.starts_with("wrong msgpack marker ") {
+        return "the value has the wrong type".to_owned();
+    }
     if let Some(field) = text.strip_prefix("missing field ") {
         return format!("{field} is missing");
     }

@@ -33,7 +33,7 @@ fn a_timeout_with_a_time_needs_no_room() {
     assert_eq!(palette_error(&console), "there is no stream 99");
     escape(&mut console);
     let asked = type_line(&mut console, "timeout ann --stream 99 --for 1m");
-    assert!(matches!(asked, Some(Effect::Preview(_))), "{asked:?}");
+    assert!(matches!(asked, Some(Effect::Run(_))), "{asked:?}");
     let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
     for line in ["timeout ann --stream 5", "stream 5", "node edge-1"] {
         assert_eq!(type_line(&mut console, line), None);

@@ -253,7 +253,7 @@ async fn a_backlog_of_others_is_read_in_parts() {
     let mut held = vec![comment(2, 2, "of another node"); PAGE * IDLE_PAGES];
     held.extend(["one", "two"].map(|text| comment(1, 2, text)));
     let bench = start_with(held, Vec::new(), &[1]);
-    seconds(1).await;
+    seconds(0).await;
     assert_eq!(bench.queue.pages.load(Ordering::SeqCst), IDLE_PAGES);
     assert_eq!(bench.queue.decided(), []);
     seconds(1).await;
@@ -270,11 +270,11 @@ async fn a_stream_that_was_passed_over_waits() {
     held.push(comment(1, 2, "second"));
     let bench = start_with(held, Vec::new(), &[1]);
     bench.queue.pending.lock().insert(StreamId(1));
-    seconds(1).await;
+    seconds(0).await;
     bench.queue.pending.lock().clear();
     seconds(1).await;
     assert_eq!(bench.queue.decided(), [], "the first one is behind this pass");
-    seconds(2).await;
+    seconds(1).await;
     let decided = [decision("first", Decision::Accept), decision("second", Decision::Accept)];
     assert_eq!(bench.queue.decided(), decided);
     bench.stop.cancel();
