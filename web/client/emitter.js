@@ -50,6 +50,7 @@ export class Emitter {
   }
 
   /**
+   * @protected
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {Events[Name]} payload

@@ -38,3 +38,15 @@ export function errorOfMessage(message) {
     ref: message.ref ?? undefined,
   });
 }
+
+/**
+ * Returns a promise that is rejected. Ignoring it is safe.
+ *
+ * @param {LiveCommentsError} error
+ * @returns {Promise<never>}
+ */
+export function rejected(error) {
+  const promise = Promise.reject(error);
+  promise.catch(() => {});
+  return promise;
+}

@@ -225,6 +225,18 @@
  *   | {type: "moderate", act: Partial<ModerationActs>, ref?: string}} ClientMessage
  */
 
+/**
+ * @typedef {object} StreamInfo
+ * @property {string} stream_id
+ * @property {string} title
+ * @property {"scheduled" | "live" | "ended"} state
+ * @property {boolean} anonymous Whether viewers without a token are admitted.
+ * @property {"async" | "sync" | "off"} moderation
+ * @property {number} created_at
+ * @property {number} [ended_at]
+ * @property {Record<string, unknown>} [room] Settings of the room, as far as the caller may see them.
+ */
+
 /** @typedef {"json" | "msgpack"} Encoding */
 
 /**

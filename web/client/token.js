@@ -20,6 +20,7 @@ export class TokenSource {
   #token;
   /** @type {Promise<string | null> | null} One call of the provider serves all that wait. */
   #pending = null;
+  /** Whether the provider has answered; a fixed token needs none. */
   #known;
 
   /**

@@ -33,9 +33,15 @@ export class TransportLadder {
     return this.#at(this.#index);
   }
 
-  /** The best transport, if it is not the present one. */
-  get better() {
-    return this.#index > 0 ? this.#at(0) : null;
+  /**
+   * Returns a better transport than the present one, or null if there is none. Turn by turn, all
+   * of them come up.
+   *
+   * @param {number} turn
+   * @returns {TransportName | null}
+   */
+  better(turn) {
+    return this.#index > 0 ? this.#at(turn % this.#index) : null;
   }
 
   /**
