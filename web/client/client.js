@@ -48,7 +48,6 @@ import { TokenSource } from "./token.js";
  * @extends {Emitter<ClientEvents>}
  */
 export class LiveComments extends Emitter {
-  #settings;
   #tokens;
   #api;
   #tracker = new PositionTracker();
@@ -197,11 +196,13 @@ export class LiveComments extends Emitter {
   }
 
   /**
-   * Sends a reaction. A refusal is reported by the event `error`.
+   * Sends a reaction; without a connection it is dropped. A refusal is reported by the event
+   * `error`.
    *
    * @param {string} reaction
    */
   react(reaction) {
+    if (this.state !== "open") return;
     if (this.#connection.duplex) {
       this.#connection.send({ type: "reaction", reaction });
       return;
