@@ -60,10 +60,19 @@ export class Emitter {
       try {
         /** @type {(payload: Events[Name]) => void} */ (listener)(payload);
       } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+        reportUncaught(error);
       }
     }
+  }
+}
+
+/** @param {unknown} error */
+function reportUncaught(error) {
+  // Browsers have a function for this.
+  if (typeof globalThis.reportError === "function") globalThis.reportError(error);
+  else {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

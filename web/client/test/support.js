@@ -195,6 +195,7 @@ export class FakeFetch {
     const aborted = new Promise((_, reject) => {
       init.signal?.addEventListener("abort", () => reject(init.signal?.reason));
     });
+    aborted.catch(() => {});
     const response = await Promise.race([this.answer(request), aborted]);
     return /** @type {Response} */ (response);
   };
