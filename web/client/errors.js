@@ -13,7 +13,7 @@ export class LiveCommentsError extends Error {
    * @param {{status?: number, retryAfterMs?: number, ref?: string, cause?: unknown}} [details]
    */
   constructor(code, message, details = {}) {
-    super(message, { cause: details.cause });
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = "LiveCommentsError";
     /** @readonly */
     this.code = code;

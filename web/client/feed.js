@@ -202,17 +202,21 @@ export class CommentFeed {
   async loadOlder(pageSize) {
     const { timeline, tracker, signal } = this.#config;
     const reader = this.#reader;
-    const newest = timeline.newestSeq(tracker.current?.seq ?? 0);
-    const parts = await reader.next(pageSize, newest, signal());
+    const reached = reader.begun ? -1 : (tracker.current?.seq ?? -1);
+    const parts = await reader.next(pageSize, signal());
     let added = 0;
     // If the log was replaced meanwhile, the age of what was read is not known.
-    for (const { age, comments } of reader === this.#reader ? parts : []) {
+    if (reader !== this.#reader) return { added, done: false };
+    for (const { age, comments } of parts) {
       const wanted = comments.filter(({ comment_id }) => !this.#deleted.has(comment_id));
       const taken = timeline.add(wanted, age);
       for (const { comment_id } of taken) this.#seen.add(comment_id);
       added += taken.length;
       if (taken.length > 0) this.#handlers.comments(taken, "history");
     }
+    // The history is written shortly after comments are shown: its end may still come.
+    const stored = parts[0]?.comments.at(-1)?.seq ?? -1;
+    if (stored < reached) this.#fillInBackground({ from_seq: stored + 1, to_seq: reached });
     return { added, done: reader.done };
   }
 
@@ -259,7 +263,12 @@ export class CommentFeed {
   #reportGap(gap) {
     this.#handlers.gap(gap);
     if (gap.cause !== "transport" && !this.#config.fillGaps) return;
-    this.fill(gap).catch((error) => this.#handlers.fillFailed(error));
+    this.#fillInBackground(gap);
+  }
+
+  /** @param {SeqRange} range */
+  #fillInBackground(range) {
+    this.fill(range).catch((error) => this.#handlers.fillFailed(error));
   }
 
   /**

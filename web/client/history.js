@@ -20,11 +20,11 @@ import { sleep } from "./clock.js";
 
 /** The history is written shortly after comments are shown; a deleted one never appears. */
 const SETTLE_MS = 10_000;
-const FIRST_SETTLE_DELAY_MS = 100;
-const LONGEST_SETTLE_DELAY_MS = 1_000;
+const FIRST_SETTLE_DELAY_MS = 250;
 
-/** Comments of a request when all of a range are wanted. */
-const RANGE_PAGE = 500;
+/** Bounds of the comments of a request when all of a range are wanted. */
+const SMALLEST_RANGE_PAGE = 20;
+const LARGEST_RANGE_PAGE = 500;
 
 /** The stored comments of a stream, which are all of them, whatever share was shown live. */
 export class History {
@@ -91,7 +91,9 @@ export class History {
     let next = from_seq;
     for (;;) {
       let newest = -1;
-      for await (const page of this.#newestBackTo(next, signal)) {
+      const least = Math.max(to_seq - next, SMALLEST_RANGE_PAGE);
+      const options = { pageSize: Math.min(least, LARGEST_RANGE_PAGE), signal };
+      for await (const page of this.#newestBackTo(next, options)) {
         newest = Math.max(newest, page[0]?.seq ?? -1);
         const wanted = page.filter(({ seq }) => seq <= to_seq).reverse();
         if (wanted.length > 0) yield wanted;
@@ -99,7 +101,7 @@ export class History {
       if (newest >= to_seq || this.#clock.now() + delay > deadline) return;
       next = Math.max(next, newest + 1);
       await sleep(this.#clock, delay, signal);
-      delay = Math.min(delay * 2, LONGEST_SETTLE_DELAY_MS);
+      delay *= 2;
     }
   }
 
@@ -107,12 +109,12 @@ export class History {
    * Yields pages of the present log, newest first, down to a number.
    *
    * @param {number} seq
-   * @param {AbortSignal} [signal]
+   * @param {HistoryOptions} options
    * @returns {AsyncGenerator<Comment[], void, void>}
    */
-  async *#newestBackTo(seq, signal) {
+  async *#newestBackTo(seq, options) {
     let last = Infinity;
-    for await (const { comments } of this.pages({ pageSize: RANGE_PAGE, signal })) {
+    for await (const { comments } of this.pages(options)) {
       // A number that rises belongs to an older log.
       const end = comments.findIndex((comment, index) => {
         return comment.seq < seq || comment.seq > (comments[index - 1]?.seq ?? last);
@@ -120,26 +122,6 @@ export class History {
       yield end < 0 ? comments : comments.slice(0, end);
       if (end >= 0) return;
       last = comments.at(-1)?.seq ?? last;
-    }
-  }
-
-  /**
-   * Returns the newest page as soon as it reaches a position, or after ten seconds as it is then.
-   * The history is complete up to each comment that it contains.
-   *
-   * @param {number} seq
-   * @param {HistoryOptions} [options]
-   * @returns {Promise<HistoryPage>}
-   */
-  async settledPage(seq, options = {}) {
-    const deadline = this.#clock.now() + SETTLE_MS;
-    let delay = FIRST_SETTLE_DELAY_MS;
-    for (;;) {
-      const page = await this.page({ ...options, before: undefined });
-      const newest = page.comments[0]?.seq ?? -1;
-      if (newest >= seq || this.#clock.now() + delay > deadline) return page;
-      await sleep(this.#clock, delay, options.signal);
-      delay = Math.min(delay * 2, LONGEST_SETTLE_DELAY_MS);
     }
   }
 }

@@ -23,6 +23,11 @@ export class HistoryReader {
     this.#history = history;
   }
 
+  /** Whether a page was read. */
+  get begun() {
+    return this.#begun;
+  }
+
   /** Whether the oldest comment was read. */
   get done() {
     return this.#done;
@@ -32,16 +37,11 @@ export class HistoryReader {
    * Returns the next page, cut where an older log begins; the newer log comes first.
    *
    * @param {number} pageSize
-   * @param {number} newestSeq The newest comment that was shown: the first page waits until that is
-   *   stored.
    * @param {AbortSignal} signal
    * @returns {Promise<LogPart[]>}
    */
-  async next(pageSize, newestSeq, signal) {
-    const options = { before: this.#before, pageSize, signal };
-    const page = this.#begun
-      ? await this.#history.page(options)
-      : await this.#history.settledPage(newestSeq, options);
+  async next(pageSize, signal) {
+    const page = await this.#history.page({ before: this.#before, pageSize, signal });
     this.#begun = true;
     this.#before = page.next_before;
     this.#done = page.next_before === undefined;

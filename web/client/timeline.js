@@ -66,21 +66,6 @@ export class Timeline extends Emitter {
   }
 
   /**
-   * Returns the number of the newest comment of the present log, or -1 if there is none.
-   *
-   * @param {number} atMost Later ones do not count, such as an echo before its place.
-   * @returns {number}
-   */
-  newestSeq(atMost) {
-    for (let index = this.#entries.length - 1; index >= 0; index -= 1) {
-      const entry = this.#entries[index];
-      if (!entry || entry.log !== this.#log) break;
-      if (entry.comment.seq <= atMost) return entry.comment.seq;
-    }
-    return -1;
-  }
-
-  /**
    * Adds the comments that are not there yet, each at its place.
    *
    * @param {Comment[]} comments In the order of the stream.

@@ -245,6 +245,21 @@ test("reading back during a pause shows every comment", async () => {
   client.close();
 });
 
+test("what the history gets late is added to the page that was read", async () => {
+  const { client, clock, http } = await connected();
+  let stored = 7;
+  serveHistory(http, () => range(1, stored));
+  await client.loadOlder(3);
+  assert.deepEqual(shown(client), [5, 6, 7]);
+  stored = 10;
+  await clock.advance(1_000);
+  assert.deepEqual(shown(client), range(5, 10));
+  const requests = http.requests.length;
+  await clock.advance(20_000);
+  assert.equal(http.requests.length, requests);
+  client.close();
+});
+
 test("history can be read as one sequence", async () => {
   const { client, http } = await connected();
   serveHistory(http, () => range(1, 250));
