@@ -80,7 +80,9 @@ export class Timeline extends Emitter {
     }
     const removed = this.#trim();
     const added = fresh.filter(({ comment_id }) => this.#ids.has(comment_id));
-    this.#report(added, removed.filter((comment) => !fresh.includes(comment)));
+    // Those that had no room were never there.
+    const unknown = new Set(fresh);
+    this.#report(added, removed.filter((comment) => !unknown.has(comment)));
     return added;
   }
 

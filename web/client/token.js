@@ -12,6 +12,9 @@ import { LiveCommentsError } from "./errors.js";
 /** A token is replaced this long before it expires, or after nine tenths of its time. */
 const RENEWAL_LEAD_MS = 30_000;
 
+/** Shortest time between renewals: clocks may differ. The server tells of a token that is over. */
+const SHORTEST_RENEWAL_MS = 10_000;
+
 /** The token of a viewer: fixed, or from a provider and kept until it is about to expire. */
 export class TokenSource {
   #clock;
@@ -88,7 +91,7 @@ export class TokenSource {
     const expiry = this.#token === null ? null : expiryMs(this.#token);
     if (!this.renewable || expiry === null) return null;
     const left = expiry - this.#clock.now();
-    return Math.max(1_000, left - Math.min(RENEWAL_LEAD_MS, left / 10));
+    return Math.max(SHORTEST_RENEWAL_MS, left - Math.min(RENEWAL_LEAD_MS, left / 10));
   }
 
   /** @param {TokenProvider} provide */
