@@ -391,7 +391,8 @@ export class LiveComments extends Emitter {
    * @param {unknown} error
    */
   #reportFailure(error) {
-    if (error instanceof LiveCommentsError && !this.#abort.signal.aborted) this.emit("error", error);
+    if (error instanceof LiveCommentsError && !this.#abort.signal.aborted)
+      this.emit("error", error);
   }
 
   /** @param {LiveCommentsError} error */

@@ -192,7 +192,8 @@ export class Connection {
       const token = await this.#tokens.get();
       if (generation === this.#generation) this.#current = this.#open(this.#ladder.current, token);
     } catch (cause) {
-      if (generation === this.#generation) this.#goOn({ opened: false, error: asError(cause) }, null);
+      if (generation === this.#generation)
+        this.#goOn({ opened: false, error: asError(cause) }, null);
     }
   }
 
@@ -453,7 +454,8 @@ export class Connection {
     const same = this.#state === change.state && this.#lastTransport === this.transport;
     this.#state = change.state;
     this.#lastTransport = this.transport;
-    if (!same || change.state === "waiting") this.#handlers.state({ transport: this.transport, ...change });
+    if (!same || change.state === "waiting")
+      this.#handlers.state({ transport: this.transport, ...change });
   }
 }
 

@@ -94,12 +94,12 @@ export class CommentFeed {
   }
 
   /**
-   * Tells whether a comment has arrived, among the latest ones.
+   * Tells whether a comment has arrived or was deleted, among the latest ones.
    *
    * @param {string} commentId
    */
   hasSeen(commentId) {
-    return this.#seen.has(commentId);
+    return this.#seen.has(commentId) || this.#deleted.has(commentId);
   }
 
   /**
@@ -230,8 +230,8 @@ export class CommentFeed {
   }
 
   /**
-   * Tells whether a message can be taken now. During a long pause it cannot: the position stays, and
-   * the end of the pause asks for everything after it.
+   * Tells whether a message can be taken now. During a long pause it cannot: the position stays,
+   * and the end of the pause asks for everything after it.
    *
    * @param {number} comments
    */

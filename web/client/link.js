@@ -3,7 +3,7 @@
 /** @import { ConnectionRanges } from "./position.js" */
 /** @import { ByeMessage, Encoding, ServerMessage } from "./protocol.js" */
 /** @import { OpenTransport, Transport, TransportEnd } from "./transports/transport.js" */
-/** @import { TransportName, TransportTimes } from "./transports/transport.js" */
+/** @import { SocketConstructor, TransportName, TransportTimes } from "./transports/transport.js" */
 
 import { openEvents } from "./transports/events.js";
 import { openPolling } from "./transports/polling.js";
@@ -16,7 +16,7 @@ import { openWebSocket } from "./transports/websocket.js";
  * @property {Encoding} encoding
  * @property {Clock} clock
  * @property {typeof globalThis.fetch} fetch
- * @property {typeof globalThis.WebSocket | undefined} WebSocket
+ * @property {SocketConstructor | undefined} WebSocket
  * @property {TransportTimes} times
  */
 

@@ -1,6 +1,6 @@
 /**
- * The part of MessagePack that the viewer protocol uses: nil, booleans, integers of 64 bits, floats,
- * strings, byte strings, arrays and maps with string keys. No extension types.
+ * The part of MessagePack that the viewer protocol uses: nil, booleans, integers of 64 bits,
+ * floats, strings, byte strings, arrays and maps with string keys. No extension types.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /** @import { Clock } from "./clock.js" */
 /** @import { Encoding } from "./protocol.js" */
 /** @import { TokenProvider } from "./token.js" */
-/** @import { TransportName, TransportTimes } from "./transports/transport.js" */
+/** @import { SocketConstructor, TransportName, TransportTimes } from "./transports/transport.js" */
 
 import { systemClock } from "./clock.js";
 
@@ -9,8 +9,8 @@ import { systemClock } from "./clock.js";
  * All are optional.
  *
  * @typedef {object} LiveCommentsOptions
- * @property {string | TokenProvider | null} [token] A token, or a function that returns one. Absent:
- *   an anonymous viewer.
+ * @property {string | TokenProvider | null} [token] A token, or a function that returns one.
+ *   Absent: an anonymous viewer.
  * @property {Encoding} [encoding] Of a WebSocket: `json` (default) or `msgpack`, which is smaller.
  * @property {readonly TransportName[]} [transports] The best first. Default: `websocket`, `events`,
  *   `polling`.
@@ -26,7 +26,7 @@ import { systemClock } from "./clock.js";
  *   growing to 30 min).
  * @property {Partial<TransportTimes>} [times]
  * @property {typeof globalThis.fetch} [fetch] Default: that of the environment.
- * @property {typeof globalThis.WebSocket} [WebSocket] Default: that of the environment. Node before
+ * @property {SocketConstructor} [WebSocket] Default: that of the environment. Node before
  *   22 has none: pass that of the package `ws`.
  * @property {Clock} [clock] For tests.
  */
@@ -35,7 +35,7 @@ import { systemClock } from "./clock.js";
  * Options with their defaults, and addresses in the form that requests use.
  *
  * @typedef {Required<Omit<LiveCommentsOptions, "WebSocket" | "times">>
- *   & {WebSocket: typeof globalThis.WebSocket | undefined, times: TransportTimes, site: string,
+ *   & {WebSocket: SocketConstructor | undefined, times: TransportTimes, site: string,
  *      streamId: string}} Settings
  */
 

@@ -234,7 +234,7 @@
  * @property {"async" | "sync" | "off"} moderation
  * @property {number} created_at
  * @property {number} [ended_at]
- * @property {Record<string, unknown>} [room] Settings of the room, as far as the caller may see them.
+ * @property {Record<string, unknown>} [room] Settings of the room that the caller may see.
  */
 
 /** @typedef {"json" | "msgpack"} Encoding */

@@ -57,7 +57,11 @@ function verdictOfBye(bye) {
  */
 function verdictOfError(error, opened) {
   if (error.retryAfterMs !== undefined) return { kind: "wait", ms: error.retryAfterMs };
-  if (error.code === "network" || error.code === "bad_answer" || error.code === "token_unavailable") {
+  if (
+    error.code === "network" ||
+    error.code === "bad_answer" ||
+    error.code === "token_unavailable"
+  ) {
     return { kind: "lost", transportFailed: !opened && error.code !== "token_unavailable" };
   }
   if (NO_SUCH_TRANSPORT.has(error.code)) return { kind: "lost", transportFailed: true };
@@ -89,7 +93,9 @@ function verdictOfCode(code, opened) {
 export function reasonOf(end, bye, lastError) {
   if (bye) {
     const ms = bye.reconnect_after_ms ?? undefined;
-    return lastError ?? new LiveCommentsError(bye.code, `closed: ${bye.code}`, { retryAfterMs: ms });
+    return (
+      lastError ?? new LiveCommentsError(bye.code, `closed: ${bye.code}`, { retryAfterMs: ms })
+    );
   }
   if (end.error) return end.error;
   if (end.stopped) return lastError ?? new LiveCommentsError("stopped", "the server ended this");

@@ -79,5 +79,8 @@ function hexOfUuid(bytes) {
 /** @param {string} hex */
 function withDashes(hex) {
   const cuts = [0, 8, 12, 16, 20, 32];
-  return cuts.slice(1).map((end, index) => hex.slice(cuts[index], end)).join("-");
+  return cuts
+    .slice(1)
+    .map((end, index) => hex.slice(cuts[index], end))
+    .join("-");
 }

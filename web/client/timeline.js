@@ -82,7 +82,10 @@ export class Timeline extends Emitter {
     const added = fresh.filter(({ comment_id }) => this.#ids.has(comment_id));
     // Those that had no room were never there.
     const unknown = new Set(fresh);
-    this.#report(added, removed.filter((comment) => !unknown.has(comment)));
+    this.#report(
+      added,
+      removed.filter((comment) => !unknown.has(comment)),
+    );
     return added;
   }
 
@@ -94,7 +97,10 @@ export class Timeline extends Emitter {
     if (!this.#ids.delete(commentId)) return false;
     const index = this.#entries.findIndex(({ comment }) => comment.comment_id === commentId);
     const removed = this.#entries.splice(index, 1);
-    this.#report([], removed.map((entry) => entry.comment));
+    this.#report(
+      [],
+      removed.map((entry) => entry.comment),
+    );
     return true;
   }
 

@@ -49,7 +49,8 @@ export class TokenSource {
    * @throws {LiveCommentsError} `token_unavailable`: the provider failed.
    */
   async get() {
-    const expired = this.#token !== null && (expiryMs(this.#token) ?? Infinity) <= this.#clock.now();
+    const expired =
+      this.#token !== null && (expiryMs(this.#token) ?? Infinity) <= this.#clock.now();
     return this.#known && !(expired && this.renewable) ? this.#token : this.renew(this.#token);
   }
 

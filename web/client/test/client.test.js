@@ -13,7 +13,12 @@ async function connected(options = {}) {
   const sockets = new FakeSockets();
   const http = new FakeFetch();
   const { WebSocket } = sockets;
-  const settings = { clock, WebSocket, fetch: http.fetch, transports: /** @type {const} */ (["websocket"]) };
+  const settings = {
+    clock,
+    WebSocket,
+    fetch: http.fetch,
+    transports: /** @type {const} */ (["websocket"]),
+  };
   const client = new LiveComments("https://host", "7", { ...settings, ...options });
   /** @type {string[]} */
   const events = [];
@@ -21,7 +26,9 @@ async function connected(options = {}) {
     events.push(`${source} ${comments.map(({ seq }) => seq).join(" ")}`);
   });
   client.on("deleted", ({ comment_id }) => events.push(`deleted ${comment_id}`));
-  client.on("gap", ({ from_seq, to_seq, cause }) => events.push(`gap ${from_seq} ${to_seq} ${cause}`));
+  client.on("gap", ({ from_seq, to_seq, cause }) =>
+    events.push(`gap ${from_seq} ${to_seq} ${cause}`),
+  );
   client.on("restart", ({ position }) => events.push(`restart ${position.epoch} ${position.seq}`));
   client.on("error", ({ code }) => events.push(`error ${code}`));
   client.connect();
@@ -51,7 +58,9 @@ function shown(client) {
  */
 function serveHistory(http, seqs) {
   http.answer = ({ url }) => {
-    const stored = seqs().reverse().map((seq) => comment(seq));
+    const stored = seqs()
+      .reverse()
+      .map((seq) => comment(seq));
     const before = url.searchParams.get("before");
     const from = before ? stored.findIndex(({ comment_id }) => comment_id === before) + 1 : 0;
     const limit = Number(url.searchParams.get("limit"));
@@ -103,6 +112,17 @@ test("a deletion removes, also before its comment arrives", async () => {
   sockets.last.receive(deletion("id-13"));
   assert.deepEqual(shown(client), [12, 14]);
   assert.deepEqual(events, ["live 11 12", "deleted id-11", "deleted id-13", "live 14"]);
+  client.close();
+});
+
+test("a comment that is deleted before its ack is on its way no more", async () => {
+  const { client, sockets } = await connected({ token: "token" });
+  client.send("hello");
+  const ref = client.outgoing[0]?.ref;
+  const deletion = { comment_id: "id-11", reason: "spam", timestamp: 1 };
+  sockets.last.receive({ type: "comment.deleted", ...deletion });
+  sockets.last.receive({ type: "ack", ref, comment_id: "id-11", seq: 11 });
+  assert.deepEqual(client.outgoing, []);
   client.close();
 });
 
@@ -187,7 +207,10 @@ test("a skip leaves a gap over what was kept and what is skipped", async () => {
 });
 
 test("a gap is filled where it was, across pages", async () => {
-  const { client, clock, sockets, http, events } = await connected({ fillGaps: true, maxComments: 5_000 });
+  const { client, clock, sockets, http, events } = await connected({
+    fillGaps: true,
+    maxComments: 5_000,
+  });
   serveHistory(http, () => [...range(1, 9), ...range(12, 1_300)]);
   sockets.last.receive({ type: "gap", from_seq: 11, to_seq: 1_200 }, batch(1_201, 1_201));
   await clock.advance(0);

@@ -41,7 +41,10 @@ test("a socket opens at the stream with its subprotocol", async () => {
   await settle();
   assert.equal(sockets.last.url.href, "wss://host/base/ws/7");
   assert.equal(sockets.last.protocol, "lc.v1.msgpack");
-  assert.deepEqual(states.map(({ state }) => state), ["connecting"]);
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ["connecting"],
+  );
   client.close();
 });
 
@@ -178,7 +181,10 @@ test("a better transport replaces the present one without a loss", async () => {
   sockets.last.receive(welcome(7), batch(8, 9));
   assert.equal(client.transport, "websocket");
   assert.equal(states.at(-1)?.transport, "websocket");
-  assert.deepEqual(client.timeline.comments.map(({ seq }) => seq), [6, 7, 8, 9]);
+  assert.deepEqual(
+    client.timeline.comments.map(({ seq }) => seq),
+    [6, 7, 8, 9],
+  );
   client.close();
   assert.equal(clock.pending, 0);
 });

@@ -137,7 +137,9 @@ const texts = (client) => client.timeline.comments.map(({ message }) => message)
  * @param {string[]} wanted
  */
 async function shows(client, wanted) {
-  await until(`${wanted.length} comments`, () => wanted.every((text) => texts(client).includes(text)));
+  await until(`${wanted.length} comments`, () =>
+    wanted.every((text) => texts(client).includes(text)),
+  );
   const shown = texts(client).filter((text) => wanted.includes(text));
   assert.deepEqual(shown, wanted, "each once, in order");
 }

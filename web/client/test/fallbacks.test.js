@@ -69,9 +69,15 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
   test(`${transport}: the token goes in a header, and comments by post`, async () => {
     const { daemon, client } = await connected({ transports, token: "secret" });
     const results = await Promise.all(["one", "two", "three"].map((text) => client.send(text)));
-    assert.deepEqual(results.map(({ state }) => state), Array(3).fill("acknowledged"));
+    assert.deepEqual(
+      results.map(({ state }) => state),
+      Array(3).fill("acknowledged"),
+    );
     await until(() => client.outgoing.length === 0);
-    assert.deepEqual(client.timeline.comments.map(({ message }) => message), ["one", "two", "three"]);
+    assert.deepEqual(
+      client.timeline.comments.map(({ message }) => message),
+      ["one", "two", "three"],
+    );
     assert.ok(daemon.requests.every((request) => request.endsWith(" secret")));
     client.react("fire");
     await until(() => daemon.reactions === 1);
@@ -82,7 +88,10 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     daemon.posts = "cut";
     assert.equal((await client.send("hello")).state, "acknowledged");
     await until(() => client.outgoing.length === 0);
-    assert.deepEqual(daemon.log.map(({ message }) => message), ["hello"]);
+    assert.deepEqual(
+      daemon.log.map(({ message }) => message),
+      ["hello"],
+    );
   });
 
   test(`${transport}: refusals of a post are those of the server`, async () => {
@@ -109,7 +118,10 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     client.on("comments", ({ comments }) => seqs.push(...comments.map(({ seq }) => seq)));
     client.resume();
     await until(() => seqs.length >= 31);
-    assert.deepEqual(seqs.sort((one, other) => one - other), range(1, 31));
+    assert.deepEqual(
+      seqs.sort((one, other) => one - other),
+      range(1, 31),
+    );
     assert.equal(client.state, "open");
   });
 

@@ -30,7 +30,14 @@ test("the batch of docs/protocol.md reads as it says", () => {
     sample_rate: 1,
     comments: [
       { comment_id: ID, user_id: "42", name: "ann", message: "hello", created_at: at, seq: 841 },
-      { comment_id: second, user_id: "43", name: "bob", message: "hi", created_at: at - 1, seq: 844 },
+      {
+        comment_id: second,
+        user_id: "43",
+        name: "bob",
+        message: "hi",
+        created_at: at - 1,
+        seq: 844,
+      },
     ],
   });
 });
@@ -75,15 +82,15 @@ test("each kind has the fields of JSON", () => {
       [4, ID_BYTES, "spam", 5],
       { type: "comment.deleted", comment_id: ID, reason: "spam", timestamp: 5 },
     ],
-    [
-      [5, 100_000, "fast"],
-      { type: "throttle_notification", sample_rate: 0.1, message: "fast" },
-    ],
+    [[5, 100_000, "fast"], { type: "throttle_notification", sample_rate: 0.1, message: "fast" }],
     [
       [6, new Map().set("fire", 2n ** 63n).set("__proto__", 1)],
       {
         type: "reactions_update",
-        reactions: Object.fromEntries([["fire", 2 ** 53 - 1], ["__proto__", 1]]),
+        reactions: Object.fromEntries([
+          ["fire", 2 ** 53 - 1],
+          ["__proto__", 1],
+        ]),
       },
     ],
     [[7, 3], { type: "presence", viewers: 3 }],

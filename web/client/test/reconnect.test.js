@@ -77,5 +77,8 @@ test("better transports take turns", () => {
   const ladder = new TransportLadder(["websocket", "events", "polling"]);
   assert.equal(ladder.better(0), null);
   ladder.opened("polling");
-  assert.deepEqual([0, 1, 2].map((turn) => ladder.better(turn)), ["websocket", "events", "websocket"]);
+  assert.deepEqual(
+    [0, 1, 2].map((turn) => ladder.better(turn)),
+    ["websocket", "events", "websocket"],
+  );
 });

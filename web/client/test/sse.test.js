@@ -42,7 +42,7 @@ test("a stream that is cut anywhere, many times, reads the same", () => {
     const random = seeded(seed);
     /** @type {Uint8Array[]} */
     const pieces = [];
-    for (let start = 0; start < STREAM.length; ) {
+    for (let start = 0; start < STREAM.length;) {
       const end = start + Math.floor(random() * 9);
       pieces.push(STREAM.subarray(start, end));
       start = end;

@@ -78,29 +78,33 @@ export class FakeClock {
 }
 
 /** A socket of which the test is the server. */
-export class FakeSocket extends EventTarget {
-  static CONNECTING = /** @type {const} */ (0);
-  static OPEN = /** @type {const} */ (1);
-  OPEN = 1;
+export class FakeSocket {
   readyState = 0;
   binaryType = "blob";
+  /** @type {(() => void) | null} */
+  onopen = null;
+  /** @type {((event: {data: unknown}) => void) | null} */
+  onmessage = null;
+  /** @type {(() => void) | null} */
+  onerror = null;
+  /** @type {((event: {code: number}) => void) | null} */
+  onclose = null;
   /** @type {ClientMessage[]} */
   sent = [];
   closedWith = /** @type {number | null} */ (null);
 
   /**
-   * @param {string | URL} url
-   * @param {string | string[]} [protocol]
+   * @param {string} url
+   * @param {string} protocol
    */
   constructor(url, protocol) {
-    super();
     this.url = new URL(url);
-    this.protocol = String(protocol);
+    this.protocol = protocol;
   }
 
-  /** @param {string} text */
+  /** @param {string | Uint8Array} text */
   send(text) {
-    this.sent.push(JSON.parse(text));
+    this.sent.push(JSON.parse(String(text)));
   }
 
   /** @param {number} [code] */
@@ -113,21 +117,20 @@ export class FakeSocket extends EventTarget {
 
   accept() {
     this.readyState = 1;
-    this.dispatchEvent(new Event("open"));
+    this.onopen?.();
   }
 
   /** @param {ServerMessage[]} messages */
   receive(...messages) {
     for (const message of messages) {
-      const data = JSON.stringify(message);
-      this.dispatchEvent(Object.assign(new Event("message"), { data }));
+      this.onmessage?.({ data: JSON.stringify(message) });
     }
   }
 
   /** @param {number} code */
   end(code) {
     this.readyState = 3;
-    this.dispatchEvent(Object.assign(new Event("close"), { code }));
+    this.onclose?.({ code });
   }
 
   /** The types of the messages that were sent. */
@@ -144,17 +147,16 @@ export class FakeSockets {
   /** The class to pass to a client. */
   get WebSocket() {
     const { all } = this;
-    const Socket = class extends FakeSocket {
+    return class extends FakeSocket {
       /**
-       * @param {string | URL} url
-       * @param {string | string[]} [protocol]
+       * @param {string} url
+       * @param {string} protocol
        */
       constructor(url, protocol) {
         super(url, protocol);
         all.push(this);
       }
     };
-    return /** @type {typeof globalThis.WebSocket} */ (/** @type {unknown} */ (Socket));
   }
 
   get last() {

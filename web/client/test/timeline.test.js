@@ -19,7 +19,10 @@ test("comments in any order are shown once and in order", () => {
       timeline.add(range(from, from + Math.floor(random() * 10)).map((seq) => comment(seq)));
     }
     const shown = seqs(timeline);
-    assert.deepEqual(shown, [...new Set(shown)].sort((one, other) => one - other));
+    assert.deepEqual(
+      shown,
+      [...new Set(shown)].sort((one, other) => one - other),
+    );
   }
 });
 
@@ -34,7 +37,10 @@ test("the oldest comments leave a timeline that is full", () => {
   timeline.add([4, 5].map((seq) => comment(seq)));
   assert.deepEqual(seqs(timeline), [3, 4, 5]);
   assert.deepEqual(timeline.add([comment(1)]), []);
-  assert.deepEqual(changes, [[3, 0], [2, 2]]);
+  assert.deepEqual(changes, [
+    [3, 0],
+    [2, 2],
+  ]);
   timeline.limit = 1;
   assert.deepEqual(seqs(timeline), [5]);
 });

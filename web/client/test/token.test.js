@@ -11,7 +11,14 @@ function tokenWith(claims) {
 
 test("the expiry is read from the claims, whatever they hold", () => {
   assert.equal(expiryMs(tokenWith({ exp: 1_795_254_408.5, name: "änn>>>???" })), 1_795_254_408_500);
-  const without = ["", "no token", "a.b.c", tokenWith({}), tokenWith(null), tokenWith({ exp: "1" })];
+  const without = [
+    "",
+    "no token",
+    "a.b.c",
+    tokenWith({}),
+    tokenWith(null),
+    tokenWith({ exp: "1" }),
+  ];
   for (const token of without) assert.equal(expiryMs(token), null, token);
 });
 

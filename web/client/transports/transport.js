@@ -6,6 +6,22 @@ import { LiveCommentsError } from "../errors.js";
 /** @typedef {"websocket" | "events" | "polling"} TransportName */
 
 /**
+ * What is used of a WebSocket. That of browsers has it, and those of node and of the package `ws`.
+ *
+ * @typedef {object} Socket
+ * @property {string} binaryType
+ * @property {number} readyState
+ * @property {(data: string | Uint8Array<ArrayBuffer>) => void} send
+ * @property {(code?: number) => void} close
+ * @property {((event: never) => void) | null} onopen
+ * @property {((event: never) => void) | null} onmessage
+ * @property {((event: never) => void) | null} onerror
+ * @property {((event: never) => void) | null} onclose
+ */
+
+/** @typedef {new (url: string, protocol: string) => Socket} SocketConstructor */
+
+/**
  * What a transport needs to open.
  *
  * @typedef {object} TransportRequest
@@ -17,7 +33,7 @@ import { LiveCommentsError } from "../errors.js";
  * @property {Encoding} encoding Of a WebSocket. The others are always JSON.
  * @property {Clock} clock
  * @property {typeof fetch} fetch
- * @property {typeof WebSocket | undefined} WebSocket
+ * @property {SocketConstructor | undefined} WebSocket
  * @property {TransportTimes} times
  */
 
@@ -61,7 +77,9 @@ import { LiveCommentsError } from "../errors.js";
  * @property {() => void} close Ends it for good: no handler is called any more.
  */
 
-/** @typedef {(request: TransportRequest, handlers: TransportHandlers) => Transport} OpenTransport */
+/**
+ * @typedef {(request: TransportRequest, handlers: TransportHandlers) => Transport} OpenTransport
+ */
 
 /**
  * Returns the reason of a transport that stayed silent.

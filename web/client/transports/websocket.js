@@ -1,9 +1,12 @@
-/** @import { OpenTransport, TransportEnd } from "./transport.js" */
+/** @import { OpenTransport, Transport, TransportEnd } from "./transport.js" */
 
 import { Timer } from "../clock.js";
 import { codecs } from "../codec.js";
 import { withQuery } from "../http.js";
 import { badMessage, silent } from "./transport.js";
+
+/** State of a socket that is open. */
+const OPEN = 1;
 
 /**
  * Opens a WebSocket. The token goes in a message, so that no log of addresses has it. Browsers hide
@@ -35,9 +38,9 @@ export function openWebSocket(request, handlers) {
     stop();
     handlers.end({ opened, ...reason });
   };
-  /** @type {import("./transport.js").Transport["send"]} */
+  /** @type {Transport["send"]} */
   const send = (message) => {
-    if (socket.readyState === socket.OPEN) socket.send(codec.encode(message));
+    if (socket.readyState === OPEN) socket.send(codec.encode(message));
   };
   const watch = () => {
     timer.set(times.pingMs, () => {
@@ -47,10 +50,10 @@ export function openWebSocket(request, handlers) {
   };
 
   timer.set(times.openMs, () => end({ error: silent("the WebSocket did not open in time") }));
-  socket.addEventListener("open", () => {
+  socket.onopen = () => {
     if (!ended && request.token !== null) send({ type: "auth", token: request.token });
-  });
-  socket.addEventListener("message", ({ data }) => {
+  };
+  socket.onmessage = (/** @type {{data: unknown}} */ { data }) => {
     if (ended) return;
     opened = true;
     watch();
@@ -62,10 +65,10 @@ export function openWebSocket(request, handlers) {
       return;
     }
     if (message) handlers.message(message);
-  });
+  };
+  socket.onclose = (/** @type {{code: number}} */ { code }) => end({ closeCode: code });
   // An error is followed by a close in browsers. Other implementations may leave it out.
-  socket.addEventListener("error", () => end({ error: silent("the WebSocket broke") }));
-  socket.addEventListener("close", ({ code }) => end({ closeCode: code }));
+  socket.onerror = () => end({ error: silent("the WebSocket broke") });
 
   return {
     name: "websocket",
