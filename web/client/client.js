@@ -231,7 +231,9 @@ export class LiveComments extends Emitter {
     this.emit("paused", { paused: false });
     if (this.state === "idle" || this.state === "closed") return;
     const { duplex, parked } = this.#connection;
-    if (full || parked || (skip && !duplex)) {
+    // Only a connection that is open can be told to skip.
+    const told = duplex && this.state === "open";
+    if (full || parked || (skip && !told)) {
       this.#welcomeGap = skip ? "skip" : "transport";
       this.#connection.reopen({ atNewest: skip });
     } else if (duplex) this.#connection.send({ type: "resume", skip });

@@ -144,6 +144,8 @@ export class Connection {
   /** Comes back for messages that were lost, after a short random time. */
   resumeLater() {
     this.#disconnect();
+    // The position is before what was lost; the place of the next poll is after it.
+    this.#since = null;
     this.#waitThenConnect(this.#backoff.next());
   }
 
@@ -192,8 +194,8 @@ export class Connection {
       const token = await this.#tokens.get();
       if (generation === this.#generation) this.#current = this.#open(this.#ladder.current, token);
     } catch (cause) {
-      if (generation === this.#generation)
-        this.#goOn({ opened: false, error: asError(cause) }, null);
+      if (generation !== this.#generation) return;
+      this.#goOn({ opened: false, error: asError(cause) }, null);
     }
   }
 

@@ -206,6 +206,19 @@ test("a skip leaves a gap over what was kept and what is skipped", async () => {
   client.close();
 });
 
+test("a skip without a connection begins at the newest comment", async () => {
+  const { client, sockets, events } = await connected();
+  client.pause();
+  sockets.last.end(1006);
+  client.resume({ skip: true });
+  await settle();
+  assert.equal(sockets.last.url.search, "");
+  sockets.last.accept();
+  sockets.last.receive(welcome(20), batch(21, 21));
+  assert.deepEqual(events, ["gap 11 20 skip", "live 21"]);
+  client.close();
+});
+
 test("a gap is filled where it was, across pages", async () => {
   const { client, clock, sockets, http, events } = await connected({
     fillGaps: true,
