@@ -1,6 +1,6 @@
 /** @import { Link, LinkConfig } from "./link.js" */
 /** @import { ConnectionRanges, PositionTracker } from "./position.js" */
-/** @import { ClientMessage, ServerMessage } from "./protocol.js" */
+/** @import { ByeMessage, ClientMessage, ServerMessage } from "./protocol.js" */
 /** @import { TokenSource } from "./token.js" */
 /** @import { TransportEnd, TransportName } from "./transports/transport.js" */
 
@@ -244,16 +244,28 @@ export class Connection {
    * @param {ServerMessage} message
    */
   #receive(link, message) {
-    if (message.type === "bye") link.bye = message;
     if (message.type === "error" && !message.ref) link.lastError = errorOfMessage(message);
     if (message.type !== "welcome") {
       if (link === this.#current) this.#handlers.message(message, link.ranges);
+      if (message.type === "bye") this.#saidBye(link, message);
       return;
     }
     this.#welcomed(link);
     this.#handlers.message(message, link.ranges);
     // Until the token is accepted the viewer is an anonymous one.
     if (link.token === null || message.user !== null) this.#setReady(link);
+  }
+
+  /**
+   * Ends a transport after its last message: a proxy might keep it open, and a poll would go on.
+   *
+   * @param {Link} link
+   * @param {ByeMessage} bye
+   */
+  #saidBye(link, bye) {
+    link.bye = bye;
+    link.transport.close();
+    this.#ended(link, { opened: true });
   }
 
   /** @param {Link} link */

@@ -88,6 +88,45 @@ test("the time in a bye is kept to the millisecond", async () => {
   client.close();
 });
 
+test("a bye among the messages of a poll ends the polls", async () => {
+  const { client, clock, http, states } = start({ transports: ["polling"] });
+  const bye = { type: "bye", code: "shutdown", reconnect_after_ms: 5_000 };
+  http.answer = () => json({ since: "s1", messages: [welcome(5), bye] });
+  await settle();
+  assert.equal(states.at(-1)?.retryInMs, 5_000);
+  await clock.advance(4_999);
+  assert.equal(http.requests.length, 1);
+  await clock.advance(1);
+  assert.equal(http.requests[1]?.url.search, "?since=s1&wait_ms=0");
+  client.close();
+});
+
+test("a poll continues after a loss without another welcome", async () => {
+  const { client, clock, http, states } = start({ transports: ["polling"], token: "token" });
+  /** @type {(Response | Error)[]} */
+  const answers = [
+    json({ since: "s1", messages: [welcome(5, { user: ann })] }),
+    new TypeError("cut"),
+    json({ since: "s1", messages: [] }),
+    json({ since: "s2", messages: [batch(6, 7)] }),
+  ];
+  http.answer = () => {
+    const answer = answers.shift() ?? new Promise(() => {});
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  await clock.advance(500);
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ["connecting", "open", "waiting", "connecting", "open"],
+  );
+  const asked = http.requests.map(({ url }) => url.search);
+  assert.deepEqual(asked.slice(1, 3), ["?since=s1&wait_ms=30000", "?since=s1&wait_ms=0"]);
+  assert.deepEqual(client.position, { epoch: 3, seq: 7 });
+  assert.deepEqual(client.user, ann);
+  client.close();
+});
+
 test("a final bye closes the client with the reason", async () => {
   const { client, clock, sockets, states } = start();
   await settle();
