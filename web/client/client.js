@@ -58,8 +58,11 @@ export class LiveComments extends Emitter {
   /** @type {Promise<{added: number, done: boolean}> | null} */
   #reading = null;
   #abort = new AbortController();
-  /** Cause of a gap that the next `welcome` shows. */
-  /** @type {GapCause} */
+  /**
+   * Cause of a gap that the next `welcome` shows.
+   *
+   * @type {GapCause}
+   */
   #welcomeGap = "transport";
   /** @type {protocol.User | null} */
   #user = null;

@@ -74,6 +74,12 @@ export class CommentFeed {
   /** @type {BoundedSet<string>} */
   #deleted = new BoundedSet(REMEMBERED_DELETIONS);
   #paused = false;
+  /**
+   * Newest number of the first page of the history, until it is joined with a position.
+   *
+   * @type {number | null}
+   */
+  #storedSeq = null;
   /** @type {Position | null} */
   #pausedAt = null;
 
@@ -111,6 +117,7 @@ export class CommentFeed {
     const { restarted, skipped } = ranges.welcome(message);
     if (restarted) this.#restart({ epoch: message.epoch, seq: message.seq });
     if (skipped) this.#keepOrApply({ gap: { ...skipped, cause } });
+    this.#joinHistory(this.#config.tracker.current);
   }
 
   /**
@@ -202,7 +209,8 @@ export class CommentFeed {
   async loadOlder(pageSize) {
     const { timeline, tracker, signal } = this.#config;
     const reader = this.#reader;
-    const reached = reader.begun ? -1 : (tracker.current?.seq ?? -1);
+    const isFirst = !reader.begun;
+    const before = tracker.current;
     const parts = await reader.next(pageSize, signal());
     let added = 0;
     // If the log was replaced meanwhile, the age of what was read is not known.
@@ -214,10 +222,24 @@ export class CommentFeed {
       added += taken.length;
       if (taken.length > 0) this.#handlers.comments(taken, "history");
     }
-    // The history is written shortly after comments are shown: its end may still come.
-    const stored = parts[0]?.comments.at(-1)?.seq ?? -1;
-    if (stored < reached) this.#fillInBackground({ from_seq: stored + 1, to_seq: reached });
+    if (isFirst) {
+      this.#storedSeq = parts[0]?.comments.at(-1)?.seq ?? -1;
+      this.#joinHistory(before ?? tracker.current);
+    }
     return { added, done: reader.done };
+  }
+
+  /**
+   * Reads what lies between the newest page of the history and a position: comments are stored
+   * shortly after they are shown, and the page may be older than the connection.
+   *
+   * @param {Position | null} position Null: not known yet.
+   */
+  #joinHistory(position) {
+    if (this.#storedSeq === null || position === null) return;
+    const range = { from_seq: this.#storedSeq + 1, to_seq: position.seq };
+    this.#storedSeq = null;
+    if (range.from_seq <= range.to_seq) this.#fillInBackground(range);
   }
 
   /** @param {Position} position */

@@ -1,5 +1,6 @@
 /**
- * Server-sent events, parsed as the HTML standard says, from bytes that are cut anywhere.
+ * Server-sent events, parsed as the HTML standard says, from bytes that are cut anywhere. `retry` is
+ * ignored: this client has delays of its own, which grow.
  *
  * @module
  */
@@ -23,9 +24,6 @@ export class EventStreamParser {
   #data = [];
   #length = 0;
   #lastEventId = "";
-  /** Delay before a reconnect that the server asked for, in milliseconds. */
-  /** @type {number | undefined} */
-  retryMs;
 
   /**
    * Takes the next bytes. Returns the events that they complete.
@@ -61,7 +59,6 @@ export class EventStreamParser {
       this.#length += value.length;
     } else if (name === "event") this.#type = value;
     else if (name === "id" && !value.includes("\0")) this.#lastEventId = value;
-    else if (name === "retry" && /^[0-9]+$/.test(value)) this.retryMs = Number(value);
     return null;
   }
 

@@ -296,6 +296,25 @@ test("what the history gets late is added to the page that was read", async () =
   client.close();
 });
 
+test("a page that is read before the connection leaves no hole", async () => {
+  const clock = new FakeClock();
+  const sockets = new FakeSockets();
+  const http = new FakeFetch();
+  const { WebSocket } = sockets;
+  const client = new LiveComments("https://host", "7", { clock, WebSocket, fetch: http.fetch });
+  let stored = 7;
+  serveHistory(http, () => range(1, stored));
+  await client.loadOlder(3);
+  stored = 9;
+  client.connect();
+  await settle();
+  sockets.last.accept();
+  sockets.last.receive(welcome(9), batch(10, 10));
+  await clock.advance(1_000);
+  assert.deepEqual(shown(client), range(5, 10));
+  client.close();
+});
+
 test("history can be read as one sequence", async () => {
   const { client, http } = await connected();
   serveHistory(http, () => range(1, 250));

@@ -35,8 +35,11 @@ function required(name) {
   return value;
 }
 
-/** Sockets that were opened, so that a check can cut them. */
-/** @type {Set<WebSocket>} */
+/**
+ * Sockets that were opened, so that a check can cut them.
+ *
+ * @type {Set<WebSocket>}
+ */
 const sockets = new Set();
 const CutSocket = class extends WebSocket {
   /**
@@ -49,8 +52,11 @@ const CutSocket = class extends WebSocket {
   }
 };
 
-/** Requests that are open, so that a check can cut them. */
-/** @type {Set<AbortController>} */
+/**
+ * Requests that were made, so that a check can cut them.
+ *
+ * @type {Set<AbortController>}
+ */
 const requests = new Set();
 
 /** @type {typeof globalThis.fetch} */

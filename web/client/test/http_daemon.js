@@ -19,16 +19,26 @@ import { ann, comment, welcome } from "./support.js";
 export class HttpDaemon {
   /** @type {Comment[]} */
   log = [];
-  /** Requests in their order: method, path and the token. */
-  /** @type {string[]} */
+  /**
+   * Requests in their order: method, path and the token.
+   *
+   * @type {string[]}
+   */
   requests = [];
-  /** Answers instead of an event stream: "silent" holds it back, as a proxy that buffers does. */
-  /** @type {"open" | "silent" | "stopped" | Refusal} */
+  /**
+   * The answer to those who ask for an event stream. "silent" holds it back, as a proxy that
+   * buffers does.
+   *
+   * @type {"open" | "silent" | "stopped" | Refusal}
+   */
   events = "open";
   /** @type {"open" | Refusal} */
   polls = "open";
-  /** What happens to posts after they are stored. */
-  /** @type {"answered" | "cut" | Refusal} */
+  /**
+   * The answer to posts. "cut" stores one and breaks the connection.
+   *
+   * @type {"answered" | "cut" | Refusal}
+   */
   posts = "answered";
   reactions = 0;
   /** @type {Map<string, Comment>} */
