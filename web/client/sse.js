@@ -1,6 +1,6 @@
 /**
- * Server-sent events, parsed as the HTML standard says, from bytes that are cut anywhere. `retry` is
- * ignored: this client has delays of its own, which grow.
+ * Server-sent events, parsed as the HTML standard says, from bytes that are cut anywhere. `retry`
+ * is ignored: this client has delays of its own, which grow.
  *
  * @module
  */
@@ -56,7 +56,7 @@ export class EventStreamParser {
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (name === "data") {
       this.#data.push(value);
-      this.#length += value.length;
+      this.#length += value.length + 1;
     } else if (name === "event") this.#type = value;
     else if (name === "id" && !value.includes("\0")) this.#lastEventId = value;
     return null;

@@ -44,7 +44,7 @@ export function openEvents(request, handlers) {
       if (done) break;
       for (const event of parser.push(value)) {
         opened = true;
-        deliver(event.data);
+        if (event.type === "message") deliver(event.data);
         if (ended) return;
       }
       if (opened) timer.set(times.silenceMs, () => end({ error: silent("no ping in time") }));
