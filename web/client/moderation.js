@@ -10,6 +10,7 @@
  * @property {string} [user_name]
  * @property {number} [expires_at] Time at which a timeout or ban ends.
  * @property {number} [deleted]
+ * @property {number} [undone] Changes that were taken back.
  * @property {unknown[]} [left_out]
  */
 
@@ -145,6 +146,56 @@ export class Moderation {
    */
   reject(commentId, why) {
     return this.act("reject", { comment_id: commentId, ...why });
+  }
+
+  /**
+   * Hides a comment from everybody but its author, who is told nothing.
+   *
+   * @param {string} commentId
+   * @param {Pick<Why, "note">} [why]
+   */
+  shadowComment(commentId, why) {
+    return this.act("shadow", { comment_id: commentId, ...why });
+  }
+
+  /**
+   * Hides all new comments of a user on the stream from everybody else.
+   *
+   * @param {string} user
+   * @param {Pick<Why, "note"> & {durationMs?: number}} [options] Absent: until `unshadowUser`.
+   */
+  shadowUser(user, { durationMs, ...why } = {}) {
+    return this.act("shadow", { user, duration_ms: durationMs, ...why });
+  }
+
+  /**
+   * Shows a comment that was hidden.
+   *
+   * @param {string} commentId
+   * @param {Pick<Why, "note">} [why]
+   */
+  unshadowComment(commentId, why) {
+    return this.act("unshadow", { comment_id: commentId, ...why });
+  }
+
+  /**
+   * Shows new comments of a user again.
+   *
+   * @param {string} user
+   * @param {Pick<Why, "note">} [why]
+   */
+  unshadowUser(user, why) {
+    return this.act("unshadow", { user, ...why });
+  }
+
+  /**
+   * Takes back an act, or a change of the room or its terms.
+   *
+   * @param {number} auditId That of the answer to the act.
+   * @param {Pick<Why, "note">} [why]
+   */
+  undo(auditId, why) {
+    return this.act("undo", { audit_id: auditId, ...why });
   }
 
   /**

@@ -185,6 +185,10 @@
  * @property {{user: string, note?: string}} unban
  * @property {{comment_id: string, note?: string}} approve
  * @property {{comment_id: string, reason?: string, note?: string}} reject
+ * @property {{comment_id: string, note?: string}
+ *   | {user: string, duration_ms?: number, note?: string}} shadow
+ * @property {{comment_id: string, note?: string} | {user: string, note?: string}} unshadow
+ * @property {{audit_id: number, note?: string}} undo
  */
 
 /**

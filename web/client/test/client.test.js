@@ -393,6 +393,11 @@ test("moderation calls have the paths and fields of the protocol", async () => {
   await moderation.unban("bob");
   await moderation.approve("id");
   await moderation.reject("id", { reason: "off_topic" });
+  await moderation.shadowComment("id");
+  await moderation.shadowUser("bob", { durationMs: 5_000 });
+  await moderation.unshadowComment("id");
+  await moderation.unshadowUser("bob", { note: "n" });
+  await moderation.undo(12);
   assert.deepEqual(await moderation.queue(5), []);
   await moderation.patchRoom({ slow_ms: null });
   const asked = http.requests.map(({ method, url, body }) => {
@@ -408,6 +413,11 @@ test("moderation calls have the paths and fields of the protocol", async () => {
     'POST moderation/unban {"user":"bob"}',
     'POST moderation/approve {"comment_id":"id"}',
     'POST moderation/reject {"comment_id":"id","reason":"off_topic"}',
+    'POST moderation/shadow {"comment_id":"id"}',
+    'POST moderation/shadow {"user":"bob","duration_ms":5000}',
+    'POST moderation/unshadow {"comment_id":"id"}',
+    'POST moderation/unshadow {"user":"bob","note":"n"}',
+    'POST moderation/undo {"audit_id":12}',
     "GET moderation/queue?limit=5",
     'PATCH room {"slow_ms":null}',
   ]);
