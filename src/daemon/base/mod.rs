@@ -9,6 +9,7 @@ pub mod log_output;
 mod losses;
 pub mod metrics;
 pub mod moderation_state;
+pub mod pipe;
 pub mod problems;
 pub(crate) mod replace_file;
 pub mod secret_file;

@@ -18,7 +18,9 @@ use super::telemetry::Telemetry;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 pub use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
-use crate::protocol::admin::{BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates};
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates, TransportKind,
+};
 use crate::protocol::throttle::SampleRate;
 
 /// Measurements of one delivery worker, written only by that worker. The counters count since its
@@ -27,6 +29,8 @@ use crate::protocol::throttle::SampleRate;
 pub struct WorkerGauges {
     /// Viewers of the worker now.
     pub connections: AtomicU64,
+    /// Viewers of each transport, by [`TransportKind`].
+    pub by_transport: [AtomicU64; TransportKind::COUNT],
     /// Viewers whose sockets are full now.
     pub slow_viewers: AtomicU64,
     /// Viewers now that have sent a comment.

@@ -33,6 +33,7 @@ mod talkers;
 mod text_trial;
 mod timeline;
 mod tokens;
+mod transport_kind;
 mod undo;
 mod users;
 mod views;
@@ -90,6 +91,7 @@ pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
     UserTokensRequest,
 };
+pub use self::transport_kind::{TransportKind, UnknownTransport};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{
     ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, UserReputation, Who,

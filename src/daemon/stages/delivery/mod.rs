@@ -37,6 +37,7 @@
 mod catch_up;
 mod deflate;
 mod egress_meter;
+mod form;
 mod frame;
 mod handle;
 mod history;

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::daemon::base::clock::SystemClock;
-use crate::daemon::base::handoff::{Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply};
+use crate::daemon::base::handoff::{
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ViewerLink,
+};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
@@ -96,13 +98,15 @@ impl Rig {
         socket.set_nonblocking(true).unwrap();
         self.viewers.push((peer, Peer::new(Encoding::Json)));
         self.mailbox.send(Command::Attach(Box::new(NewViewer {
-            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
-            early_bytes: Vec::new(),
+            link: ViewerLink::WebSocket {
+                transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
+                early_bytes: Vec::new(),
+                encoding: Encoding::Json,
+                deflate: Deflate::Off,
+            },
             stream_id: STREAM,
             bearer: None,
             must_authenticate: false,
-            encoding: Encoding::Json,
-            deflate: Deflate::Off,
             resume_from: None,
             permit: Box::new(NothingHeld),
         })));
