@@ -40,6 +40,41 @@ impl fmt::Display for TransportKind {
     }
 }
 
+/// Connections of each transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct TransportCounts {
+    pub websocket: u64,
+    pub sse: u64,
+    pub poll: u64,
+}
+
+impl TransportCounts {
+    pub fn of(&self, kind: TransportKind) -> u64 {
+        match kind {
+            TransportKind::Websocket => self.websocket,
+            TransportKind::Sse => self.sse,
+            TransportKind::Poll => self.poll,
+        }
+    }
+
+    /// Adds connections of one transport.
+    pub fn add(&mut self, kind: TransportKind, connections: u64) {
+        match kind {
+            TransportKind::Websocket => self.websocket += connections,
+            TransportKind::Sse => self.sse += connections,
+            TransportKind::Poll => self.poll += connections,
+        }
+    }
+
+    /// Writes the transports that are used, such as `websocket 12, sse 3`.
+    pub fn text(&self) -> String {
+        let used = TransportKind::ALL.into_iter().filter(|kind| self.of(*kind) > 0);
+        let parts: Vec<_> = used.map(|kind| format!("{kind} {}", self.of(kind))).collect();
+        parts.join(", ")
+    }
+}
+
 /// The text is the name of no transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected websocket, sse or poll")]

@@ -256,6 +256,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             uptime_ms: 5,
             connections: 7,
             senders: 1,
+            transports: Default::default(),
             max_connections: 9,
             draining: true,
             health: Health::Degraded,
