@@ -19,8 +19,7 @@ use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 pub use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates, TransportCounts,
-    TransportKind,
+    BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates, TransportCounts, TransportKind,
 };
 use crate::protocol::throttle::SampleRate;
 

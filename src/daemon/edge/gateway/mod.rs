@@ -5,7 +5,6 @@
 //! HTTP. After the handshake the HTTP library holds no memory for a viewer: delivery gets the bare
 //! socket, its TLS session, and the bytes that were read beyond the handshake.
 //!
-//!
 //! Viewers without a WebSocket watch over [server-sent events](event_stream) or
 //! [long polling](polling). They enter by the same rules ([`entry`]) and are viewers of delivery,
 //! too.
