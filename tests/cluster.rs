@@ -14,7 +14,7 @@ use live_comments::protocol::CloseCode;
 use live_comments::protocol::admin::{Alert, Cluster as Answer, ConsumerLag, NodeStatus, Outcome};
 use serde_json::{Value, json};
 use support::PATIENCE;
-use support::cluster::{Cluster, Shape};
+use support::cluster::{Cluster, NodeRoles, Shape};
 
 /// Runs `lc loadgen` on both edges and returns its report.
 fn loadgen(cluster: &Cluster, arguments: &[&str]) -> Value {
@@ -104,10 +104,10 @@ async fn any_node_reports_all_and_names_the_missing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn any_node_drains_another_and_names_a_dead_one() {
-    let nodes = [
-        ("edge-1", "edge"),
-        ("edge-2", "edge"),
-        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    let nodes: [NodeRoles; 3] = [
+        ("edge-1", &["edge"]),
+        ("edge-2", &["edge"]),
+        ("worker", &["coordinator", "archiver", "moderator"]),
     ];
     let mut cluster = Cluster::start_nodes("drain", Shape::default(), &nodes);
     let all = |top: &live_comments::protocol::admin::TopSnapshot| top.nodes.len() == nodes.len();
@@ -172,7 +172,7 @@ fn check(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn check_names_the_wrong_setting() {
-    let cluster = Cluster::start_nodes("check", Shape::default(), &[("edge-1", "edge")]);
+    let cluster = Cluster::start_nodes("check", Shape::default(), &[("edge-1", &["edge"])]);
     let (code, text) = check(&cluster, "nothing", "nothing");
     assert_eq!(code, Some(0), "{text}");
     for dependency in ["kafka", "redis", "cassandra", "postgres"] {
@@ -199,10 +199,10 @@ async fn check_names_the_wrong_setting() {
 #[ignore = "needs scripts/stack up"]
 async fn a_comment_sent_again_is_kept_once_without_redis() {
     let shape = Shape { comments: "postgres", ..Shape::default() };
-    let nodes = [
-        ("edge-1", "edge"),
-        ("edge-2", "edge"),
-        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    let nodes: [NodeRoles; 3] = [
+        ("edge-1", &["edge"]),
+        ("edge-2", &["edge"]),
+        ("worker", &["coordinator", "archiver", "moderator"]),
     ];
     let cluster = Cluster::start_nodes("again", shape, &nodes);
     let mut viewers = Vec::new();

@@ -296,8 +296,9 @@ async fn ban_ends_event_stream_and_poll_within_100_ms() {
     let [mut events, mut polls] = Fallback::both(&daemon, Some(&token));
     events.until("welcome").await;
     polls.until("welcome").await;
-    let (mut ended, mut waited) = (Instant::now(), Instant::now());
     let mut began = Instant::now();
+    let mut ended = began;
+    let mut waited = began;
     let ban = async {
         // The poll waits by then.
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -8,12 +8,13 @@ mod support;
 use std::time::Duration;
 
 use live_comments::protocol::admin::{BreakerState, Status};
-use support::cluster::{Cluster, Shape, first_port};
+use support::cluster::{Cluster, NodeRoles, Shape, first_port};
 use support::lcd::lcd;
 use support::{Daemon, PATIENCE};
 use tokio::time::Instant;
 
-/// PostgreSQL is the quickest store to set up.
+/// PostgreSQL is the quickest store to set up. Each cluster below has a moderator as well: without
+/// one, every node has the problem `moderation_down`, and these tests expect no problems.
 fn shape() -> Shape {
     Shape { comments: "postgres", ..Shape::default() }
 }
@@ -55,7 +56,8 @@ fn with_redis_prefix(config: &str, prefix: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn settings_that_differ_are_told_by_every_node() {
-    let nodes = [("coordinator-1", "coordinator\", \"moderator"), ("edge-1", "edge")];
+    let nodes: [NodeRoles; 2] =
+        [("coordinator-1", &["coordinator", "moderator"]), ("edge-1", &["edge"])];
     let cluster = Cluster::start_nodes("differ", shape(), &nodes);
     for name in ["coordinator-1", "edge-1"] {
         let status = status(cluster.node(name)).await;
@@ -96,7 +98,7 @@ async fn settings_that_differ_are_told_by_every_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn a_name_belongs_to_one_node() {
-    let mut cluster = Cluster::start_nodes("name", shape(), &[("edge-1", "edge\", \"moderator")]);
+    let mut cluster = Cluster::start_nodes("name", shape(), &[("edge-1", &["edge", "moderator"])]);
     let config = cluster.config_of("edge-1");
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -127,7 +129,7 @@ async fn a_name_belongs_to_one_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn without_redis_channels_viewers_are_served_at_once() {
-    let nodes = [("coordinator-1", "coordinator\", \"moderator")];
+    let nodes: [NodeRoles; 1] = [("coordinator-1", &["coordinator", "moderator"])];
     let cluster = Cluster::start_nodes("channels", shape(), &nodes);
     let user = RedisUser::without_channels().await;
     let config = cluster.config_of("edge-1");
@@ -164,7 +166,8 @@ async fn without_redis_channels_viewers_are_served_at_once() {
 #[ignore = "needs scripts/stack up"]
 async fn a_check_beside_a_node_fences_and_creates_nothing() {
     let shape = Shape { guarantee: "exactly_once", ..shape() };
-    let nodes = [("coordinator-1", "coordinator\", \"moderator"), ("edge-1", "edge")];
+    let nodes: [NodeRoles; 2] =
+        [("coordinator-1", &["coordinator", "moderator"]), ("edge-1", &["edge"])];
     let cluster = Cluster::start_nodes("beside", shape, &nodes);
     let edge = cluster.node("edge-1");
     let mut ann = edge.join(7, "ann").await;

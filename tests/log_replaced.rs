@@ -16,7 +16,7 @@ use std::time::Duration;
 use live_comments::protocol::admin::{Cluster as Answer, ConsumerLag, TopSnapshot};
 use live_comments::protocol::{CommentId, Epoch, Seq};
 use parking_lot::Mutex;
-use support::cluster::{Brokers, Cluster, Shape};
+use support::cluster::{Brokers, Cluster, NodeRoles, Shape};
 use support::recorder::{RecordingViewer, Seen};
 use support::sender::{Acked, Sender, SenderResults};
 use support::topics::Topics;
@@ -350,8 +350,11 @@ async fn turn() -> MutexGuard<'static, ()> {
 #[ignore = "needs scripts/stack up"]
 async fn records_removed_before_the_archiver_are_told() {
     let _turn = turn().await;
-    let nodes =
-        [("edge-1", "edge"), ("worker", "coordinator\", \"moderator"), ("archiver-1", "archiver")];
+    let nodes: [NodeRoles; 3] = [
+        ("edge-1", &["edge"]),
+        ("worker", &["coordinator", "moderator"]),
+        ("archiver-1", &["archiver"]),
+    ];
     let mut cluster = Cluster::start_nodes("unread", shape(), &nodes);
     let mut sender = cluster.node("edge-1").join(7, "ann").await;
     let first = sender.comment("first").await.0;
@@ -408,10 +411,10 @@ async fn records_removed_before_the_archiver_are_told() {
 #[ignore = "needs scripts/stack up"]
 async fn another_topic_is_a_new_epoch_for_all() {
     let _turn = turn().await;
-    let nodes = [
-        ("edge-1", "edge"),
-        ("edge-2", "edge"),
-        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    let nodes: [NodeRoles; 3] = [
+        ("edge-1", &["edge"]),
+        ("edge-2", &["edge"]),
+        ("worker", &["coordinator", "archiver", "moderator"]),
     ];
     let mut cluster = Cluster::start_nodes("replaced", shape(), &nodes);
     let audience = Audience::join(&cluster).await;
@@ -516,10 +519,10 @@ async fn broker_with_an_empty_disk_is_told_and_filled_again() {
     let brokers = tokio::task::block_in_place(|| Brokers::start_with(1, more_listeners));
     tokio::task::block_in_place(|| check_names_the_fault_of_a_listener(&brokers));
     let shape = Shape { brokers: brokers.addresses(), ..shape() };
-    let nodes = [
-        ("edge-1", "edge"),
-        ("edge-2", "edge"),
-        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    let nodes: [NodeRoles; 3] = [
+        ("edge-1", &["edge"]),
+        ("edge-2", &["edge"]),
+        ("worker", &["coordinator", "archiver", "moderator"]),
     ];
     let mut cluster = Cluster::start_nodes("emptied", shape, &nodes);
     let audience = Audience::join(&cluster).await;

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{
-    AuditEntry, Cluster, ModerationDecision, Offender, Outcome, ReviewItem, TextTrial,
+    AuditEntry, Cluster, EventItem, ModerationDecision, Offender, Outcome, ReviewItem, Status,
+    TextTrial,
 };
 use live_comments::protocol::events::Decision;
 use live_comments::protocol::{
@@ -699,5 +700,27 @@ async fn sighup_reads_the_blocked_words_again() {
     };
     tokio::time::timeout(support::PATIENCE, said).await.expect("it says what is wrong");
     check_published(&daemon, 42, &["newword!"], &["oldword once more"]).await;
+    let failures = async || {
+        let status: Status = daemon.admin().get("/v1/status").await.unwrap();
+        let problems = status.problems.into_iter();
+        problems.filter(|it| it.code == "reload_failed").collect::<Vec<_>>()
+    };
+    let told = failures().await;
+    assert!(told.len() == 1 && told[0].text.contains("cannot read"), "{told:?}");
+    reloads(&b"newword\nsecretword\nthird\n"[..], "3 words of").await;
+    let over = async {
+        while !failures().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        loop {
+            let events: Cluster<EventItem> = daemon.admin().get("/v1/events").await.unwrap();
+            let has = |text: &str| events.items.iter().any(|event| event.text.contains(text));
+            if has("reload of moderation.rules failed") && has("3 words of") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, over).await.expect("the problem is over");
     assert!(!daemon.log().contains("secretword"), "no word is in the log");
 }

@@ -12,14 +12,14 @@ use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::admin::{Cluster as Answer, Outcome, ReviewItem, TopSnapshot};
 use live_comments::protocol::{ErrorCode, ServerMessage};
 use serde_json::json;
-use support::cluster::{Cluster, Shape};
+use support::cluster::{Cluster, NodeRoles, Shape};
 use support::{PATIENCE, Viewer, comment, history_becomes};
 
-const NODES: [(&str, &str); 4] = [
-    ("edge-1", "edge"),
-    ("coordinator-1", "coordinator"),
-    ("moderator-1", "moderator"),
-    ("archiver-1", "archiver"),
+const NODES: [NodeRoles; 4] = [
+    ("edge-1", &["edge"]),
+    ("coordinator-1", &["coordinator"]),
+    ("moderator-1", &["moderator"]),
+    ("archiver-1", &["archiver"]),
 ];
 /// A node counts as dead after 4 s; a busy machine gets more.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);

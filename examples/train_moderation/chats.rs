@@ -42,17 +42,7 @@ fn unseen_verdicts(
     let trained = Trained::new(plan, &material);
     let thresholds = trained.thresholds(data, Some(number))?;
     let zs = trained.chat_scores(data.chats[number].all());
-    Ok(zs.into_iter().map(|z| verdict_at(z, thresholds)).collect())
-}
-
-fn verdict_at(z: f32, thresholds: Thresholds) -> Verdict {
-    if z >= thresholds.reject {
-        Verdict::Reject
-    } else if z >= thresholds.flag {
-        Verdict::Flag
-    } else {
-        Verdict::Accept
-    }
+    Ok(zs.into_iter().map(|z| thresholds.verdict(z)).collect())
 }
 
 /// Prints the shares of the part of each log that thresholds were fitted to, and which of the two

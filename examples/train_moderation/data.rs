@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use live_comments::classifier::Task;
 use live_comments::classifier::recipe::{choose_chat, expand};
-use live_comments::classifier::samples::{Sample, read_decisions, read_samples};
+use live_comments::classifier::samples::{DecidedSamples, Sample, read_decisions, read_samples};
 use sha2::{Digest as _, Sha256};
 
 /// Data sets whose terms are not settled; they are used only if the command names them.
@@ -96,6 +96,10 @@ pub(crate) struct Data {
 
 impl Data {
     /// Reads the folder, and decisions of persons, which are rows as those of the data sets are.
+    /// Prints how many of the decisions are rows.
+    ///
+    /// # Errors
+    /// A file cannot be read, or none of the decisions is a row.
     pub(crate) fn read(folder: &Path, decisions: Option<&Path>) -> anyhow::Result<Self> {
         let file = |name: &str| read(&folder.join(format!("{name}.jsonl.gz")));
         let chat = |ChatLog { name, most_learned }| {
@@ -185,8 +189,17 @@ fn read(path: &Path) -> anyhow::Result<Vec<Sample>> {
 }
 
 fn read_decided(path: &Path) -> anyhow::Result<[Vec<Sample>; 2]> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    read_decisions(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let decided = read_decisions(file).map_err(|error| anyhow::anyhow!(error.in_file(path)))?;
+    let DecidedSamples { of_tasks, passed_over } = decided;
+    for (task, rows) in Task::ALL.iter().zip(&of_tasks) {
+        println!("decisions about {}: {}", task.as_str(), rows.len());
+    }
+    println!("decisions passed over, without a task or not of a person: {passed_over}");
+    let is_row = of_tasks.iter().any(|rows| !rows.is_empty());
+    ensure!(is_row, "{shown}: no line has a task and was decided by a person");
+    Ok(of_tasks)
 }
 
 fn is_allowed(source: &str, with: &[String]) -> bool {

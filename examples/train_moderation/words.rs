@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use live_comments::classifier::Task;
+use live_comments::classifier::{Task, is_stretched};
 
 use crate::data::{Data, is_held_out};
 
@@ -14,8 +14,6 @@ const SOURCES: [&str; 5] = ["davidson", "paradetox", "surge", "toxic_spans", "no
 const LEAST_COUNT: usize = 10;
 /// Letters of a counted word. Shorter ones are counted if they are in `SHORT`.
 const LETTERS: RangeInclusive<usize> = 3..=14;
-/// Length of a run of a letter that no English word has.
-const STRETCHED_RUN: usize = 3;
 
 const SHORT: &str = include_str!("../../models/words/short.txt");
 /// Parts of addresses, placeholders, and words that are written with a letter too many.
@@ -41,8 +39,8 @@ fn word_list(data: &Data) -> String {
     let dropped: HashSet<_> = DROPPED.lines().collect();
     let is_word = |word: &str| {
         let fits = LETTERS.contains(&word.len()) || short.contains(word);
-        let runs = word.as_bytes().chunk_by(|a, b| a == b);
-        fits && !dropped.contains(word) && runs.map(<[u8]>::len).max() < Some(STRETCHED_RUN)
+        let letters: Vec<char> = word.chars().collect();
+        fits && !dropped.contains(word) && !is_stretched(&letters)
     };
     let mut counted: Vec<_> =
         counts.into_iter().filter(|(word, count)| *count >= LEAST_COUNT && is_word(word)).collect();

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Verdict;
 use super::metrics::Scored;
 
 /// Longest step of the fit in each direction.
@@ -110,18 +111,27 @@ impl Thresholds {
         self.flag.is_finite() && self.reject.is_finite() && self.flag < self.reject
     }
 
+    /// Returns the verdict on a text.
+    pub fn verdict(&self, z: f32) -> Verdict {
+        if z >= self.reject {
+            Verdict::Reject
+        } else if z >= self.flag {
+            Verdict::Flag
+        } else {
+            Verdict::Accept
+        }
+    }
+
     /// Returns a score from 0 to 1 that reaches each bound exactly where z reaches its threshold.
     pub fn score(&self, z: f32, bounds: Bounds) -> f32 {
         let low = logit(bounds.flag);
         let slope = (logit(bounds.reject) - low) / (self.reject - self.flag);
         // Rounding must not move a text across a bound.
         let score = sigmoid(low + slope * (z - self.flag));
-        if z >= self.reject {
-            score.max(bounds.reject)
-        } else if z >= self.flag {
-            score.clamp(bounds.flag, bounds.reject.next_down())
-        } else {
-            score.min(bounds.flag.next_down())
+        match self.verdict(z) {
+            Verdict::Reject => score.max(bounds.reject),
+            Verdict::Flag => score.clamp(bounds.flag, bounds.reject.next_down()),
+            Verdict::Accept => score.min(bounds.flag.next_down()),
         }
     }
 }

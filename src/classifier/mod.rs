@@ -36,6 +36,8 @@ use network::Network;
 use normalise::Form;
 use weights::WeightsError;
 
+pub use vocabulary::is_stretched;
+
 /// The weights that this version ships.
 const BUILT_IN: &[u8] = include_bytes!("../../models/moderation.lcm");
 
@@ -184,14 +186,7 @@ impl Model {
         let z = model.z(task.form(), text, extractor);
         let bounds = task.bounds();
         let score = model.thresholds.score(z, bounds);
-        let verdict = if score >= bounds.reject {
-            Verdict::Reject
-        } else if score >= bounds.flag {
-            Verdict::Flag
-        } else {
-            Verdict::Accept
-        };
-        Score { z, score, verdict }
+        Score { z, score, verdict: model.thresholds.verdict(z) }
     }
 }
 

@@ -111,23 +111,36 @@ pub fn read_samples(input: impl Read) -> Result<Vec<Sample>, SampleError> {
     if samples.is_empty() { Err(SampleError::Empty) } else { Ok(samples) }
 }
 
-/// Reads a file of `lc mod decisions --export` and returns the samples of each task, in the order
-/// of [`Task::ALL`]. Lines without a task are passed over, and so are those that no person decided:
-/// a model that learns from its own decisions only learns to repeat them.
+/// The samples of a file of decisions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DecidedSamples {
+    /// Those of each task, in the order of [`Task::ALL`].
+    pub of_tasks: [Vec<Sample>; 2],
+    /// Lines that are no sample.
+    pub passed_over: usize,
+}
+
+/// Reads a file of `lc mod decisions --export`. Lines without a task are passed over, and so are
+/// those that no person decided: a model that learns from its own decisions only learns to repeat
+/// them.
 ///
 /// # Errors
 /// As [`read_samples`]; a line without the keys of an exported one.
-pub fn read_decisions(input: impl Read) -> Result<[Vec<Sample>; 2], SampleError> {
-    let mut tasks = [Vec::new(), Vec::new()];
+pub fn read_decisions(input: impl Read) -> Result<DecidedSamples, SampleError> {
+    let mut decided = DecidedSamples::default();
     read(input, |bytes, line| {
         let sample = parse(bytes, line)?;
         let DecidedLine { task, by_person } = decode(bytes, line)?;
-        if let Some(task) = task.filter(|_| by_person && sample.label.is_some()) {
-            tasks[task as usize].push(Sample { source: DECISIONS.to_owned(), ..sample });
+        match task.filter(|_| by_person && sample.label.is_some()) {
+            Some(task) => {
+                let sample = Sample { source: DECISIONS.to_owned(), ..sample };
+                decided.of_tasks[task as usize].push(sample);
+            }
+            None => decided.passed_over += 1,
         }
         Ok(())
     })?;
-    Ok(tasks)
+    Ok(decided)
 }
 
 /// Calls `take` with each line that is not blank, and its number.
@@ -244,8 +257,10 @@ mod tests {
             r#"{"text":"b","label":1,"task":"spam","by_person":false}"#,
             r#"{"text":"c","label":0,"task":null,"by_person":true}"#,
         ];
-        let [toxicity, spam] = read_decisions(lines.join("\n").as_bytes()).unwrap();
+        let decided = read_decisions(lines.join("\n").as_bytes()).unwrap();
+        let [toxicity, spam] = decided.of_tasks;
         assert!(toxicity.is_empty());
+        assert_eq!(decided.passed_over, 2);
         let texts: Vec<_> = spam.iter().map(|one| (&*one.text, one.label, &*one.source)).collect();
         assert_eq!(texts, [("a", Some(true), DECISIONS)]);
         let other = read_decisions(&b"{\"text\":\"a\",\"label\":1}"[..]).unwrap_err();

@@ -81,7 +81,7 @@ pub(super) fn unmask(word: &str) -> Option<&'static str> {
 }
 
 /// Reports whether a run of a letter is longer than in any word.
-pub(super) fn is_stretched(letters: &[char]) -> bool {
+pub fn is_stretched(letters: &[char]) -> bool {
     let is_run = |run: &[char]| run[0].is_alphabetic() && run.iter().all(|c| *c == run[0]);
     letters.windows(STRETCHED_RUN).any(is_run)
 }

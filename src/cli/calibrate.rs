@@ -1,9 +1,7 @@
 //! `lc mod calibrate FILE`: fits the thresholds of the moderation model to a site's own chat. Needs
 //! no daemon.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,6 +18,7 @@ use crate::classifier::calibration::{ChatShares, SiteCalibration, Thresholds};
 use crate::classifier::features::FeatureExtractor;
 use crate::classifier::samples::Sample;
 use crate::classifier::{Model, Task};
+use crate::net::replace_file::replace_file;
 use crate::protocol::quantity::{counted, parse_share};
 
 /// Fit the thresholds of the moderation model to a site's own chat
@@ -122,7 +121,9 @@ pub(super) fn run(args: &CalibrateArgs, context: &Context) -> anyhow::Result<Exi
     let site = calibrate(&model, &samples, toxicity, spam).context("no text to calibrate on")?;
     let toml = to_toml(&site, samples.len());
     if let Some(path) = &args.output {
-        replace_file(path, &toml).with_context(|| format!("cannot write {}", path.display()))?;
+        // A daemon that reads it meanwhile gets the old one or the new one.
+        replace_file(path, toml.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let report = CalibrationReport {
         model: site.model,
@@ -149,18 +150,6 @@ fn calibrate(
     let toxicity = fit(Task::Toxicity, toxicity)?;
     let spam = fit(Task::Spam, spam)?;
     Some(SiteCalibration { model: model.name(), toxicity, spam })
-}
-
-/// Writes a file in one step: a daemon that reads it meanwhile gets the old one or the new one.
-fn replace_file(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let placed = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
-    if placed.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    placed
 }
 
 /// Writes the thresholds as the file that `--calibration` reads.
@@ -200,20 +189,6 @@ mod tests {
         assert!(Line::try_parse_from(["calibrate", "chat.jsonl", "--flag", "60%"]).is_err());
         let fitted = ["calibrate", "chat.jsonl", "--calibration", "calibration.toml"];
         assert!(Line::try_parse_from(fitted).is_err(), "thresholds are not fitted to thresholds");
-    }
-
-    #[test]
-    fn a_calibration_is_written_in_one_step() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("calibration.toml");
-        fs::write(&path, "a longer text that is there already").unwrap();
-        let old = fs::File::open(&path).unwrap();
-        replace_file(&path, "new").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        let kept = io::read_to_string(old).unwrap();
-        assert!(kept.starts_with("a longer"), "readers of the old file are not disturbed: {kept}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(replace_file(&folder.path().join("none/a.toml"), "new").is_err());
     }
 
     #[test]

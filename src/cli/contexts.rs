@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +17,7 @@ use super::exit::UsageError;
 use super::output::{Output, note};
 use super::table::{show, table};
 use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
+use crate::net::replace_file::replace_file;
 use crate::protocol::admin::ClusterColour;
 use crate::protocol::json;
 use crate::tui::{ContextEntry, ContextSource, OpenedContext, no_such_context};
@@ -262,20 +262,12 @@ impl Contexts {
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
     }
 
-    /// Writes a new file and puts it in the place of the old one, so that no reader sees half.
     fn write_to(&self, file: &Path) -> anyhow::Result<()> {
         let directory = file.parent().unwrap_or(Path::new("."));
         let shown = file.display();
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
-        let new = file.with_extension("json.new");
-        let write = || {
-            let mut target = std::fs::File::create(&new)?;
-            target.write_all(json::to_string(self)?.as_bytes())?;
-            target.write_all(b"\n")?;
-            target.sync_all()?;
-            std::fs::rename(&new, file)
-        };
-        write().with_context(|| format!("cannot write {shown}"))
+        let text = format!("{}\n", json::to_string(self)?);
+        replace_file(file, text.as_bytes()).with_context(|| format!("cannot write {shown}"))
     }
 
     pub(super) fn names(&self) -> Vec<String> {

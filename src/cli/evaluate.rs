@@ -27,11 +27,12 @@ use crate::protocol::quantity::counted;
 /// Measure the moderation model on a file of texts
 ///
 /// FILE has a JSON object per line, {"text":"…","label":0} with label 1 for toxic texts or spam,
-/// and may be compressed with gzip. Labelled lines that have a task, as lc mod decisions --export
-/// writes them, count only if it is that of --task. Without labels, such as in a recording, the
-/// share of each decision is printed. accuracy: at probability 0.5, with the classes as frequent as
-/// in training. recall_at_fpr_1: the highest recall with at most 1 % false positives. at_threshold:
-/// at the threshold from which texts are flagged. Needs no daemon.
+/// and may be compressed with gzip. A labelled line that names a task, as lc mod decisions --export
+/// writes it, counts only if it is that of --task; one that names none always counts. Without
+/// labels, such as in a recording, the share of each decision is printed. accuracy: at probability
+/// 0.5, with the classes as frequent as in training. recall_at_fpr_1: the highest recall with at
+/// most 1 % false positives. at_threshold: at the threshold from which texts are flagged. Needs no
+/// daemon.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct EvaluateArgs {
@@ -189,22 +190,19 @@ pub(super) fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<Exit
     }
     if left_out > 0 {
         let lines = counted(left_out as u64, "line");
-        note(&format!("lc: left out {lines} with a label that is not about {about}"));
+        note(&format!("lc: left out {lines} whose task is not {about}"));
     }
     let report = evaluate(&model, &samples, task);
     context.output().item(&report, || to_text(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes the samples whose labels are not about `task`, if the labelled lines say what they are
-/// about. Returns the number removed.
+/// Removes the samples with a label that is about another task than `task`, or about none. A line
+/// that does not say what its label is about stays. Returns the number removed.
 fn leave_out_others(samples: &mut Vec<Sample>, task: Task) -> usize {
-    let names_task = |sample: &Sample| sample.label.is_some() && sample.task.is_some();
-    if !samples.iter().any(names_task) {
-        return 0;
-    }
     let all = samples.len();
-    samples.retain(|sample| sample.task == Some(Some(task)));
+    samples
+        .retain(|sample| sample.label.is_none() || sample.task.is_none_or(|of| of == Some(task)));
     all - samples.len()
 }
 
@@ -336,6 +334,11 @@ mod tests {
         assert_eq!(kept[0].text, "you idiot");
         let mut kept = samples("{\"text\":\"a\",\"label\":1}");
         assert_eq!(leave_out_others(&mut kept, Task::Spam), 0, "no line says what it is about");
+        let mixed = format!("{exported}\n{{\"text\":\"gg\",\"label\":0}}");
+        let mut kept = samples(&mixed);
+        assert_eq!(leave_out_others(&mut kept, Task::Toxicity), 2);
+        let texts: Vec<_> = kept.iter().map(|sample| sample.text.as_str()).collect();
+        assert_eq!(texts, ["you idiot", "gg"], "one line does not say what it is about");
         let mut kept = samples("{\"text\":\"a\",\"task\":\"spam\"}");
         assert_eq!(leave_out_others(&mut kept, Task::Toxicity), 0, "there is no label");
     }

@@ -76,7 +76,8 @@ struct DecisionsArgs {
     /// restored), the task that the label is for (toxicity, spam, or null if the reason does not
     /// say), the decision, its reason, the stage that decided or flagged it, its score, and whether
     /// a person decided. Decisions about flagged comments are written back to the first; of all
-    /// others the daemon knows the latest 2000. Cleared rooms are left out.
+    /// others the daemon knows the latest 2000, and the latest 2000 restored comments. Comments
+    /// deleted in bulk and expired ones are left out.
     #[arg(long, value_name = "FILE", value_parser = path, conflicts_with_all = ["filter", "sort",
         "columns", "limit", "watch"])]
     export: Option<PathBuf>,

@@ -87,16 +87,14 @@ fn task_of(reason: &str) -> Option<Task> {
     }
 }
 
-/// Returns the lines of decisions, newest first. A comment has one: its latest decision counts.
+/// Returns the lines of decisions, newest first. Only the latest decision on a comment counts: if
+/// that gives no line, an earlier one does not either.
 fn lines<'a>(
     decisions: &'a [ModerationDecision],
-    written: &mut HashSet<CommentId>,
+    known: &mut HashSet<CommentId>,
 ) -> Vec<LabelledText<'a>> {
-    let of_new = |made: &'a ModerationDecision| {
-        let line = LabelledText::of(made)?;
-        written.insert(made.comment_id).then_some(line)
-    };
-    decisions.iter().filter_map(of_new).collect()
+    let is_latest = |made: &&ModerationDecision| known.insert(made.comment_id);
+    decisions.iter().filter(is_latest).filter_map(LabelledText::of).collect()
 }
 
 /// Writes the decisions that the daemon knows, newest first, to a new file. Nothing is created
@@ -107,9 +105,11 @@ pub(super) async fn export(path: &Path, context: &Context) -> anyhow::Result<Exi
     let file = File::create_new(path).with_context(|| format!("cannot create {shown}"))?;
     let mut file = BufWriter::new(file);
     let mut seen = HashSet::new();
-    let mut written = HashSet::new();
+    let mut known = HashSet::new();
+    let mut written = 0;
     loop {
-        for line in lines(&page.items, &mut written) {
+        for line in lines(&page.items, &mut known) {
+            written += 1;
             writeln!(file, "{}", json::to_string(&line)?)
                 .with_context(|| format!("cannot write {shown}"))?;
         }
@@ -122,7 +122,7 @@ pub(super) async fn export(path: &Path, context: &Context) -> anyhow::Result<Exi
         page = read_page(context, Some(oldest.decided_at.saturating_add(1))).await?;
     }
     file.flush().with_context(|| format!("cannot write {shown}"))?;
-    note(&format!("Wrote {} to {shown}.", counted(written.len() as u64, "decision")));
+    note(&format!("Wrote {} to {shown}.", counted(written, "decision")));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,6 +142,7 @@ mod tests {
     use crate::classifier::recipe::{Material, spam_examples, toxicity_examples};
     use crate::classifier::samples::{Sample, read_decisions};
     use crate::classifier::training::Example;
+    use crate::protocol::admin::names_person;
     use crate::protocol::{StreamId, UserId};
 
     const BOB: &str = "bob (uid 1001)";
@@ -156,7 +157,7 @@ mod tests {
             decision,
             reason: "high_toxicity".to_owned(),
             decided_by: decided_by.to_owned(),
-            by_person: decided_by.ends_with(')'),
+            by_person: names_person(decided_by),
             in_bulk: false,
             decided_at: 1,
             stage: Some("model".to_owned()),
@@ -201,6 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn only_the_latest_decision_gives_a_line() {
+        let earlier = |number| by_bob(number, Decision::Accept, "high_toxicity");
+        let cleared =
+            ModerationDecision { in_bulk: true, ..by_bob(1, Decision::Reject, "moderator") };
+        let unknown =
+            ModerationDecision { message: None, ..by_bob(2, Decision::Reject, "moderator") };
+        let decisions = [cleared, unknown, earlier(1), earlier(2), earlier(3)];
+        let mut known = HashSet::new();
+        let exported = lines(&decisions, &mut known);
+        let texts: Vec<_> = exported.iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["text 3"]);
+    }
+
+    #[test]
     fn exported_decisions_train_their_task() {
         let by_model =
             ModerationDecision { by_person: false, ..by_bob(5, Decision::Reject, "high_toxicity") };
@@ -212,11 +227,12 @@ mod tests {
             by_bob(4, Decision::Reject, "off_topic"),
             by_model,
         ];
-        let mut written = HashSet::new();
-        let exported = lines(&decisions, &mut written);
-        assert!(lines(&decisions, &mut written).is_empty(), "one line per comment");
+        let mut known = HashSet::new();
+        let exported = lines(&decisions, &mut known);
+        assert!(lines(&decisions, &mut known).is_empty(), "one line per comment");
         let exported: Vec<_> = exported.iter().map(|line| json::to_string(line).unwrap()).collect();
-        let [toxicity, spam] = read_decisions(exported.join("\n").as_bytes()).unwrap();
+        let decided = read_decisions(exported.join("\n").as_bytes()).unwrap();
+        let [toxicity, spam] = decided.of_tasks;
         let examples = |samples: &[Sample], of: fn(&Material<'_>, u64) -> Vec<Example>| {
             let labelled: Vec<_> = samples.iter().collect();
             let examples = of(&Material { labelled: &labelled, ..Material::default() }, 1);

@@ -54,11 +54,17 @@ fn reputation_text(reputation: &UserReputation, now_ms: u64) -> String {
 }
 
 fn comments(detail: &UserDetail, now_ms: u64) -> Rows {
-    let mut rows = table(&["written", ">stream", "removed", "~comment"]);
+    let mut rows = table(&["written", ">stream", "shown to", "removed", "~comment"]);
     for comment in &detail.comments {
+        let shown_to = match (comment.shadowed, &comment.removed) {
+            (true, _) => "sender",
+            (false, Some(_)) => "nobody",
+            (false, None) => "",
+        };
         rows.add_row([
             show_ago(comment.created_at, now_ms),
             comment.stream_id.to_string(),
+            shown_to.to_owned(),
             comment.removed.clone().unwrap_or_default(),
             comment.message.clone(),
         ]);
@@ -95,7 +101,9 @@ mod tests {
             message: "cheap\u{1b}[2J followers".to_owned(),
             created_at: now_ms - 4_000,
             removed: Some("link".to_owned()),
+            shadowed: false,
         };
+        let hidden = UserComment { shadowed: true, removed: None, ..comment.clone() };
         let who = Who {
             user_id: UserId(42),
             name: Some("ann".into()),
@@ -109,7 +117,7 @@ mod tests {
             since_ms: now_ms - 3_600_000,
             said: 60,
             removed: 9,
-            comments: vec![comment],
+            comments: vec![comment, hidden],
             audit: vec![],
             reputation: Some(UserReputation {
                 points: 3.21,
@@ -122,7 +130,8 @@ mod tests {
         let points = "\n3.2 points since 2h ago: the thresholds of moderation are 0.10 lower.\n";
         assert!(text.contains(points), "{text}");
         assert!(text.contains("Since 1h ago: 60 comments, 9 removed"), "{text}");
-        assert!(text.contains("\n… 59 older\n"), "{text}");
+        assert!(text.contains("\n… 58 older\n"), "{text}");
+        assert!(text.contains("nobody") && text.contains("sender"), "{text}");
         assert!(text.contains("4s ago") && text.contains("link"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }

@@ -1,5 +1,5 @@
 //! Code that both ends of a connection share: the daemon's delivery workers, the load generator's
-//! viewers and the client.
+//! viewers and the client; and what both programs ask of the system: signals, files in one step.
 //!
 //! In: bytes and sockets. Out: WebSocket messages, typed errors, pauses. Always holds: nothing here
 //! starts a task or a thread, waits for a peer, or retries by itself, and nothing knows what a
@@ -8,6 +8,7 @@
 //! beyond its limit is an error before its payload is read.
 
 pub mod backoff;
+pub mod replace_file;
 pub mod signals;
 pub mod tls;
 pub mod transport;

@@ -6,6 +6,7 @@
 //! goes through this module: messages to viewers, answers over HTTP and on the admin socket, the
 //! output of `lc`, and recordings.
 
+use std::fmt::Display;
 use std::io;
 
 use serde::Serialize;
@@ -32,11 +33,20 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String>
     String::from_utf8(to_vec(value)?).map_err(serde::ser::Error::custom)
 }
 
-/// Returns why JSON does not fit a type, for people that send it. The text of serde names types of
-/// Rust.
+/// Returns why JSON does not fit a type, for people that send it.
 pub fn misfit(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(&*text, |(before, _)| before);
+    misfit_text(&error.to_string())
+}
+
+/// Returns why a field does not fit its type, as [`misfit`] does, behind the name of the field. A
+/// text that [`misfit`] or this function has made is left as it is.
+pub(crate) fn field_misfit(name: &str, error: &impl Display) -> String {
+    format!("`{name}`: {}", misfit_text(&error.to_string()))
+}
+
+/// Returns the error text of any format for people: that of serde names types of Rust.
+pub(crate) fn misfit_text(text: &str) -> String {
+    let text = without_place(text);
     if let Some(field) = text.strip_prefix("missing field ") {
         return format!("{field} is missing");
     }
@@ -50,20 +60,41 @@ pub fn misfit(error: &serde_json::Error) -> String {
     if let Some(word) = found.strip_prefix("unknown variant ") {
         return format!("{word} is unknown; the words are {expected}");
     }
+    if expected == "map with a single key" {
+        return "the object must have exactly one field".to_owned();
+    }
     let value =
         found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: "));
     let Some(value) = value.filter(|_| !expected.is_empty()) else { return text.to_owned() };
     format!("{} is not {}", in_json(value), in_json(expected))
 }
 
+/// Returns the text without ` at line 1 column 2` at its end.
+fn without_place(text: &str) -> &str {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.rsplit_once(" at line ") {
+        Some((before, place)) if place.split(" column ").all(is_number) => before,
+        _ => text,
+    }
+}
+
 /// Returns the words for a type that serde names.
 fn in_json(named: &str) -> &str {
+    const OBJECTS: [&str; 5] = [
+        "struct ",
+        "enum ",
+        "internally tagged enum ",
+        "adjacently tagged enum ",
+        "struct variant ",
+    ];
     match named {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
         "f32" | "f64" => "a number",
         "sequence" | "a sequence" => "an array",
         "map" | "a map" => "an object",
-        other if other.starts_with("struct ") || other.starts_with("enum ") => "an object",
+        "string or map" => "a word or an object",
+        "variant identifier" | "field identifier" => "a word",
+        other if OBJECTS.iter().any(|kind| other.starts_with(kind)) => "an object",
         other => other,
     }
 }
@@ -115,6 +146,13 @@ mod tests {
         list: Vec<String>,
     }
 
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    #[allow(dead_code, reason = "only read")]
+    enum Tagged {
+        Sample(Sample),
+    }
+
     #[test]
     fn a_misfit_is_told_without_types_of_rust() {
         for (text, told) in [
@@ -131,6 +169,26 @@ mod tests {
         ] {
             let error = serde_json::from_str::<Sample>(text).unwrap_err();
             assert_eq!(misfit(&error), told);
+            assert_eq!(misfit_text(told), told, "told again");
+        }
+        for (text, told) in [
+            ("7", "integer `7` is not an object"),
+            (r#"{"kind":1}"#, "integer `1` is not a word"),
+            ("{}", "`kind` is missing"),
+        ] {
+            let error = serde_json::from_str::<Tagged>(text).unwrap_err();
+            assert_eq!(misfit(&error), told);
+        }
+    }
+
+    #[test]
+    fn only_the_place_of_an_error_is_cut_off() {
+        for (text, told) in [
+            ("it broke at line 1 column 20", "it broke"),
+            ("`stop at line 3` is unknown", "`stop at line 3` is unknown"),
+            ("`stop at line x` is unknown at line 1 column 2", "`stop at line x` is unknown"),
+        ] {
+            assert_eq!(misfit_text(text), told);
         }
     }
 

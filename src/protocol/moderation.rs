@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::admin::{
-    ClearRoomRequest, DeleteRequest, ReviewRequest, SanctionRequest, UserRef, UserRequest,
+    ClearRoomRequest, DeleteRequest, ReviewRequest, SanctionRequest, UndoRequest, UserRef,
+    UserRequest,
 };
+use super::ids::CommentId;
 
 /// An act on a stream that is named beside it. Its JSON is an object with the name of the act and
 /// its fields: `{"delete":{"comment_id":"…"}}`.
@@ -29,12 +31,30 @@ pub enum ModerationAct {
     Approve(ReviewRequest),
     /// Rejects a comment of the stream that waits for review.
     Reject(ReviewRequest),
+    /// Hides a comment of the stream from all but its author, or the new comments of a user on the
+    /// stream.
+    Shadow(ShadowActRequest),
+    /// Takes that back.
+    Unshadow(UnshadowActRequest),
+    /// Takes back an act on the stream, or one about a user.
+    Undo(UndoRequest),
 }
 
 impl ModerationAct {
     /// The names of all acts.
-    pub const NAMES: [&str; 8] =
-        ["delete", "clear_user", "clear_room", "timeout", "ban", "unban", "approve", "reject"];
+    pub const NAMES: [&str; 11] = [
+        "delete",
+        "clear_user",
+        "clear_room",
+        "timeout",
+        "ban",
+        "unban",
+        "approve",
+        "reject",
+        "shadow",
+        "unshadow",
+        "undo",
+    ];
 
     /// Returns the act of a name with these fields.
     ///
@@ -61,6 +81,35 @@ pub struct ClearUserRequest {
     pub note: Option<String>,
 }
 
+/// The fields of [`ModerationAct::Shadow`]: either a comment or a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowActRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_id: Option<CommentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserRef>,
+    /// Of a user: from 1 s to 3650 d; without a duration it does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// The fields of [`ModerationAct::Unshadow`]: either a comment or a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnshadowActRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_id: Option<CommentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserRef>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -76,6 +125,7 @@ mod tests {
                 "delete" | "approve" | "reject" => comment.clone(),
                 "clear_user" => json!({"user": "id:42", "last_ms": 60_000}),
                 "clear_room" => json!({"last_ms": 60_000}),
+                "undo" => json!({"audit_id": 17}),
                 _ => user.clone(),
             };
             let act = ModerationAct::named(name, fields.clone()).unwrap();

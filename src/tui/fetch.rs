@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::feed::Metric;
-use super::state::Needs;
+use super::state::{Needs, ReadTerms};
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
@@ -19,6 +19,7 @@ use crate::protocol::admin::{
     Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, SavedView,
     Session, Shadow, TailItem, Talkers, TimelineAnswer,
 };
+use crate::protocol::room::RoomTerm;
 
 /// Time between two fetches of a list.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -48,6 +49,7 @@ pub(super) enum Fetched {
     /// `None` if they cannot be read.
     Alerts(Option<Vec<Alert>>),
     Views(Vec<SavedView>),
+    Terms(ReadTerms),
 }
 
 /// Decisions, and the users whose comments were removed most.
@@ -67,6 +69,7 @@ pub(super) struct Fetcher {
     shadows: Option<AbortOnDropHandle<()>>,
     tail: Option<AbortOnDropHandle<()>>,
     talkers: Option<AbortOnDropHandle<()>>,
+    terms: Option<AbortOnDropHandle<()>>,
     past: Option<AbortOnDropHandle<()>>,
     views: AbortOnDropHandle<()>,
     _alerts: AbortOnDropHandle<()>,
@@ -87,6 +90,7 @@ impl Fetcher {
             shadows: None,
             tail: None,
             talkers: None,
+            terms: None,
             past: None,
             views,
             _alerts: alerts,
@@ -138,6 +142,11 @@ impl Fetcher {
             let results = self.results.clone();
             self.talkers =
                 needs.tail.map(|stream_id| spawn(poll_talkers(client, stream_id, results)));
+        }
+        if needs.terms != self.needs.terms {
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.terms = needs.terms.map(|stream_id| spawn(poll_terms(client, stream_id, results)));
         }
         self.needs = needs;
     }
@@ -247,6 +256,19 @@ async fn poll_talkers(client: AdminClient, stream_id: StreamId, results: mpsc::S
     loop {
         let talkers = client.get::<Talkers>(&path).await.ok();
         if results.send(Fetched::Talkers(stream_id, talkers)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Reads the blocked terms of a room, which others may change while the palette names them.
+async fn poll_terms(client: AdminClient, stream_id: StreamId, results: mpsc::Sender<Fetched>) {
+    let path = format!("/v1/streams/{stream_id}/room/terms");
+    loop {
+        let read = client.get::<Cluster<RoomTerm>>(&path).await;
+        let terms = read.map(|list| list.items).map_err(|error| error.to_string());
+        if results.send(Fetched::Terms(ReadTerms { stream_id, terms })).await.is_err() {
             return;
         }
         tokio::time::sleep(PERIOD).await;

@@ -129,14 +129,17 @@ pub struct Cluster {
     name: String,
 }
 
+/// The name of a node, and its roles.
+pub type NodeRoles = (&'static str, &'static [&'static str]);
+
 /// The nodes of a cluster: two edges and two coordinators, one moderator, one archiver.
-pub const NODES: [(&str, &str); 6] = [
-    ("edge-1", "edge"),
-    ("edge-2", "edge"),
-    ("coordinator-1", "coordinator"),
-    ("coordinator-2", "coordinator"),
-    ("moderator-1", "moderator"),
-    ("archiver-1", "archiver"),
+pub const NODES: [NodeRoles; 6] = [
+    ("edge-1", &["edge"]),
+    ("edge-2", &["edge"]),
+    ("coordinator-1", &["coordinator"]),
+    ("coordinator-2", &["coordinator"]),
+    ("moderator-1", &["moderator"]),
+    ("archiver-1", &["archiver"]),
 ];
 
 impl Cluster {
@@ -175,7 +178,7 @@ impl Cluster {
         Self::start_nodes(name, shape, &NODES)
     }
 
-    pub fn start_nodes(name: &str, shape: Shape, nodes: &[(&'static str, &'static str)]) -> Self {
+    pub fn start_nodes(name: &str, shape: Shape, nodes: &[NodeRoles]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("signing.key");
         std::fs::write(&key, "a secret of the tests, which is long enough for HS256").unwrap();
@@ -184,14 +187,14 @@ impl Cluster {
         let mut cluster =
             Self { nodes: BTreeMap::new(), stopped: BTreeMap::new(), directory, shape, name };
         // The first node creates topics and tables, the others find them.
-        for (node, role) in nodes {
-            let config = cluster.config(node, role);
+        for (node, roles) in nodes {
+            let config = cluster.config(node, roles);
             cluster.nodes.insert(node, Daemon::start(&config));
         }
         cluster
     }
 
-    fn config(&self, node: &str, role: &str) -> String {
+    fn config(&self, node: &str, roles: &[&str]) -> String {
         let port = first_port();
         let redis = (1..=3).map(|n| format!("\"redis://127.0.0.1:{}\"", port + n));
         let brokers = self.brokers();
@@ -199,7 +202,7 @@ impl Cluster {
         let copies = shape.replication_factor;
         format!(
             r#"
-node = {{ name = "{node}", roles = ["{role}"] }}
+node = {{ name = "{node}", roles = {roles:?} }}
 auth.signing_key = "{key}"
 broadcast.throttle = [{{ from_per_second = 0.0, sample_rate = 1.0 }}]
 engines = {{ eventlog = "kafka", bus = "redis", registry = "redis", recent = "redis", reactions = "redis", comments = "{comments}", metadata = "postgres" }}
@@ -231,8 +234,9 @@ partitions = {{ comment_events = 12, moderation_events = 3, ws_messages = 1, dea
 
     /// Returns the settings of a node, as TOML.
     pub fn config_of(&self, name: &str) -> String {
-        let role = NODES.iter().find(|(node, _)| *node == name).map(|(_, role)| *role);
-        self.config(name, role.unwrap_or_else(|| panic!("{name} has a role")))
+        let known = NODES.iter().find(|(node, _)| *node == name);
+        let (_, roles) = known.unwrap_or_else(|| panic!("{name} has a role"));
+        self.config(name, roles)
     }
 
     /// Returns the addresses of the brokers of this cluster.

@@ -42,7 +42,7 @@ struct AddArgs {
     terms: Vec<String>,
     /// Action on comments with one of them
     #[arg(long, value_name = "ACTION", default_value = "reject",
-        value_parser = one_of(&TermAction::ALL, action_word))]
+        value_parser = one_of(&TermAction::ALL, TermAction::word))]
     action: TermAction,
 }
 
@@ -51,15 +51,6 @@ struct RemoveArgs {
     /// The terms, as they are listed
     #[arg(required = true, value_name = "WORD", add = complete::room_terms())]
     terms: Vec<String>,
-}
-
-/// Returns the word for an action. Words of the command line have hyphens.
-fn action_word(action: TermAction) -> &'static str {
-    match action {
-        TermAction::Reject => "reject",
-        TermAction::ShadowBan => "shadow-ban",
-        TermAction::Flag => "flag",
-    }
 }
 
 pub(super) async fn run(

@@ -15,7 +15,7 @@ use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::events::{CommentModerated, Evidence};
+use crate::protocol::events::{CommentModerated, Decision, Evidence};
 use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
@@ -107,6 +107,9 @@ pub struct Screened {
     pub has_points: bool,
 }
 
+/// The time for a held comment to be stored. Its sender is told then that it may be held or not.
+pub const HOLD_TIME: Duration = Duration::from_secs(5);
+
 /// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
@@ -128,7 +131,8 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     /// were counted.
     async fn record(&self, decided: Option<CommentModerated>);
 
-    /// Stores a held comment for review.
+    /// Stores a held comment for review, and returns after it is durable. Callers wait for
+    /// [`HOLD_TIME`]; the comment of one that leaves earlier may be stored or not.
     async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody>;
 }
 
@@ -156,8 +160,9 @@ pub trait HeldComments: Send + Sync + std::fmt::Debug + 'static {
     async fn is_stream_pending(&self, stream_id: StreamId) -> Result<bool, ErrorBody>;
 
     /// Carries out a decision about an unchecked comment: publishes it, rejects it, or leaves it to
-    /// a person. Returns false if somebody else has decided it or looks at it.
-    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody>;
+    /// a person. Returns what was done, which is [`Decision::Flag`] if the author may not publish
+    /// any more; `None` if somebody else has decided it or looks at it.
+    async fn decide(&self, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody>;
 
     /// Rejects at most `limit` of the comments that have waited since before a time (milliseconds
     /// since the Unix epoch). Returns their number.

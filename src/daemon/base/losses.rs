@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::replace_file::{free_name, replace_file};
+use super::free_name::free_name;
+use crate::net::replace_file::replace_file;
 use crate::protocol::admin::{Problem, ProblemCode};
 use crate::protocol::json;
 

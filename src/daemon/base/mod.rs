@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub(crate) mod disk_probe;
+pub(crate) mod free_name;
 pub mod handoff;
 pub mod log_output;
 mod losses;
@@ -11,7 +12,7 @@ pub mod metrics;
 pub mod moderation_state;
 pub mod pipe;
 pub mod problems;
-pub(crate) mod replace_file;
+pub mod reloads;
 pub mod secret_file;
 pub(crate) mod shared_reading;
 pub(crate) mod single_flight;

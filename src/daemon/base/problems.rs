@@ -151,6 +151,18 @@ impl Problems {
         }
     }
 
+    /// Removes all problems of a kind, as [`Self::clear`] removes one.
+    pub fn clear_all(&self, code: ProblemCode) {
+        let inner = self.shared.inner.lock();
+        let keys = inner.standing.keys().chain(&inner.omitted);
+        let subjects: Vec<_> =
+            keys.filter(|key| key.0 == code).map(|(_, subject)| subject.clone()).collect();
+        drop(inner);
+        for subject in subjects {
+            self.clear(code, &subject);
+        }
+    }
+
     /// Returns the losses in a file, which may belong to a running daemon. Blocks on the disk.
     ///
     /// # Errors

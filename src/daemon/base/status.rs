@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::metrics::Metrics;
 use super::problems::Problems;
+use super::reloads::Reloads;
 use super::telemetry::Telemetry;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
@@ -86,6 +87,7 @@ pub struct StatusBoard {
 struct Inner {
     metrics: Metrics,
     problems: Problems,
+    reloads: Reloads,
     telemetry: Telemetry,
     ready: AtomicBool,
     draining: AtomicBool,
@@ -105,12 +107,13 @@ struct Inner {
 
 impl StatusBoard {
     /// Returns an empty board for a node that is built again in this process. Its problems,
-    /// counters and histograms continue.
+    /// events, counters and histograms continue.
     pub fn successor(&self) -> Self {
-        let Inner { metrics, problems, telemetry, .. } = &*self.inner;
+        let Inner { metrics, problems, reloads, telemetry, .. } = &*self.inner;
         let inner = Inner {
             metrics: metrics.clone(),
             problems: problems.clone(),
+            reloads: reloads.clone(),
             telemetry: telemetry.clone(),
             ..Inner::default()
         };
@@ -123,6 +126,11 @@ impl StatusBoard {
 
     pub fn problems(&self) -> &Problems {
         &self.inner.problems
+    }
+
+    /// Returns the outcomes of reloads that are no events yet.
+    pub fn reloads(&self) -> &Reloads {
+        &self.inner.reloads
     }
 
     pub fn telemetry(&self) -> &Telemetry {

@@ -10,6 +10,8 @@ pub enum StoreError {
     Incomplete(String),
     #[error("no such {0}")]
     NotFound(&'static str),
+    #[error("`{0}` is not a term of the room")]
+    NotATerm(String),
     #[error("{0} exists already")]
     Exists(&'static str),
     /// As many are stored as the contract allows.
@@ -26,7 +28,11 @@ impl StoreError {
             Self::Unavailable(_) | Self::Corrupt(_) => true,
             // A cache that is being restored works; that a thing is not there, is there already or
             // has no room is an answer.
-            Self::Incomplete(_) | Self::NotFound(_) | Self::Exists(_) | Self::Full(_) => false,
+            Self::Incomplete(_)
+            | Self::NotFound(_)
+            | Self::NotATerm(_)
+            | Self::Exists(_)
+            | Self::Full(_) => false,
         }
     }
 }

@@ -12,6 +12,7 @@ mod log_watch;
 mod moderation_watch;
 mod preflight;
 pub mod process;
+mod reload;
 pub mod repair_log;
 pub mod run;
 mod running;

@@ -18,8 +18,9 @@ use super::assembly::Node;
 use super::first_start;
 use super::identity::ClaimedIdentity;
 use super::preflight;
+use super::reload;
 use super::shutdown::RunningNode;
-use super::systemd::{notify, ping_while_assembling, reload, start_watchdog};
+use super::systemd::{notify, ping_while_assembling, start_watchdog};
 use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::{Config, ShutdownConfig};
 use crate::daemon::base::status::StatusBoard;
@@ -109,6 +110,7 @@ async fn run_until_stopped(
     loop {
         let Assembled { node, mut fatal } = assembled;
         let running = node.start();
+        reload::forget_failures(&running.board);
         if let Some(greeting) = greeting.take() {
             print_greeting(greeting);
         }
@@ -239,7 +241,9 @@ async fn wait(
             () = &mut replaced => return End::LogReplaced,
             () = next_hangup(hangups), if reloading.is_none() => {
                 let certificates = running.certificates.clone();
-                reloading = Some(Box::pin(reload(certificates, running.pipeline.clone())));
+                let pipeline = running.pipeline.clone();
+                let board = running.board.clone();
+                reloading = Some(Box::pin(reload::reload(certificates, pipeline, board)));
             }
             () = finished(&mut reloading) => reloading = None,
         }

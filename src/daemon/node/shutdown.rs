@@ -30,7 +30,7 @@ pub(super) struct TaskGroups {
     pub(super) accept: Supervisor,
     /// Ingest. It still stores and acknowledges the comments it has received.
     pub(super) ingest: Supervisor,
-    /// Broadcast, archive, moderation, reactions.
+    /// Broadcast, archive, moderation, reactions, and the storing of held comments.
     pub(super) consumers: Supervisor,
     /// Hub, presence, history, admin, and everything on a timer.
     pub(super) rest: Supervisor,

@@ -2,64 +2,25 @@
 //!
 //! The node reports that it is ready, reloading or stopping, and pings the watchdog within
 //! `WatchdogSec`. It stops pinging when the delivery workers or the threads for blocking work do
-//! not answer; the service manager then restarts it. On SIGHUP it reads its certificates and the
-//! files of moderation again, and nothing else.
+//! not answer; the service manager then restarts it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::base::ticker::ticker_from_now;
-use crate::daemon::edge::gateway::CertificateRenewal;
 use crate::daemon::stages::delivery::DeliveryHandle;
-use crate::daemon::stages::moderation::{Pipeline, Reloaded};
 
 /// Reports a state to the service manager.
 pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "cannot notify the service manager");
     }
-}
-
-/// Reads the settings that can change while the node runs: the files of `gateway.tls`,
-/// `admin.certificate` with its key, and the files of moderation. Files that cannot be used change
-/// nothing.
-pub(super) async fn reload(certificates: Vec<CertificateRenewal>, pipeline: Arc<Pipeline>) {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "cannot notify the service manager of a reload: no clock"),
-    }
-    let has_certificates = !certificates.is_empty();
-    for certificate in certificates {
-        match tokio::task::spawn_blocking(move || certificate.renew()).await {
-            Ok(Ok(())) => info!("reload: new connections use the renewed certificate"),
-            Ok(Err(error)) => {
-                error!(%error, "reload failed; the previous certificate stays in use");
-            }
-            Err(error) => error!(%error, "reload failed; the previous certificate stays in use"),
-        }
-    }
-    let moderation = tokio::task::spawn_blocking(move || pipeline.reload()).await;
-    let moderation = moderation.unwrap_or_else(|error| {
-        error!(%error, "reload failed; moderation stays as it was");
-        Vec::new()
-    });
-    if !has_certificates && moderation.is_empty() {
-        info!("reload: nothing to do without gateway.tls and files of moderation");
-    }
-    for Reloaded { stage, result } in moderation {
-        match result {
-            Ok(now) => info!(stage, now, "reload: moderation uses the new file"),
-            Err(error) => error!(stage, error, "reload failed; moderation stays as it was"),
-        }
-    }
-    notify(&[NotifyState::Ready]);
 }
 
 /// Starts the task that pings the watchdog, if the service manager has one.

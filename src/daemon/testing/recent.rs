@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ pub(crate) struct TestRecent {
     observer: OnceLock<AppendObserver>,
     held: AtomicBool,
     page_requests: Semaphore,
+    head_requests: AtomicUsize,
     released_pages: Semaphore,
 }
 
@@ -43,6 +44,7 @@ impl Default for TestRecent {
             observer: OnceLock::new(),
             held: AtomicBool::new(false),
             page_requests: Semaphore::new(0),
+            head_requests: AtomicUsize::new(0),
             released_pages: Semaphore::new(0),
         }
     }
@@ -104,6 +106,11 @@ impl TestRecent {
         self.released_pages.add_permits(pages);
     }
 
+    /// Returns how often the end of a stream was asked for.
+    pub(crate) fn head_requests(&self) -> usize {
+        self.head_requests.load(Ordering::SeqCst)
+    }
+
     fn check(&self, stream_id: Option<StreamId>) -> Result<(), StoreError> {
         let stream_is_down = stream_id.is_some() && *self.down_stream.lock() == stream_id;
         if stream_is_down || self.down.load(Ordering::SeqCst) {
@@ -149,6 +156,7 @@ impl RecentCache for TestRecent {
     }
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
+        self.head_requests.fetch_add(1, Ordering::SeqCst);
         self.check(Some(stream_id))?;
         self.cache.head(stream_id).await
     }

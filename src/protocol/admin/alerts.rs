@@ -159,7 +159,7 @@ impl Health {
 pub enum EventKind {
     /// A dependency fails, or works again.
     Breaker,
-    /// A node drains, or accepts viewers again.
+    /// A node drains, accepts viewers again, or has reloaded a file or failed to.
     Node,
     /// The share of a stream that viewers see changes.
     Throttle,

@@ -7,6 +7,10 @@ pub const UNBAN: &str = "unban";
 /// Shows a user's new comments to nobody but the user.
 pub const SHADOW: &str = "shadow";
 pub const UNSHADOW: &str = "unshadow";
+/// Hides a comment from all but its author.
+pub const SHADOW_COMMENT: &str = "shadow_comment";
+/// Takes back that a comment is hidden.
+pub const UNSHADOW_COMMENT: &str = "unshadow_comment";
 /// Sets the points of a user to none.
 pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";

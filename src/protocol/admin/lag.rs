@@ -58,7 +58,7 @@ impl ConsumerLag {
     }
 
     /// Leaves out records that it has read and holds back on purpose. The age of the oldest record
-    /// behind them is not known, nor is the change without them.
+    /// behind them and the change without them are left open.
     pub fn leave_out_held(&mut self, held: u64) {
         let held = held.min(self.lag);
         if held == 0 {

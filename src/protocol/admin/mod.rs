@@ -4,6 +4,7 @@
 //! Counters never decrease while a node runs. Each node computes its own rates; those of a cluster
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
+mod actor_name;
 mod alerts;
 pub mod audit_action;
 mod batch;
@@ -40,6 +41,7 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::actor_name::{names_person, person_name, short_actor};
 pub use self::alerts::{
     AckRequest, Alert, AlertAck, AlertThresholds, EventItem, EventKind, Health, Severity,
 };
@@ -67,8 +69,7 @@ pub use self::requests::{
     RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::review::{
-    AUTHOR_BANNED, EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence,
-    STREAM_NOT_LIVE, short_actor,
+    AUTHOR_BANNED, EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence, STREAM_NOT_LIVE,
 };
 pub use self::room::Room;
 pub use self::rules::{RuleLevel, RulesInForce};

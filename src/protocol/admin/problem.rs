@@ -45,6 +45,8 @@ pub enum ProblemCode {
     PartitionsUnreachable,
     /// The service that reviews comments gives no valid answers.
     ReviewHookFailing,
+    /// Files could not be read again, and those from before are still in force.
+    ReloadFailed,
 }
 
 impl ProblemCode {
@@ -85,6 +87,7 @@ impl ProblemCode {
             Self::ModerationDown => "moderation_down",
             Self::PartitionsUnreachable => "partitions_unreachable",
             Self::ReviewHookFailing => "review_hook_failing",
+            Self::ReloadFailed => "reload_failed",
         }
     }
 }

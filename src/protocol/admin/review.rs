@@ -75,12 +75,6 @@ impl ReviewItem {
     }
 }
 
-/// Returns an actor's name without its account or the kind of its proof: `bob` of `bob (uid 1001)`
-/// and of `bob (token)`.
-pub fn short_actor(actor: &str) -> &str {
-    actor.rsplit_once(" (").map_or(actor, |(name, _)| name)
-}
-
 /// `GET /v1/mod/decisions?limit=&before=&restored=`: what became of a comment, newest first. A
 /// comment that was flagged is here once a person has decided. With `restored=true`, to train on,
 /// comments whose deletion was taken back are here as accepted.
@@ -167,17 +161,5 @@ mod tests {
         let text = serde_json::to_string(&item).unwrap();
         assert!(text.contains(r#""stage":"models""#), "{text}");
         assert_eq!(serde_json::from_str::<ReviewItem>(&text).unwrap(), item);
-    }
-
-    #[test]
-    fn an_actor_is_shown_without_its_account() {
-        for (actor, shown) in [
-            ("bob (uid 1001)", "bob"),
-            ("bob (x) (user 7)", "bob (x)"),
-            ("rules", "rules"),
-            ("", ""),
-        ] {
-            assert_eq!(short_actor(actor), shown);
-        }
     }
 }

@@ -168,6 +168,8 @@ pub fn role_to_undo(action: &str) -> AdminRole {
         | audit_action::REJECT
         | audit_action::RESTORE
         | audit_action::FORGIVE => needed_role(&format!("/v1/mod/{action}")),
+        // They are acts of moderators of a stream, without a path of their own.
+        audit_action::SHADOW_COMMENT | audit_action::UNSHADOW_COMMENT => needed_role("/v1/delete"),
         audit_action::ROOM => needed_role("/v1/streams/{id}/room"),
         audit_action::ROOM_TERMS => needed_role("/v1/streams/{id}/room/terms"),
         audit_action::CLEAR_ROOM => needed_role("/v1/streams/{id}/room/clear"),
@@ -215,6 +217,8 @@ mod tests {
             "unban",
             "shadow",
             "unshadow",
+            "shadow_comment",
+            "unshadow_comment",
             "kick",
             "delete",
             "delete_of_user",

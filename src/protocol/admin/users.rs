@@ -147,7 +147,10 @@ pub struct UserComment {
     pub message: String,
     /// Milliseconds since the Unix epoch.
     pub created_at: u64,
-    /// The reason of its deletion, if it is deleted.
+    /// The reason of its deletion, or of the decision that hides it from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<String>,
+    /// Only the user sees it, because of a decision or because the user was shadowed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadowed: bool,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::protocol::error_code::without_controls;
 use crate::protocol::room::{BadRoomField, RoomPatch};
-use crate::protocol::{ErrorCode, ModerationAct};
+use crate::protocol::{ErrorCode, ModerationAct, json};
 
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
@@ -37,24 +37,36 @@ pub enum ClientMessage {
     Ping,
     /// A change of the room, from a moderator. What the patch does not name stays.
     Room {
-        #[serde(deserialize_with = "nested")]
+        #[serde(deserialize_with = "read_patch")]
         patch: Box<RoomPatch>,
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         client_ref: Option<String>,
     },
     /// An act of a moderator on the stream.
     Moderate {
-        #[serde(deserialize_with = "nested")]
+        #[serde(deserialize_with = "read_act")]
         act: Box<ModerationAct>,
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         client_ref: Option<String>,
     },
 }
 
-/// Reads a field with variants of its own, so that an unknown one is not taken for an unknown type
-/// of message.
-fn nested<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
-    T::deserialize(value).map_err(|error| D::Error::custom(format!("in a field, {error}")))
+fn read_patch<'de, D: Deserializer<'de>>(value: D) -> Result<Box<RoomPatch>, D::Error> {
+    read_nested("patch", value)
+}
+
+fn read_act<'de, D: Deserializer<'de>>(value: D) -> Result<Box<ModerationAct>, D::Error> {
+    read_nested("act", value)
+}
+
+/// Reads a field with fields and variants of its own. The error begins with its name, so that an
+/// unknown variant is not taken for an unknown type of message.
+fn read_nested<'de, T, D>(name: &str, value: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(value).map_err(|error| D::Error::custom(json::field_misfit(name, &error)))
 }
 
 /// The error of decoding a message.

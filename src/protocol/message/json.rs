@@ -105,6 +105,21 @@ mod tests {
     }
 
     #[test]
+    fn errors_name_no_type_of_rust() {
+        for (payload, told) in [
+            ("7", "integer `7` is not an object"),
+            (r#"{"type":1}"#, "integer `1` is not a word"),
+            ("{}", "`type` is missing"),
+            (r#"{"type":"comment"}"#, "`message` is missing"),
+            (r#"{"type":"moderate"}"#, "`act` is missing"),
+            (r#"{"type":"room","patch":null}"#, "`patch`: null is not an object"),
+        ] {
+            let bad = decode_client(payload.as_bytes()).unwrap_err();
+            assert_eq!(bad.message, told, "{payload}");
+        }
+    }
+
+    #[test]
     fn errors_carry_the_ref_wherever_it_can_be_read() {
         for (payload, client_ref) in [
             (r#"{"type":"comment","message":"cut \ud83d!","ref":"r1"}"#, Some("r1")),

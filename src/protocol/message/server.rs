@@ -115,6 +115,16 @@ pub struct CommentsBatch {
     pub echo: bool,
 }
 
+impl CommentsBatch {
+    /// Returns the part of the batch for a viewer that has everything before `from_seq`.
+    pub fn rest_from(&self, from_seq: Seq) -> Self {
+        let Self { epoch, to_seq, sample_rate, echo, .. } = *self;
+        let is_left = |comment: &&SequencedComment| comment.seq >= from_seq;
+        let comments = self.comments.iter().filter(is_left).cloned().collect();
+        Self { epoch, from_seq, to_seq, sample_rate, comments, echo }
+    }
+}
+
 fn is_false(value: &bool) -> bool {
     !*value
 }

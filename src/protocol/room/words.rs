@@ -4,7 +4,7 @@
 use super::{
     ChecksPatch, LONGEST_DEADLINE_MS, LONGEST_DELAY_MS, LONGEST_FOLLOWERS_MS, LONGEST_SLOW_MS,
     LONGEST_UNIQUE_MS, Language, LanguageAction, LanguagePolicy, RoomPatch, SHORTEST_DEADLINE_MS,
-    SHORTEST_UNIQUE_MS, WhenDown, WhenLate,
+    SHORTEST_UNIQUE_MS, TermAction, WhenDown, WhenLate,
 };
 use crate::protocol::quantity::{parse_duration, show_duration};
 
@@ -101,6 +101,25 @@ impl LanguageAction {
     /// The text says which there are.
     pub fn of_word(word: &str) -> Result<Self, String> {
         one_of(&Self::ALL, Self::as_str, word)
+    }
+}
+
+impl TermAction {
+    /// Returns the word for the action. Words of commands have hyphens.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::ShadowBan => "shadow-ban",
+            Self::Flag => "flag",
+        }
+    }
+
+    /// Reads the action on comments with a blocked term, such as `shadow-ban`.
+    ///
+    /// # Errors
+    /// The text says which there are.
+    pub fn of_word(word: &str) -> Result<Self, String> {
+        one_of(&Self::ALL, Self::word, word)
     }
 }
 

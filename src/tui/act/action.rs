@@ -10,7 +10,7 @@ use crate::protocol::admin::{
     ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
-use crate::protocol::room::RoomPatch;
+use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::{NodeId, StreamId};
 
 /// A change to request through the admin socket.
@@ -28,6 +28,11 @@ pub(crate) enum Action {
     Room {
         stream_id: StreamId,
         patch: RoomPatch,
+    },
+    /// Changes the blocked terms of a room. The terms are in normal form.
+    RoomTerms {
+        stream_id: StreamId,
+        patch: TermsPatch,
     },
     /// Deletes the latest comments of a room.
     ClearRoom {
@@ -94,6 +99,14 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Unshadow(request) => format!("end the shadow bans of {}", request.user.0),
         Action::Room { stream_id, patch } => {
             format!("stream {stream_id}: {}", patch.texts().join(", "))
+        }
+        Action::RoomTerms { stream_id, patch } => {
+            let change = |verb: &str, count: usize| {
+                (count > 0).then(|| format!("{verb} {}", counted(count as u64, "term")))
+            };
+            let changes = [change("block", patch.add.len()), change("allow", patch.remove.len())];
+            let changes: Vec<_> = changes.into_iter().flatten().collect();
+            format!("stream {stream_id}: {}", changes.join(", "))
         }
         Action::ClearRoom { stream_id, request } => {
             let last = show_duration(request.last_ms);
@@ -163,6 +176,9 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Room { stream_id, patch } => {
             client.post(&format!("/v1/streams/{stream_id}/room"), patch).await
         }
+        Action::RoomTerms { stream_id, patch } => {
+            client.post(&format!("/v1/streams/{stream_id}/room/terms"), patch).await
+        }
         Action::ClearRoom { stream_id, request } => {
             client.post(&format!("/v1/streams/{stream_id}/room/clear"), request).await
         }
@@ -193,6 +209,9 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Unshadow(request) => outcome_text::unshadowed(&request.user, &outcome),
         Action::Room { stream_id, patch } => {
             outcome_text::room_changed(*stream_id, patch, &outcome)
+        }
+        Action::RoomTerms { stream_id, patch } => {
+            outcome_text::terms_changed(*stream_id, patch, &outcome)
         }
         Action::ClearRoom { stream_id, .. } => outcome_text::room_cleared(*stream_id, &outcome),
         Action::Throttle(request) => outcome_text::throttled(request, &outcome),

@@ -147,6 +147,11 @@ fn notes(actions: &[Action], moment: Option<&Moment>) -> Vec<String> {
             format!("{users}: new comments are shown to everybody. U takes it back.")
         }
         [Action::Room { stream_id, patch }] => return room_notes(*stream_id, patch, moment),
+        [Action::RoomTerms { .. }] => {
+            "In force within seconds, on all nodes, for new comments; nobody is told. U takes it \
+             back."
+                .to_owned()
+        }
         [Action::ClearRoom { .. }] => {
             "Whoever wrote it. U takes it back; viewers that saw them vanish must then reload."
                 .to_owned()
@@ -223,6 +228,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Shadow(_)
             // A raid leaves no time to type.
             | Action::Room { .. }
+            | Action::RoomTerms { .. }
             | Action::ClearRoom { .. }
             | Action::Kick(_)
             | Action::Direct(_)

@@ -41,6 +41,7 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
         | Action::Unban(_)
         | Action::Unshadow(_)
         | Action::Room { .. }
+        | Action::RoomTerms { .. }
         | Action::ClearRoom { .. }
         | Action::Direct(_)
         | Action::Delete(_)

@@ -18,6 +18,7 @@ fn path(action: &Action) -> &'static str {
         Action::Shadow(_) => "/v1/shadow",
         Action::Unshadow(_) => "/v1/unshadow",
         Action::Room { .. } => "/v1/streams/{id}/room",
+        Action::RoomTerms { .. } => "/v1/streams/{id}/room/terms",
         Action::ClearRoom { .. } => "/v1/streams/{id}/room/clear",
         Action::Throttle(_) => "/v1/throttle",
         Action::Announce(_) => "/v1/announce",

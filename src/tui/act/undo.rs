@@ -97,6 +97,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Shadow(_)
         | Action::Unshadow(_)
         | Action::Room { .. }
+        | Action::RoomTerms { .. }
         | Action::ClearRoom { .. }
         | Action::Throttle(_)
         | Action::Drain(_)

@@ -280,6 +280,10 @@ impl EventLoop {
                 side.views = views;
                 return;
             }
+            Fetched::Terms(read) => {
+                side.terms = Some(read);
+                return;
+            }
             Fetched::Past(past) => {
                 fill_past(&mut self.screen.console, &past);
                 return;

@@ -34,7 +34,7 @@ pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use replay::{Replay, Seek};
 pub(crate) use session::ClusterLabel;
-pub(crate) use side::{Needs, Side, Tail};
+pub(crate) use side::{Needs, ReadTerms, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
 const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
@@ -389,6 +389,10 @@ impl Console {
                 || self.shows_fixed_share(),
             tail: match self.place {
                 Place::Stream(stream_id) => Some(stream_id),
+                _ => None,
+            },
+            terms: match &self.mode {
+                Mode::Palette(line) => line.stream_of_terms(),
                 _ => None,
             },
         }

@@ -1,6 +1,7 @@
 //! The mode, which takes keys before the view: a line that is typed, a form, a question, an
 //! overlay.
 
+use crate::protocol::StreamId;
 use crate::tui::act::{Confirmation, Form};
 use crate::tui::feed::Metric;
 
@@ -34,6 +35,16 @@ pub(crate) struct Palette {
     pub(crate) chosen: Option<usize>,
     /// The text that was typed before Tab completed it.
     pub(crate) typed: String,
+}
+
+impl Palette {
+    /// Returns the stream whose blocked terms the line is about.
+    pub(crate) fn stream_of_terms(&self) -> Option<StreamId> {
+        let mut words = self.text.split_whitespace().skip_while(|word| *word == "lc");
+        let room = words.next()?;
+        let stream_id = words.next()?.parse().ok()?;
+        (room == "room" && words.next() == Some("terms")).then_some(stream_id)
+    }
 }
 
 /// The result of the latest action.

@@ -8,12 +8,16 @@ use crate::protocol::admin::{
 };
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
+use crate::protocol::quantity::counted;
+use crate::protocol::room::RoomTerm;
 use crate::protocol::text::alike_key;
 use crate::protocol::{StreamId, UserId};
 use crate::tui::rows::{CommentState, Speaker, TalkerRow};
 
 /// Comments of the opened stream that are kept.
 const MAX_COMMENTS: usize = 500;
+/// Blocked terms of a room that are listed in one line.
+const MAX_LISTED_TERMS: usize = 20;
 
 /// The data that the view on the screen needs besides snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +29,44 @@ pub(crate) struct Needs {
     pub(crate) shadows: bool,
     /// The stream whose comments and talkers are shown.
     pub(crate) tail: Option<StreamId>,
+    /// The stream whose blocked terms the palette names.
+    pub(crate) terms: Option<StreamId>,
+}
+
+/// The blocked terms of a room, or the reason why they cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReadTerms {
+    pub(crate) stream_id: StreamId,
+    pub(crate) terms: Result<Vec<RoomTerm>, String>,
+}
+
+impl ReadTerms {
+    /// Lists the terms in one line; veiled, it counts them.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn in_words(&self, veiled: bool) -> Result<String, String> {
+        let stream_id = self.stream_id;
+        let terms = self.terms.as_ref().map_err(Clone::clone)?;
+        if terms.is_empty() {
+            return Ok(format!("stream {stream_id} has no blocked terms"));
+        }
+        let count = counted(terms.len() as u64, "blocked term");
+        let text = format!("stream {stream_id} has {count}");
+        if veiled {
+            return Ok(text);
+        }
+        let shown: Vec<_> = terms
+            .iter()
+            .take(MAX_LISTED_TERMS)
+            .map(|known| format!("{} ({})", known.term, known.action.word()))
+            .collect();
+        let more = match terms.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more: lc room {stream_id} terms"),
+        };
+        Ok(format!("{text}: {}{more}", shown.join(", ")))
+    }
 }
 
 /// The data that was fetched.
@@ -42,9 +84,16 @@ pub(crate) struct Side {
     pub(crate) talkers: Option<Talkers>,
     /// The views that operators saved, by name.
     pub(crate) views: Vec<SavedView>,
+    /// The blocked terms that were read last, for the palette.
+    pub(crate) terms: Option<ReadTerms>,
 }
 
 impl Side {
+    /// Returns the blocked terms of a room, if they were read.
+    pub(crate) fn terms_of(&self, stream_id: StreamId) -> Option<&ReadTerms> {
+        self.terms.as_ref().filter(|read| read.stream_id == stream_id)
+    }
+
     /// Returns who says how much on the opened stream: by the daemon's count, or by the comments
     /// that this console has seen until the daemon tells it.
     pub(crate) fn talker_rows(&self, veiled: bool) -> Vec<TalkerRow> {

@@ -2,14 +2,16 @@
 //!
 //! In: lines of `tracing`, panics included. Out: standard error, by a thread of its own. Always
 //! holds: no line waits for its reader, and a failed write is counted, not reported where it
-//! failed; no text in a line controls a terminal or imitates a line. When full: [`MAX_LINES`] lines
+//! failed; no text in a line controls a terminal or imitates a line; a line about a panic quotes no
+//! text that the process was given. When full: [`MAX_LINES`] lines
 //! wait, further ones are lost and counted ([`lost_lines`]).
 
 mod escape;
 mod output;
 
+use std::any::Any;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::panic::PanicHookInfo;
+use std::panic::{Location, PanicHookInfo};
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
@@ -126,12 +128,33 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
         _ => String::new(),
     };
-    error!("thread {name}: {info}{trace}");
+    error!("thread {name} {}{trace}", describe_panic(info.payload(), info.location()));
+}
+
+/// Tells where a panic was. Its message is told only if it is part of the program: any other may
+/// quote a comment.
+fn describe_panic(payload: &(dyn Any + Send), location: Option<&Location<'_>>) -> String {
+    let place = location.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    match payload.downcast_ref::<&'static str>() {
+        Some(message) => format!("panicked at {place}: {message}"),
+        None => format!("panicked at {place}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_told_without_what_it_quotes() {
+        let place = Location::caller();
+        let comment = "what somebody wrote".to_owned();
+        let cut = std::panic::catch_unwind(|| comment.as_str()[..99].len()).unwrap_err();
+        assert_eq!(describe_panic(&*cut, Some(place)), format!("panicked at {place}"));
+        let fixed = std::panic::catch_unwind(|| assert!(comment.is_empty(), "a bug")).unwrap_err();
+        assert_eq!(describe_panic(&*fixed, Some(place)), format!("panicked at {place}: a bug"));
+        assert_eq!(describe_panic(&*cut, None), "panicked at an unknown place");
+    }
 
     #[test]
     fn an_empty_filter_is_none_and_a_wrong_one_is_told() {

@@ -10,6 +10,7 @@ pub mod breaker;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,12 @@ const RESTART_PAUSES: BackoffBounds =
 /// A task that ran this long has recovered: the pause after its next failure is the first one
 /// again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+
+/// Says how a task ended that returned nothing. The text of the error itself has the message of the
+/// panic, which may quote a comment.
+pub fn early_end(error: &JoinError) -> &'static str {
+    if error.is_panic() { "panicked" } else { "was cancelled" }
+}
 
 /// Starts tasks and waits for their end.
 #[derive(Debug, Clone)]
@@ -58,7 +65,7 @@ impl Supervisor {
                 match tokio::spawn(make(stop.clone()).in_current_span()).await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => warn!(error = format!("{error:#}"), "task failed"),
-                    Err(panic) => error!(%panic, "task panicked"),
+                    Err(error) => error!("task {}", early_end(&error)),
                 }
                 if stop.is_cancelled() {
                     return;
@@ -90,7 +97,7 @@ impl Supervisor {
             let failure = match tokio::spawn(task.in_current_span()).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => format!("{name} failed: {error:#}"),
-                Err(panic) => format!("{name} panicked: {panic}"),
+                Err(error) => format!("{name} {}", early_end(&error)),
             };
             error!(failure, "essential task ended");
             on_failure(failure);
@@ -126,6 +133,19 @@ mod tests {
         });
         supervisor.finished().await;
         assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_without_its_message() {
+        let supervisor = Supervisor::new(CancellationToken::new());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let comment = "what somebody wrote";
+        let task = async move {
+            assert!(comment.is_empty(), "cannot cut `{comment}`");
+            Ok(())
+        };
+        supervisor.spawn_essential("cutter", task, |reason| tell.send(reason).unwrap());
+        assert_eq!(told.await.unwrap(), "cutter panicked");
     }
 
     #[tokio::test(start_paused = true)]

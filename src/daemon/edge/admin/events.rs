@@ -191,6 +191,9 @@ impl AdminParts {
         for Found { kind, subject, text } in found {
             self.record_event(kind, &subject, text, None);
         }
+        for outcome in self.board.reloads().take() {
+            self.record_event(EventKind::Node, self.about.node.as_str(), outcome, None);
+        }
     }
 
     pub(super) fn record_event(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::AdminParts;
 use super::cluster::ClusterView;
-use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LagHistory, LogError, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, ConsumerLag};
 
@@ -17,7 +17,7 @@ impl AdminParts {
     pub(super) async fn consumer_lag(&self) -> Result<Cluster<ConsumerLag>, LogError> {
         let (lag, view) = tokio::join!(self.control.parts().log.lag(), self.cluster());
         let mut items = lag?;
-        leave_out_held(&view, &mut items);
+        self.live.unheld.leave_out_held(&view, &mut items);
         self.name_streams(&view, &mut items);
         Ok(Cluster { items, unreachable: view.unreachable })
     }
@@ -46,8 +46,42 @@ impl AdminParts {
     }
 }
 
-/// Leaves out the records that message delays hold back on purpose, by the reports of the nodes.
-pub(super) fn leave_out_held(view: &ClusterView, lags: &mut [ConsumerLag]) {
+/// The lag of coordinators without the records that message delays hold back on purpose. The log
+/// tells the age and the change of the whole lag only, so those of the rest come from a history of
+/// its own.
+#[derive(Debug, Default)]
+pub(super) struct UnheldLag(LagHistory);
+
+impl UnheldLag {
+    /// Leaves out the records that are held back by the reports of the nodes. Age and change of
+    /// what is left are known from the second look on.
+    pub(super) fn leave_out_held(&self, view: &ClusterView, lags: &mut [ConsumerLag]) {
+        let held = held_records(view);
+        let coordinator = ConsumerGroup::Coordinator.as_str();
+        let topic = Topic::CommentEvents.name();
+        let is_delayed = |lag: &&mut ConsumerLag| lag.group == coordinator && lag.topic == topic;
+        let mut lags: Vec<_> = lags.iter_mut().filter(is_delayed).collect();
+        // A log that did not answer says nothing: the history stays.
+        if lags.is_empty() {
+            return;
+        }
+        for lag in &mut lags {
+            lag.leave_out_held(held.get(&lag.partition).copied().unwrap_or(0));
+        }
+        let mut unheld: Vec<ConsumerLag> = lags.iter().map(|lag| (**lag).clone()).collect();
+        self.0.observe(&mut unheld);
+        for (lag, unheld) in lags.into_iter().zip(unheld) {
+            lag.change_per_s = unheld.change_per_s;
+            if lag.oldest_ms.is_none() {
+                let age = self.0.age(&lag.topic, lag.partition, lag.next_unread());
+                lag.oldest_ms = age.map(|age| age.age.as_millis() as u64);
+            }
+        }
+    }
+}
+
+/// Returns the records that are held back, by partition.
+fn held_records(view: &ClusterView) -> BTreeMap<u32, u64> {
     let mut held: BTreeMap<u32, u64> = BTreeMap::new();
     for report in view.reports() {
         for (partition, records) in &report.held_records {
@@ -56,11 +90,7 @@ pub(super) fn leave_out_held(view: &ClusterView, lags: &mut [ConsumerLag]) {
             *most = (*most).max(*records);
         }
     }
-    let coordinator = ConsumerGroup::Coordinator.as_str();
-    let topic = Topic::CommentEvents.name();
-    for lag in lags.iter_mut().filter(|lag| lag.group == coordinator && lag.topic == topic) {
-        lag.leave_out_held(held.get(&lag.partition).copied().unwrap_or(0));
-    }
+    held
 }
 
 /// Returns the index of the largest lag of each group and topic that is behind, of equal ones the
@@ -107,7 +137,7 @@ mod tests {
             lag("archiver", 1, 40),
         ];
         let mut after = before.clone();
-        leave_out_held(&view, &mut after);
+        UnheldLag::default().leave_out_held(&view, &mut after);
         assert_eq!((&after[0], &after[3]), (&before[0], &before[3]));
         let held = after.each_ref().map(|lag| (lag.position, lag.lag, lag.oldest_ms));
         assert_eq!(held[1..3], [(140, 0, Some(0)), (140, 7, None)]);

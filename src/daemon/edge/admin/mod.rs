@@ -123,6 +123,7 @@ pub use watch::difference;
 
 use alerts::Alerts;
 use events::Events;
+use lag::UnheldLag;
 use socket::AdminSocket;
 use throttle::SharedThrottle;
 use timeline::SharedPast;
@@ -152,16 +153,18 @@ pub struct AdminParts {
     pub live: Live,
 }
 
-/// The alerts and events since the node started.
+/// The alerts, events and lags since the node started.
 #[derive(Debug, Clone)]
 pub struct Live {
     alerts: Arc<Alerts>,
+    unheld: Arc<UnheldLag>,
     events: Arc<Mutex<Events>>,
 }
 
 impl Live {
     pub fn new(settings: AlertsConfig) -> Self {
-        Self { alerts: Arc::new(Alerts::new(settings)), events: Arc::default() }
+        let alerts = Arc::new(Alerts::new(settings));
+        Self { alerts, unheld: Arc::default(), events: Arc::default() }
     }
 }
 

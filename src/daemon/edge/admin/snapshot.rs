@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::cluster::ClusterView;
-use super::lag::leave_out_held;
 use super::{AdminParts, alerts};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::engines::registry::KnownNode;
@@ -33,7 +32,7 @@ impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
         let (view, queued, lag) = tokio::join!(self.cluster(), self.queued(), self.lag());
         let mut lag = lag.unwrap_or_default();
-        leave_out_held(&view, &mut lag);
+        self.live.unheld.leave_out_held(&view, &mut lag);
         self.name_streams(&view, &mut lag);
         TopSnapshot {
             taken_at: self.control.parts().clock.now_ms(),
@@ -230,7 +229,7 @@ impl AdminParts {
         if !self.is_down(EVENT_LOG) {
             match timeout(LAG_TIMEOUT, parts.log.lag()).await {
                 Ok(Ok(mut lag)) => {
-                    leave_out_held(view, &mut lag);
+                    self.live.unheld.leave_out_held(view, &mut lag);
                     let most = self.live.alerts.lag_high();
                     warnings.extend(lag.iter().filter(|l| l.lag >= most).map(lag_warning));
                     warnings.extend(expired_warnings(&lag));

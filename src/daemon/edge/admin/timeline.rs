@@ -17,7 +17,6 @@ use tracing::debug;
 
 use super::cluster::ClusterView;
 use super::error::Answer;
-use super::lag::leave_out_held;
 use super::request::{Params, within};
 use super::{AdminParts, AdminState};
 use crate::daemon::base::telemetry::timeline::{
@@ -214,7 +213,7 @@ impl AdminParts {
             let (queued, lag, view) = tokio::join!(self.queued(), self.lag(), self.cluster());
             slow.queued = queued;
             slow.lag = lag.map(|mut lag| {
-                leave_out_held(&view, &mut lag);
+                self.live.unheld.leave_out_held(&view, &mut lag);
                 lag
             });
         }

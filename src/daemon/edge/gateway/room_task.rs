@@ -1,11 +1,12 @@
 //! Carries out what moderators do in their rooms over their connections.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::api::public_body;
 use crate::daemon::base::handoff::{RoomChange, RoomRequest, ViewerSink};
 use crate::daemon::stages::control::{Actor, Control, ControlError};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
+use crate::protocol::message::ServerMessage;
 use crate::protocol::{ErrorCode, StreamId};
 
 /// Changes that are made at one time, each of another stream.
@@ -87,10 +89,10 @@ impl RoomTask {
         loop {
             while let Some(request) = queue.begin() {
                 let stream_id = request.stream_id;
-                // In a task of its own, so that a panic or the end of this one does not cut it off.
-                let change =
-                    tokio::spawn(carry_out(self.control.clone(), self.sink.clone(), request));
+                // In a task of its own, so that the end of this one does not cut it off.
+                let change = tokio::spawn(answer(self.control.clone(), self.sink.clone(), request));
                 running.push(async move {
+                    // Answered, unless the process ends.
                     let _ = change.await;
                     stream_id
                 });
@@ -118,9 +120,9 @@ impl RoomTask {
                 "the node takes no more changes of rooms",
             );
         }
-        let finished = async { while running.next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, finished).await.is_err() {
-            tracing::warn!(changes = queue.busy.len(), "changes of rooms are not finished");
+        let changes = finish_within_grace(running).await;
+        if changes > 0 {
+            tracing::warn!(changes, "changes of rooms are not finished");
         }
     }
 
@@ -130,17 +132,38 @@ impl RoomTask {
     }
 }
 
-/// Makes a change as over HTTP, and answers delivery.
-async fn carry_out(control: Control, sink: Arc<dyn ViewerSink>, request: RoomRequest) {
-    let RoomRequest { connection, stream_id, identity, change, client_ref } = request;
+/// Waits for changes that have begun, and returns how many of them did not end in [`GRACE`].
+async fn finish_within_grace(mut running: FuturesUnordered<impl Future>) -> usize {
+    let finished = async { while running.next().await.is_some() {} };
+    // The number says whether the time was long enough.
+    let _ = tokio::time::timeout(GRACE, finished).await;
+    running.len()
+}
+
+/// Makes a change and answers delivery, also if the change panics: the sender waits for it.
+async fn answer(control: Control, sink: Arc<dyn ViewerSink>, request: RoomRequest) {
+    let connection = request.connection;
+    let client_ref = request.client_ref.clone();
+    let stream_id = request.stream_id;
+    let outcome = AssertUnwindSafe(carry_out(control, request)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        // The message of a panic may quote a comment.
+        tracing::error!(%stream_id, "a change of a room panicked");
+        Err(ErrorBody::new(ErrorCode::Internal, "the daemon's log says more"))
+    });
+    sink.room_changed(connection, client_ref, outcome);
+}
+
+/// Makes a change as over HTTP.
+async fn carry_out(control: Control, request: RoomRequest) -> Result<ServerMessage, ErrorBody> {
+    let RoomRequest { stream_id, identity, change, client_ref, .. } = request;
     let made: Result<_, ControlError> = match &change {
         RoomChange::Settings(patch) => {
             control.update_room(&Actor::bearer(&identity), stream_id, patch).await
         }
         RoomChange::Act(act) => control.moderate(&identity, stream_id, act).await,
     };
-    let outcome = made.map(|_| change.ack(client_ref.clone())).map_err(public_body);
-    sink.room_changed(connection, client_ref, outcome);
+    made.map(|_| change.ack(client_ref)).map_err(public_body)
 }
 
 #[cfg(test)]
@@ -168,5 +191,13 @@ mod tests {
         }
         assert!(queue.push(slow(1, "too much")).is_err());
         assert!(queue.push(slow(3, "d")).is_ok(), "there is room for others");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_changes_that_do_not_end_are_counted() {
+        let after = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        let of = |ends: &[u64]| ends.iter().map(|seconds| after(*seconds)).collect();
+        assert_eq!(finish_within_grace(of(&[0, 1, 4])).await, 0);
+        assert_eq!(finish_within_grace(of(&[0, 1, 60])).await, 1);
     }
 }

@@ -145,6 +145,11 @@ impl CertificateRenewal {
         Self { files, presented: presented.0.clone() }
     }
 
+    /// Returns the section of the configuration that names the files.
+    pub fn section(&self) -> &'static str {
+        self.files.section
+    }
+
     /// Reads the files again. Later handshakes present the new certificate. Blocks on the disk.
     ///
     /// # Errors

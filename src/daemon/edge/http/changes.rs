@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio_util::task::TaskTracker;
 
 use super::{ConnectionSlot, HttpError};
+use crate::daemon::base::supervise::early_end;
 use crate::protocol::ErrorCode;
 
 /// Answers a request in a task of its own, unless it only reads. hyper drops the handler of a
@@ -27,7 +28,7 @@ pub(crate) async fn finish_changes(
         answer
     });
     change.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request failed");
+        tracing::error!("the task of a request {}", early_end(&error));
         HttpError::new(ErrorCode::Internal, "the daemon's log says more").into_response()
     })
 }

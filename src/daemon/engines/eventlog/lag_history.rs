@@ -92,6 +92,10 @@ impl LagHistory {
         for ((topic, partition), (from, end)) in needed {
             let ends = ends.entry((topic.to_owned(), partition)).or_default();
             if ends.back().is_some_and(|last| last.end > end) {
+                if ends.front().is_some_and(|first| first.end <= end) {
+                    // Of two looks at once, the one that began first arrives last.
+                    continue;
+                }
                 // The partition became shorter: the same offsets are other records now.
                 ends.clear();
             }
@@ -259,6 +263,18 @@ mod tests {
         assert_eq!(age_ms(&history, 20), None, "read by all, and forgotten");
         look(&history, 1, 3);
         assert_eq!(age_ms(&history, 2), None, "other records have the offsets now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_look_forgets_nothing() {
+        let history = LagHistory::default();
+        look(&history, 10, 10);
+        after(2).await;
+        look(&history, 10, 30);
+        look(&history, 10, 28);
+        after(1).await;
+        assert_eq!(age_ms(&history, 20), Some((2_000, true)));
+        assert_eq!(age_ms(&history, 25), Some((1_500, true)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,6 +39,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::daemon::base::supervise::early_end;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -338,7 +339,9 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
     let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.unwrap_or_else(|error| Err(LogError::Unavailable(format!("blocking work: {error}"))))
+    outcome.unwrap_or_else(|error| {
+        Err(LogError::Unavailable(format!("blocking work {}", early_end(&error))))
+    })
 }
 
 /// Implements [`LogConsumer::append_and_commit`] for engines without transactions.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::review::{StoredReview, WITHDRAWN, reopened_reason};
+use super::review::{AuthorStanding, StoredReview, WITHDRAWN, reopened_reason};
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
-    MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord,
-    terms_after,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MAX_ALIKE,
+    MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
+    PendingEvent, ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS,
+    UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -31,8 +31,13 @@ use crate::protocol::{CommentId, StreamId, UserId};
 #[derive(Debug, Default)]
 pub(crate) struct InMemoryMetadata {
     down: AtomicBool,
+    /// The method whose next call fails, and whether it panics.
+    failing: Mutex<Option<(&'static str, bool)>>,
     calls: AtomicU32,
     point_wait: Mutex<Duration>,
+    streams_wait: Mutex<Duration>,
+    review_wait: Mutex<Duration>,
+    refused_text: Mutex<Option<&'static str>>,
     tables: Mutex<Tables>,
     watcher: Option<Watcher>,
 }
@@ -50,6 +55,8 @@ struct Tables {
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
     reviews: Vec<(StoredReview, i64)>,
+    /// Comments that were withdrawn before they were queued.
+    withdrawn: BTreeMap<[u8; 16], ReviewVerdict>,
     /// When the last decision on an item was taken back.
     reopened: BTreeMap<[u8; 16], u64>,
     views: BTreeMap<String, SavedView>,
@@ -139,17 +146,40 @@ impl Tables {
         found.ok_or(ReviewRefusal::NotQueued)
     }
 
+    fn standing(&self, item: &ReviewItem, now_ms: u64) -> AuthorStanding {
+        let is_sanction = |it: &Sanction| it.user_id == item.user_id && is_in_force(it, now_ms);
+        let is_shadow = |it: &Shadow| {
+            it.user_id == item.user_id
+                && it.is_in_force(now_ms)
+                && it.stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        AuthorStanding {
+            is_sanctioned: self.sanctions.iter().any(is_sanction),
+            is_shadowed: self.shadows.iter().any(is_shadow),
+        }
+    }
+
     fn change_review(&mut self, change: ReviewChange, audit: &NewAudit) {
         let (ReviewChange::Withdraw(comment_id) | ReviewChange::PutBack(comment_id)) = change;
-        let Ok(review) = self.review_of(comment_id) else { return };
+        let withdrawn = || ReviewVerdict {
+            decision: Decision::Reject,
+            by: audit.actor.clone(),
+            at: audit.at,
+            reason: Some(WITHDRAWN.to_owned()),
+        };
+        let key = comment_id.sort_key();
+        let Ok(review) = self.review_of(comment_id) else {
+            match change {
+                ReviewChange::Withdraw(_) => {
+                    self.withdrawn.entry(key).or_insert_with(withdrawn);
+                }
+                ReviewChange::PutBack(_) => drop(self.withdrawn.remove(&key)),
+            }
+            return;
+        };
         match (change, &review.verdict) {
             (ReviewChange::Withdraw(_), None) if !review.item.held => {
-                review.verdict = Some(ReviewVerdict {
-                    decision: Decision::Reject,
-                    by: audit.actor.clone(),
-                    at: audit.at,
-                    reason: Some(WITHDRAWN.to_owned()),
-                });
+                review.verdict = Some(withdrawn());
             }
             (ReviewChange::PutBack(_), Some(verdict))
                 if verdict.reason.as_deref() == Some(WITHDRAWN) =>
@@ -189,9 +219,38 @@ impl InMemoryMetadata {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Makes the next call of a method fail; all others work.
+    pub(crate) fn fail_next(&self, name: &'static str) {
+        *self.failing.lock() = Some((name, false));
+    }
+
+    /// Makes the next call of a method panic.
+    pub(crate) fn panic_next(&self, name: &'static str) {
+        *self.failing.lock() = Some((name, true));
+    }
+
     /// Points are stored only this long after the call.
     pub(crate) fn slow_points(&self, wait: Duration) {
         *self.point_wait.lock() = wait;
+    }
+
+    /// The streams are answered only this long after they were read.
+    pub(crate) fn slow_streams(&self, wait: Duration) {
+        *self.streams_wait.lock() = wait;
+    }
+
+    /// Items are queued for review only this long after the call.
+    pub(crate) fn slow_reviews(&self, wait: Duration) {
+        *self.review_wait.lock() = wait;
+    }
+
+    /// Items of this text cannot be queued for review.
+    pub(crate) fn refuse_reviews_of(&self, text: &'static str) {
+        *self.refused_text.lock() = Some(text);
+    }
+
+    fn refuses(&self, new: &NewReview) -> bool {
+        *self.refused_text.lock() == Some(new.item.message.as_str())
     }
 
     /// Calls so far, failed ones included.
@@ -249,6 +308,11 @@ impl InMemoryMetadata {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off".to_owned()));
+        }
+        let failing = self.failing.lock().take_if(|(method, _)| *method == name);
+        if let Some((_, panics)) = failing {
+            assert!(!panics, "as the test wants");
+            return Err(StoreError::Unavailable("fails once".to_owned()));
         }
         if let Some(Watcher(watch)) = &self.watcher {
             watch(name);
@@ -373,7 +437,12 @@ impl MetadataStore for InMemoryMetadata {
     }
 
     async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
-        Ok(self.call("streams")?.streams.values().cloned().collect())
+        let streams = self.call("streams")?.streams.values().cloned().collect();
+        let wait = *self.streams_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(streams)
     }
 
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
@@ -522,10 +591,20 @@ impl MetadataStore for InMemoryMetadata {
         Ok(users.iter().filter_map(known).collect())
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        let mut tables = self.call("queue_review")?;
-        if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
-            tables.reviews.push((StoredReview { item, verdict: None }, text_key));
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        let wait = *self.review_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let mut tables = self.call("queue_reviews")?;
+        if new.iter().any(|new| self.refuses(new)) {
+            return Err(StoreError::Corrupt("a text that is refused".to_owned()));
+        }
+        for NewReview { item, text_key } in new {
+            if tables.review_of(item.comment_id).is_err() {
+                let verdict = tables.withdrawn.remove(&item.comment_id.sort_key());
+                tables.reviews.push((StoredReview { item: item.clone(), verdict }, *text_key));
+            }
         }
         Ok(())
     }
@@ -536,8 +615,31 @@ impl MetadataStore for InMemoryMetadata {
         Ok(waiting)
     }
 
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut waiting = self.call("review_queue_of")?.waiting();
+        waiting.retain(|item| item.stream_id == stream_id);
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
     async fn review_count(&self) -> Result<u64, StoreError> {
         Ok(self.call("review_count")?.waiting().len() as u64)
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        let HeldScope { user_id, stream_id, since_ms } = scope;
+        let is_meant = |item: &&ReviewItem| {
+            item.held
+                && item.comment_id.unix_ms() >= since_ms
+                && user_id.is_none_or(|only| only == item.user_id)
+                && stream_id.is_none_or(|only| only == item.stream_id)
+        };
+        let waiting = self.call("held_count")?.waiting();
+        Ok(waiting.iter().filter(is_meant).count() as u64)
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
@@ -559,10 +661,16 @@ impl MetadataStore for InMemoryMetadata {
         let at = audit.at;
         let review = tables.review_of(new.comment_id)?;
         review.check_verdict(&new, &audit.actor, at)?;
+        let mut decided = review.clone();
+        if new.as_author {
+            decided.check_author(tables.standing(&decided.item, at))?;
+        }
         let decision = new.decision;
         let reason = new.reason.map(str::to_owned);
-        review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at, reason });
-        let item = review.item.clone();
+        let by = audit.actor.clone();
+        let review = tables.review_of(new.comment_id)?;
+        review.verdict = Some(ReviewVerdict { decision, by, at, reason });
+        let item = decided.item;
         let number = tables.record(audit.of_author(&item));
         if let Some(event) = event(&item) {
             tables.events.insert(number, (at, event));
@@ -754,4 +862,11 @@ mod tests {
     }
 
     conformance::metadata_suite!(open());
+
+    #[tokio::test]
+    async fn a_batch_is_queued_whole_or_not_at_all() {
+        let (store, ()) = open().await;
+        store.refuse_reviews_of(conformance::REFUSED);
+        conformance::assert_a_refused_batch_stores_nothing(&store).await;
+    }
 }

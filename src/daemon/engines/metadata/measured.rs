@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, SharedMetadataStore,
-    UserPointChange, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    SharedMetadataStore, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
@@ -158,16 +158,28 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.known_users(users)).await
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        measured(&self.meter, self.store.queue_review(item, text_key)).await
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.queue_reviews(new)).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
         measured(&self.meter, self.store.review_queue(limit)).await
     }
 
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        measured(&self.meter, self.store.review_queue_of(stream_id, limit)).await
+    }
+
     async fn review_count(&self) -> Result<u64, StoreError> {
         measured(&self.meter, self.store.review_count()).await
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.held_count(scope)).await
     }
 
     async fn decide_review(

@@ -35,8 +35,8 @@ use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use points::{AuditPoints, KnownUser, MAX_LOOKED_UP, PointCause, UserPointChange};
 pub use review::{
-    DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict,
+    DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewReview, NewVerdict,
+    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
 
 /// An entry for the audit log, before it has a number.
@@ -105,12 +105,17 @@ struct TermsChange {
     after: Vec<RoomTerm>,
 }
 
-/// Applies a patch to the terms of one room. [`StoreError::Full`] if that makes too many.
+/// Applies a patch to the terms of one room. [`StoreError::NotATerm`] if one to remove is none of
+/// them, [`StoreError::Full`] if that makes too many.
 fn terms_after(
     stored: Vec<(StreamId, RoomTerm)>,
     patch: &TermsPatch,
 ) -> Result<TermsChange, StoreError> {
     let stored: Vec<_> = stored.into_iter().map(|(_, term)| term).collect();
+    let is_known = |removed: &str| stored.iter().any(|known| known.term == removed);
+    if let Some(unknown) = patch.remove.iter().find(|removed| !is_known(removed)) {
+        return Err(StoreError::NotATerm(unknown.clone()));
+    }
     let after = patch.applied_to(&stored);
     if after.len() > MAX_ROOM_TERMS {
         return Err(StoreError::Full("blocked term: a room has at most 500"));
@@ -182,7 +187,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<(u64, Stream), StoreError>;
     /// Adds and removes blocked terms of a room. The entry is stored with those of the named terms
     /// that the room had [before](BEFORE). [`StoreError::NotFound`] for an unknown stream,
-    /// [`StoreError::Full`] if the room would have more than [`MAX_ROOM_TERMS`].
+    /// [`StoreError::NotATerm`] for a term to remove that the room does not have, also if somebody
+    /// else removes it at this moment, [`StoreError::Full`] if the room would have more than
+    /// [`MAX_ROOM_TERMS`].
     async fn change_terms(
         &self,
         stream_id: StreamId,
@@ -261,20 +268,34 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn known_users(&self, users: &[UserId]) -> Result<Vec<KnownUser>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing. Texts that are alike have
-    /// the same key: see [`alike_key`](crate::protocol::text::alike_key).
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
+    /// Queues comments for review, all of them or, after an error, none. Queueing a comment again
+    /// changes nothing, and one that was [withdrawn](ReviewChange::Withdraw) before does not wait;
+    /// of several items of one comment the first counts. Without items nothing happens.
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError>;
+    /// Queues one comment, as [`Self::queue_reviews`] does.
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
+        self.queue_reviews(&[NewReview { item, text_key }]).await
+    }
     /// Returns undecided items, oldest first, with their latest claims, also those that have run
     /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
+    /// Returns undecided items of one stream like [`Self::review_queue`]. Those of the same text
+    /// are counted on all streams.
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError>;
     async fn review_count(&self) -> Result<u64, StoreError>;
+    /// Returns the number of held, undecided items.
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError>;
     /// Claims an undecided item for an actor, renews its claim, or ends it.
     /// [`ReviewRefusal`] if the item is not in the queue or somebody else has claimed it.
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
     /// [`ReviewRefusal`] if the item is not in the queue, has another reason or stream than the
-    /// expected one, or somebody other than the audit entry's actor has claimed it. Of two
-    /// decisions at once, one is refused.
+    /// expected one, somebody other than the audit entry's actor has claimed it, or its author
+    /// [may not publish](NewVerdict::as_author). Of two decisions at once, one is refused.
     async fn decide_review(
         &self,
         new: NewVerdict<'_>,

@@ -4,10 +4,19 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{REOPENED, ReviewEvidence, ReviewItem};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Other items with the same text are counted up to this number.
 pub const MAX_ALIKE: u64 = 100;
+
+/// A comment to queue for review.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewReview {
+    pub item: ReviewItem,
+    /// Texts that are alike have the same key: see
+    /// [`alike_key`](crate::protocol::text::alike_key).
+    pub text_key: i64,
+}
 
 /// A claim to store, or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +41,25 @@ pub struct NewVerdict<'a> {
     pub reason: Option<&'a str>,
     /// The stream that the item must belong to; `None` allows any.
     pub expected_stream: Option<StreamId>,
+    /// Whether the item is published as if its author sent it now. The decision is refused then
+    /// while a ban or a timeout of the author is in force, and the item counts as
+    /// [shadowed](ReviewItem::shadowed), for the event and in the answer, while a shadow is. Both
+    /// are read in the transaction that decides, at the time of the audit entry: a ban whose
+    /// transaction ended earlier is always seen.
+    pub as_author: bool,
 }
 
 impl NewVerdict<'_> {
     /// Returns a decision on an item, whatever its reason and its stream are.
     pub fn new(comment_id: CommentId, decision: Decision) -> Self {
-        Self { comment_id, decision, expected_reason: None, reason: None, expected_stream: None }
+        Self {
+            comment_id,
+            decision,
+            expected_reason: None,
+            reason: None,
+            expected_stream: None,
+            as_author: false,
+        }
     }
 }
 
@@ -57,13 +79,17 @@ pub struct NewReason<'a> {
 pub enum ReviewChange {
     /// If the comment waits and is not held, it waits no longer, whoever has claimed it. The item
     /// counts as rejected by the actor, and is not listed among the decided ones: nobody has
-    /// decided about it in the queue.
+    /// decided about it in the queue. A comment that is not queued yet is withdrawn when it is
+    /// queued: moderation may be behind the person who deletes.
     Withdraw(CommentId),
-    /// An item that was withdrawn waits again, unclaimed.
+    /// An item that was withdrawn waits again, unclaimed. One that was not queued since is queued
+    /// as any other from now on.
     PutBack(CommentId),
 }
 
-/// The reason of the decision on an item that was withdrawn. Others are words.
+/// The reason of the decision on an item that was withdrawn. Others are words. It is also the
+/// reason of an item that was withdrawn before it was queued. Nothing but its id is known of such
+/// an item, and it counts as never queued.
 pub(super) const WITHDRAWN: &str = "(deleted)";
 
 /// A choice of held comments in the review queue.
@@ -75,6 +101,16 @@ pub enum HeldReviews {
     /// Those that have waited since before a time (milliseconds since the Unix epoch), the longest
     /// first. One whose decision was taken back waits since then.
     WaitingSince(u64),
+}
+
+/// The held comments that are counted: those of a user and of a stream, where one is named, that
+/// were written since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldScope {
+    pub user_id: Option<UserId>,
+    pub stream_id: Option<StreamId>,
+    /// By the time of the comment's id. Milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// The decision on an item.
@@ -119,6 +155,8 @@ pub enum ReviewRefusal {
     OtherReason,
     #[error("the comment is of another stream")]
     OtherStream,
+    #[error("the author of the comment is banned or timed out")]
+    AuthorSanctioned,
 }
 
 /// An error of a change of the review queue.
@@ -149,6 +187,15 @@ pub(super) fn flatten<T>(checked: Checked<T>) -> Result<T, ReviewError> {
 /// for a person then, so that moderation does not decide about it again.
 pub(super) fn reopened_reason(item: &ReviewItem) -> &str {
     if item.reason == UNCHECKED { REOPENED } else { &item.reason }
+}
+
+/// The sanctions and shadows of an author that are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AuthorStanding {
+    /// A ban or a timeout is in force.
+    pub(super) is_sanctioned: bool,
+    /// A shadow on the stream of the item, or on all streams, is in force.
+    pub(super) is_shadowed: bool,
 }
 
 /// An item as it is stored.
@@ -187,6 +234,15 @@ impl StoredReview {
         if new.expected_reason.is_some_and(|reason| reason != self.item.reason) {
             return Err(ReviewRefusal::OtherReason);
         }
+        Ok(())
+    }
+
+    /// Checks that the author may publish the item, and marks it if only the author would see it.
+    pub(super) fn check_author(&mut self, author: AuthorStanding) -> Result<(), ReviewRefusal> {
+        if author.is_sanctioned {
+            return Err(ReviewRefusal::AuthorSanctioned);
+        }
+        self.item.shadowed |= author.is_shadowed;
         Ok(())
     }
 }

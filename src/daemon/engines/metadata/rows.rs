@@ -194,6 +194,15 @@ pub(super) fn sort_key_after(comment_id: Option<CommentId>) -> [u8; 16] {
     comment_id.map_or([0; 16], CommentId::sort_key)
 }
 
+/// Returns the lowest sort key of comments since a time (milliseconds since the Unix epoch).
+pub(super) fn sort_key_since(since_ms: u64) -> [u8; 16] {
+    // More than this does not fit an id.
+    let ticks = since_ms.saturating_mul(10_000).min(1 << 59);
+    let mut key = CommentId::from_unix_ticks(ticks, 0, [0; 6]).sort_key();
+    key[8..].fill(0);
+    key
+}
+
 /// Returns the text of what a comment was flagged by; `None` if nothing is known.
 pub(super) fn evidence_text(evidence: &ReviewEvidence) -> Result<Option<String>, StoreError> {
     if *evidence == ReviewEvidence::default() {

@@ -50,7 +50,7 @@ pub enum ClaimKey {
     /// A user's turn in slow mode.
     Turn { stream_id: StreamId, user_id: UserId },
     /// A text, by its [`alike_hash`](crate::protocol::text::alike_hash). With an author, only the
-    /// author sees the comment, and nobody else's claim meets this one.
+    /// author sees the comment, and a claim of anybody else does not meet this one.
     Text { stream_id: StreamId, hash: u64, author: Option<UserId> },
 }
 
@@ -59,6 +59,8 @@ pub enum ClaimKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub key: ClaimKey,
+    /// Another place that must be free as well, and that the claim does not take.
+    pub also_met: Option<ClaimKey>,
     pub comment_id: CommentId,
     /// The time of the rule, in milliseconds, at least 1.
     pub for_ms: u64,
@@ -69,7 +71,8 @@ pub struct Claim {
 pub enum Claimed {
     /// It was free, or the same comment holds it.
     Free,
-    /// Another comment holds it, for another `wait_ms`, at least 1.
+    /// Another comment holds it, or the place that it [also meets](Claim::also_met), for another
+    /// `wait_ms`, at least 1. The claim may hold its own place nevertheless, until it is released.
     Taken { wait_ms: u64 },
     /// The engine did not answer.
     Unknown,

@@ -18,7 +18,10 @@ use crate::daemon::stages::delivery::{
 use crate::daemon::stages::ingest::{
     self, Ingest, IngestParts, Refs, RoomMemory, ScreeningParts, ScreeningQueues, ScreeningThreads,
 };
-use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts, RoomLinks};
+use crate::daemon::stages::moderation::{
+    HoldQueue, HoldWriter, HoldWriterParts, ModerationScreen, ModerationScreenParts, RoomLinks,
+    hold_queue,
+};
 use crate::daemon::stages::reactions::ReactionWindow;
 use crate::protocol::admin::StageName;
 use crate::protocol::admin::dependency::REACTION_TOTALS;
@@ -43,6 +46,7 @@ pub(super) struct KnownComments {
 pub(super) struct Edge {
     delivery: Delivery,
     ingest: Ingest,
+    holds: HoldWriter,
     window: ReactionWindow,
     submit: mpsc::Sender<Submission>,
     report_reactions: mpsc::Sender<Vec<ReactionCounts>>,
@@ -57,6 +61,7 @@ pub(super) struct Edge {
 pub(super) struct EdgeTasks {
     delivery: Delivery,
     ingest: Ingest,
+    holds: HoldWriter,
     window: ReactionWindow,
     submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
@@ -90,8 +95,14 @@ impl Edge {
             streams: base.streams.clone(),
         })
         .await?;
+        let (hold, holds) = hold_queue(HoldWriterParts {
+            metadata: base.engines.metadata.clone(),
+            metadata_breaker: base.engines.metadata_breaker.clone(),
+            max_waiting: base.config.moderation.screening.queue,
+        });
         Ok(Self {
-            ingest: build_ingest(base, known, delivery.handle())?,
+            ingest: build_ingest(base, known, hold, delivery.handle())?,
+            holds,
             window: build_window(base),
             delivery,
             submit,
@@ -114,7 +125,7 @@ impl Edge {
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, window, submit, submissions, reactions, auth, rooms, .. } =
+        let Self { delivery, ingest, holds, window, submissions, reactions, auth, rooms, .. } =
             self;
         let parts = GatewayParts {
             config: base.config.clone(),
@@ -130,14 +141,17 @@ impl Edge {
             control,
             board: base.board.clone(),
             sink: Arc::new(delivery.handle()),
-            submissions: submit,
+            submissions: self.submit,
             reactions: self.report_reactions,
             auth_requests: auth,
             room_requests: rooms,
             node: base.node(),
         };
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
-        Ok((EdgeTasks { delivery, ingest, window, submissions, reactions, viewers }, gateway))
+        Ok((
+            EdgeTasks { delivery, ingest, holds, window, submissions, reactions, viewers },
+            gateway,
+        ))
     }
 }
 
@@ -152,14 +166,14 @@ fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
 fn build_ingest(
     base: &NodeBase,
     known: KnownComments,
+    holds: HoldQueue,
     replies: DeliveryHandle,
 ) -> anyhow::Result<Ingest> {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
         context: base.context.clone(),
         log: base.engines.log.clone(),
-        metadata: base.engines.metadata.clone(),
-        metadata_breaker: base.engines.metadata_breaker.clone(),
+        holds,
         metrics: base.board.metrics().clone(),
         clock: base.clock.clone(),
     });
@@ -202,11 +216,13 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
 
 impl EdgeTasks {
     pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
-        let Self { delivery, ingest, window, submissions, reactions, viewers } = self;
+        let Self { delivery, ingest, holds, window, submissions, reactions, viewers } = self;
         let ViewerTasks { auth, rooms, names, polls, releases } = viewers;
         let handle = delivery.handle();
         start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
         fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
+        // After ingest, which waits for what it holds.
+        fatal.spawn(&tasks.consumers, "holds", |stop| holds.run(stop));
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
         fatal.spawn(&tasks.accept, "rooms", |stop| rooms.run(stop));

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
-use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::supervise::{Supervisor, early_end};
 use crate::daemon::base::telemetry::SAMPLE_INTERVAL;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
@@ -128,7 +128,7 @@ fn start_sampling(base: &NodeBase, group: &Supervisor) {
             let data_dir = data_dir.clone();
             let sample = move || board.sample(&data_dir);
             if let Err(error) = tokio::task::spawn_blocking(sample).await {
-                warn!(%error, "this node was not sampled");
+                warn!("this node was not sampled: the task {}", early_end(&error));
             }
         })
     });

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::protocol::admin::{names_person, person_name};
 use crate::protocol::{Identity, text};
 
 /// The name of every operator for viewers, who need not know the accounts of the daemon's machine.
 const OPERATOR_SHOWN_AS: &str = "moderator";
 
-/// The name of decisions that no person makes. Those of persons end with a proof in brackets.
+/// The name of decisions that no person makes.
 const MODERATION: &str = "moderation";
 
 /// The person who makes a change, as named in the audit log and to viewers.
@@ -22,19 +23,19 @@ impl Actor {
     /// names and cut to their length, followed by the uid that the operating system reports for the
     /// other end.
     pub fn operator(claimed: Option<&str>, uid: u32) -> Self {
-        let shown = shown(claimed.unwrap_or_default());
-        Self { name: format!("{shown} (uid {uid})"), shown_as: OPERATOR_SHOWN_AS.into() }
+        let name = person_name(&shown(claimed.unwrap_or_default()), format_args!("uid {uid}"));
+        Self { name, shown_as: OPERATOR_SHOWN_AS.into() }
     }
 
     /// Returns the actor of a request to the admin API over the network: the name in what proves
     /// it, followed by the kind of proof, such as `certificate` or `token`.
     pub fn proved(name: &str, proof: &str) -> Self {
-        Self { name: format!("{} ({proof})", shown(name)), shown_as: OPERATOR_SHOWN_AS.into() }
+        Self { name: person_name(&shown(name), proof), shown_as: OPERATOR_SHOWN_AS.into() }
     }
 
     /// Returns the actor of a request with a token over the HTTP API.
     pub fn bearer(identity: &Identity) -> Self {
-        let name = format!("{} (user {})", identity.name, identity.user_id);
+        let name = person_name(&identity.name, format_args!("user {}", identity.user_id));
         Self { name, shown_as: identity.name.clone() }
     }
 
@@ -45,13 +46,7 @@ impl Actor {
 
     /// Returns false for [`Self::moderation`].
     pub(super) fn is_person(&self) -> bool {
-        Self::names_person(&self.name)
-    }
-
-    /// Returns whether a name in the log or in the store is that of a person, not of a moderation
-    /// stage or of [`Self::moderation`].
-    pub(super) fn names_person(name: &str) -> bool {
-        name.ends_with(')')
+        names_person(&self.name)
     }
 
     /// Returns the name for the audit log.
@@ -76,6 +71,7 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Role, UserId};
 
     #[test]
     fn a_claimed_name_is_cleaned_and_followed_by_the_uid() {
@@ -96,10 +92,20 @@ mod tests {
 
     #[test]
     fn only_persons_are_named_with_a_proof() {
-        for person in [Actor::operator(None, 7), Actor::proved("ann", "token")] {
+        let identity = Identity {
+            user_id: UserId(7),
+            name: "ann".into(),
+            role: Role::Moderator,
+            comments_per_minute: None,
+            standing: Default::default(),
+        };
+        let bearer = Actor::bearer(&identity);
+        for person in [Actor::operator(None, 7), Actor::proved("ann", "token"), bearer] {
             assert!(person.is_person(), "{person:?}");
         }
         assert!(!Actor::moderation().is_person());
-        assert!(["rules", "models", "hook"].iter().all(|stage| !Actor::names_person(stage)));
+        for stage in ["rules", "models", "hook", "pipeline"] {
+            assert!(!names_person(stage), "{stage}");
+        }
     }
 }

@@ -64,14 +64,13 @@ impl Control {
             return Err(ControlError::Invalid { field: "disconnect_after_ms", problem });
         }
         let in_force = self.bans().await?;
-        let mut moderators = self.moderators_left_out(request).await;
         let mut stored = StoredBatch::default();
-        for (at, change) in request.changes.iter().enumerate() {
-            if let Some(moderator) = moderators.remove(&at) {
-                stored.leave_out(moderator);
-                continue;
-            }
-            if let Err(error) = self.store_change(actor, change, &in_force, &mut stored).await {
+        for change in self.permitted_changes(request).await {
+            let made = match change {
+                Ok(change) => self.store_change(actor, &change, &in_force, &mut stored).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = made {
                 stored.leave_out(error);
             }
         }

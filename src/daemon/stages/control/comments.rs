@@ -59,6 +59,21 @@ impl CommentOwner {
         self.is_hidden && !self.is_hidden_by_decision
     }
 
+    /// Checks that the comment is one of a stream.
+    ///
+    /// # Errors
+    /// [`ControlError::OfOtherStream`].
+    pub(super) fn require_stream(
+        &self,
+        comment_id: CommentId,
+        stream_id: StreamId,
+    ) -> Result<(), ControlError> {
+        if self.stream_id == stream_id {
+            return Ok(());
+        }
+        Err(ControlError::OfOtherStream { comment_id, stream_id })
+    }
+
     /// Returns the field of the audit entry of a deletion that says how the comment was before;
     /// `None` if it was shown.
     fn before_deletion(&self) -> Option<&'static str> {
@@ -121,9 +136,8 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let owner = self.owner(request.comment_id).await?;
-        if let Some(stream_id) = expected.filter(|expected| *expected != owner.stream_id) {
-            let comment_id = request.comment_id;
-            return Err(ControlError::OfOtherStream { comment_id, stream_id });
+        if let Some(stream_id) = expected {
+            owner.require_stream(request.comment_id, stream_id)?;
         }
         let user_id = owner.user_id;
         let deleted = self.delete_owned(actor, request, owner, DeletionScope::Comment).await?;
@@ -302,12 +316,23 @@ impl Control {
     }
 
     /// Returns whether the newest records of a stream, which the archiver may not have stored yet,
-    /// delete a comment or restore it. `None` if they do neither.
+    /// delete a comment, at least for others than its author, or restore it. `None` if they do
+    /// neither.
     pub(super) async fn is_deleted_lately(
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
     ) -> Result<Option<bool>, LogError> {
+        Ok(self.hidden_lately(stream_id, comment_id).await?.map(|from| from.is_some()))
+    }
+
+    /// Returns the viewers that the newest records of a stream hide a comment from: `Some(None)` if
+    /// they restore it, `None` if they do neither.
+    pub(super) async fn hidden_lately(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<Option<Option<HiddenFrom>>, LogError> {
         let log = &self.parts.log;
         let partition = log.partition_of(Topic::CommentEvents, stream_id.0);
         let bounds = log.bounds(Topic::CommentEvents, partition).await?;
@@ -317,7 +342,10 @@ impl Control {
         let start = next.map_or(0, |position| position.offset).max(newest).max(bounds.earliest);
         let mut search = OwnerSearch::of(comment_id);
         self.search_window(partition, start..bounds.end, &mut search).await?;
-        Ok(search.is_deleted)
+        Ok(search.is_deleted.map(|is_deleted| match search.is_hidden {
+            Some(true) => Some(HiddenFrom::Others),
+            Some(false) | None => is_deleted.then_some(HiddenFrom::Everybody),
+        }))
     }
 }
 

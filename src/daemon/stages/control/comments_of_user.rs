@@ -13,7 +13,7 @@ use super::search::SearchRange;
 use super::users::ResolvedUser;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::Record;
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::metadata::{HeldScope, NewAudit};
 use crate::protocol::admin::{
     DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome, audit_action,
 };
@@ -249,7 +249,8 @@ impl Control {
         let searched_to_ms =
             self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
         let scope = user_id.map_or(DeletionScope::Room, |_| DeletionScope::User);
-        let held = self.held_since(user_id, stream_id, since_ms).await?;
+        let held =
+            self.parts.metadata.held_count(HeldScope { user_id, stream_id, since_ms }).await?;
         Ok(SearchedComments { comments: search.found(), searched_to_ms, held, max, scope })
     }
 

@@ -40,6 +40,13 @@ pub enum ControlError {
     OfOtherStream { comment_id: CommentId, stream_id: StreamId },
     #[error("comment {0} is not deleted")]
     NotDeleted(CommentId),
+    #[error("comment {0} is deleted or hidden already")]
+    AlreadyHidden(CommentId),
+    #[error(
+        "comment {0} is not hidden from others by a decision: it is shown, or deleted, or was never \
+         shown to others"
+    )]
+    NotHidden(CommentId),
     #[error(
         "the event log does not have the deletion of comment {0} yet, and would carry it out later: \
          take it back once the log has it"
@@ -66,10 +73,19 @@ pub enum ControlError {
     Decided { comment_id: CommentId, decision: Decision, by: String, ago_ms: u64 },
     #[error("comment {0} is not decided: it waits for review")]
     NotDecided(CommentId),
+    #[error("the author of comment {0} is banned or timed out")]
+    AuthorSanctioned(CommentId),
     #[error("there is no audit entry {0}; lc audit lists those there are")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
     NotUndoable { audit_id: u64, why: String },
+    #[error("audit entry {audit_id} is not about stream {stream_id}")]
+    EntryOfOtherStream { audit_id: u64, stream_id: StreamId },
+    #[error(
+        "audit entry {audit_id} is a change (`{action}`) that moderators of a stream do not make: \
+         an operator takes it back"
+    )]
+    EntryOfOperators { audit_id: u64, action: String },
     #[error("there is no alert `{0}`; it may be over already")]
     UnknownAlert(String),
     #[error("there is no dead letter `{0}` among the newest; the list of dead letters has them")]
@@ -78,12 +94,12 @@ pub enum ControlError {
     UnknownView(String),
     #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
     TooManyViews,
-    #[error("`{0}` is not a term of the room")]
-    NotATerm(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error("user {0} is not shadowed")]
     NotShadowed(UserId),
+    #[error("user {0} is shadowed on all streams, and not on this one: an operator lifts that")]
+    ShadowedEverywhere(UserId),
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
@@ -134,11 +150,17 @@ impl ControlError {
             Self::BadUser(_)
             | Self::NotUndoable { .. }
             | Self::NotDeleted(_)
+            | Self::AlreadyHidden(_)
+            | Self::NotHidden(_)
             | Self::NotDecided(_)
+            | Self::AuthorSanctioned(_)
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
-            Self::OwnUser { .. } | Self::NotHigherRole { .. } => ErrorCode::Forbidden,
+            Self::OwnUser { .. }
+            | Self::NotHigherRole { .. }
+            | Self::EntryOfOperators { .. }
+            | Self::ShadowedEverywhere(_) => ErrorCode::Forbidden,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
@@ -147,6 +169,7 @@ impl ControlError {
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::OfOtherStream { .. }
+            | Self::EntryOfOtherStream { .. }
             | Self::NoComments { .. }
             | Self::NothingToClear { .. }
             | Self::NotQueued(_)
@@ -154,7 +177,6 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
-            | Self::NotATerm(_)
             | Self::NotSanctioned(_)
             | Self::NotShadowed(_)
             | Self::NothingToForgive(_) => ErrorCode::NotFound,
@@ -200,7 +222,7 @@ fn verdict(decision: Decision) -> &'static str {
 fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::Unavailable(_) | StoreError::Incomplete(_) => ErrorCode::StoreUnavailable,
-        StoreError::NotFound(_) => ErrorCode::NotFound,
+        StoreError::NotFound(_) | StoreError::NotATerm(_) => ErrorCode::NotFound,
         // Only streams have an id that the request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,
         StoreError::Full(_) => ErrorCode::BadRequest,

@@ -44,6 +44,7 @@ mod room;
 mod room_terms;
 mod sanctions;
 mod search;
+mod shadowed_comments;
 mod shadows;
 mod streams;
 mod talkers;

@@ -4,8 +4,6 @@
 //! The role of a user is that of its connections, so it is known while the user is connected. While
 //! the registry does not answer, no role is known, and nobody is left out or protected.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use tracing::warn;
 
@@ -16,10 +14,10 @@ use crate::protocol::admin::{BatchChange, BatchRequest, UserRef, highest_role};
 use crate::protocol::{Identity, ModerationAct, Role};
 
 /// Returns the user that a change acts against.
-fn acted_against(change: &BatchChange) -> Option<&UserRef> {
+fn acted_against(change: &mut BatchChange) -> Option<&mut UserRef> {
     match change {
-        BatchChange::Ban(request) | BatchChange::Timeout(request) => Some(&request.user),
-        BatchChange::Kick(request) => Some(&request.user),
+        BatchChange::Ban(request) | BatchChange::Timeout(request) => Some(&mut request.user),
+        BatchChange::Kick(request) => Some(&mut request.user),
         BatchChange::Unban(_)
         | BatchChange::Delete(_)
         | BatchChange::Approve(_)
@@ -28,12 +26,16 @@ fn acted_against(change: &BatchChange) -> Option<&UserRef> {
 }
 
 /// Returns the user that an act on a stream is about.
-fn user_of(act: &ModerationAct) -> Option<&UserRef> {
+fn user_of(act: &mut ModerationAct) -> Option<&mut UserRef> {
     match act {
-        ModerationAct::ClearUser(request) => Some(&request.user),
-        ModerationAct::Timeout(request) | ModerationAct::Ban(request) => Some(&request.user),
-        ModerationAct::Unban(request) => Some(&request.user),
-        ModerationAct::Delete(_)
+        ModerationAct::ClearUser(request) => Some(&mut request.user),
+        ModerationAct::Timeout(request) | ModerationAct::Ban(request) => Some(&mut request.user),
+        ModerationAct::Unban(request) => Some(&mut request.user),
+        ModerationAct::Shadow(request) => request.user.as_mut(),
+        ModerationAct::Unshadow(request) => request.user.as_mut(),
+        // The entry that an undo takes back says whom it is about.
+        ModerationAct::Undo(_)
+        | ModerationAct::Delete(_)
         | ModerationAct::ClearRoom(_)
         | ModerationAct::Approve(_)
         | ModerationAct::Reject(_) => None,
@@ -42,26 +44,40 @@ fn user_of(act: &ModerationAct) -> Option<&UserRef> {
 
 impl Control {
     /// Refuses an act about the moderator itself, and one against a user that is connected with the
-    /// same or a higher role.
+    /// same or a higher role. Returns the act with the id of its user: it is carried out on the
+    /// user that was checked, even if the name belongs to another one a moment later.
     ///
     /// # Errors
-    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`].
-    pub(super) async fn check_may_act(
+    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`]; the user is not found.
+    pub(super) async fn permitted_act(
         &self,
         moderator: &Identity,
         act: &ModerationAct,
+    ) -> Result<ModerationAct, ControlError> {
+        let mut act = act.clone();
+        let is_against = !matches!(act, ModerationAct::Unban(_) | ModerationAct::Unshadow(_));
+        let Some(reference) = user_of(&mut act) else { return Ok(act) };
+        let user = self.resolve(reference).await?;
+        *reference = user.reference();
+        self.check_user(moderator, &user, is_against).await?;
+        Ok(act)
+    }
+
+    /// Like [`Self::permitted_act`], for a user that is known. An act that is not against the user
+    /// is refused about the moderator itself only: nobody lifts a sanction of its own either.
+    pub(super) async fn check_user(
+        &self,
+        moderator: &Identity,
+        user: &ResolvedUser,
+        is_against: bool,
     ) -> Result<(), ControlError> {
-        let Some(reference) = user_of(act) else { return Ok(()) };
-        // A user that is not found has an error of its own when the act is carried out.
-        let Ok(user) = self.resolve(reference).await else { return Ok(()) };
-        // Nobody lifts a sanction of its own either.
         if user.user_id == moderator.user_id {
             return Err(ControlError::OwnUser { user: user.shown() });
         }
-        if matches!(act, ModerationAct::Unban(_)) {
+        if !is_against {
             return Ok(());
         }
-        match self.role_of(&user).await {
+        match self.role_of(user).await {
             Some(role) if role.is_staff() && role >= moderator.role => {
                 let own = moderator.role;
                 Err(ControlError::NotHigherRole { user: user.shown(), role, own })
@@ -70,28 +86,30 @@ impl Control {
         }
     }
 
-    /// Returns the changes of a batch that are not made because they act against a moderator, by
-    /// their places.
-    pub(super) async fn moderators_left_out(
+    /// Returns the changes of a batch, in their order. Those that act against a moderator are
+    /// errors, as are those whose user is not found; all others against a user name it by its id,
+    /// so that they are made on the user that was checked.
+    pub(super) async fn permitted_changes(
         &self,
         request: &BatchRequest,
-    ) -> BTreeMap<usize, ControlError> {
+    ) -> Vec<Result<BatchChange, ControlError>> {
+        let changes = request.changes.iter().cloned();
         if request.include_moderators || request.changes.len() < 2 {
-            return BTreeMap::new();
+            return changes.map(Ok).collect();
         }
-        let asked = request.changes.iter().enumerate().map(async |(at, change)| {
-            let left_out = self.as_moderator(acted_against(change)?).await?;
-            Some((at, left_out))
-        });
-        join_all(asked).await.into_iter().flatten().collect()
+        join_all(changes.map(|change| self.permitted_change(change))).await
     }
 
-    /// Returns the error that leaves a user out; `None` if it is not connected as a moderator.
-    async fn as_moderator(&self, reference: &UserRef) -> Option<ControlError> {
-        // A user that is not found has an error of its own when the change is made.
-        let user = self.resolve(reference).await.ok()?;
-        let role = self.role_of(&user).await.filter(|role| role.is_staff())?;
-        Some(ControlError::ModeratorLeftOut { user: user.shown(), role })
+    async fn permitted_change(&self, mut change: BatchChange) -> Result<BatchChange, ControlError> {
+        let Some(reference) = acted_against(&mut change) else { return Ok(change) };
+        let user = self.resolve(reference).await?;
+        *reference = user.reference();
+        match self.role_of(&user).await {
+            Some(role) if role.is_staff() => {
+                Err(ControlError::ModeratorLeftOut { user: user.shown(), role })
+            }
+            _ => Ok(change),
+        }
     }
 
     /// Returns the highest role of a user's connections; `None` while the registry does not answer.
@@ -112,9 +130,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::daemon::stages::control::fakes::{World, operator};
+    use crate::daemon::stages::control::fakes::{World, moderator, operator};
+    use crate::protocol::StreamId;
     use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
-    use crate::protocol::{Standing, StreamId, UserId};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -214,27 +232,18 @@ mod tests {
         name: &str,
         user_id: u64,
     ) -> Result<Outcome, ControlError> {
-        let (own_id, role) = own;
-        let moderator = Identity {
-            user_id: UserId(own_id),
-            name: "mod".into(),
-            role,
-            comments_per_minute: None,
-            standing: Standing::default(),
-        };
         let mut fields = json!({ "user": named(user_id) });
         if name == "clear_user" {
             fields["last_ms"] = json!(60_000);
         }
-        let act = ModerationAct::named(name, fields).unwrap();
-        world.control.moderate(&moderator, StreamId(1), &act).await
+        world.moderate(own, StreamId(1), name, fields).await
     }
 
     #[tokio::test]
     async fn a_moderator_acts_only_against_lower_roles() {
         let world = world().await;
         let before = world.state();
-        for name in ["ban", "timeout", "clear_user"] {
+        for name in ["ban", "timeout", "clear_user", "shadow"] {
             for (own, user_id) in [
                 ((101, Role::Moderator), 101),
                 ((100, Role::Moderator), 101),
@@ -253,6 +262,50 @@ mod tests {
         act(&world, (101, Role::Moderator), "timeout", 104).await.unwrap();
         act(&world, (101, Role::Moderator), "ban", 105).await.unwrap();
         act(&world, (103, Role::Admin), "ban", 101).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_act_without_its_check_is_not_made() {
+        let world = world().await;
+        world.metadata.put_user(103, "root", 1);
+        let root = |name: &str| {
+            let fields = json!({"user": "root"});
+            ModerationAct::named(name, fields).unwrap()
+        };
+        let moderator = moderator((101, Role::Moderator));
+        let before = world.state();
+        for name in ["ban", "timeout", "unban"] {
+            world.metadata.fail_next("users_named");
+            let failed = world.control.moderate(&moderator, StreamId(1), &root(name)).await;
+            let error = failed.unwrap_err();
+            assert!(matches!(error, ControlError::Store(_)), "{name}: {error}");
+        }
+        let by_name = |name: &str| {
+            let user = UserRef(name.to_owned());
+            BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        };
+        world.metadata.fail_next("users_named");
+        let changes = vec![by_name("root"), by_name("nobody")];
+        let error = batch(&world, changes, false).await.unwrap_err();
+        assert!(matches!(error, ControlError::Store(_)), "{error}");
+        assert_eq!(world.state(), before);
+    }
+
+    #[tokio::test]
+    async fn an_act_is_made_on_the_user_that_was_checked() {
+        let world = world().await;
+        let timeout = json!({"user": "ann"});
+        let timeout = ModerationAct::named("timeout", timeout).unwrap();
+        let moderator = moderator((101, Role::Moderator));
+        world.control.moderate(&moderator, StreamId(1), &timeout).await.unwrap();
+        let ban = |name: &str| {
+            let user = UserRef(name.to_owned());
+            BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        };
+        batch(&world, vec![ban("ann"), ban("id:105")], false).await.unwrap();
+        let audits = world.metadata.audits();
+        let users: Vec<_> = audits.iter().map(|entry| &entry.detail["user"]).collect();
+        assert_eq!(users[..2], ["id:42", "id:42"], "a name may belong to another user by then");
     }
 
     #[tokio::test]

@@ -1,17 +1,42 @@
 //! Carries out the acts of moderators of one stream.
 
 use super::{Actor, Control, ControlError};
-use crate::protocol::admin::{DeleteOfUserRequest, Outcome, SanctionRequest};
-use crate::protocol::moderation::ClearUserRequest;
-use crate::protocol::{Identity, ModerationAct, StreamId};
+use crate::protocol::admin::{
+    DeleteOfUserRequest, Outcome, RestoreRequest, SanctionRequest, ShadowRequest, UserRef,
+    UserRequest,
+};
+use crate::protocol::moderation::{ClearUserRequest, ShadowActRequest, UnshadowActRequest};
+use crate::protocol::{CommentId, Identity, ModerationAct, StreamId};
+
+/// The comment or the user that an act names.
+enum Named {
+    Comment(CommentId),
+    User(UserRef),
+}
+
+impl Named {
+    fn of(comment_id: Option<CommentId>, user: Option<UserRef>) -> Result<Self, ControlError> {
+        match (comment_id, user) {
+            (Some(comment_id), None) => Ok(Self::Comment(comment_id)),
+            (None, Some(user)) => Ok(Self::User(user)),
+            (Some(_), Some(_)) => Err(invalid("and `comment_id` are given: name one of them")),
+            (None, None) => Err(invalid("or `comment_id` is missing")),
+        }
+    }
+}
+
+fn invalid(problem: &str) -> ControlError {
+    ControlError::Invalid { field: "user", problem: problem.to_owned() }
+}
 
 impl Control {
     /// Carries out an act of a moderator on a stream. Comments of other streams are not touched;
-    /// bans and timeouts hold on all streams.
+    /// bans and timeouts hold on all streams, shadows on this one.
     ///
     /// # Errors
     /// Those of the operation with the name of the act, [`ControlError::OfOtherStream`],
-    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`].
+    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`]; of an undo also
+    /// [`ControlError::EntryOfOtherStream`] and [`ControlError::EntryOfOperators`].
     pub async fn moderate(
         &self,
         moderator: &Identity,
@@ -19,10 +44,10 @@ impl Control {
         act: &ModerationAct,
     ) -> Result<Outcome, ControlError> {
         let stream = self.require_stream(stream_id).await?;
-        self.check_may_act(moderator, act).await?;
+        let act = self.permitted_act(moderator, act).await?;
         let actor = &Actor::bearer(moderator);
         let expected = Some(stream_id);
-        match act {
+        match &act {
             ModerationAct::Delete(request) => self.delete_of_stream(actor, request, expected).await,
             ModerationAct::ClearUser(request) => {
                 let ClearUserRequest { user, last_ms, reason, note } = request.clone();
@@ -42,6 +67,56 @@ impl Control {
                 self.approve_of_stream(actor, request, expected).await
             }
             ModerationAct::Reject(request) => self.reject_of_stream(actor, request, expected).await,
+            ModerationAct::Shadow(request) => {
+                self.shadow_of_stream(actor, request, stream_id).await
+            }
+            ModerationAct::Unshadow(request) => {
+                self.unshadow_of_stream(actor, request, stream_id).await
+            }
+            ModerationAct::Undo(request) => {
+                self.undo_of_stream(moderator, stream_id, request).await
+            }
+        }
+    }
+
+    async fn shadow_of_stream(
+        &self,
+        actor: &Actor,
+        request: &ShadowActRequest,
+        stream_id: StreamId,
+    ) -> Result<Outcome, ControlError> {
+        let ShadowActRequest { comment_id, user, duration_ms, note } = request.clone();
+        match Named::of(comment_id, user)? {
+            Named::Comment(_) if duration_ms.is_some() => {
+                let problem = "is for a user: a comment stays hidden".to_owned();
+                Err(ControlError::Invalid { field: "duration_ms", problem })
+            }
+            Named::Comment(comment_id) => {
+                let request = RestoreRequest { comment_id, note };
+                self.shadow_comment(actor, &request, stream_id).await
+            }
+            Named::User(user) => {
+                let stream_id = Some(stream_id);
+                self.shadow(actor, &ShadowRequest { user, stream_id, note, duration_ms }).await
+            }
+        }
+    }
+
+    async fn unshadow_of_stream(
+        &self,
+        actor: &Actor,
+        request: &UnshadowActRequest,
+        stream_id: StreamId,
+    ) -> Result<Outcome, ControlError> {
+        let UnshadowActRequest { comment_id, user, note } = request.clone();
+        match Named::of(comment_id, user)? {
+            Named::Comment(comment_id) => {
+                let request = RestoreRequest { comment_id, note };
+                self.unshadow_comment(actor, &request, stream_id).await
+            }
+            Named::User(user) => {
+                self.unshadow_on(actor, &UserRequest { user, note }, stream_id).await
+            }
         }
     }
 }
@@ -54,10 +129,10 @@ mod tests {
     use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::engines::metadata::in_memory::stream;
     use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
+    use crate::protocol::Role;
     use crate::protocol::admin::ReviewItem;
     use crate::protocol::room::RoomPatch;
     use crate::protocol::stream::ModerationMode;
-    use crate::protocol::{Role, Standing, UserId};
 
     const ONE: StreamId = StreamId(1);
     const TWO: StreamId = StreamId(2);
@@ -68,15 +143,7 @@ mod tests {
         name: &str,
         fields: Value,
     ) -> Result<Outcome, ControlError> {
-        let act = ModerationAct::named(name, fields).unwrap();
-        let moderator = Identity {
-            user_id: UserId(100),
-            name: "mod".into(),
-            role: Role::Moderator,
-            comments_per_minute: None,
-            standing: Standing::default(),
-        };
-        world.control.moderate(&moderator, stream_id, &act).await
+        world.moderate((100, Role::Moderator), stream_id, name, fields).await
     }
 
     fn waiting() -> ReviewItem {

@@ -105,9 +105,10 @@ impl Control {
     }
 }
 
-/// Returns whether an entry about a comment deletes it.
+/// Returns whether an entry about a comment deletes it, at least for others than its author.
 fn deletes(entry: &AuditEntry) -> bool {
-    [audit_action::DELETE, audit_action::REJECT].contains(&&*entry.action)
+    [audit_action::DELETE, audit_action::REJECT, audit_action::SHADOW_COMMENT]
+        .contains(&&*entry.action)
 }
 
 /// Returns the event that restores a comment.

@@ -19,11 +19,12 @@ impl Control {
     }
 
     /// Adds and removes blocked terms of a room. Every node compiles the new list once, when the
-    /// next comment of the stream is checked. The caller has checked that moderation can match
-    /// each term.
+    /// next comment of the stream is checked. The caller has checked that moderation can match each
+    /// term.
     ///
     /// # Errors
-    /// [`ControlError::NotATerm`]: a term to remove that the room does not have.
+    /// [`StoreError::NotATerm`](crate::daemon::engines::StoreError::NotATerm): a term to remove
+    /// that the room does not have.
     pub async fn update_terms(
         &self,
         actor: &Actor,
@@ -35,11 +36,7 @@ impl Control {
             let problem = bad.problem;
             ControlError::Invalid { field: bad.field, problem }
         })?;
-        let known = self.room_terms(stream_id).await?;
-        let is_known = |removed: &str| known.iter().any(|it| it.term == removed);
-        if let Some(unknown) = patch.remove.iter().find(|removed| !is_known(removed)) {
-            return Err(ControlError::NotATerm(unknown.clone()));
-        }
+        self.require_stream(stream_id).await?;
         let target = format!("stream {stream_id}");
         let entry = self.entry(actor, audit_action::ROOM_TERMS, target, &patch);
         self.change_terms(stream_id, &patch, entry, started).await

@@ -97,6 +97,47 @@ impl Control {
         let user_id = user.user_id;
         let mut lifted = self.shadows().await?;
         lifted.retain(|shadow| shadow.user_id == user_id);
+        let outcome = self.lift_and_record(actor, request, user_id, &lifted, started).await?;
+        Ok(user.named_in(outcome))
+    }
+
+    /// Lifts the shadow of a user on one stream. One on all streams stays.
+    ///
+    /// # Errors
+    /// [`ControlError::NotShadowed`]; [`ControlError::ShadowedEverywhere`] if there is only one on
+    /// all streams.
+    pub(super) async fn unshadow_on(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+        stream_id: StreamId,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        validate::operator_note(request.note.as_deref())?;
+        let user = self.resolve(&request.user).await?;
+        let user_id = user.user_id;
+        let in_force = self.shadows().await?;
+        let of_user = || in_force.iter().filter(move |shadow| shadow.user_id == user_id);
+        let everywhere = of_user().find(|shadow| shadow.stream_id.is_none());
+        let lifted: Vec<_> =
+            of_user().filter(|shadow| shadow.stream_id == Some(stream_id)).cloned().collect();
+        if lifted.is_empty() && everywhere.is_some() {
+            return Err(ControlError::ShadowedEverywhere(user_id));
+        }
+        let outcome = self.lift_and_record(actor, request, user_id, &lifted, started).await?;
+        let stays = everywhere.map(|shadow| format!("{} stays in force", shadow.text()));
+        let left_out = stays.into_iter().collect();
+        Ok(Outcome { left_out, ..user.named_in(outcome) })
+    }
+
+    async fn lift_and_record(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+        user_id: UserId,
+        lifted: &[Shadow],
+        started: Instant,
+    ) -> Result<Outcome, ControlError> {
         let mut entry =
             self.entry(actor, audit_action::UNSHADOW, format!("user {user_id}"), request);
         if let Some(fields) = entry.detail.as_object_mut() {
@@ -105,7 +146,7 @@ impl Control {
         let streams: Vec<_> = lifted.iter().map(|shadow| shadow.stream_id).collect();
         let audit_id = self.lift_shadows(user_id, &streams, entry).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        Ok(user.named_in(outcome(audit_id, results, started)))
+        Ok(outcome(audit_id, results, started))
     }
 
     /// Returns the shadows in force, newest first.

@@ -28,6 +28,11 @@ impl ResolvedUser {
         }
     }
 
+    /// Names the user in a way that cannot become another one's.
+    pub(super) fn reference(&self) -> UserRef {
+        UserRef(format!("id:{}", self.user_id))
+    }
+
     /// Writes the user into the outcome of a change.
     pub(super) fn named_in(&self, outcome: Outcome) -> Outcome {
         let user_name = self.name.as_deref().map(str::to_owned);

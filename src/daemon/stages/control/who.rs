@@ -12,7 +12,7 @@ use super::undo::link;
 use super::{Control, ControlError};
 use crate::daemon::engines::eventlog::Record;
 use crate::protocol::admin::{Sanction, UserComment, UserDetail, UserRef, Who};
-use crate::protocol::events::Event;
+use crate::protocol::events::{Event, HiddenFrom};
 use crate::protocol::{CommentId, UserId};
 
 /// The time back in which comments are looked for: one hour.
@@ -93,15 +93,20 @@ impl Control {
     }
 }
 
+/// The last decision on a comment.
+struct SeenRemoval {
+    reason: Arc<str>,
+    from: HiddenFrom,
+}
+
 /// The latest comments of a user, collected from records that come latest first.
 struct RecentComments {
     user_id: UserId,
     since_ms: u64,
     said: u64,
     removals: u64,
-    /// The reasons of deletions whose comments are still to come; `None` where a deletion was taken
-    /// back.
-    removed: HashMap<CommentId, Option<Arc<str>>>,
+    /// The deletions whose comments are still to come; `None` where a deletion was taken back.
+    removed: HashMap<CommentId, Option<SeenRemoval>>,
     newest: BTreeMap<[u8; 16], UserComment>,
 }
 
@@ -115,13 +120,13 @@ impl RecentComments {
         match Event::decode(&record.payload) {
             Ok(Event::CommentModerated(event))
                 if event.user_id == self.user_id
-                    && event.decision.deletes()
                     && event.timestamp >= self.since_ms
                     && self.removed.len() < MAX_REMOVED =>
             {
+                let Some(from) = event.decision.hides_from() else { return };
                 // What comes last in the log is seen first, and counts.
                 if let Entry::Vacant(unknown) = self.removed.entry(event.comment_id) {
-                    unknown.insert(Some(event.reason));
+                    unknown.insert(Some(SeenRemoval { reason: event.reason, from }));
                     self.removals += 1;
                 }
             }
@@ -137,12 +142,17 @@ impl RecentComments {
                 }
                 self.said += 1;
                 let removed = self.removed.get(&comment.comment_id).and_then(Option::as_ref);
+                let shadowed = match removed {
+                    Some(removed) => removed.from == HiddenFrom::Others,
+                    None => event.shadow,
+                };
                 let shown = UserComment {
                     comment_id: comment.comment_id,
                     stream_id: comment.stream_id,
                     message: comment.message.to_string(),
                     created_at: comment.created_at,
-                    removed: removed.map(|reason| reason.to_string()),
+                    removed: removed.map(|removed| removed.reason.to_string()),
+                    shadowed,
                 };
                 self.newest.insert(comment.comment_id.sort_key(), shown);
                 if self.newest.len() > MAX_SHOWN {
@@ -157,8 +167,15 @@ impl RecentComments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::stages::control::fakes::{World, comment_id, operator};
+    use serde_json::json;
+
+    use crate::daemon::engines::eventlog::Topic;
+    use crate::daemon::stages::control::fakes::{
+        STARTED_MS, World, comment_id, operator, submitted,
+    };
     use crate::protocol::admin::{DeleteRequest, RestoreRequest, UserRequest};
+    use crate::protocol::events::CommentSubmitted;
+    use crate::protocol::{Role, StreamId};
 
     #[tokio::test]
     async fn a_user_is_shown_with_comments_and_acts() {
@@ -181,5 +198,31 @@ mod tests {
         world.control.restore(&operator(), &restore).await.unwrap();
         let detail = world.control.user_detail(&ann).await.unwrap();
         assert_eq!((detail.removed, detail.comments[1].removed.as_deref()), (0, None));
+    }
+
+    #[tokio::test]
+    async fn comments_that_only_the_user_sees_are_marked() {
+        let world = World::new().await;
+        world.comment(1, "shown");
+        world.comment(2, "hidden by a decision");
+        let hidden =
+            CommentSubmitted { shadow: true, ..submitted(StreamId(1), 3, "of a shadowed user") };
+        let payload = Event::CommentSubmitted(hidden).encode();
+        world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
+        let moderator = (100, Role::Moderator);
+        let comment = json!({ "comment_id": comment_id(2) });
+        world.moderate(moderator, StreamId(1), "shadow", comment.clone()).await.unwrap();
+        let marks = async || {
+            let detail = world.control.user_detail(&UserRef("ann".to_owned())).await.unwrap();
+            let marked = |it: &UserComment| (it.shadowed, it.removed.clone());
+            detail.comments.iter().map(marked).collect::<Vec<_>>()
+        };
+        let by_decision = (true, Some("moderator".to_owned()));
+        assert_eq!(marks().await, [(true, None), by_decision, (false, None)]);
+        world.moderate(moderator, StreamId(1), "unshadow", comment).await.unwrap();
+        assert_eq!(marks().await, [(true, None), (false, None), (false, None)]);
+        let delete = DeleteRequest { comment_id: comment_id(3), reason: None, note: None };
+        world.control.delete(&operator(), &delete).await.unwrap();
+        assert_eq!(marks().await[0], (false, Some("moderator".to_owned())), "nobody sees it");
     }
 }

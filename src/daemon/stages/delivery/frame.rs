@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
+use super::few_once::FewOnce;
 use super::form::{Form, Wire, opcode};
 use crate::daemon::base::handoff::Deflate;
 use crate::daemon::engines::bus::HeldBack;
@@ -54,6 +55,18 @@ pub(crate) struct Frame {
     place: Option<u64>,
     /// `None` if it has no comments that are measured.
     times: Option<FrameTimes>,
+    /// Rests of its batch, by their first position. After a gap many viewers are sent the same.
+    rests: OnceLock<Box<FewOnce<(Seq, Form), EncodedRest, SHARED_RESTS>>>,
+}
+
+/// The rests of a frame that viewers share; they are kept as long as the frame.
+const SHARED_RESTS: usize = 8;
+
+/// The bytes of a part of a frame.
+#[derive(Debug, Clone)]
+struct EncodedRest {
+    bytes: Bytes,
+    is_compressed: bool,
 }
 
 /// Differences between what some users are sent and what all others are. The users must not be able
@@ -119,6 +132,15 @@ struct Encoded {
     shared: OnceLock<Option<(WindowFrame, Bytes)>>,
 }
 
+impl EncodedRest {
+    /// Returns the bytes for a viewer at a position in the shared window, and its position after
+    /// them.
+    fn sent_at(self, window: WindowPosition) -> (Bytes, WindowPosition) {
+        let after = if self.is_compressed { WindowPosition::OUTSIDE } else { window };
+        (self.bytes, after)
+    }
+}
+
 impl Frame {
     pub(crate) fn new(lane: Lane, message: ServerMessage) -> Self {
         Self {
@@ -132,6 +154,7 @@ impl Frame {
             event: OnceLock::new(),
             window: None,
             place: None,
+            rests: OnceLock::new(),
         }
     }
 
@@ -314,6 +337,24 @@ impl Frame {
         form: Form,
         window: WindowPosition,
     ) -> (Bytes, WindowPosition) {
+        self.encode_part(batch, form).sent_at(window)
+    }
+
+    /// Encodes the rest of the batch that all viewers are sent, for one that has the part before
+    /// `from_seq`, as [`Self::encode_instead`] does. Viewers at the same position share it.
+    pub(crate) fn encode_rest(
+        &self,
+        batch: &CommentsBatch,
+        from_seq: Seq,
+        form: Form,
+        window: WindowPosition,
+    ) -> (Bytes, WindowPosition) {
+        let encode = || self.encode_part(batch.rest_from(from_seq), form);
+        let rests = self.rests.get_or_init(Box::default);
+        rests.get_or_make(&(from_seq, form), encode).sent_at(window)
+    }
+
+    fn encode_part(&self, batch: CommentsBatch, form: Form) -> EncodedRest {
         let encoding = form.encoding();
         let plain = form.encode_private(&ServerMessage::Comments(batch));
         let compressed = match form.deflate() {
@@ -326,9 +367,9 @@ impl Frame {
         match compressed {
             Some(compressed) => {
                 let bytes = server_frame(opcode(encoding), true, &compressed).into();
-                (bytes, WindowPosition::OUTSIDE)
+                EncodedRest { bytes, is_compressed: true }
             }
-            None => (plain, window),
+            None => EncodedRest { bytes: plain, is_compressed: false },
         }
     }
 
@@ -402,6 +443,9 @@ mod tests {
     use super::*;
     use crate::daemon::base::config::DeliveryConfig;
     use crate::daemon::stages::delivery::deflate::Compressors;
+    use crate::daemon::testing::comments::sample_comment;
+    use crate::protocol::Epoch;
+    use crate::protocol::throttle::SampleRate;
 
     fn bytes(frame: &Frame, form: Form) -> &Bytes {
         frame.bytes(form, WindowPosition::OUTSIDE).0
@@ -431,6 +475,29 @@ mod tests {
         let event = bytes(&frame, Form::Events);
         assert!(event.starts_with(&[b"data: ", &text[..]].concat()));
         assert_eq!(event.as_ptr(), bytes(&frame, Form::Events).as_ptr());
+    }
+
+    #[test]
+    fn viewers_at_one_position_share_the_rest_of_a_batch() {
+        let stream = Compressors::new(&DeliveryConfig::default()).stream();
+        let comments = (1..=40).map(|seq| sample_comment(seq).sequenced(seq)).collect();
+        let sample_rate = SampleRate::ALL;
+        let epoch = Epoch(7);
+        let batch =
+            CommentsBatch { epoch, from_seq: 1, to_seq: 40, sample_rate, comments, echo: false };
+        let frame = Frame::new(Lane::Ordered, ServerMessage::Comments(batch.clone()));
+        let frame = frame.with_window(&stream);
+        let rest =
+            |from_seq, form| frame.encode_rest(&batch, from_seq, form, WindowPosition::default()).0;
+        for form in [Form::Json, Form::MsgpackDeflate, Form::JsonShared, Form::Events] {
+            let first = rest(20, form);
+            assert_eq!(first.as_ptr(), rest(20, form).as_ptr(), "{form:?}");
+            assert_ne!(first, rest(21, form), "{form:?}");
+        }
+        for from_seq in 2..=40 {
+            let message = ServerMessage::Comments(batch.rest_from(from_seq));
+            assert_eq!(rest(from_seq, Form::Json), Form::Json.encode_private(&message));
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@
 mod catch_up;
 mod deflate;
 mod egress_meter;
+mod few_once;
 mod form;
 mod frame;
 mod handle;

@@ -13,10 +13,11 @@
 //!
 //! When full: the worker falls behind, and the log keeps the rest. While the metadata store is
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
-//! worker waits.
+//! worker waits. Comments that are to be held wait in a queue of the edge ([`hold_queue`]).
 
 mod context;
 pub mod held;
+pub mod hold_queue;
 pub mod hook;
 pub mod model;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::daemon::engines::directory::Streams;
 
 pub use self::context::{CommentContext, ModerationContext, ModerationContextParts};
 pub use self::held::{HeldChecker, HeldCheckerParts};
+pub use self::hold_queue::{HoldQueue, HoldWriter, HoldWriterParts, hold_queue};
 pub use self::hook::{HookError, HookStage, try_hook};
 pub use self::model::{ModelError, ModelStage};
 pub use self::pipeline::{Explanation, Finding, Pipeline, Reloaded, Stage, Subject, Verdict};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::context::{ModerationContext, ModerationContextParts};
+use super::hold_queue::{HoldQueue, HoldWriterParts, hold_queue};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::ReputationConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
@@ -34,6 +37,15 @@ pub(super) fn context(metadata: SharedMetadataStore, clock: SharedClock) -> Arc<
         clock,
         config: ReputationConfig::default(),
     }))
+}
+
+/// A queue for held comments, and a task that stores them.
+pub(super) fn holds(metadata: SharedMetadataStore) -> HoldQueue {
+    let metadata_breaker = Arc::new(Breaker::new("metadata"));
+    let (holds, writer) =
+        hold_queue(HoldWriterParts { metadata, metadata_breaker, max_waiting: 1_000 });
+    tokio::spawn(writer.run(CancellationToken::new()));
+    holds
 }
 
 /// The decisions in a topic, with their keys.

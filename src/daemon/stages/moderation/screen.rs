@@ -7,16 +7,15 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::context::ModerationContext;
+use super::hold_queue::HoldQueue;
 use super::pipeline::{Pipeline, Subject};
-use super::reviews::ReviewQueue;
+use super::reviews::review_item;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count, count_decided};
-use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
-use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentModerated, Decision, Event};
@@ -28,7 +27,7 @@ use crate::protocol::{Comment, ErrorCode, Role, UserId};
 pub struct ModerationScreen {
     pipeline: Arc<Pipeline>,
     context: Arc<ModerationContext>,
-    reviews: ReviewQueue,
+    holds: HoldQueue,
     log: SharedLog,
     metrics: Metrics,
     clock: SharedClock,
@@ -42,27 +41,16 @@ pub struct ModerationScreenParts {
     pub pipeline: Arc<Pipeline>,
     pub context: Arc<ModerationContext>,
     pub log: SharedLog,
-    pub metadata: SharedMetadataStore,
-    pub metadata_breaker: Arc<Breaker>,
+    /// Stores the comments that are held.
+    pub holds: HoldQueue,
     pub metrics: Metrics,
     pub clock: SharedClock,
 }
 
 impl ModerationScreen {
     pub fn new(parts: ModerationScreenParts) -> Self {
-        let reviews = ReviewQueue {
-            store: parts.metadata,
-            breaker: parts.metadata_breaker,
-            clock: parts.clock.clone(),
-        };
-        Self {
-            pipeline: parts.pipeline,
-            context: parts.context,
-            reviews,
-            log: parts.log,
-            metrics: parts.metrics,
-            clock: parts.clock,
-        }
+        let ModerationScreenParts { pipeline, context, log, holds, metrics, clock } = parts;
+        Self { pipeline, context, holds, log, metrics, clock }
     }
 
     /// Appends a decision to the topic of moderation.
@@ -137,11 +125,12 @@ impl Screen for ModerationScreen {
     }
 
     async fn hold(&self, comment: Arc<Comment>, held: Held) -> Result<(), ErrorBody> {
-        let item =
-            ReviewItem { held: true, ..self.reviews.item(&comment, &held.reason, &held.evidence) };
-        self.reviews.queue(item).await.map_err(|error| match error {
+        let now_ms = self.clock.now_ms();
+        let item = review_item(&comment, &held.reason, &held.evidence, now_ms);
+        let item = ReviewItem { held: true, ..item };
+        self.holds.store(item).await.map_err(|error| match error {
             StoreError::Unavailable(_) => {
-                let wait_ms = self.reviews.breaker.retry_after().as_millis() as u64;
+                let wait_ms = self.holds.retry_after().as_millis() as u64;
                 let text = "the comment needs a moderator's approval, and the store that queues it does not answer";
                 ErrorBody::new(ErrorCode::StoreUnavailable, text).retry_after_ms(wait_ms.max(RETRY_AFTER_MS))
             }
@@ -196,8 +185,7 @@ mod tests {
             pipeline: Arc::new(pipeline),
             context: samples::context(store.clone(), clock.clone()),
             log: log.clone(),
-            metadata: store.clone(),
-            metadata_breaker: Arc::new(Breaker::new("metadata")),
+            holds: samples::holds(store.clone()),
             metrics: metrics.clone(),
             clock,
         });

@@ -17,9 +17,10 @@ mod room;
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_bytes::ByteBuf;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
@@ -121,7 +122,7 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
             Err(bad.with_ref(client_ref(payload)))
         }
         Err(error) => {
-            let text = format!("wrong fields: {error}");
+            let text = format!("wrong fields: {}", json::misfit_text(&error.to_string()));
             Err(BadMessage::new(ErrorCode::BadMessage, text).with_ref(client_ref(payload)))
         }
     }
@@ -155,23 +156,23 @@ impl<'de> Visitor<'de> for ClientVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         use ClientMessage as M;
-        let message = match required(&mut fields, "the kind of message")? {
+        let message = match required(&mut fields, "kind")? {
             0 => M::Auth { token: required(&mut fields, "token")? },
             1 => M::Comment {
                 message: required(&mut fields, "message")?,
-                client_ref: optional(&mut fields)?,
+                client_ref: optional(&mut fields, "ref")?,
             },
             2 => M::Reaction { reaction: required(&mut fields, "reaction")? },
             3 => M::Pause,
-            4 => M::Resume { skip: optional(&mut fields)?.unwrap_or(false) },
+            4 => M::Resume { skip: optional(&mut fields, "skip")?.unwrap_or(false) },
             5 => M::Ping,
             6 => M::Room {
                 patch: from_text(&mut fields, "patch")?,
-                client_ref: optional(&mut fields)?,
+                client_ref: optional(&mut fields, "ref")?,
             },
             7 => M::Moderate {
                 act: from_text(&mut fields, "act")?,
-                client_ref: optional(&mut fields)?,
+                client_ref: optional(&mut fields, "ref")?,
             },
             kind => {
                 skip_rest(&mut fields)?;
@@ -196,7 +197,7 @@ impl<'de> Visitor<'de> for RefVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
         fields.next_element::<IgnoredAny>()?;
         fields.next_element::<IgnoredAny>()?;
-        let client_ref = optional(&mut fields)?;
+        let client_ref = optional(&mut fields, "ref")?;
         skip_rest(&mut fields)?;
         Ok(client_ref)
     }
@@ -212,8 +213,9 @@ fn required<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     fields: &mut A,
     name: &str,
 ) -> Result<T, A::Error> {
-    let missing = || serde::de::Error::custom(format!("{name} is missing"));
-    fields.next_element()?.ok_or_else(missing)
+    let wrong = |error: A::Error| A::Error::custom(json::field_misfit(name, &error));
+    let missing = || A::Error::custom(format!("`{name}` is missing"));
+    fields.next_element().map_err(wrong)?.ok_or_else(missing)
 }
 
 /// Reads a field that is written as JSON.
@@ -222,14 +224,23 @@ fn from_text<'de, T: DeserializeOwned, A: SeqAccess<'de>>(
     name: &str,
 ) -> Result<T, A::Error> {
     let text: String = required(fields, name)?;
-    serde_json::from_str(&text).map_err(serde::de::Error::custom)
+    serde_json::from_str(&text).map_err(|error| {
+        // A value of another type is reported as such only if it is read without the type.
+        let value = serde_json::from_str::<Value>(&text);
+        let error = value.and_then(serde_json::from_value::<T>).err().unwrap_or(error);
+        let problem =
+            if error.is_data() { error.to_string() } else { format!("not JSON: {error}") };
+        A::Error::custom(json::field_misfit(name, &problem))
+    })
 }
 
 /// Returns `None` for nil and for a field that was left out.
 fn optional<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     fields: &mut A,
+    name: &str,
 ) -> Result<Option<T>, A::Error> {
-    Ok(fields.next_element::<Option<T>>()?.flatten())
+    let wrong = |error: A::Error| A::Error::custom(json::field_misfit(name, &error));
+    Ok(fields.next_element::<Option<T>>().map_err(wrong)?.flatten())
 }
 
 /// Decodes a message from the server.

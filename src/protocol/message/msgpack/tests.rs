@@ -221,6 +221,43 @@ fn bad_messages_have_the_right_code() {
 }
 
 #[test]
+fn errors_name_the_field_and_no_type_of_rust() {
+    let shout = r#"{"shout":{}}"#;
+    let two = r#"{"ban":{"user":"x"},"unban":{}}"#;
+    let wrong_type = r#"{"slow_ms":"x"}"#;
+    for (field, kind, text, told) in [
+        ("act", 7, "7", "integer `7` is not a word or an object"),
+        ("act", 7, two, "the object must have exactly one field"),
+        ("act", 7, r#"{"ban":{}}"#, "`user` is missing"),
+        ("act", 7, shout, "`shout` is unknown; the words are `delete`, `clear_user`, "),
+        ("patch", 6, "true", "boolean `true` is not an object"),
+        ("patch", 6, wrong_type, "string \"x\" is not a whole number from 0"),
+        ("patch", 6, r#"{"slow":1}"#, "there is no `slow` here; the fields are `"),
+    ] {
+        let bad = decode_client(&pack(&(kind, text))).unwrap_err();
+        let expected = format!("wrong fields: `{field}`: {told}");
+        assert!(bad.message.starts_with(&expected), "{text}: {}", bad.message);
+        let message_type = if kind == 6 { "room" } else { "moderate" };
+        let written = format!("{{\"type\":\"{message_type}\",\"{field}\":{text}}}");
+        let bad = json::decode_client(written.as_bytes()).unwrap_err();
+        let expected = format!("`{field}`: {told}");
+        assert!(bad.message.starts_with(&expected), "{text}: {}", bad.message);
+    }
+    for (payload, told) in [
+        (pack(&(7, "{")), "`act`: not JSON: EOF while parsing an object"),
+        (pack(&(7, 7)), "`act`: integer `7` is not a string"),
+        (pack(&(1, "hi", 7)), "`ref`: integer `7` is not a string"),
+        (pack(&(4, 7)), "`skip`: integer `7` is not a boolean"),
+        (pack(&(1,)), "`message` is missing"),
+        (pack(&("x",)), "`kind`: string \"x\" is not a whole number from 0"),
+        (vec![0x80], "an object is not an array that starts with the kind of message"),
+    ] {
+        let bad = decode_client(&payload).unwrap_err();
+        assert_eq!(bad.message, format!("wrong fields: {told}"));
+    }
+}
+
+#[test]
 fn every_legal_form_of_a_message_is_read() {
     let hi = ClientMessage::Comment { message: "hi".into(), client_ref: None };
     for (payload, message) in [

@@ -11,7 +11,9 @@ use crate::protocol::admin::{
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::room::words::RULES;
-use crate::protocol::room::{ChecksPatch, DEFAULT_TIMEOUT_MS, LanguageAction, RoomPatch};
+use crate::protocol::room::{
+    ChecksPatch, DEFAULT_TIMEOUT_MS, LanguageAction, RoomPatch, RoomTerm, TermAction, TermsPatch,
+};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
 use crate::tui::input::acting::user_ref;
@@ -28,7 +30,8 @@ pub(super) const ACTS: &[(&str, &str)] = &[
         "room",
         "STREAM RULE VALUE, such as slow 30s; or STREAM clear --last 10m [--reason WORD] \
          [--note TEXT]; or STREAM checks [--deadline TIME] [--late pass|hold|refuse] \
-         [--down pass|hold]; or STREAM languages CODE… [--action flag|reject]",
+         [--down pass|hold]; or STREAM languages CODE… [--action flag|reject]; or STREAM terms \
+         add WORD… [--action reject|shadow-ban|flag], terms remove WORD…, terms list",
     ),
     ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
@@ -44,6 +47,10 @@ pub(super) const ACTS: &[(&str, &str)] = &[
     ("acknowledge", "PROBLEM"),
     ("undo", "AUDIT [--note TEXT]"),
 ];
+
+/// The forms of `room STREAM terms`.
+pub(super) const TERMS: &str =
+    "terms add WORD… [--action reject|shadow-ban|flag], terms remove WORD… or terms list";
 
 /// The options of `room STREAM checks`.
 const CHECKS: &str = "--deadline, --late or --down, such as --down hold";
@@ -154,8 +161,12 @@ pub(super) fn parse_act(
     match given.words[..] {
         ["ban", name] => Ok(Action::Ban(sanction(name, None)?)),
         ["timeout", name] => {
-            let default_ms = given.stream()?.map_or(Ok(DEFAULT_TIMEOUT_MS), timeout_of)?;
-            Ok(Action::Timeout(sanction(name, Some(default_ms))?))
+            let stream_id = given.stream()?;
+            let default_ms = match given.option("for") {
+                Some(_) => None,
+                None => Some(stream_id.map_or(Ok(DEFAULT_TIMEOUT_MS), timeout_of)?),
+            };
+            Ok(Action::Timeout(sanction(name, default_ms)?))
         }
         ["kick", name] => Ok(Action::Kick(user(name))),
         ["unban", name] => Ok(Action::Unban(user(name))),
@@ -169,13 +180,12 @@ pub(super) fn parse_act(
         ["room", id, "clear"] => clear_room(parsed(id)?, &given),
         ["room", id, "checks"] => room_checks(parsed(id)?, &given),
         ["room", _, "checks", word, ..] => Err(format!("{word} is not known here: write {CHECKS}")),
-        ["room", _, "terms", ..] => {
-            Err("blocked terms are changed with lc room STREAM terms, not here".to_owned())
-        }
+        ["room", id, "terms", verb, ref terms @ ..] => room_terms(parsed(id)?, verb, terms, &given),
+        ["room", _, "terms"] => Err(format!("write {TERMS}")),
         ["room", id, rule, ref values @ ..] => {
             let mut patch = match RoomPatch::of_words(rule, values) {
                 Err(error) if !RULES.iter().any(|known| known.name == rule) => {
-                    return Err(format!("{error}, checks, clear"));
+                    return Err(format!("{error}, terms, checks, clear"));
                 }
                 read => read?,
             };
@@ -290,6 +300,36 @@ fn room_checks(stream_id: StreamId, given: &Given<'_>) -> Result<Action, LineErr
     }
     let patch = RoomPatch { checks: Some(checks), ..RoomPatch::default() };
     Ok(Action::Room { stream_id, patch })
+}
+
+/// Reads a change of the blocked terms of a room. Those of several words are in quotation marks.
+fn room_terms(
+    stream_id: StreamId,
+    verb: &str,
+    terms: &[&str],
+    given: &Given<'_>,
+) -> Result<Action, LineError> {
+    let mut action = TermAction::default();
+    for (name, value) in &given.options {
+        if (*name, verb) != ("action", "add") {
+            return Err(format!("--{name} is not known here"));
+        }
+        action = TermAction::of_word(value)?;
+    }
+    let written = terms.iter().map(|term| (*term).to_owned());
+    let patch = match verb {
+        "add" => {
+            let add = written.map(|term| RoomTerm { term, action }).collect();
+            TermsPatch { add, remove: Vec::new() }
+        }
+        "remove" => TermsPatch { add: Vec::new(), remove: written.collect() },
+        _ => return Err(format!("write {TERMS}")),
+    };
+    if terms.is_empty() {
+        return Err(format!("write {TERMS}"));
+    }
+    let patch = patch.checked().map_err(|bad| format!("a term {}", bad.problem))?;
+    Ok(Action::RoomTerms { stream_id, patch })
 }
 
 fn clear_room(stream_id: StreamId, given: &Given<'_>) -> Result<Action, LineError> {

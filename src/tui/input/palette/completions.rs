@@ -1,7 +1,9 @@
 //! The lines that a line of the palette may become.
 
 use super::acts::{ACTS, GOTO};
+use crate::protocol::StreamId;
 use crate::protocol::admin::{NodeStatus, ProblemCode};
+use crate::protocol::room::TermAction;
 use crate::protocol::room::words::RULES;
 use crate::tui::commands::COMMANDS;
 use crate::tui::state::Console;
@@ -41,6 +43,21 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
         }
         if RULES.iter().any(|known| known.name == rule && known.values == "on|off") {
             ["on", "off"].iter().for_each(|state| add(format!("room {id} {rule} {state}"), ""));
+        }
+        add(format!("room {id} terms add "), "WORD… [--action reject|shadow-ban|flag]");
+        add(format!("room {id} terms remove "), "WORD…, as they are listed");
+        add(format!("room {id} terms list"), "show the blocked terms");
+        if let Some(words) = rest.strip_prefix("terms remove ") {
+            for (line, action) in terms_to_remove(console, id, words) {
+                add(format!("room {id} terms remove {line}"), action);
+            }
+        }
+        if let Some(words) = rest.strip_prefix("terms add ")
+            && let Some((words, _)) = words.split_once(" --")
+        {
+            for action in TermAction::ALL {
+                add(format!("room {id} terms add {words} --action {}", action.word()), "");
+            }
         }
         add(format!("room {id} checks --down "), "pass|hold; or --late END, --deadline TIME");
         add(format!("room {id} clear --last "), "10m [--reason WORD] [--note TEXT]");
@@ -84,4 +101,31 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
     let names = COMMANDS.iter().filter(|entry| !entry.acts);
     names.for_each(|entry| add(entry.name.to_owned(), entry.help));
     found
+}
+
+/// Returns what the words of `terms remove` may become, each with the action of the last term.
+fn terms_to_remove<'a>(
+    console: &'a Console,
+    id: &str,
+    words: &str,
+) -> impl Iterator<Item = (String, &'a str)> {
+    let read = id.parse::<StreamId>().ok().and_then(|id| console.side.terms_of(id));
+    let terms = read.and_then(|read| read.terms.as_ref().ok()).map_or(&[][..], Vec::as_slice);
+    // The last word begins at a quotation mark that is not closed, or else behind a space.
+    let begins_at = if words.matches('"').count() % 2 == 1 {
+        words.rfind('"').unwrap_or(0)
+    } else {
+        words.rfind(' ').map_or(0, |at| at + 1)
+    };
+    let before = words[..begins_at].to_owned();
+    terms.iter().filter_map(move |known| {
+        let term = &known.term;
+        // The palette has no other way to write a quotation mark.
+        let word = match (term.contains(char::is_whitespace), term.contains(['"', '\''])) {
+            (_, true) => return None,
+            (true, false) => format!("\"{term}\""),
+            (false, false) => term.clone(),
+        };
+        Some((format!("{before}{word}"), known.action.word()))
+    })
 }

@@ -20,6 +20,9 @@ use crate::tui::theme::ThemeName;
 /// Why a line is no command.
 type LineError = String;
 
+/// Nothing is known that the line could name.
+const NO_SNAPSHOT: &str = "there is no snapshot yet";
+
 pub(super) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     let Mode::Palette(line) = &mut console.mode else { return None };
     match key.code {
@@ -148,6 +151,10 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             console.theme = theme;
             Ok(None)
         }
+        ["room", id, "terms"] | ["room", id, "terms", "list"] => {
+            console.notice = Some(Notice::Done(listed_terms(console, parsed(id)?)?));
+            Ok(None)
+        }
         [name] if COMMANDS.iter().any(|entry| entry.name == name && !entry.acts) => {
             let entry = COMMANDS.iter().find(|entry| entry.name == name);
             Ok(entry.and_then(|entry| run_command(console, entry.command)))
@@ -181,19 +188,31 @@ fn change_view(console: &mut Console, action: Action) -> Option<Effect> {
 
 fn stream(console: &Console, text: &str) -> Result<StreamId, LineError> {
     let stream_id: StreamId = parsed(text)?;
-    let known = console.moment().is_some_and(|moment| moment.stream(stream_id).is_some());
+    let moment = console.moment().ok_or(NO_SNAPSHOT)?;
+    let known = moment.stream(stream_id).is_some();
     if known { Ok(stream_id) } else { Err(format!("there is no stream {text}")) }
 }
 
 /// Returns the shortest timeout that moderators of a room choose from, or else the default.
 fn shortest_timeout(console: &Console, stream_id: StreamId) -> Result<u64, LineError> {
-    let stream = console.moment().and_then(|moment| moment.stream(stream_id));
+    let moment = console.moment().ok_or(NO_SNAPSHOT)?;
+    let stream = moment.stream(stream_id);
     let stream = stream.ok_or_else(|| format!("there is no stream {stream_id}"))?;
     Ok(stream.room.shortest_timeout_ms())
 }
 
+/// Lists the blocked terms of a room, which were read while the line was typed.
+fn listed_terms(console: &Console, stream_id: StreamId) -> Result<String, LineError> {
+    if console.replay().is_some() {
+        return Err("this is a recording: terms of rooms need a daemon".to_owned());
+    }
+    let read = console.side.terms_of(stream_id);
+    let read = read.ok_or("the terms are still being read: press Enter again")?;
+    read.in_words(console.veiled)
+}
+
 fn check_node(console: &Console, node: &NodeId) -> Result<(), LineError> {
-    let moment = console.moment().ok_or("there is no snapshot yet")?;
+    let moment = console.moment().ok_or(NO_SNAPSHOT)?;
     let known = moment.node(node).is_some() || moment.snapshot.unreachable.contains(node);
     if known { Ok(()) } else { Err(format!("there is no node {node}")) }
 }

@@ -1,6 +1,8 @@
 //! Comments to review, and acts on the users that wrote them.
 
 use super::*;
+use crate::protocol::room::{RoomTerm, TermAction};
+use crate::tui::state::ReadTerms;
 
 fn flagged(number: u64) -> ReviewItem {
     let held = comment(number, 41 + number, "is this allowed?");
@@ -246,4 +248,37 @@ fn a_row_of_a_user_tells_the_shadow_bans() {
     let told = console.selected_in_full();
     let expected = "the shadow on all streams without an end, set by ann".to_owned();
     assert_eq!(told.last(), Some(&("shadow ban", expected)));
+}
+
+#[test]
+fn the_palette_lists_and_completes_terms_of_a_room() {
+    let mut console = on_stream();
+    let term = |term: &str, action| RoomTerm { term: term.to_owned(), action };
+    type_line(&mut console, "room 7 terms");
+    let Mode::Palette(line) = &console.mode else { panic!("{:?}", console.mode) };
+    assert!(line.error.as_ref().unwrap().contains("press Enter again"), "{line:?}");
+    assert_eq!(console.needs().terms, Some(StreamId(7)), "read while the line is typed");
+    let terms = vec![term("buy now", TermAction::ShadowBan), term("spam", TermAction::Reject)];
+    console.side.terms = Some(ReadTerms { stream_id: StreamId(7), terms: Ok(terms) });
+    enter(&mut console);
+    let listed = "stream 7 has 2 blocked terms: buy now (shadow-ban), spam (reject)";
+    assert_eq!(console.notice, Some(Notice::Done(listed.to_owned())));
+    assert_eq!(console.needs().terms, None);
+    let texts = |typed: &str| -> Vec<String> {
+        completions(&console, typed).into_iter().map(|(text, _)| text).collect()
+    };
+    let remove = "room 7 terms remove ";
+    assert_eq!(
+        texts(remove),
+        [remove.to_owned(), format!("{remove}\"buy now\""), format!("{remove}spam")]
+    );
+    assert_eq!(texts(&format!("{remove}\"b")), [format!("{remove}\"buy now\"")]);
+    assert_eq!(texts(&format!("{remove}x s")), [format!("{remove}x spam")]);
+    assert_eq!(texts("room 7 terms l"), ["room 7 terms list"]);
+    let actions = texts("room 7 terms add x --action f");
+    assert_eq!(actions, ["room 7 terms add x --action flag"]);
+    console.veiled = true;
+    type_line(&mut console, "room 7 terms list");
+    let counted = "stream 7 has 2 blocked terms".to_owned();
+    assert_eq!(console.notice, Some(Notice::Done(counted)), "a projector shows no terms");
 }

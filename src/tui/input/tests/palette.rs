@@ -26,6 +26,22 @@ fn the_palette_goes_and_acts() {
     assert_eq!(line.error.as_deref(), Some("there is no stream 99"));
 }
 
+#[test]
+fn a_timeout_with_a_time_needs_no_room() {
+    let mut console = unlocked();
+    assert_eq!(type_line(&mut console, "timeout ann --stream 99"), None);
+    assert_eq!(palette_error(&console), "there is no stream 99");
+    escape(&mut console);
+    let asked = type_line(&mut console, "timeout ann --stream 99 --for 1m");
+    assert!(matches!(asked, Some(Effect::Preview(_))), "{asked:?}");
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    for line in ["timeout ann --stream 5", "stream 5", "node edge-1"] {
+        assert_eq!(type_line(&mut console, line), None);
+        assert_eq!(palette_error(&console), "there is no snapshot yet", "{line}");
+        escape(&mut console);
+    }
+}
+
 fn context(name: &str) -> ContextEntry {
     let place = format!("/run/{name}.sock");
     ContextEntry { name: name.to_owned(), place, colour: None, read_only: name == "prod" }

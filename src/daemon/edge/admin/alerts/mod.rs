@@ -31,7 +31,6 @@ use self::board::{AlertBoard, Change};
 use self::conditions::{Condition, Window};
 use super::AdminParts;
 use super::cluster::ClusterView;
-use super::lag::leave_out_held;
 use crate::daemon::base::config::{AlertsConfig, NodeRole};
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::stages::control::{Actor, ControlError, OpenDeadLetters};
@@ -184,7 +183,7 @@ impl AdminParts {
         let (lag, view, dead_letters) = tokio::join!(lag, self.cluster(), self.dead_letters());
         let mut found = match lag {
             Ok(Ok(mut lag)) => {
-                leave_out_held(&view, &mut lag);
+                self.live.unheld.leave_out_held(&view, &mut lag);
                 conditions::of_lag(&lag, &self.live.alerts.settings)
             }
             // A log that does not answer opens its breaker.

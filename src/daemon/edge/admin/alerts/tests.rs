@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::daemon::edge::admin::lag::UnheldLag;
 use crate::daemon::engines::registry::KnownNode;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::dependency::REVIEW_HOOK;
@@ -312,6 +313,44 @@ fn a_lag_grows_if_it_is_old_and_falls_back() {
         effect,
         "archiver is 8s behind (14k records, +60/s): history lacks the newest comments; live \
          viewers notice nothing"
+    );
+}
+
+/// A room of the partition has a message delay, so 40 records are always held back.
+#[tokio::test(start_paused = true)]
+async fn a_lag_behind_held_records_grows() {
+    let held_records = BTreeMap::from([(0, 40)]);
+    let view = ClusterView::new(NodeReport { held_records, ..named("a") }, Vec::new());
+    let unheld = UnheldLag::default();
+    let look = |unread: u64| {
+        let mut lags = [ConsumerLag {
+            group: "coordinator".to_owned(),
+            topic: "comment_events".to_owned(),
+            position: 100,
+            end: 140 + unread,
+            lag: 40 + unread,
+            // Those of the whole lag.
+            oldest_ms: Some(90_000),
+            change_per_s: Some(60.0),
+            ..ConsumerLag::default()
+        }];
+        unheld.leave_out_held(&view, &mut lags);
+        conditions::of_lag(&lags, &settings())
+    };
+    for _ in 0..60 {
+        assert_eq!(look(0), [], "what is held back is no lag");
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    for second in 0..=5 {
+        assert_eq!(look(second * 60), [], "{second}");
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let found = look(360);
+    let [growing] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(growing.id(), "lag_growing/coordinator");
+    assert!(
+        growing.value.is_some_and(|age_ms| (5_000.0..8_000.0).contains(&age_ms)),
+        "{growing:?}"
     );
 }
 

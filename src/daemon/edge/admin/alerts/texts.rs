@@ -322,6 +322,9 @@ fn next(rule: &str, subject: &str) -> &'static str {
         _ if rule == ProblemCode::ReviewHookFailing.as_str() => {
             "the service and the network to it; it is taken back by itself"
         }
+        _ if rule == ProblemCode::ReloadFailed.as_str() => {
+            "mend the file: lcd check; then systemctl reload lcd"
+        }
         _ => "",
     }
 }

@@ -207,3 +207,16 @@ async fn readers_of_top_share_a_snapshot() {
     let calls = served.world.metadata.calls() - before;
     assert!((1..=5).contains(&calls), "{calls} for 20 readers");
 }
+
+#[tokio::test]
+async fn each_reload_is_one_event() {
+    let served = Served::new().await;
+    served.world.board.reloads().record("reload of moderation.rules: 2 words".to_owned());
+    for _ in 0..2 {
+        let report = served.reporter.0.report();
+        served.reporter.0.record_differences(&report);
+    }
+    let events: Cluster<EventItem> = served.get("/v1/events?where=kind%3Dnode").await;
+    let [event] = &events.items[..] else { panic!("{events:?}") };
+    assert_eq!((&*event.subject, &*event.text), ("a", "reload of moderation.rules: 2 words"));
+}

@@ -30,14 +30,20 @@ struct Done {
     /// The number of comments, if several may have been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
+    /// The number of changes that were taken back, if the entry stands for several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undone: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
 
-impl From<Outcome> for Done {
-    fn from(outcome: Outcome) -> Self {
-        let Outcome { audit_id, user_id, user_name, expires_at, left_out, .. } = outcome;
-        Self { audit_id, user_id, user_name, expires_at, deleted: outcome.changes, left_out }
+impl Done {
+    fn new(act: &ModerationAct, outcome: Outcome) -> Self {
+        let Outcome { audit_id, user_id, user_name, expires_at, changes, left_out, .. } = outcome;
+        let is_undo = matches!(act, ModerationAct::Undo(_));
+        let deleted = changes.filter(|_| !is_undo);
+        let undone = changes.filter(|_| is_undo);
+        Self { audit_id, user_id, user_name, expires_at, deleted, undone, left_out }
     }
 }
 
@@ -60,7 +66,7 @@ pub(crate) async fn act(
         HttpError::new(ErrorCode::BadMessage, text)
     })?;
     let done = state.control.moderate(&caller, stream_id, &act).await;
-    Ok(json_answer(StatusCode::OK, &Done::from(done.map_err(public)?)))
+    Ok(json_answer(StatusCode::OK, &Done::new(&act, done.map_err(public)?)))
 }
 
 #[derive(Debug, Deserialize)]

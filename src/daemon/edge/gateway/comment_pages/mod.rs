@@ -3,7 +3,8 @@
 //! others have pages of their own.
 //!
 //! Always holds: a comment that a message delay holds back is only shown to its author and to staff
-//! until it is broadcast. Everything that was broadcast is shown, whatever the delay is now.
+//! until it is broadcast. Everything that was broadcast is shown, whatever the delay is now. In a
+//! room without a delay everything is shown, also while the broadcast is behind.
 //!
 //! A page may be as old as one read of the store takes. The archiver, which writes comments and
 //! deletions to the store, is further behind than that. Nothing is cached after the answer.
@@ -71,7 +72,8 @@ pub(crate) struct PageSources {
 struct LoadedPage {
     /// With the comments that are held back.
     whole: Arc<HistoryPage>,
-    end: BroadcastEnd,
+    /// `None` if no delay can hold back a comment of this page.
+    end: Option<BroadcastEnd>,
     /// Without them, as JSON.
     shown: Bytes,
 }
@@ -99,6 +101,10 @@ impl BroadcastEnd {
         };
         comment.created_at.saturating_add(held_ms) > self.now_ms
     }
+}
+
+fn is_held_back(end: Option<BroadcastEnd>, comment: &SequencedComment) -> bool {
+    end.is_some_and(|end| end.holds_back(comment))
 }
 
 impl CommentPages {
@@ -150,9 +156,23 @@ impl PageSources {
         let next_before = comments.last().filter(|_| more).map(|comment| comment.comment_id);
         let whole = HistoryPage { comments, next_before };
         // Read last: what was broadcast meanwhile is shown.
-        let end = self.broadcast_end(stream_id).await;
-        let shown = encode(&whole, |comment| !end.holds_back(comment))?;
+        let end = if self.may_hold_back(stream_id, &whole) {
+            Some(self.broadcast_end(stream_id).await)
+        } else {
+            None
+        };
+        let shown = encode(&whole, |comment| !is_held_back(end, comment))?;
         Ok(LoadedPage { whole: Arc::new(whole), end, shown })
+    }
+
+    /// Returns whether a delay may hold back a comment of a page. Most pages need no look at the
+    /// end of the broadcast.
+    fn may_hold_back(&self, stream_id: StreamId, page: &HistoryPage) -> bool {
+        let now_ms = self.clock.now_ms();
+        let is_recent = |comment: &SequencedComment| {
+            comment.created_at.saturating_add(LONGEST_DELAY_MS) > now_ms
+        };
+        page.comments.iter().any(is_recent) && self.streams.may_hold_back(stream_id)
     }
 
     async fn broadcast_end(&self, stream_id: StreamId) -> BroadcastEnd {
@@ -170,10 +190,9 @@ impl LoadedPage {
     /// are held back.
     fn shown_to(&self, reader: Option<UserId>, is_staff: bool) -> Result<Bytes, StoreError> {
         let sees_early = |comment: &SequencedComment| is_staff || reader == Some(comment.user_id);
-        let sees =
-            |comment: &SequencedComment| !self.end.holds_back(comment) || sees_early(comment);
-        let sees_more =
-            |comment: &SequencedComment| self.end.holds_back(comment) && sees_early(comment);
+        let is_held_back = |comment: &SequencedComment| is_held_back(self.end, comment);
+        let sees = |comment: &SequencedComment| !is_held_back(comment) || sees_early(comment);
+        let sees_more = |comment: &SequencedComment| is_held_back(comment) && sees_early(comment);
         if self.whole.comments.iter().any(sees_more) {
             return encode(&self.whole, sees);
         }

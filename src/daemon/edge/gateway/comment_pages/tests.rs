@@ -128,13 +128,25 @@ async fn pages_of(
     delay_ms: Option<u64>,
     head: Option<Seq>,
 ) -> (Arc<CommentPages>, Arc<CountingStore>) {
-    let room = RoomSettings { delay_ms, ..RoomSettings::default() };
     let metadata = Arc::new(InMemoryMetadata::default());
-    metadata.put_stream(Stream { room, ..stream(STREAM.0, ModerationMode::Async) });
+    metadata.put_stream(with_delay(delay_ms));
     let recent = Arc::new(TestRecent::default());
     if let Some(head) = head {
         recent.append(STREAM, 1, head, Vec::new()).await.unwrap();
     }
+    pages_over(Streams::load(metadata).await.unwrap(), recent).await
+}
+
+fn with_delay(delay_ms: Option<u64>) -> Stream {
+    let room = RoomSettings { delay_ms, ..RoomSettings::default() };
+    Stream { room, ..stream(STREAM.0, ModerationMode::Async) }
+}
+
+/// Pages ten seconds after the comments were made.
+async fn pages_over(
+    streams: Streams,
+    recent: Arc<TestRecent>,
+) -> (Arc<CommentPages>, Arc<CountingStore>) {
     let store = InMemoryComments::default();
     store.write_rows(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
     let counting = Arc::new(CountingStore {
@@ -146,7 +158,7 @@ async fn pages_of(
     let sources = PageSources {
         comments: counting.clone(),
         recent,
-        streams: Streams::load(metadata).await.unwrap(),
+        streams,
         clock: Arc::new(TokioClock::starting_at(Duration::from_secs(10))),
     };
     (Arc::new(CommentPages::new(sources)), counting)
@@ -250,6 +262,35 @@ async fn history_ends_where_the_broadcast_ends() {
         assert_eq!(shown(&pages, Some(2), false).await, expected, "{what}");
         assert_eq!(shown(&pages, Some(1), false).await, 3, "{what}: the author");
         assert_eq!(shown(&pages, Some(7), true).await, 3, "{what}: staff");
+    }
+}
+
+/// The node has run for longer than comments are ever held back.
+#[tokio::test(start_paused = true)]
+async fn a_stale_end_hides_nothing_without_a_delay() {
+    for (before, now, expected, what) in [
+        (None, None, 3, "the coordinator is down"),
+        (Some(20_000), None, 1, "the delay was switched off while two are held"),
+        (Some(20_000), Some(5_000), 1, "the delay was lowered while two are held"),
+        (None, Some(5_000), 1, "two may be held since the delay is on"),
+    ] {
+        let metadata = Arc::new(InMemoryMetadata::default());
+        metadata.put_stream(with_delay(before));
+        let streams = Streams::load(metadata.clone()).await.unwrap();
+        tokio::time::advance(Duration::from_millis(LONGEST_DELAY_MS)).await;
+        metadata.put_stream(with_delay(now));
+        streams.reload_stream(STREAM).await.unwrap();
+        streams.reload().await.unwrap();
+        let recent = Arc::new(TestRecent::default());
+        recent.append(STREAM, 1, 1, Vec::new()).await.unwrap();
+        let (pages, store) = pages_over(streams, recent.clone()).await;
+        store.answers.add_permits(8);
+        assert_eq!(shown(&pages, None, false).await, expected, "{what}");
+        let needs_end = before.or(now).is_some();
+        assert_eq!(recent.head_requests(), usize::from(needs_end), "{what}");
+        tokio::time::advance(Duration::from_millis(LONGEST_DELAY_MS)).await;
+        assert_eq!(shown(&pages, None, false).await, 3, "{what}: too old to be held");
+        assert_eq!(recent.head_requests(), usize::from(needs_end), "{what}: not asked again");
     }
 }
 

@@ -205,12 +205,13 @@ async fn stopping_gateway_says_bye_to_waiting_polls() {
 #[tokio::test]
 async fn ban_during_the_hand_over_ends_the_viewer() {
     let mut rig = Rig::start().await;
-    let (metadata, sanctions) = (rig.metadata.clone(), rig.sanctions.clone());
+    let metadata = rig.metadata.clone();
+    let sanctions = rig.sanctions.clone();
     *rig.sink.during_attach.lock() = Some(Box::new(move || {
         let ban = crate::daemon::engines::metadata::in_memory::sanction(1, SanctionKind::Ban, None);
         metadata.put_sanction(ban);
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::block_in_place(|| runtime.block_on(sanctions.reload())).unwrap();
+        // Reloading from a test double never waits, so one poll completes it.
+        futures_util::FutureExt::now_or_never(sanctions.reload()).unwrap().unwrap();
     }));
     let mut socket = TcpStream::connect(rig.address).await.unwrap();
     let line = format!("GET {EVENTS}?token={} HTTP/1.1\r\nHost: x\r\n\r\n", token(1, "viewer"));

@@ -106,3 +106,29 @@ async fn only_moderators_act_and_only_as_documented() {
         assert_eq!(done.json()["expires_at"].is_u64(), name == "timeout", "{done:?}");
     }
 }
+
+#[tokio::test]
+async fn a_moderator_shadows_and_takes_acts_back() {
+    let rig = Rig::start().await;
+    let user = json!({"user": "id:42"});
+    let shadow = act(&rig, "moderator", "1/moderation/shadow", &user).await;
+    assert_eq!((shadow.status, shadow.json()["user_id"].as_str()), (200, Some("42")), "{shadow:?}");
+    let entry = rig.metadata.audits().pop().unwrap();
+    assert_eq!((&*entry.action, &*entry.actor), ("shadow", "user7 (user 7)"));
+    assert_eq!(entry.detail["stream_id"], json!("1"), "on this stream only");
+    let undo = json!({"audit_id": shadow.json()["audit_id"], "note": "a mistake"});
+    let foreign = act(&rig, "moderator", "2/moderation/undo", &undo).await;
+    assert_eq!((foreign.status, foreign.code().as_str()), (404, "not_found"), "{foreign:?}");
+    let undone = act(&rig, "moderator", "1/moderation/undo", &undo).await;
+    assert_eq!(undone.status, 200, "{undone:?}");
+    let entry = rig.metadata.audits().pop().unwrap();
+    assert_eq!((&*entry.action, &*entry.actor), ("undo", "user7 (user 7)"));
+    let again = act(&rig, "moderator", "1/moderation/undo", &undo).await;
+    assert_eq!((again.status, again.code().as_str()), (400, "bad_request"), "{again:?}");
+    let unknown = act(&rig, "moderator", "1/moderation/undo", &json!({"audit_id": 999})).await;
+    assert_eq!((unknown.status, unknown.code().as_str()), (404, "not_found"), "{unknown:?}");
+    let lifted = act(&rig, "moderator", "1/moderation/unshadow", &user).await;
+    assert_eq!((lifted.status, lifted.code().as_str()), (404, "not_found"), "{lifted:?}");
+    let own = act(&rig, "moderator", "1/moderation/shadow", &json!({"user": "id:7"})).await;
+    assert_eq!((own.status, own.code().as_str()), (403, "forbidden"), "{own:?}");
+}

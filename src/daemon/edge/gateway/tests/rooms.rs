@@ -78,3 +78,25 @@ async fn changes_that_wait_at_the_end_are_answered() {
     assert_eq!(answers[0].1.as_ref().unwrap_err().code, ErrorCode::ShuttingDown);
     assert!(send.try_send(slow(1, "b")).is_err());
 }
+
+#[tokio::test]
+async fn a_change_that_panics_is_answered() {
+    let world = World::new().await;
+    let (sink, _kept) = recording_sink();
+    let (send, requests) = mpsc::channel(4);
+    let task = RoomTask::new(requests, world.control.clone(), sink.clone());
+    let running = tokio::spawn(task.run(CancellationToken::new()));
+    world.metadata.panic_next("update_room");
+    for name in ["a", "b"] {
+        send.send(slow(1, name)).await.unwrap();
+    }
+    while sink.room_answers.lock().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(send);
+    running.await.unwrap();
+    let answers = sink.room_answers.lock();
+    assert_eq!(answers[0].0.as_deref(), Some("a"));
+    assert_eq!(answers[0].1.as_ref().unwrap_err().code, ErrorCode::Internal);
+    assert!(answers[1].1.is_ok(), "the room may be changed again");
+}

@@ -190,6 +190,7 @@ impl Session {
             Ok(_) => "COMMIT",
             Err(
                 StoreError::NotFound(_)
+                | StoreError::NotATerm(_)
                 | StoreError::Exists(_)
                 | StoreError::Full(_)
                 | StoreError::Incomplete(_),

@@ -19,8 +19,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use super::disk::{read_failure, write_failure};
-use crate::daemon::base::replace_file::replace_file;
 use crate::daemon::engines::eventlog::{EarlierEpoch, LogError};
+use crate::net::replace_file::replace_file;
 use crate::protocol::Epoch;
 
 const TITLE: &str = "lcd event log 1";

@@ -19,8 +19,9 @@ use super::identity::{DirectoryLock, Identity};
 use super::record::{self, HEADER_BYTES as RECORD_HEADER_BYTES};
 use super::recovery::{proves_durable, segment_paths};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
-use crate::daemon::base::replace_file::{free_name, replace_file};
+use crate::daemon::base::free_name::free_name;
 use crate::daemon::engines::eventlog::{LogError, Topic};
+use crate::net::replace_file::replace_file;
 
 /// The ending of a damaged file that was replaced.
 const KEPT_ENDING: &str = "damaged";

@@ -27,6 +27,7 @@ use super::resume::is_mark_of;
 use super::topics::Topics;
 use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::Guarantee;
+use crate::daemon::base::supervise::early_end;
 use crate::daemon::engines::eventlog::{LagHistory, LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
@@ -328,7 +329,9 @@ impl LagQuery {
         });
         let result = found
             .map(|found| {
-                found.unwrap_or_else(|error| Err(LogError::Unavailable(error.to_string())))
+                found.unwrap_or_else(|error| {
+                    Err(LogError::Unavailable(format!("the query {}", early_end(&error))))
+                })
             })
             .boxed()
             .shared();

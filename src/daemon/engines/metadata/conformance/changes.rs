@@ -7,7 +7,7 @@ use crate::daemon::engines::metadata::{
 };
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
-use crate::protocol::room::{RoomPatch, TermsPatch};
+use crate::protocol::room::{RoomPatch, RoomTerm, TermAction, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
@@ -68,6 +68,9 @@ pub(crate) async fn audit_entries_are_found_by_number_and_target(store: &impl Me
 /// Makes what [`assert_changes_fail`] tries to change, and returns the contents of the store.
 pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+    let word = RoomTerm { term: "word".to_owned(), action: TermAction::Reject };
+    let terms = TermsPatch { add: vec![word], remove: Vec::new() };
+    store.change_terms(StreamId(1), &terms, audit(1, "room_terms")).await.unwrap();
     let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
     store.sanction(ban, audit(2, "ban")).await.unwrap();
     review::queue(store, review::item(1, 10)).await;

@@ -4,6 +4,7 @@
 mod changes;
 mod reputations;
 mod review;
+mod review_scopes;
 mod room_terms;
 mod sanctions;
 mod shadows;
@@ -16,6 +17,7 @@ use serde_json::json;
 pub(crate) use changes::*;
 pub(crate) use reputations::*;
 pub(crate) use review::*;
+pub(crate) use review_scopes::*;
 pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
@@ -38,6 +40,7 @@ macro_rules! metadata_suite {
                 throttle_overrides_are_kept_and_audited,
                 room_settings_are_kept_and_audited,
                 terms_of_rooms_are_kept_and_audited,
+                a_term_is_removed_once,
                 each_change_of_terms_has_a_new_version,
                 terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
@@ -54,10 +57,16 @@ macro_rules! metadata_suite {
                 a_decision_costs_the_author_points,
                 known_users_have_points_and_age,
                 review_items_are_queued_once_oldest_first,
+                the_queue_of_a_stream_is_read_by_itself,
+                held_items_are_counted_in_a_scope,
+                reviews_are_queued_in_batches,
+                a_sanctioned_author_publishes_nothing,
+                a_shadowed_author_publishes_for_one,
                 badges_of_an_author_are_kept,
                 a_decided_item_never_returns,
                 a_decision_taken_back_waits_again,
                 a_deletion_withdraws_what_waits,
+                a_deletion_before_the_flag_counts,
                 an_unchecked_item_is_reopened_for_people,
                 a_claim_keeps_others_away_until_it_runs_out,
                 of_two_decisions_at_once_one_is_refused,

@@ -1,13 +1,16 @@
 //! Promises about the review queue and the audit log.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 
+use super::sanctions::sanction;
 use super::{actions, audit, event, no_event};
 use crate::daemon::engines::metadata::{
-    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict,
+    HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
+    ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
-use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem};
+use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem, SanctionKind, Shadow};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 use crate::protocol::{Badge, Badges, CommentId, StreamId, UserId};
@@ -70,6 +73,111 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
     assert_eq!(store.review_count().await.unwrap(), 3);
     assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20), item(3, 30)]);
     assert_eq!(store.review_queue(2).await.unwrap(), [item(1, 10), item(2, 20)]);
+}
+
+fn batch(items: impl IntoIterator<Item = ReviewItem>) -> Vec<NewReview> {
+    let new = |item: ReviewItem| NewReview { text_key: item.user_id.0 as i64, item };
+    items.into_iter().map(new).collect()
+}
+
+pub(crate) async fn reviews_are_queued_in_batches(store: &impl MetadataStore) {
+    store.queue_reviews(&[]).await.unwrap();
+    assert_eq!(store.review_count().await.unwrap(), 0);
+    queue(store, item(2, 20)).await;
+    let decided = NewVerdict::new(item(2, 20).comment_id, Decision::Accept);
+    store.decide_review(decided, &no_event, audit(50, "approve")).await.unwrap();
+    // More than one statement of an engine has, with one that is decided, and one that comes twice.
+    let mut items: Vec<_> = (0..300).map(|number| item(number, 1_000 + number)).collect();
+    items.reverse();
+    items.push(item(7, 1));
+    store.queue_reviews(&batch(items)).await.unwrap();
+    let expected: Vec<_> = (0..300).filter(|number| *number != 2).collect();
+    let expected: Vec<_> = expected.iter().map(|number| item(*number, 1_000 + number)).collect();
+    assert_eq!(store.review_queue(1_000).await.unwrap(), expected);
+    let held = store.held_reviews(HeldReviews::WaitingSince(1_006), 9).await.unwrap();
+    assert_eq!(held, [item(0, 1_000), item(4, 1_004)]);
+    let again = [item(7, 5), item(2, 5), item(500, 5_000)];
+    store.queue_reviews(&batch(again)).await.unwrap();
+    let queued = store.review_queue(1_000).await.unwrap();
+    assert_eq!(queued[..299], expected, "what is stored stays as it is");
+    assert_eq!(queued[299..], [item(500, 5_000)]);
+}
+
+/// The text of an item that a store under test is made to refuse.
+pub(crate) const REFUSED: &str = "comment 170";
+
+/// Queues a batch in which the store refuses an item.
+pub(crate) async fn assert_a_refused_batch_stores_nothing(store: &impl MetadataStore) {
+    let items = batch((0..200).map(|number| item(number, number)));
+    assert!(store.queue_reviews(&items).await.is_err());
+    assert_eq!(store.review_count().await.unwrap(), 0);
+    store.queue_reviews(&items[..170]).await.unwrap();
+    assert_eq!(store.review_count().await.unwrap(), 170);
+}
+
+pub(crate) async fn a_sanctioned_author_publishes_nothing(store: &impl MetadataStore) {
+    use SanctionKind::{Ban, Timeout};
+    let author = item(2, 20).user_id.0;
+    let verdict = |as_author| NewVerdict {
+        as_author,
+        ..NewVerdict::new(item(2, 20).comment_id, Decision::Accept)
+    };
+    let publish = async |as_author, at| {
+        store.decide_review(verdict(as_author), &|_| Some(event(1)), audit(at, "approve")).await
+    };
+    queue(store, item(2, 20)).await;
+    for (kind, user_id, until) in [(Ban, author, None), (Timeout, author + 1, None)] {
+        store.sanction(sanction(user_id, kind, 30, until), audit(30, "put")).await.unwrap();
+    }
+    assert_eq!(refusal(publish(true, 40).await), ReviewRefusal::AuthorSanctioned);
+    assert_eq!(store.review_queue(9).await.unwrap(), [item(2, 20)], "nothing has changed");
+    assert!(!store.has_pending_event(event(1).stream_id).await.unwrap());
+    assert_eq!(actions(store).await, ["put", "put"]);
+    publish(false, 50).await.unwrap();
+    store.reopen_review(item(2, 20).comment_id, None, audit(60, "undo")).await.unwrap();
+    store.lift(UserId(author), &[Ban], audit(70, "lift")).await.unwrap();
+    let timeout = sanction(author, Timeout, 70, Some(100));
+    store.sanction(timeout, audit(70, "put")).await.unwrap();
+    assert_eq!(refusal(publish(true, 99).await), ReviewRefusal::AuthorSanctioned);
+    publish(true, 100).await.unwrap();
+}
+
+pub(crate) async fn a_shadowed_author_publishes_for_one(store: &impl MetadataStore) {
+    let here = item(2, 20).stream_id;
+    let elsewhere = StreamId(999);
+    let shadow = |number: u64, stream_id, expires_at| Shadow {
+        user_id: item(number, 0).user_id,
+        stream_id,
+        name: None,
+        created_by: "ann".to_owned(),
+        created_at: 10,
+        expires_at,
+    };
+    let shadows = [
+        shadow(2, Some(here), None),
+        shadow(4, None, None),
+        shadow(6, Some(elsewhere), None),
+        shadow(8, Some(here), Some(50)),
+    ];
+    store.put_shadows(&shadows, audit(10, "shadow")).await.unwrap();
+    for (number, is_shadowed) in [(2, true), (4, true), (6, false), (8, false), (10, false)] {
+        queue(store, item(number, 20)).await;
+        let verdict = |as_author| NewVerdict {
+            as_author,
+            ..NewVerdict::new(item(number, 20).comment_id, Decision::Accept)
+        };
+        let seen = AtomicBool::new(!is_shadowed);
+        let look = |item: &ReviewItem| {
+            seen.store(item.shadowed, Ordering::SeqCst);
+            None
+        };
+        let decided = store.decide_review(verdict(true), &look, audit(50, "approve")).await;
+        assert_eq!(decided.unwrap().1.shadowed, is_shadowed, "{number}");
+        assert_eq!(seen.load(Ordering::SeqCst), is_shadowed, "{number}");
+        store.reopen_review(item(number, 20).comment_id, None, audit(60, "undo")).await.unwrap();
+        let decided = store.decide_review(verdict(false), &look, audit(70, "approve")).await;
+        assert!(!decided.unwrap().1.shadowed, "it is not stored");
+    }
 }
 
 pub(crate) async fn badges_of_an_author_are_kept(store: &impl MetadataStore) {
@@ -249,6 +357,41 @@ pub(crate) async fn a_deletion_withdraws_what_waits(store: &impl MetadataStore) 
     record(ReviewChange::Withdraw(id(1)), 80, "delete").await;
     assert_eq!(store.review_count().await.unwrap(), 1);
     assert_eq!(actions(store).await.len(), 9, "each entry is stored");
+}
+
+/// Moderation may be behind the moderator who deletes.
+pub(crate) async fn a_deletion_before_the_flag_counts(store: &impl MetadataStore) {
+    let id = |number| item(number, 0).comment_id;
+    let record = async |change, at, action| {
+        store.audit_with_event(event(1), Some(change), audit(at, action)).await.unwrap();
+    };
+    for number in [1, 3, 5] {
+        record(ReviewChange::Withdraw(id(number)), 10, "delete").await;
+    }
+    record(ReviewChange::Withdraw(id(1)), 20, "delete").await;
+    assert_eq!(store.review_count().await.unwrap(), 0);
+    assert_eq!(store.decided_review(id(1)).await.unwrap(), None);
+    let claim = NewClaim { comment_id: id(1), by: "bob", now_ms: 20, expires_at: Some(90) };
+    assert_eq!(refusal(store.claim_review(claim).await), ReviewRefusal::NotQueued);
+    let reopened = store.reopen_review(id(1), None, audit(20, "undo")).await;
+    assert_eq!(refusal(reopened), ReviewRefusal::NotQueued);
+    record(ReviewChange::PutBack(id(5)), 25, "restore").await;
+
+    for number in 1..=5 {
+        queue(store, item(number, 30)).await;
+        queue(store, item(number, 31)).await;
+    }
+    let waiting = [item(2, 30), item(4, 30), item(5, 30)];
+    assert_eq!(store.review_queue(10).await.unwrap(), waiting, "the other two are deleted");
+    assert_eq!(store.review_count().await.unwrap(), 3);
+    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), [], "it is no decision to list");
+    let late = NewVerdict::new(id(1), Decision::Accept);
+    let late = store.decide_review(late, &no_event, audit(40, "approve")).await;
+    let ReviewRefusal::Decided(verdict) = refusal(late) else { panic!("it is deleted") };
+    assert_eq!((verdict.decision, verdict.at), (Decision::Reject, 10));
+    record(ReviewChange::PutBack(id(3)), 50, "restore").await;
+    let queue = store.review_queue(10).await.unwrap();
+    assert_eq!(queue, [item(2, 30), item(3, 30), item(4, 30), item(5, 30)], "with its flag");
 }
 
 pub(crate) async fn an_unchecked_item_is_reopened_for_people(store: &impl MetadataStore) {

@@ -28,9 +28,9 @@ use async_trait::async_trait;
 
 use super::review::flatten;
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
-    UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -244,20 +244,38 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        self.pool
-            .bounded(statement!(self.pool, |connection| review::queue(connection, &item, text_key)))
-            .await
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.pool.bounded(statement!(self.pool, |connection| review::queue(connection, new))).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
         self.pool
-            .bounded(statement!(self.pool, |connection| review::waiting(connection, limit)))
+            .bounded(statement!(self.pool, |connection| review::waiting(connection, None, limit)))
+            .await
+    }
+
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        let only = Some(stream_id);
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::waiting(connection, only, limit)))
             .await
     }
 
     async fn review_count(&self) -> Result<u64, StoreError> {
         self.pool.bounded(statement!(self.pool, |connection| review::count(connection))).await
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::held_count(connection, scope)))
+            .await
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {

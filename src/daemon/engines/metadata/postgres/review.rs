@@ -7,59 +7,85 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::review::{
-    Checked, DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
-    ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
+    AuthorStanding, Checked, DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason,
+    NewReview, NewVerdict, ReviewChange, ReviewRefusal, StoredReview, WITHDRAWN, reopened_reason,
 };
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, PendingEvent, rows};
-use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
+use crate::protocol::{CommentId, StreamId};
+
+const QUEUE: &str = "INSERT INTO reviews
+    (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key, shadowed,
+     evidence, badges, waits_since)
+    SELECT *, flagged_at FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[],
+        $5::text[], $6::text[], $7::bigint[], $8::boolean[], $9::bigint[], $10::boolean[],
+        $11::text[], $12::bigint[])
+        AS new (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
+            shadowed, evidence, badges)
+    ON CONFLICT DO NOTHING";
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
-    item: &ReviewItem,
-    text_key: i64,
+    new: &[NewReview],
 ) -> Result<(), StoreError> {
-    let evidence = rows::evidence_text(&item.evidence)?;
-    sqlx::query(
-        "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-          shadowed, evidence, badges, waits_since)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7) ON CONFLICT DO NOTHING",
-    )
-    .bind(item.comment_id.sort_key())
-    .bind(integer(item.stream_id.0))
-    .bind(integer(item.user_id.0))
-    .bind(storable(&item.name))
-    .bind(storable(&item.message))
-    .bind(storable(&item.reason))
-    .bind(integer(item.flagged_at))
-    .bind(item.held)
-    .bind(text_key)
-    .bind(item.shadowed)
-    .bind(evidence.as_deref().map(storable))
-    .bind(i64::from(item.badges.bits()))
-    .execute(connection)
-    .await?;
+    // In the order of ids, in which every node takes the rows, so that no two wait for each other.
+    // The first item of a comment stays the first.
+    let mut new: Vec<_> = new.iter().collect();
+    new.sort_by_key(|new| new.item.comment_id.sort_key());
+    new.dedup_by_key(|new| new.item.comment_id);
+    let items = || new.iter().map(|new| &new.item);
+    let evidence = items().map(|item| rows::evidence_text(&item.evidence));
+    let evidence: Vec<_> = evidence.collect::<Result<_, _>>()?;
+    sqlx::query(QUEUE)
+        .bind(items().map(|item| item.comment_id.sort_key().to_vec()).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.stream_id.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.user_id.0)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.name)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.message)).collect::<Vec<_>>())
+        .bind(items().map(|item| storable(&item.reason)).collect::<Vec<_>>())
+        .bind(items().map(|item| integer(item.flagged_at)).collect::<Vec<_>>())
+        .bind(items().map(|item| item.held).collect::<Vec<_>>())
+        .bind(new.iter().map(|new| new.text_key).collect::<Vec<_>>())
+        .bind(items().map(|item| item.shadowed).collect::<Vec<_>>())
+        .bind(evidence.iter().map(|text| text.as_deref().map(storable)).collect::<Vec<_>>())
+        .bind(items().map(|item| i64::from(item.badges.bits())).collect::<Vec<_>>())
+        .bind(WITHDRAWN)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
+/// The query of waiting items, with a further condition.
+macro_rules! waiting {
+    ($condition:literal) => {
+        concat!(
+            "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
+                WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT $1) AS found)
+                AS same
+             FROM reviews AS item WHERE item.decision IS NULL ",
+            $condition,
+            " ORDER BY item.flagged_at, item.sort_key LIMIT $2"
+        )
+    };
+}
+
+/// Returns the oldest items of a stream, or of all.
 pub(super) async fn waiting(
     connection: &mut PgConnection,
+    stream_id: Option<StreamId>,
     limit: usize,
 ) -> Result<Vec<ReviewItem>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
-            WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT $1) AS found)
-            AS same
-         FROM reviews AS item WHERE item.decision IS NULL
-         ORDER BY item.flagged_at, item.sort_key LIMIT $2",
-    )
+    let query = match stream_id {
+        Some(_) => sqlx::query(waiting!("AND item.stream_id = $3")),
+        None => sqlx::query(waiting!("")),
+    };
     // The item itself is counted too.
-    .bind(integer(MAX_ALIKE + 1))
-    .bind(integer(limit as u64))
-    .fetch_all(connection)
-    .await?;
+    let mut query = query.bind(integer(MAX_ALIKE + 1)).bind(integer(limit as u64));
+    if let Some(stream_id) = stream_id {
+        query = query.bind(integer(stream_id.0));
+    }
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(rows::waiting_review).collect()
 }
 
@@ -70,16 +96,64 @@ pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreErr
     row.natural("waiting")
 }
 
+pub(super) async fn held_count(
+    connection: &mut PgConnection,
+    scope: HeldScope,
+) -> Result<u64, StoreError> {
+    let HeldScope { user_id, stream_id, since_ms } = scope;
+    let query = match stream_id {
+        // Apart, so that the index of the streams serves.
+        Some(_) => sqlx::query(
+            "SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL AND held
+             AND sort_key >= $1 AND ($2::BIGINT IS NULL OR user_id = $2) AND stream_id = $3",
+        ),
+        None => sqlx::query(
+            "SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL AND held
+             AND sort_key >= $1 AND ($2::BIGINT IS NULL OR user_id = $2)",
+        ),
+    };
+    let mut query =
+        query.bind(rows::sort_key_since(since_ms)).bind(user_id.map(|user_id| integer(user_id.0)));
+    if let Some(stream_id) = stream_id {
+        query = query.bind(integer(stream_id.0));
+    }
+    query.fetch_one(connection).await?.natural("waiting")
+}
+
 /// Reads an item and locks it until the end of the transaction that changes it.
 async fn stored(
     connection: &mut PgConnection,
     comment_id: CommentId,
 ) -> Result<Option<StoredReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 FOR UPDATE")
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 AND reason <> $2 FOR UPDATE")
         .bind(comment_id.sort_key())
+        .bind(WITHDRAWN)
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(rows::stored_review).transpose()
+}
+
+/// Reads the sanctions and shadows of an item's author in the transaction that decides about it. It
+/// waits for nobody: a ban that is being stored at this moment comes after the decision.
+async fn standing(
+    connection: &mut PgConnection,
+    item: &ReviewItem,
+    now_ms: u64,
+) -> Result<AuthorStanding, StoreError> {
+    let row = sqlx::query(
+        "SELECT
+            EXISTS (SELECT 1 FROM sanctions WHERE user_id = $1
+                AND (expires_at IS NULL OR expires_at > $2)) AS sanctions,
+            EXISTS (SELECT 1 FROM shadows WHERE user_id = $1 AND stream_id IN ($3, $4)
+                AND (expires_at IS NULL OR expires_at > $2)) AS shadows",
+    )
+    .bind(integer(item.user_id.0))
+    .bind(integer(now_ms))
+    .bind(rows::shadow_scope(Some(item.stream_id)))
+    .bind(rows::shadow_scope(None))
+    .fetch_one(connection)
+    .await?;
+    Ok(AuthorStanding { is_sanctioned: row.flag("sanctions")?, is_shadowed: row.flag("shadows")? })
 }
 
 pub(super) async fn claim(
@@ -114,12 +188,18 @@ pub(super) async fn decide(
     audit: &NewAudit,
 ) -> Checked<(u64, ReviewItem)> {
     let NewVerdict { comment_id, decision, reason, .. } = new;
-    let Some(found) = stored(&mut *connection, comment_id).await? else {
+    let Some(mut found) = stored(&mut *connection, comment_id).await? else {
         return Ok(Err(ReviewRefusal::NotQueued));
     };
     let actor = storable(&audit.actor);
     if let Err(refusal) = found.check_verdict(&new, &actor, audit.at) {
         return Ok(Err(refusal));
+    }
+    if new.as_author {
+        let author = standing(&mut *connection, &found.item, audit.at).await?;
+        if let Err(refusal) = found.check_author(author) {
+            return Ok(Err(refusal));
+        }
     }
     sqlx::query(
         "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4
@@ -193,25 +273,52 @@ async fn change_item(
     change: ReviewChange,
     audit: &NewAudit,
 ) -> Result<(), StoreError> {
-    let query = match change {
-        ReviewChange::Withdraw(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3, decided_reason = $4
-             WHERE sort_key = $5 AND decision IS NULL AND NOT held",
-        )
-        .bind(Decision::Reject.as_str())
-        .bind(integer(audit.at))
-        .bind(storable(&audit.actor))
-        .bind(WITHDRAWN)
-        .bind(comment_id.sort_key()),
-        ReviewChange::PutBack(comment_id) => sqlx::query(
-            "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
-                decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
-             WHERE sort_key = $1 AND decided_reason = $2",
-        )
+    match change {
+        ReviewChange::Withdraw(comment_id) => withdraw(connection, comment_id, audit).await,
+        ReviewChange::PutBack(comment_id) => put_back(connection, comment_id).await,
+    }
+}
+
+async fn withdraw(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reviews
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, waits_since,
+          decision, decided_at, decided_by, decided_reason)
+         VALUES ($1, 0, 0, '', '', $2, $3, FALSE, $3, $4, $3, $5, $2)
+         ON CONFLICT (sort_key) DO UPDATE SET
+            decision = excluded.decision, decided_at = excluded.decided_at,
+            decided_by = excluded.decided_by, decided_reason = excluded.decided_reason
+         WHERE reviews.decision IS NULL AND NOT reviews.held",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .bind(integer(audit.at))
+    .bind(Decision::Reject.as_str())
+    .bind(storable(&audit.actor))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn put_back(connection: &mut PgConnection, comment_id: CommentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM reviews WHERE sort_key = $1 AND reason = $2")
         .bind(comment_id.sort_key())
-        .bind(WITHDRAWN),
-    };
-    query.execute(connection).await?;
+        .bind(WITHDRAWN)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL,
+            decided_reason = NULL, claimed_by = NULL, claim_expires_at = NULL
+         WHERE sort_key = $1 AND decided_reason = $2",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -219,10 +326,13 @@ pub(super) async fn decided_one(
     connection: &mut PgConnection,
     comment_id: CommentId,
 ) -> Result<Option<DecidedReview>, StoreError> {
-    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 AND decision IS NOT NULL")
-        .bind(comment_id.sort_key())
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(
+        "SELECT * FROM reviews WHERE sort_key = $1 AND decision IS NOT NULL AND reason <> $2",
+    )
+    .bind(comment_id.sort_key())
+    .bind(WITHDRAWN)
+    .fetch_optional(connection)
+    .await?;
     row.as_ref().map(rows::decided_review).transpose()
 }
 

@@ -97,6 +97,16 @@ async fn no_audit_entry_is_stored_without_its_event() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
+async fn a_batch_is_queued_whole_or_not_at_all() {
+    let (store, schema) = open().await;
+    let refused = conformance::REFUSED;
+    let refuse = format!("ALTER TABLE reviews ADD CHECK (message <> '{refused}')");
+    schema.execute(&refuse).await.unwrap();
+    conformance::assert_a_refused_batch_stores_nothing(&store).await;
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
 async fn concurrent_streams_get_distinct_ids() {
     let schema = TestSchema::new();
     let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));

@@ -21,9 +21,9 @@ use sqlx::migrate::Migrator;
 
 use super::review::flatten;
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
-    UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -187,16 +187,28 @@ impl MetadataStore for SqliteMetadata {
         reputations::known(&self.file, users).await
     }
 
-    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
-        review::queue(&self.file, &item, text_key).await
+    async fn queue_reviews(&self, new: &[NewReview]) -> Result<(), StoreError> {
+        review::queue(&self.file, new).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
-        review::waiting(&self.file, limit).await
+        review::waiting(&self.file, None, limit).await
+    }
+
+    async fn review_queue_of(
+        &self,
+        stream_id: StreamId,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, StoreError> {
+        review::waiting(&self.file, Some(stream_id), limit).await
     }
 
     async fn review_count(&self) -> Result<u64, StoreError> {
         review::count(&self.file).await
+    }
+
+    async fn held_count(&self, scope: HeldScope) -> Result<u64, StoreError> {
+        review::held_count(&self.file, scope).await
     }
 
     async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
@@ -400,6 +412,16 @@ mod tests {
         conformance::assert_changes_with_events_fail(&store).await;
         execute(&store, "ALTER TABLE gone RENAME TO pending_events").await;
         assert_eq!(conformance::contents(&store).await, before);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_queued_whole_or_not_at_all() {
+        let (store, _dir) = open().await;
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON reviews
+            WHEN NEW.message = 'comment 170' BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        assert!(refuse.contains(conformance::REFUSED));
+        execute(&store, refuse).await;
+        conformance::assert_a_refused_batch_stores_nothing(&store).await;
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Claims on Redis: `turn:{stream}:{user}:{ms}` and `said:{stream}:{hash}:{ms}` hold the 16 bytes
-//! of the comment's id for the time of the rule. A claim is one `SET NX GET` and one `PTTL`; a
-//! batch is one pipeline per Redis node.
+//! of the comment's id for the time of the rule. A text that only its author sees has the author
+//! behind the hash. A claim is one `SET NX GET` and one `PTTL`, and one `GET` and one `PTTL` for
+//! the place that it also meets; a batch is one pipeline per Redis node.
 
 use futures_util::future::join_all;
 use redis::{FromRedisValue as _, Pipeline, RedisError, Value};
@@ -34,7 +35,8 @@ impl RedisReservations {
     fn by_node<'a>(&self, claims: &'a [Claim]) -> Vec<Vec<(usize, &'a Claim)>> {
         let mut by_node = vec![Vec::new(); self.nodes.count()];
         for (index, claim) in claims.iter().enumerate() {
-            by_node[self.nodes.index_of(place(claim).as_bytes())].push((index, claim));
+            by_node[self.nodes.index_of(place_in_common(claim.key).as_bytes())]
+                .push((index, claim));
         }
         by_node
     }
@@ -44,13 +46,18 @@ impl RedisReservations {
         if claims.is_empty() || self.is_paused(node) {
             return Vec::new();
         }
-        let mut pipeline = Pipeline::with_capacity(claims.len() * 2);
+        let mut pipeline = Pipeline::with_capacity(claims.len() * 4);
         for (_, claim) in &claims {
-            let key = self.key_of(claim);
+            let key = self.key_of(claim.key, claim.for_ms);
             let id = claim.comment_id.0.as_bytes().as_slice();
             let for_ms = claim.for_ms.max(1);
             pipeline.cmd("SET").arg(&key).arg(id).arg("NX").arg("GET").arg("PX").arg(for_ms);
             pipeline.cmd("PTTL").arg(&key);
+            if let Some(also_met) = claim.also_met {
+                let key = self.key_of(also_met, claim.for_ms);
+                pipeline.cmd("GET").arg(&key);
+                pipeline.cmd("PTTL").arg(&key);
+            }
         }
         let mut connection = self.nodes.connection(node);
         let answered = timeout(TIMEOUT, pipeline.query_async::<Vec<Value>>(&mut connection)).await;
@@ -75,7 +82,8 @@ impl RedisReservations {
         let mut pipeline = Pipeline::with_capacity(claims.len());
         for (_, claim) in &claims {
             let id = claim.comment_id.0.as_bytes().as_slice();
-            pipeline.cmd("EVAL").arg(RELEASE).arg(1).arg(self.key_of(claim)).arg(id);
+            let key = self.key_of(claim.key, claim.for_ms);
+            pipeline.cmd("EVAL").arg(RELEASE).arg(1).arg(key).arg(id);
         }
         let mut connection = self.nodes.connection(node);
         let answered = timeout(TIMEOUT, pipeline.query_async::<Vec<Value>>(&mut connection)).await;
@@ -85,13 +93,13 @@ impl RedisReservations {
         }
     }
 
-    fn key_of(&self, claim: &Claim) -> String {
-        self.nodes.key(&format!("{}:{}", place(claim), claim.for_ms))
+    fn key_of(&self, key: ClaimKey, for_ms: u64) -> String {
+        self.nodes.key(&format!("{}:{for_ms}", place(key)))
     }
 }
 
-fn place(claim: &Claim) -> String {
-    match claim.key {
+fn place(key: ClaimKey) -> String {
+    match key {
         ClaimKey::Turn { stream_id, user_id } => format!("turn:{stream_id}:{user_id}"),
         ClaimKey::Text { stream_id, hash, author: None } => format!("said:{stream_id}:{hash:016x}"),
         ClaimKey::Text { stream_id, hash, author: Some(author) } => {
@@ -100,15 +108,36 @@ fn place(claim: &Claim) -> String {
     }
 }
 
+/// Returns the name that chooses the Redis node: one for all places that a claim of a text meets.
+fn place_in_common(key: ClaimKey) -> String {
+    match key {
+        ClaimKey::Text { stream_id, hash, .. } => {
+            place(ClaimKey::Text { stream_id, hash, author: None })
+        }
+        ClaimKey::Turn { .. } => place(key),
+    }
+}
+
 fn read(claims: &[(usize, &Claim)], values: &[Value]) -> Result<Vec<(usize, Claimed)>, RedisError> {
     let mut all = Vec::with_capacity(claims.len());
-    for ((index, claim), answer) in claims.iter().zip(values.chunks_exact(2)) {
-        let holder = Option::<Vec<u8>>::from_redis_value_ref(&answer[0])?;
-        let left_ms = i64::from_redis_value_ref(&answer[1])?;
-        let is_free = holder.is_none_or(|id| id == claim.comment_id.0.as_bytes());
-        let wait_ms = u64::try_from(left_ms).unwrap_or(0).max(1);
-        let claimed = if is_free { Claimed::Free } else { Claimed::Taken { wait_ms } };
+    let mut answers = values.chunks_exact(2);
+    for (index, claim) in claims {
+        let places = 1 + usize::from(claim.also_met.is_some());
+        let mut wait_ms = None;
+        for answer in answers.by_ref().take(places) {
+            wait_ms = wait_ms.max(taken_for(claim, answer)?);
+        }
+        let claimed = wait_ms.map_or(Claimed::Free, |wait_ms| Claimed::Taken { wait_ms });
         all.push((*index, claimed));
     }
     Ok(all)
+}
+
+/// Reads the holder of a place and the time for which it is held, in milliseconds. Returns `None`
+/// if it is free for the claim.
+fn taken_for(claim: &Claim, answer: &[Value]) -> Result<Option<u64>, RedisError> {
+    let holder = Option::<Vec<u8>>::from_redis_value_ref(&answer[0])?;
+    let left_ms = i64::from_redis_value_ref(&answer[1])?;
+    let is_free = holder.is_none_or(|id| id == claim.comment_id.0.as_bytes());
+    Ok((!is_free).then(|| u64::try_from(left_ms).unwrap_or(0).max(1)))
 }

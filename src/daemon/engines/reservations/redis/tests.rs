@@ -179,6 +179,7 @@ async fn without_redis_the_proposed_ids_are_used() {
 fn claim(user: u64, ticks: u64, for_ms: u64) -> Claim {
     Claim {
         key: ClaimKey::Turn { stream_id: StreamId(1), user_id: UserId(user) },
+        also_met: None,
         comment_id: CommentId::from_unix_ticks(ticks, 1, [3; 6]),
         for_ms,
     }
@@ -207,6 +208,39 @@ async fn a_claim_belongs_to_the_first_comment() {
     assert!(matches!(b.claim(vec![second]).await[0], Claimed::Taken { .. }), "not its own");
     a.release(vec![first]).await;
     assert_eq!(b.claim(vec![second]).await, [Claimed::Free]);
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_claim_heeds_a_place_without_taking_it() {
+    let prefix = format!("{}:", stack::unique("claims"));
+    let a = node(stack::redis(), &prefix, LIFETIME);
+    let b = node(stack::redis(), &prefix, LIFETIME);
+    // Over all Redis nodes: both places of a text are on the same one.
+    for hash in 0..20 {
+        let said = |user, ticks, author, also| Claim {
+            key: ClaimKey::Text { stream_id: StreamId(1), hash, author },
+            also_met: Some(ClaimKey::Text { stream_id: StreamId(1), hash, author: also }),
+            ..claim(user, ticks, 60_000)
+        };
+        let shown = |user, ticks| said(user, ticks, None, Some(UserId(user)));
+        let hidden = |user, ticks| said(user, ticks, Some(UserId(user)), None);
+        let is_taken = async |node: &RedisReservations, claim| {
+            let answer = node.claim(vec![claim]).await[0];
+            assert_ne!(answer, Claimed::Unknown);
+            answer != Claimed::Free
+        };
+        assert!(!is_taken(&a, hidden(7, 1_000)).await);
+        assert!(!is_taken(&b, hidden(8, 2_000)).await, "each sees only their own");
+        assert!(is_taken(&b, shown(7, 3_000)).await, "its author sees the hidden one");
+        b.release(vec![shown(7, 3_000)]).await;
+        assert!(!is_taken(&b, shown(9, 4_000)).await, "nobody else does");
+        assert!(!is_taken(&a, shown(9, 4_000)).await, "a repeat of the comment");
+        assert!(is_taken(&a, hidden(6, 5_000)).await, "everybody sees the shown one");
+        a.release(vec![hidden(6, 5_000)]).await;
+        b.release(vec![shown(9, 4_000)]).await;
+        assert!(!is_taken(&a, hidden(6, 6_000)).await, "neither place was taken before");
+    }
 }
 
 #[tokio::test]

@@ -72,9 +72,13 @@ impl Coordinator {
         self.replayed_to.get(&position.partition).is_some_and(|end| position.offset < *end)
     }
 
-    /// Returns the number of records of each partition that lie behind the position to commit and
+    /// Reports the number of records of each partition that lie behind the position to commit and
     /// were read nevertheless. They are no lag.
-    pub(super) fn held_records(&self, positions: &[Position]) -> BTreeMap<u32, u64> {
+    pub(super) fn report_held(&self, positions: &[Position]) {
+        self.parts.board.set_held_records(self.held_records(positions));
+    }
+
+    fn held_records(&self, positions: &[Position]) -> BTreeMap<u32, u64> {
         let held = |position: &Position| {
             let read = self.next.get(&position.partition).copied().unwrap_or(position.offset);
             (position.partition, read.saturating_sub(position.offset))
@@ -93,5 +97,56 @@ impl Coordinator {
             }
         }
         next.into_iter().map(|(partition, offset)| Position { partition, offset }).collect()
+    }
+}
+
+/// Nothing is held back here any longer, whatever ended the run: what is behind is lag.
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.parts.board.set_held_records(BTreeMap::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::daemon::base::clock::TokioClock;
+    use crate::daemon::base::config::BroadcastConfig;
+    use crate::daemon::base::status::StatusBoard;
+    use crate::daemon::engines::eventlog::{LogTelemetry, Polled};
+    use crate::daemon::stages::broadcast::coordinator::CoordinatorParts;
+    use crate::daemon::stages::broadcast::overrides::RateOverrides;
+    use crate::daemon::testing::bus::TestBus;
+    use crate::daemon::testing::event_log::InMemoryLog;
+    use crate::daemon::testing::recent::TestRecent;
+
+    #[tokio::test]
+    async fn a_revoked_partition_holds_nothing() {
+        let board = StatusBoard::default();
+        let mut coordinator = Coordinator::new(CoordinatorParts {
+            log: Arc::new(InMemoryLog::shaped(2, 1)),
+            log_telemetry: LogTelemetry::default(),
+            bus: Arc::new(TestBus::default()),
+            recent: Arc::new(TestRecent::default()),
+            board: board.clone(),
+            config: Arc::new(BroadcastConfig::default()),
+            overrides: RateOverrides::new(Arc::new(TokioClock::starting_at(Duration::ZERO))),
+            delays: None,
+        });
+        for (partition, stream) in [(0, 1), (1, 2)] {
+            let position = Position { partition, offset: 5 };
+            let stream_id = StreamId(stream);
+            let due = Some(Instant::now() + Duration::from_secs(5));
+            coordinator.accept(position, stream_id, StreamRecord::Nothing, due).await.unwrap();
+            coordinator.next.insert(partition, 8);
+        }
+        coordinator.report_held(&coordinator.positions());
+        assert_eq!(board.held_records(), BTreeMap::from([(0, 3), (1, 3)]));
+        let polled = Polled { records: Vec::new(), assigned: Vec::new(), revoked: vec![0] };
+        coordinator.process(polled).await.unwrap();
+        assert_eq!(board.held_records(), BTreeMap::from([(1, 3)]));
     }
 }

@@ -170,6 +170,7 @@ impl Coordinator {
         }
         self.find_replayed(&polled.assigned).await;
         self.repeats.follow_assignment(&polled);
+        let has_lost_some = !polled.revoked.is_empty();
         for partition in polled.revoked {
             self.next.remove(&partition);
             let removed: Vec<_> = self
@@ -181,6 +182,9 @@ impl Coordinator {
             let streams = &self.streams;
             self.waiting.retain(|id| streams.contains_key(id));
             self.delayed.retain(|id| streams.contains_key(id));
+        }
+        if has_lost_some {
+            self.report_held(&self.positions());
         }
         for record in polled.records {
             self.next.insert(record.position.partition, record.position.offset + 1);
@@ -450,10 +454,11 @@ impl Coordinator {
 
     /// Publishes all pending batches and commits the offsets.
     async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
+        let next = self.positions();
+        // First, because a bus that is slow or down says nothing about records that wait.
+        self.report_held(&next);
         self.publish_due(true).await?;
         self.moved.report(&self.parts.log_telemetry);
-        let next = self.positions();
-        self.parts.board.set_held_records(self.held_records(&next));
         match consumer.commit(&next).await {
             // The next commit stores it. A crash before that repeats batches that edges recognize.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {

@@ -103,6 +103,26 @@ async fn what_waits_is_neither_late_nor_lag() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_the_end_of_a_run_nothing_is_held() {
+    for bus_fails in [false, true] {
+        let mut stage = Stage::start_with(InMemoryLog::new(), Some(delays().await));
+        stage.comments(2, Duration::from_secs(2)).await;
+        let board = stage.board.clone();
+        assert_eq!(board.held_records().into_values().collect::<Vec<_>>(), [2]);
+        if bus_fails {
+            stage.bus.set_down(true);
+            let (_, comment_id) = stage.comment(Role::Viewer, false);
+            let deletion = vec![deletion_of(comment_id)];
+            stage.log.append(Topic::CommentEvents, deletion).await.unwrap();
+            assert!(stage.task.await.unwrap().is_err());
+        } else {
+            stage.stop().await;
+        }
+        assert!(board.held_records().is_empty(), "a failure: {bus_fails}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_released_comment_is_marked_for_edges() {
     let mut stage = Stage::start();
     let number = 71;

@@ -96,6 +96,7 @@ fn overrides() -> RateOverrides {
 struct Stage {
     log: InMemoryLog,
     journal: Arc<Journal>,
+    bus: Arc<TestBus>,
     recent: Arc<TestRecent>,
     overrides: RateOverrides,
     board: StatusBoard,
@@ -121,7 +122,7 @@ impl Stage {
         let coordinator = Coordinator::new(CoordinatorParts {
             log: Arc::new(log.clone()),
             log_telemetry: LogTelemetry::new(&board),
-            bus,
+            bus: bus.clone(),
             recent: recent.clone(),
             board: board.clone(),
             config: Arc::new(BroadcastConfig::default()),
@@ -129,7 +130,7 @@ impl Stage {
             delays,
         });
         let task = tokio::spawn(coordinator.run(stop.clone()));
-        Self { log, journal, recent, overrides, board, stop, task, next: 0 }
+        Self { log, journal, bus, recent, overrides, board, stop, task, next: 0 }
     }
 
     async fn stop(self) -> (InMemoryLog, Arc<Journal>) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,15 +21,18 @@ use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
-use crate::daemon::stages::control::{Actor, Control, ControlParts, LocalEndpoint};
+use crate::daemon::stages::control::{Actor, Control, ControlError, ControlParts, LocalEndpoint};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
 use crate::daemon::testing::registry::TestRegistry;
+use crate::protocol::admin::Outcome;
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, Stream};
-use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
+use crate::protocol::{
+    CommentId, Identity, ModerationAct, NodeId, Role, Standing, StreamId, UserId,
+};
 
 pub(crate) use nodes::FakeSink;
 
@@ -65,6 +69,17 @@ pub(crate) struct World {
     pub(crate) supervisor: Supervisor,
     pub(crate) orders: mpsc::Receiver<ThrottleOrder>,
     pub(crate) control: Control,
+}
+
+/// A moderator with a token, of this id and role.
+pub(crate) fn moderator((user_id, role): (u64, Role)) -> Identity {
+    Identity {
+        user_id: UserId(user_id),
+        name: "mod".into(),
+        role,
+        comments_per_minute: None,
+        standing: Standing::default(),
+    }
 }
 
 impl World {
@@ -139,6 +154,18 @@ impl World {
         let changes: Vec<_> =
             self.journal.lines().into_iter().filter(|line| !line.contains("read")).collect();
         format!("{metadata}\n{log:?}\n{changes:?}\n{draining}")
+    }
+
+    /// Acts on a stream as the moderator with this id and role.
+    pub(crate) async fn moderate(
+        &self,
+        own: (u64, Role),
+        stream_id: StreamId,
+        name: &str,
+        fields: Value,
+    ) -> Result<Outcome, ControlError> {
+        let act = ModerationAct::named(name, fields).unwrap();
+        self.control.moderate(&moderator(own), stream_id, &act).await
     }
 
     /// A comment of user 42 on stream 1, appended to the log and not yet archived.

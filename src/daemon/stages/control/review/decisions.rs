@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::metadata::DecidedReview;
-use crate::daemon::stages::control::{Actor, Control, ControlError, ControlParts};
-use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender, ReviewEvidence};
+use crate::daemon::stages::control::{Control, ControlError, ControlParts};
+use crate::protocol::admin::{EXPIRED, ModerationDecision, Offender, ReviewEvidence, names_person};
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event};
 use crate::protocol::{CommentId, UserId};
 
@@ -323,7 +323,7 @@ fn of_review(review: DecidedReview) -> ModerationDecision {
         message: Some(item.message),
         decision: verdict.decision,
         reason,
-        by_person: Actor::names_person(&verdict.by),
+        by_person: names_person(&verdict.by),
         in_bulk: false,
         decided_by: verdict.by,
         decided_at: verdict.at,
@@ -348,7 +348,7 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
         decision: event.decision,
         reason: event.reason.as_ref().to_owned(),
         decided_by: event.decided_by.as_ref().to_owned(),
-        by_person: Actor::names_person(&event.decided_by),
+        by_person: names_person(&event.decided_by),
         in_bulk: event.in_bulk,
         decided_at: event.timestamp,
         stage,
@@ -362,7 +362,8 @@ fn of_event(event: &CommentModerated) -> ModerationDecision {
 /// in time is no offence.
 fn removal_of(review: &DecidedReview) -> Option<Removal> {
     let DecidedReview { item, verdict } = review;
-    (verdict.decision.deletes() && review.reason() != EXPIRED).then(|| Removal {
+    let has_expired = review.reason() == EXPIRED && !names_person(&verdict.by);
+    (verdict.decision.deletes() && !has_expired).then(|| Removal {
         comment_id: item.comment_id,
         user_id: item.user_id,
         name: Some(item.name.as_str().into()),

@@ -24,7 +24,7 @@ use crate::daemon::engines::metadata::{NewClaim, NewVerdict, ReviewError, Review
 use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest, audit_action};
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
-use crate::protocol::{CommentId, Role, StreamId, UserId};
+use crate::protocol::{CommentId, Role, StreamId};
 
 pub(crate) use decisions::RecentDecisions;
 pub(crate) use queue::SharedQueue;
@@ -32,8 +32,6 @@ use queue::is_shadowed;
 
 /// The time for which a claim lasts; claiming again renews it.
 pub(crate) const CLAIM_MS: u64 = 60_000;
-/// The comments of all streams among which those of one are looked for.
-const MAX_SEARCHED: usize = 1_000;
 
 impl Control {
     /// Returns the undecided comments, oldest first, with the claims as an actor sees them. Changes
@@ -44,12 +42,11 @@ impl Control {
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
         let now_ms = self.parts.clock.now_ms();
-        let items = self.queue.oldest(&self.parts.metadata, now_ms, limit).await?;
+        let items = self.queue.oldest(&self.parts.metadata, None, now_ms, limit).await?;
         Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
-    /// Returns the undecided comments of one stream like [`Self::review_queue`]. They are looked
-    /// for among the oldest [`MAX_SEARCHED`] of all streams.
+    /// Returns the undecided comments of one stream like [`Self::review_queue`].
     pub async fn review_queue_of(
         &self,
         actor: &Actor,
@@ -57,30 +54,10 @@ impl Control {
         limit: usize,
     ) -> Result<Vec<ReviewItem>, ControlError> {
         self.require_stream(stream_id).await?;
-        let mut items = self.review_queue(actor, MAX_SEARCHED).await?;
-        items.retain(|item| item.stream_id == stream_id);
-        items.truncate(limit);
-        Ok(items)
-    }
-
-    /// Returns how many held comments of a user and of a stream wait that were written since a time
-    /// (milliseconds since the Unix epoch); `None` stands for all. They are looked for among the
-    /// oldest [`MAX_SEARCHED`] of all streams.
-    pub(super) async fn held_since(
-        &self,
-        user_id: Option<UserId>,
-        stream_id: Option<StreamId>,
-        since_ms: u64,
-    ) -> Result<u64, ControlError> {
         let now_ms = self.parts.clock.now_ms();
-        let items = self.queue.oldest(&self.parts.metadata, now_ms, MAX_SEARCHED).await?;
-        let is_meant = |item: &&ReviewItem| {
-            item.held
-                && item.comment_id.unix_ms() >= since_ms
-                && user_id.is_none_or(|only| only == item.user_id)
-                && stream_id.is_none_or(|only| only == item.stream_id)
-        };
-        Ok(items.iter().filter(is_meant).count() as u64)
+        let only = Some(stream_id);
+        let items = self.queue.oldest(&self.parts.metadata, only, now_ms, limit).await?;
+        Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
     }
 
     /// Claims a comment of the queue for the actor, renews the claim, or ends it.
@@ -158,7 +135,8 @@ impl Control {
         let event = |item: &ReviewItem, at: u64| {
             (!item.held).then(|| Event::CommentModerated(rejected(item, at)))
         };
-        let choice = Choice::by_person(Decision::Reject, expected);
+        // A moderator's word says more about the text than the reason of the stage.
+        let choice = Choice { reason, ..Choice::by_person(Decision::Reject, expected) };
         let decided = self.decide(actor, request, choice, &event).await?;
         let decided = decided.published()?;
         let rejected = rejected(&decided.item, decided.at);
@@ -178,7 +156,8 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::Claimed`] while somebody else has the claim, [`ControlError::Decided`] after
-    /// a decision.
+    /// a decision, [`ControlError::AuthorSanctioned`] if the choice asks for an author who may
+    /// publish.
     async fn decide(
         &self,
         actor: &Actor,
@@ -189,7 +168,8 @@ impl Control {
         validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let Choice { decision, action, expected_reason, reason, expected_stream } = choice;
+        let Choice { decision, action, expected_reason, reason, expected_stream, as_author } =
+            choice;
         let entry = self.entry(actor, action, target_of(comment_id), request);
         let entry = if actor.is_person() {
             self.costing_decision(entry, comment_id, decision)
@@ -200,7 +180,14 @@ impl Control {
         // The decision has one time in the store and in the log.
         let at = entry.at;
         let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
-        let new = NewVerdict { comment_id, decision, expected_reason, reason, expected_stream };
+        let new = NewVerdict {
+            comment_id,
+            decision,
+            expected_reason,
+            reason,
+            expected_stream,
+            as_author,
+        };
         let decided = self.parts.metadata.decide_review(new, &stored, entry).await;
         self.queue.changed();
         let (audit_id, item) = decided.map_err(|error| match (error, expected_stream) {
@@ -237,6 +224,9 @@ pub(super) fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) ->
             ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
         }
         ReviewError::Refused(ReviewRefusal::NotDecided) => ControlError::NotDecided(comment_id),
+        ReviewError::Refused(ReviewRefusal::AuthorSanctioned) => {
+            ControlError::AuthorSanctioned(comment_id)
+        }
         ReviewError::Refused(ReviewRefusal::Decided(verdict)) => ControlError::Decided {
             comment_id,
             decision: verdict.decision,
@@ -280,12 +270,22 @@ struct Choice<'a> {
     reason: Option<&'a str>,
     /// See [`NewVerdict::expected_stream`].
     expected_stream: Option<StreamId>,
+    /// See [`NewVerdict::as_author`].
+    as_author: bool,
 }
 
 impl Choice<'_> {
+    /// Returns a decision for the reason of the item.
     fn by_person(decision: Decision, expected_stream: Option<StreamId>) -> Self {
         let action = if decision.deletes() { audit_action::REJECT } else { audit_action::APPROVE };
-        Self { decision, action, expected_reason: None, reason: None, expected_stream }
+        Self {
+            decision,
+            action,
+            expected_reason: None,
+            reason: None,
+            expected_stream,
+            as_author: false,
+        }
     }
 }
 

@@ -1,12 +1,17 @@
-//! The review queue as this node last read it. All readers of a node share one reading per second:
-//! the store counts comments of the same text for each row, which is too dear to do for each
-//! console.
+//! The review queue as this node last read it. All readers of a node share one reading per second,
+//! and those of one stream another: the store counts comments of the same text for each row, which
+//! is too dear to do for each console.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
 
 use crate::daemon::base::shared_reading::SharedReading;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::StreamId;
 use crate::protocol::admin::{ReviewItem, Shadow};
 
 /// The age up to which a reading is shared. Claims, decisions and undos through this node are seen
@@ -15,10 +20,16 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 /// Rows that are read for a reader that wants fewer, so that those of different lists share: as
 /// many as a console shows.
 const LEAST_ROWS: usize = 200;
+/// Streams whose readings are kept, each up to about a megabyte. All are dropped when another one
+/// is asked for, and then read again.
+const MAX_STREAMS: usize = 64;
 
-/// The reading that is shared.
+/// The readings that are shared.
 #[derive(Debug, Default)]
-pub(crate) struct SharedQueue(SharedReading<QueueReading>);
+pub(crate) struct SharedQueue {
+    of_all: SharedReading<QueueReading>,
+    of_streams: Mutex<AHashMap<StreamId, Arc<SharedReading<QueueReading>>>>,
+}
 
 #[derive(Debug)]
 struct QueueReading {
@@ -28,19 +39,22 @@ struct QueueReading {
 }
 
 impl SharedQueue {
-    /// Returns the oldest undecided comments, at most `limit`. Held ones are marked if their sender
-    /// is shadow-banned `now_ms` (milliseconds since the Unix epoch).
+    /// Returns the oldest undecided comments of one stream or of all, at most `limit`. Held ones
+    /// are marked if their sender is shadow-banned `now_ms` (milliseconds since the Unix epoch).
     pub(super) async fn oldest(
         &self,
         metadata: &SharedMetadataStore,
+        only: Option<StreamId>,
         now_ms: u64,
         limit: usize,
     ) -> Result<Vec<ReviewItem>, StoreError> {
         let read = async {
             let limit = limit.max(LEAST_ROWS);
-            QueueReading { limit, rows: read_marked(metadata, now_ms, limit).await }
+            QueueReading { limit, rows: read_marked(metadata, only, now_ms, limit).await }
         };
-        let reading = self.0.latest(SHARED_FOR, |reading| reading.limit >= limit, read).await;
+        let of_stream = only.map(|stream_id| self.of_stream(stream_id));
+        let shared = of_stream.as_deref().unwrap_or(&self.of_all);
+        let reading = shared.latest(SHARED_FOR, |reading| reading.limit >= limit, read).await;
         reading.rows.clone().map(|mut rows| {
             rows.truncate(limit);
             rows
@@ -49,16 +63,29 @@ impl SharedQueue {
 
     /// Makes later readers see a change of the queue.
     pub(crate) fn changed(&self) {
-        self.0.invalidate();
+        self.of_all.invalidate();
+        self.of_streams.lock().clear();
+    }
+
+    fn of_stream(&self, stream_id: StreamId) -> Arc<SharedReading<QueueReading>> {
+        let mut of_streams = self.of_streams.lock();
+        if of_streams.len() >= MAX_STREAMS && !of_streams.contains_key(&stream_id) {
+            of_streams.clear();
+        }
+        of_streams.entry(stream_id).or_default().clone()
     }
 }
 
 async fn read_marked(
     metadata: &SharedMetadataStore,
+    only: Option<StreamId>,
     now_ms: u64,
     limit: usize,
 ) -> Result<Vec<ReviewItem>, StoreError> {
-    let mut rows = metadata.review_queue(limit).await?;
+    let mut rows = match only {
+        Some(stream_id) => metadata.review_queue_of(stream_id, limit).await?,
+        None => metadata.review_queue(limit).await?,
+    };
     // The others know themselves who sees them.
     if rows.iter().any(|item| item.held) {
         let shadows = metadata.shadows(now_ms).await?;

@@ -1,10 +1,12 @@
 //! The promises of claims, decisions and offenders, tested with contracts in memory.
 
+use std::slice;
 use std::time::Duration;
 
 use super::CLAIM_MS;
 use crate::daemon::engines::eventlog::{EventLog as _, LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::metadata::in_memory::stream;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::admin::{
@@ -12,6 +14,7 @@ use crate::protocol::admin::{
     ReviewRequest, Shadow, UndoRequest,
 };
 use crate::protocol::events::{CommentModerated, CommentRestored, Decision, Event, Told};
+use crate::protocol::stream::ModerationMode;
 use crate::protocol::{Badge, Badges, ErrorCode, StreamId, UserId};
 
 fn item(number: u64, held: bool) -> ReviewItem {
@@ -94,6 +97,24 @@ async fn what_somebody_holds_nobody_else_decides() {
     let late = control.approve(&bob(), &decide(1)).await.unwrap_err().body();
     assert_eq!(late.code, ErrorCode::ReviewDecided);
     assert!(late.message.contains("was rejected by op (uid 0)"), "{}", late.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_hides_no_queue_of_another_stream() {
+    let world = world(1_200, true).await;
+    world.metadata.put_stream(stream(2, ModerationMode::Async));
+    let elsewhere = ReviewItem { stream_id: StreamId(2), ..item(2_000, false) };
+    world.metadata.queue_review(elsewhere.clone(), 1).await.unwrap();
+    let control = &world.control;
+    let before = world.metadata.calls();
+    for actor in [operator(), bob()] {
+        let seen = control.review_queue_of(&actor, StreamId(2), 10).await.unwrap();
+        assert_eq!(seen, slice::from_ref(&elsewhere));
+    }
+    assert_eq!(world.metadata.calls() - before, 1, "they share a reading");
+    assert_eq!(control.review_queue_of(&bob(), StreamId(1), 7).await.unwrap().len(), 7);
+    control.reject(&bob(), &decide(2_000)).await.unwrap();
+    assert_eq!(control.review_queue_of(&bob(), StreamId(2), 10).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,6 +296,24 @@ async fn a_decided_item_keeps_what_it_was_flagged_by() {
     let decided = world.control.decisions(None, 10).await.unwrap().remove(0);
     let ModerationDecision { stage, score, scores, model, .. } = decided;
     assert_eq!(ReviewEvidence { stage, score, scores, model }, evidence);
+}
+
+/// The word says what the text is; the stage that flagged it may have meant something else.
+#[tokio::test(start_paused = true)]
+async fn a_moderators_word_is_the_reason() {
+    for held in [false, true] {
+        let world = world(3, held).await;
+        for (number, word) in [(1, Some("spam")), (2, Some("expired")), (3, None)] {
+            let request = ReviewRequest { reason: word.map(str::to_owned), ..decide(number) };
+            world.control.reject(&bob(), &request).await.unwrap();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let decisions = world.control.decisions_for_training(None, 10).await.unwrap();
+        let reasons: Vec<_> = decisions.iter().map(|one| one.reason.as_str()).collect();
+        assert_eq!(reasons, ["link", "expired", "spam"], "held: {held}");
+        let offenders = world.control.offenders(10).await.unwrap();
+        assert_eq!(offenders.len(), 3, "a person has looked at each of them");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! the target of the entry that it takes back.
 
 mod comments;
+mod of_stream;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -96,8 +97,8 @@ impl UndoneBatch {
 
 impl Control {
     /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a
-    /// stream or of its room, deletion or rejection of a comment, or several changes that were made
-    /// as one.
+    /// stream or of its room, deletion, rejection or hiding of a comment, or several changes that
+    /// were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,

@@ -203,7 +203,9 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::THROTTLE => throttle(entry, &before, now_ms),
         audit_action::DRAIN => drain(entry),
-        audit_action::DELETE | audit_action::REJECT => comment(entry, &before, &later),
+        audit_action::DELETE | audit_action::REJECT | audit_action::SHADOW_COMMENT => {
+            comment(entry, &before, &later)
+        }
         audit_action::ROOM => room(entry),
         audit_action::ROOM_TERMS => room_terms(entry),
         audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
@@ -237,8 +239,8 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
         audit_action::ROOM => return Ok(&[audit_action::ROOM]),
         audit_action::ROOM_TERMS => return Ok(&[audit_action::ROOM_TERMS]),
-        audit_action::DELETE | audit_action::REJECT => {
-            return Ok(&[audit_action::DELETE, audit_action::REJECT]);
+        audit_action::DELETE | audit_action::REJECT | audit_action::SHADOW_COMMENT => {
+            return Ok(&[audit_action::DELETE, audit_action::REJECT, audit_action::SHADOW_COMMENT]);
         }
         // The targets of its entries are looked at when each of them is taken back.
         audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
@@ -246,8 +248,12 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         }
         audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
         audit_action::RESTORE => "delete the comment again: lc delete",
+        audit_action::UNSHADOW_COMMENT => "hide the comment again, or delete it: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
-        audit_action::HIDE => "the comment was published for its author only, and stays so",
+        audit_action::HIDE => {
+            "the comment was published for its author only, and the log cannot show it to others \
+             later; its author may write it again, and lc delete removes it for its author too"
+        }
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
         audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
@@ -276,7 +282,8 @@ fn comment(
     before: &[&AuditEntry],
     later: &[&AuditEntry],
 ) -> Result<Plan, String> {
-    if let Some(restored) = later.iter().find(|other| other.action == audit_action::RESTORE) {
+    let restores = [audit_action::RESTORE, audit_action::UNSHADOW_COMMENT];
+    if let Some(restored) = later.iter().find(|other| restores.contains(&&*other.action)) {
         return Err(format!("entry {} has restored the comment already", restored.audit_id));
     }
     let digits = entry.target.strip_prefix("comment ").unwrap_or_default();

@@ -209,6 +209,8 @@ fn what_cannot_be_taken_back_says_why() {
         let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
         assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
     }
+    let hidden = planned(1, &[entry(1, "hide", json!({}))]).unwrap_err();
+    assert!(hidden.contains("lc delete removes it for its author too"), "{hidden}");
     let saved = planned(1, &[entry(1, "save_view", json!({}))]).unwrap_err();
     assert!(saved.ends_with(": `:forget NAME` in lc top removes the view"), "{saved}");
 }

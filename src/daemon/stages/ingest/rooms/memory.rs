@@ -173,11 +173,12 @@ impl RoomMemory {
         self.turns.insert((comment.stream_id, comment.user_id), taken);
     }
 
-    /// Notes that a text was said on another node, and is free again in `wait_ms`.
+    /// Notes that a text was said on another node, and is free again in `wait_ms`. Noted for the
+    /// author of the comment only: it may be a comment that nobody else sees.
     pub(super) fn text_is_taken(&mut self, comment: &Comment, text: TextShare, wait_ms: u64) {
         let at_ms = (self.now_ms() + wait_ms).saturating_sub(text.unique_ms);
         let taken = Taken { at_ms, by: comment.comment_id };
-        self.texts.insert((comment.stream_id, text.hash, text.author), taken);
+        self.texts.insert((comment.stream_id, text.hash, Some(comment.user_id)), taken);
     }
 
     fn put(&mut self, share: &RoomShare, comment: &Comment, at_ms: u64) {

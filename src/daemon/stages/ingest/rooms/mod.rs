@@ -21,6 +21,7 @@ use crate::protocol::{Comment, CommentId, ErrorCode, Identity, StreamId, text};
 
 pub use memory::RoomMemory;
 pub(super) use memory::RoomShare;
+use memory::TextShare;
 
 /// The rules of rooms on this node.
 #[derive(Debug)]
@@ -175,11 +176,15 @@ fn claims(share: &RoomShare, comment: &Comment) -> impl Iterator<Item = Claim> +
     let Comment { stream_id, user_id, comment_id, .. } = *comment;
     let turn = share.slow_ms.map(|for_ms| {
         let key = ClaimKey::Turn { stream_id, user_id };
-        Claim { key, comment_id, for_ms }
+        Claim { key, also_met: None, comment_id, for_ms }
     });
-    let said = share.text.map(|text| {
-        let key = ClaimKey::Text { stream_id, hash: text.hash, author: text.author };
-        Claim { key, comment_id, for_ms: text.unique_ms }
+    let said = share.text.map(|TextShare { hash, author, unique_ms: for_ms }| {
+        let key = ClaimKey::Text { stream_id, hash, author };
+        // Authors see the comments of all and their own hidden ones. An answer that heeded only
+        // one of them would tell which of their comments are hidden.
+        let other = if author.is_some() { None } else { Some(user_id) };
+        let also_met = Some(ClaimKey::Text { stream_id, hash, author: other });
+        Claim { key, also_met, comment_id, for_ms }
     });
     turn.into_iter().chain(said)
 }

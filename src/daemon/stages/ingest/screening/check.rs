@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
 use super::LookUp;
-use crate::daemon::base::handoff::{Held, Screen, Screened, Screening};
+use crate::daemon::base::handoff::{HOLD_TIME, Held, Screen, Screened, Screening};
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::stages::ingest::reserve::RefReservation;
 use crate::protocol::error_code::ErrorBody;
@@ -17,9 +17,6 @@ use crate::protocol::events::{CommentModerated, Evidence};
 use crate::protocol::room::{UNCHECKED, WhenDown, WhenLate};
 use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{Comment, ErrorCode, Role};
-
-/// The time for the store of the review queue to take a comment.
-const HOLD_TIME: Duration = Duration::from_secs(5);
 
 /// One part in so many of a deadline is left for the answer, so that a check that runs out of time
 /// can still tell what it has found.

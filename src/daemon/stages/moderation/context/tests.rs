@@ -317,8 +317,7 @@ async fn the_screen_knows_what_the_worker_counted() {
         pipeline: Arc::new(Pipeline::new(vec![Arc::new(Scored)])),
         context: edge.context.clone(),
         log: Arc::new(edge.log.clone()),
-        metadata: cluster.store.clone(),
-        metadata_breaker: Arc::new(Breaker::new("metadata")),
+        holds: samples::holds(cluster.store.clone()),
         metrics: Metrics::default(),
         clock: cluster.clock.clone(),
     });

@@ -14,7 +14,8 @@
 //!
 //! When full: comments wait in the metadata store. At most `PAGE` are checked at a time, of these
 //! as many at once as the stages that wait allow, and at most `STREAMS_AT_ONCE` streams are decided
-//! about at once.
+//! about at once. A backlog of which little can be decided is read over several looks, `IDLE_PAGES`
+//! of them at each.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::eventlog::{SharedLog, Topic};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::Decision;
-use crate::protocol::{Comment, Role, StreamId};
+use crate::protocol::{Comment, CommentId, Role, StreamId};
 
 /// The role of the authors: comments of staff are never held.
 const ROLE: Option<Role> = Some(Role::Viewer);
@@ -47,6 +48,9 @@ const ROLE: Option<Role> = Some(Role::Viewer);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Comments that are read at once.
 const PAGE: usize = 256;
+/// Pages without a decision after which a look ends, so that comments of other nodes or of streams
+/// that wait do not keep the store busy.
+const IDLE_PAGES: usize = 8;
 /// Streams whose comments are decided at once. A decision waits for the store and the log.
 const STREAMS_AT_ONCE: usize = 8;
 /// The time between two looks for comments that have waited too long.
@@ -99,6 +103,15 @@ struct StreamProgress {
     waits: Option<StreamId>,
 }
 
+/// A way through the queue, which may take several looks.
+#[derive(Debug, Default)]
+struct Pass {
+    /// The last comment that was read.
+    after: Option<CommentId>,
+    /// The streams of which a comment was passed over. All others of them wait for the next pass.
+    later: HashSet<StreamId>,
+}
+
 /// The task. Every node with the role `moderator` runs one.
 #[derive(Debug)]
 pub struct HeldChecker {
@@ -114,35 +127,42 @@ impl HeldChecker {
     pub async fn run(&self, stop: CancellationToken) {
         let mut looks = ticker_from_now(LOOK_INTERVAL);
         let mut expire_at = Instant::now();
+        let mut pass = Pass::default();
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             if Instant::now() >= expire_at {
                 expire_at = Instant::now() + EXPIRE_INTERVAL;
                 self.expire(&stop).await;
             }
-            match self.check_all(&stop).await {
+            match self.look(&mut pass, &stop).await {
                 Ok(0) => {}
                 Ok(decided) => debug!(decided, "checked held comments"),
-                Err(error) => warn!(error = error.message, "held comments not checked; retrying"),
+                Err(error) => {
+                    pass = Pass::default();
+                    warn!(error = error.message, "held comments not checked; retrying");
+                }
             }
         }
     }
 
-    /// Checks the unchecked comments of this node once, from the oldest on. Returns the number of
-    /// those that were decided.
-    async fn check_all(&self, stop: &CancellationToken) -> Result<usize, ErrorBody> {
-        let mut later = HashSet::new();
+    /// Checks the unchecked comments of this node, from where the last look has ended on. The next
+    /// pass begins with the oldest. Returns the number of those that were decided.
+    async fn look(&self, pass: &mut Pass, stop: &CancellationToken) -> Result<usize, ErrorBody> {
         let mut decided = 0;
-        let mut after = None;
-        while !self.parts.state.is_down() && !stop.is_cancelled() {
-            let UncheckedPage { comments, next } = self.parts.held.unchecked(after, PAGE).await?;
-            let comments = self.without_waiting(comments, &mut later).await?;
+        let mut idle_pages = 0;
+        while idle_pages < IDLE_PAGES && !self.parts.state.is_down() && !stop.is_cancelled() {
+            let Pass { after, later } = &mut *pass;
+            let UncheckedPage { comments, next } = self.parts.held.unchecked(*after, PAGE).await?;
+            let comments = self.without_waiting(comments, later).await?;
             let checks = self.check_page(comments);
             let Some(checks) = stop.run_until_cancelled(checks).await else { break };
-            decided += self.decide_page(checks, &mut later, stop).await;
+            let of_page = self.decide_page(checks, later, stop).await;
+            idle_pages = if of_page > 0 { 0 } else { idle_pages + 1 };
+            decided += of_page;
+            *after = next;
             if next.is_none() {
+                *pass = Pass::default();
                 break;
             }
-            after = next;
         }
         Ok(decided)
     }
@@ -274,18 +294,20 @@ impl HeldChecker {
         if held.is_stream_pending(comment.stream_id).await? {
             return Ok(None);
         }
-        let is_decided = held.decide(moderated(comment, verdict, clock.now_ms())).await?;
-        if is_decided {
+        let made = held.decide(moderated(comment, verdict, clock.now_ms())).await?;
+        let Some(made) = made else { return Ok(Some(false)) };
+        metrics.moderation_checked.inc();
+        count(&metrics.moderation_decisions, made.as_str());
+        let finding = &verdict.finding;
+        // A comment that is left to a person counts when that person decides.
+        if made == finding.decision {
             // Not before, so that a comment that is tried again counts once.
             context.record(&check.subject(), &check.context, verdict);
-            let finding = &verdict.finding;
-            metrics.moderation_checked.inc();
-            count(&metrics.moderation_decisions, finding.decision.as_str());
-            if finding.decision != Decision::Accept {
+            if made != Decision::Accept {
                 count(&metrics.moderation_reasons, finding.reason);
             }
         }
-        Ok(Some(is_decided))
+        Ok(Some(true))
     }
 
     /// Ends the wait of comments that are held for too long.

@@ -17,15 +17,17 @@ use crate::daemon::stages::moderation::samples::{self, comment};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::error_code::RETRY_AFTER_MS;
 use crate::protocol::events::CommentModerated;
-use crate::protocol::{CommentId, ErrorCode, UserId};
+use crate::protocol::{ErrorCode, UserId};
 
 /// A queue that records decisions. A decision about a comment that says `fails` is recorded, but
-/// its event does not get into the log until the test says so.
+/// its event does not get into the log until the test says so. The author of one that says
+/// `a badword of a banned` may not publish any more.
 #[derive(Debug, Default)]
 struct FakeQueue {
     waiting: Mutex<VecDeque<Comment>>,
     decided: Mutex<Vec<(String, Decision)>>,
     pending: Mutex<HashSet<StreamId>>,
+    pages: AtomicUsize,
     expired_before: Mutex<Vec<u64>>,
 }
 
@@ -42,6 +44,7 @@ impl HeldComments for FakeQueue {
         after: Option<CommentId>,
         limit: usize,
     ) -> Result<UncheckedPage, ErrorBody> {
+        self.pages.fetch_add(1, Ordering::SeqCst);
         let after = after.map(CommentId::sort_key);
         let waiting = self.waiting.lock();
         let behind = waiting.iter().filter(|held| Some(held.comment_id.sort_key()) > after);
@@ -54,11 +57,11 @@ impl HeldComments for FakeQueue {
         Ok(self.pending.lock().contains(&stream_id))
     }
 
-    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody> {
+    async fn decide(&self, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody> {
         let mut waiting = self.waiting.lock();
         let Some(index) = waiting.iter().position(|held| held.comment_id == decided.comment_id)
         else {
-            return Ok(false);
+            return Ok(None);
         };
         let comment = waiting.remove(index).unwrap();
         self.decided.lock().push((comment.message.to_string(), decided.decision));
@@ -67,7 +70,8 @@ impl HeldComments for FakeQueue {
             let error = ErrorBody::new(ErrorCode::LogUnavailable, "the log is away");
             return Err(error.retry_after_ms(RETRY_AFTER_MS));
         }
-        Ok(true)
+        let is_left = &*comment.message == "a badword of a banned";
+        Ok(Some(if is_left { Decision::Flag } else { decided.decision }))
     }
 
     async fn expire(&self, before_ms: u64, _: usize) -> Result<usize, ErrorBody> {
@@ -232,6 +236,47 @@ async fn a_stream_that_waits_leaves_pages_to_others() {
     bench.queue.pending.lock().insert(StreamId(1));
     seconds(2).await;
     assert_eq!(bench.queue.decided(), [decision("elsewhere", Decision::Accept)]);
+    bench.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_was_not_made_costs_no_points() {
+    let bench = start(vec![comment(1, 2, "a badword of a banned")]);
+    seconds(2).await;
+    assert_eq!(bench.queue.decided().len(), 1);
+    assert!(bench.store.known_users(&[UserId(2)]).await.unwrap().is_empty());
+    bench.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_others_is_read_in_parts() {
+    let mut held = vec![comment(2, 2, "of another node"); PAGE * IDLE_PAGES];
+    held.extend(["one", "two"].map(|text| comment(1, 2, text)));
+    let bench = start_with(held, Vec::new(), &[1]);
+    seconds(1).await;
+    assert_eq!(bench.queue.pages.load(Ordering::SeqCst), IDLE_PAGES);
+    assert_eq!(bench.queue.decided(), []);
+    seconds(1).await;
+    assert_eq!(bench.queue.pages.load(Ordering::SeqCst), IDLE_PAGES + 1);
+    let decided = [decision("one", Decision::Accept), decision("two", Decision::Accept)];
+    assert_eq!(bench.queue.decided(), decided);
+    bench.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_passed_over_waits() {
+    let mut held = vec![comment(1, 2, "first")];
+    held.extend(vec![comment(2, 2, "of another node"); PAGE * IDLE_PAGES]);
+    held.push(comment(1, 2, "second"));
+    let bench = start_with(held, Vec::new(), &[1]);
+    bench.queue.pending.lock().insert(StreamId(1));
+    seconds(1).await;
+    bench.queue.pending.lock().clear();
+    seconds(1).await;
+    assert_eq!(bench.queue.decided(), [], "the first one is behind this pass");
+    seconds(2).await;
+    let decided = [decision("first", Decision::Accept), decision("second", Decision::Accept)];
+    assert_eq!(bench.queue.decided(), decided);
     bench.stop.cancel();
 }
 

@@ -50,7 +50,7 @@ impl Answer {
             return Err(Failure::BadAnswer(problem));
         }
         if reason.as_deref().is_some_and(|reason| RESERVED.contains(&reason)) {
-            return Err(Failure::BadAnswer("its `reason` is `unchecked`, `expired` or `reopened`"));
+            return Err(Failure::ReservedReason(&RESERVED));
         }
         if !score.is_none_or(|score| (0.0..=1.0).contains(&score)) {
             return Err(Failure::BadAnswer("its `score` is no number of 0 to 1"));
@@ -105,8 +105,6 @@ mod tests {
             r#"{"reason":"secret"}"#,
             r#"{"decision":"flag","reason":"secret words"}"#,
             r#"{"decision":"flag","reason":""}"#,
-            r#"{"decision":"flag","reason":"unchecked"}"#,
-            r#"{"decision":"reject","reason":"expired"}"#,
             r#"{"decision":"flag","score":"secret"}"#,
             r#"{"decision":"flag","score":1.01}"#,
             r#"{"decision":"flag","score":-0.1}"#,
@@ -120,5 +118,16 @@ mod tests {
             assert!(!failure.to_string().contains("secret"), "{body}: {failure}");
         }
         assert!(Answer::decode(&[b'{', 0xff]).is_err());
+    }
+
+    #[test]
+    fn words_of_the_daemon_are_no_reasons() {
+        for word in RESERVED {
+            let body = format!(r#"{{"decision":"flag","reason":"{word}"}}"#);
+            let failure = Answer::decode(body.as_bytes()).unwrap_err();
+            assert_eq!(failure.reason(), "bad_answer", "{word}");
+            let text = failure.to_string();
+            assert!(RESERVED.iter().all(|word| text.contains(word)), "{text}");
+        }
     }
 }

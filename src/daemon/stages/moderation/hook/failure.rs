@@ -5,6 +5,16 @@ use std::time::Duration;
 /// The most bytes of an answer.
 pub(super) const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
+/// Why a comment has no decision of the service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// The deadline of the comment came first, which says nothing of the service.
+    #[error("the time for the check of the comment is over")]
+    Late,
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
 /// Why the service gave no decision. Never quotes an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -29,6 +39,9 @@ pub(super) enum Failure {
     TooLarge,
     #[error("the answer cannot be used: {0}")]
     BadAnswer(&'static str),
+    /// The words are those of the daemon.
+    #[error("the answer cannot be used: its `reason` is one of {}", .0.join(", "))]
+    ReservedReason(&'static [&'static str]),
 }
 
 impl Failure {
@@ -43,7 +56,7 @@ impl Failure {
             Self::Status(_) => "status",
             Self::ContentType => "content_type",
             Self::TooLarge => "too_large",
-            Self::BadAnswer(_) => "bad_answer",
+            Self::BadAnswer(_) | Self::ReservedReason(_) => "bad_answer",
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: a comment, and what the stages before found. Out: the service's decision, or the configured
 //! one (`moderation.hook.on_failure`) if it gives none: it does not answer in time, or anything
-//! else than a documented answer.
+//! else than a documented answer. If the deadline of the comment ends the wait first, the finding
+//! is late: the comment was not checked, unless the configured decision is stricter than accept.
 //!
 //! Always holds: a check ends within twice `moderation.hook.timeout`, once for a free place and
 //! once for the answer, and by the deadline of its comment, if that is earlier. A service that
@@ -10,8 +11,8 @@
 //! of a comment is never logged, nor is the address beyond its host and port.
 //!
 //! When full: at most `moderation.hook.max_in_flight` requests are under way, each on a connection
-//! of its own. A comment that finds no free place in time is decided as if the service failed,
-//! without being a failure for the breaker.
+//! of its own. A comment that finds no free place within `moderation.hook.timeout` is decided as if
+//! the service failed, without being a failure for the breaker.
 
 mod answer;
 mod connections;
@@ -32,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::answer::Answer;
-use self::failure::Failure;
+use self::failure::{Failure, NoAnswer};
 use self::question::Question;
 use self::reasons::Reasons;
 use self::service::Service;
@@ -115,14 +116,13 @@ impl HookStage {
         &self,
         deadline: Option<Instant>,
         question: impl FnOnce() -> Bytes,
-    ) -> Result<Answer, Failure> {
-        let place = self.hook.place(deadline).await?;
+    ) -> Result<Answer, NoAnswer> {
+        let place = by_deadline(deadline, self.hook.place()).await??;
         if !self.hook.breaker.permits() {
-            return Err(Failure::BreakerOpen);
+            return Err(Failure::BreakerOpen.into());
         }
         let hook = self.hook.clone();
         let question = question();
-        let began = Instant::now();
         let asked = tokio::spawn(async move {
             let outcome = hook.exchange(question).await;
             drop(place);
@@ -131,13 +131,7 @@ impl HookStage {
         });
         // The message of a panic may quote the comment.
         let broken = |_| Err(Failure::Broken("the request ended early".to_owned()));
-        match deadline {
-            Some(deadline) => match timeout_at(deadline, asked).await {
-                Ok(asked) => asked.unwrap_or_else(broken),
-                Err(_) => Err(Failure::Timeout(began.elapsed())),
-            },
-            None => asked.await.unwrap_or_else(broken),
-        }
+        Ok(by_deadline(deadline, asked).await?.unwrap_or_else(broken)?)
     }
 
     /// Returns why the service would not be asked about a comment.
@@ -166,11 +160,21 @@ impl HookStage {
     }
 }
 
+/// Waits for something, not beyond the deadline of a comment.
+async fn by_deadline<T>(
+    deadline: Option<Instant>,
+    awaited: impl Future<Output = T>,
+) -> Result<T, NoAnswer> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, awaited).await.map_err(|_| NoAnswer::Late),
+        None => Ok(awaited.await),
+    }
+}
+
 impl Hook {
-    /// Waits for a free place, not beyond a deadline.
-    async fn place(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Failure> {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let patience = left.map_or(self.config.timeout, |left| left.min(self.config.timeout));
+    /// Waits for a free place.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let patience = self.config.timeout;
         match timeout(patience, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Failure::Busy(patience)),
@@ -260,10 +264,11 @@ impl Stage for HookStage {
                 metrics.moderation_hook_answers.inc();
                 self.hook.finding(&answer)
             }
-            Err(failure) => {
+            Err(NoAnswer::Failed(failure)) => {
                 count(&metrics.moderation_hook_failures, failure.reason());
                 self.hook.fallback()
             }
+            Err(NoAnswer::Late) => Finding { is_late: true, ..self.hook.fallback() },
         }
     }
 
@@ -279,7 +284,7 @@ impl Stage for HookStage {
         }
         let hook = &self.hook;
         let began = Instant::now();
-        let outcome = match (hook.breaker.state(), hook.place(None).await) {
+        let outcome = match (hook.breaker.state(), hook.place().await) {
             (BreakerState::Closed, Ok(_place)) => {
                 hook.exchange(Question::new(subject, so_far, true).encode()).await
             }

@@ -30,7 +30,7 @@ pub struct Subject<'a> {
     /// makes nothing pass that would be rejected.
     pub raised: f32,
     /// The time by which the verdict is needed, in synchronous mode. A stage that waits returns its
-    /// finding by then.
+    /// finding by then; if it has none, one that [is late](Finding::is_late).
     pub deadline: Option<Instant>,
 }
 
@@ -50,6 +50,9 @@ pub struct Finding {
     pub scores: Vec<(&'static str, f32)>,
     /// The version of the model that measured it.
     pub model: Option<Arc<str>>,
+    /// Whether the deadline of the comment ended the check, so that the decision is no result of
+    /// it.
+    pub is_late: bool,
 }
 
 impl Finding {
@@ -58,7 +61,7 @@ impl Finding {
     }
 
     pub fn new(decision: Decision, reason: &'static str) -> Self {
-        Self { decision, reason, score: None, scores: Vec::new(), model: None }
+        Self { decision, reason, score: None, scores: Vec::new(), model: None, is_late: false }
     }
 }
 
@@ -147,7 +150,8 @@ pub struct Verdict {
     pub scores: BTreeMap<&'static str, f32>,
     /// The version of the model that measured it; of several, the last.
     pub model: Option<Arc<str>>,
-    /// Whether a stage gave no finding: it panicked, or its turn came after the deadline.
+    /// Whether a stage gave no finding: it panicked, its turn came after the deadline, or the
+    /// deadline ended its check.
     pub is_incomplete: bool,
 }
 
@@ -161,6 +165,7 @@ impl Verdict {
 
     /// Adds what a stage found. The most severe decision holds; of equal ones the first.
     pub fn add(&mut self, stage: &'static str, finding: Finding) {
+        self.is_incomplete |= finding.is_late;
         self.scores.extend(finding.scores.iter().copied());
         if finding.model.is_some() {
             self.model.clone_from(&finding.model);

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::context::{CommentContext, ModerationContext};
 use super::pipeline::{Pipeline, Subject, Verdict};
-use super::reviews::ReviewQueue;
+use super::reviews::{MAX_BATCH, ReviewQueue, review_item};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::metrics::{Metrics, count, count_decided};
 use crate::daemon::base::moderation_state::{ModerationState, StoppedWorker};
@@ -129,11 +129,7 @@ impl Uncommitted {
 
 impl ModerationWorker {
     pub fn new(parts: ModerationWorkerParts) -> Self {
-        let reviews = ReviewQueue {
-            store: parts.metadata,
-            breaker: parts.metadata_breaker,
-            clock: parts.clock.clone(),
-        };
+        let reviews = ReviewQueue { store: parts.metadata, breaker: parts.metadata_breaker };
         Self {
             log: parts.log,
             streams: parts.streams,
@@ -354,7 +350,7 @@ impl ModerationWorker {
             results.deletions.push(record(comment.stream_id.0, decided.without_text()));
         }
         if finding.decision == Decision::Flag {
-            let item = self.reviews.item(comment, finding.reason, &verdict.evidence());
+            let item = review_item(comment, finding.reason, &verdict.evidence(), now_ms);
             results.reviews.push(ReviewItem { shadowed: event.shadow, ..item });
         }
         results.decisions.push(record(comment.user_id.0, decided));
@@ -400,23 +396,25 @@ impl ModerationWorker {
         }
     }
 
-    /// Queues pending reviews until the store refuses one, and commits if none is left.
+    /// Queues pending reviews, batch by batch, as long as the store answers, and commits if none is
+    /// left.
     async fn queue_and_commit(
         &self,
         consumer: &mut dyn LogConsumer,
         uncommitted: &mut Uncommitted,
     ) -> Result<(), LogError> {
-        while let Some(item) = uncommitted.reviews.front() {
-            match self.reviews.queue(item.clone()).await {
-                Ok(()) => {}
-                Err(StoreError::Unavailable(_)) => return Ok(()),
-                Err(error) => {
-                    // It would be refused forever; the decision itself is in the log.
+        while !uncommitted.reviews.is_empty() {
+            let batch = uncommitted.reviews.iter().take(MAX_BATCH).cloned().collect();
+            for outcome in self.reviews.queue(batch).await {
+                if let Err(StoreError::Unavailable(_)) = outcome {
+                    return Ok(());
+                }
+                // One that is refused would be so forever; the decision itself is in the log.
+                if let (Some(item), Err(error)) = (uncommitted.reviews.pop_front(), outcome) {
                     let comment_id = item.comment_id;
                     warn!(%error, %comment_id, "flagged comment not queued for review");
                 }
             }
-            uncommitted.reviews.pop_front();
         }
         if uncommitted.next.is_empty() {
             return Ok(());

@@ -249,6 +249,20 @@ async fn pending_reviews_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn flagged_comments_are_queued_in_batches() {
+    let bench = bench().await;
+    for user in 1..=600 {
+        bench.submit(comment(1, user, "see evil.net"));
+    }
+    let before = bench.store.calls();
+    bench.run_until_idle().await;
+    assert_eq!(bench.store.reviews().len(), 600);
+    let calls = bench.store.calls() - before;
+    // Each poll of 100 comments looks up their users, stores their points and queues them.
+    assert!(calls <= 3 * 6, "{calls} calls");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_lost_while_the_log_refuses_appends() {
     let bench = bench().await;
     let bad = bench.submit(comment(1, 5, "badword"));

@@ -84,6 +84,23 @@ fn rules_of_rooms_are_written_as_for_lc_room() {
 }
 
 #[test]
+fn terms_of_rooms_are_written_as_for_lc_room() {
+    let changed = |line: &str| match act(line) {
+        Ok(Action::RoomTerms { stream_id: StreamId(7), patch }) => patch,
+        other => panic!("{line}: {other:?}"),
+    };
+    let term = |term: &str, action| RoomTerm { term: term.to_owned(), action };
+    let add = changed("room 7 terms add Spam \"buy  now\" --action shadow-ban");
+    let hidden = TermAction::ShadowBan;
+    let both = vec![term("spam", hidden), term("buy now", hidden)];
+    assert_eq!(add, TermsPatch { add: both, remove: vec![] });
+    let add = changed("room 7 terms add *scam*").add;
+    assert_eq!(add, [term("*scam*", TermAction::Reject)]);
+    let remove = changed("room 7 terms remove 'buy now' spam").remove;
+    assert_eq!(remove, ["buy now", "spam"]);
+}
+
+#[test]
 fn wrong_lines_say_what_is_right() {
     for (line, part) in [
         ("room 7", "write: room STREAM RULE"),
@@ -95,10 +112,15 @@ fn wrong_lines_say_what_is_right() {
         ("room 7 checks --note why", "--note is not known here"),
         ("room 7 languages off --action reject", "--action is not known here"),
         ("room 7 slow 30s --action flag", "--action is not known here"),
-        ("room 7 terms add word", "lc room STREAM terms"),
+        ("room 7 terms add", "write terms add WORD"),
+        ("room 7 terms block word", "write terms add WORD"),
+        ("room 7 terms add word --action hide", "not one of reject, shadow-ban, flag"),
+        ("room 7 terms add word --note why", "--note is not known here"),
+        ("room 7 terms remove word --action flag", "--action is not known here"),
+        ("room 7 terms add Word word", "names `word` twice"),
         ("room seven slow 30s", "seven"),
         ("room 7 fast on", "write one of slow"),
-        ("room 7 bogus 3", "delay, checks, clear"),
+        ("room 7 bogus 3", "delay, terms, checks, clear"),
         ("room 7 slow 30s --last 1h", "--last is not known here"),
         ("ban", "write: ban USER"),
         ("ban zed --for", "--for needs a value"),

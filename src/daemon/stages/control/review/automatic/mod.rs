@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{Choice, Decided, decision_on, is_shadowed, released};
+use super::{Choice, Decided, decision_on, released};
 use crate::daemon::base::handoff::{HeldComments, UncheckedPage};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{HeldReviews, NewReason};
@@ -40,58 +40,66 @@ fn is_mine(decided: Result<Decided, ControlError>) -> Result<bool, ControlError>
     }
 }
 
-impl Control {
-    /// Carries out what moderation decided about an unchecked comment.
-    async fn decide_unchecked(&self, decided: CommentModerated) -> Result<bool, ControlError> {
-        let decided = self.unless_published_too_late(decided).await?;
-        let CommentModerated { comment_id, decision, .. } = decided;
-        // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
-        // that checked the comment, the first one changes the reason.
-        if decision != Decision::Accept {
-            let evidence = decided.text.as_ref().and_then(|text| text.evidence.as_ref());
-            let evidence = evidence.map(ReviewEvidence::from).unwrap_or_default();
-            let reason = &*decided.reason;
-            let new = NewReason { comment_id, expected: UNCHECKED, reason, evidence: &evidence };
-            if !self.set_review_reason(new).await? {
-                return Ok(false);
-            }
-        }
-        let is_made = match decision {
-            // Otherwise it would be checked again at once, for ever.
-            Decision::Flag => &*decided.reason != UNCHECKED,
-            Decision::Accept | Decision::ShadowBan => self.release_checked(&decided).await?,
-            Decision::Reject => {
-                let reason = &*decided.reason;
-                self.reject_held(comment_id, reason, reason).await?
-            }
-        };
-        if is_made && decision != Decision::Accept {
-            let user_id = decided.user_id;
-            self.record_decision(&Event::CommentModerated(decided), user_id).await;
-        }
-        Ok(is_made)
-    }
+/// Returns the decision to leave a comment to a person instead, for this reason.
+fn left_to_person(decided: CommentModerated, reason: &str) -> CommentModerated {
+    CommentModerated { decision: Decision::Flag, reason: reason.into(), ..decided }
+}
 
-    /// Leaves a comment to a person that its author could not publish now: moderation accepts it
-    /// for its text only.
-    async fn unless_published_too_late(
+impl Control {
+    /// Carries out what moderation decided about an unchecked comment. Returns what was done,
+    /// `None` if somebody else has decided it or looks at it.
+    async fn decide_unchecked(
         &self,
         decided: CommentModerated,
-    ) -> Result<CommentModerated, ControlError> {
-        if !matches!(decided.decision, Decision::Accept | Decision::ShadowBan) {
-            return Ok(decided);
+    ) -> Result<Option<Decision>, ControlError> {
+        let decided = self.unless_stream_ended(decided);
+        // A comment whose decision is taken back, or not made, waits for a person. Of several nodes
+        // that checked the comment, the first one changes the reason.
+        if decided.decision != Decision::Accept && !self.set_reason_of(&decided, UNCHECKED).await? {
+            return Ok(None);
         }
+        let made = decided.decision;
+        let is_made = match made {
+            // Otherwise it would be checked again at once, for ever.
+            Decision::Flag => &*decided.reason != UNCHECKED,
+            Decision::Accept | Decision::ShadowBan => return self.release_checked(decided).await,
+            Decision::Reject => {
+                let reason = &*decided.reason;
+                self.reject_held(decided.comment_id, reason, reason).await?
+            }
+        };
+        if is_made {
+            self.record_automatic(decided).await;
+        }
+        Ok(is_made.then_some(made))
+    }
+
+    /// Leaves a comment to a person that its author could not publish now, because the stream is
+    /// not live any more: moderation accepts it for its text only.
+    fn unless_stream_ended(&self, decided: CommentModerated) -> CommentModerated {
         let stream = self.parts.streams.get(decided.stream_id);
         let is_live = stream.is_some_and(|stream| stream.state == StreamState::Live);
-        let sanctions = self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?;
-        let reason = if !is_live {
-            STREAM_NOT_LIVE
-        } else if sanctions.iter().any(|one| one.user_id == decided.user_id) {
-            AUTHOR_BANNED
-        } else {
-            return Ok(decided);
-        };
-        Ok(CommentModerated { decision: Decision::Flag, reason: reason.into(), ..decided })
+        let publishes = matches!(decided.decision, Decision::Accept | Decision::ShadowBan);
+        if is_live || !publishes { decided } else { left_to_person(decided, STREAM_NOT_LIVE) }
+    }
+
+    async fn record_automatic(&self, decided: CommentModerated) {
+        let user_id = decided.user_id;
+        self.record_decision(&Event::CommentModerated(decided), user_id).await;
+    }
+
+    /// Gives a comment the reason and the evidence of a decision. Returns false if the comment is
+    /// decided or has another reason than the expected one.
+    async fn set_reason_of(
+        &self,
+        decided: &CommentModerated,
+        expected: &str,
+    ) -> Result<bool, ControlError> {
+        let CommentModerated { comment_id, reason, .. } = decided;
+        let evidence = decided.text.as_ref().and_then(|text| text.evidence.as_ref());
+        let evidence = evidence.map(ReviewEvidence::from).unwrap_or_default();
+        let new = NewReason { comment_id: *comment_id, expected, reason, evidence: &evidence };
+        self.set_review_reason(new).await
     }
 
     /// Returns false if the comment is decided or has another reason than the expected one.
@@ -101,14 +109,22 @@ impl Control {
         Ok(is_waiting)
     }
 
-    /// Publishes a comment, in the case of a shadow ban for its sender only.
-    async fn release_checked(&self, decided: &CommentModerated) -> Result<bool, ControlError> {
+    /// Publishes a comment, in the case of a shadow ban, or of an author who is shadowed, for its
+    /// sender only. A comment whose author is banned or timed out is left to a person.
+    ///
+    /// The store looks at the author in the transaction that decides, so nothing is read here
+    /// before, and no ban is missed that was stored in between. The ban is stored before its
+    /// command goes to the nodes; so once an operator has the answer, no later decision releases a
+    /// comment of the author.
+    async fn release_checked(
+        &self,
+        decided: CommentModerated,
+    ) -> Result<Option<Decision>, ControlError> {
         let actor = Actor::moderation();
         let request = request(decided.comment_id, &decided.reason);
-        let shadows = self.shadows().await?;
         let is_hidden = decided.decision == Decision::ShadowBan;
         let event = |item: &ReviewItem, _: u64| {
-            let shadow = is_hidden || is_shadowed(item, &shadows);
+            let shadow = is_hidden || item.shadowed;
             item.held
                 .then(|| Event::CommentSubmitted(CommentSubmitted { shadow, ..released(item) }))
         };
@@ -119,8 +135,24 @@ impl Control {
             expected_reason: Some(expected),
             reason: None,
             expected_stream: None,
+            as_author: true,
         };
-        is_mine(self.decide(&actor, &request, choice, &event).await)
+        let made = self.decide(&actor, &request, choice, &event).await;
+        if let Err(ControlError::AuthorSanctioned(_)) = made {
+            let expected = expected.to_owned();
+            let flagged = left_to_person(decided, AUTHOR_BANNED);
+            let is_made = self.set_reason_of(&flagged, &expected).await?;
+            if is_made {
+                self.record_automatic(flagged).await;
+            }
+            return Ok(is_made.then_some(Decision::Flag));
+        }
+        let is_made = is_mine(made)?;
+        let decision = decided.decision;
+        if is_made && is_hidden {
+            self.record_automatic(decided).await;
+        }
+        Ok(is_made.then_some(decision))
     }
 
     /// Rejects a held comment, which nobody was shown. Returns false if somebody else has decided
@@ -143,6 +175,7 @@ impl Control {
             expected_reason: Some(expected),
             reason: Some(reason),
             expected_stream: None,
+            as_author: false,
         };
         is_mine(self.decide(&actor, &request, choice, &event).await)
     }
@@ -183,7 +216,7 @@ impl HeldComments for Control {
         self.parts.metadata.has_pending_event(stream_id).await.map_err(body)
     }
 
-    async fn decide(&self, decided: CommentModerated) -> Result<bool, ErrorBody> {
+    async fn decide(&self, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody> {
         self.decide_unchecked(decided).await.map_err(|error| error.body())
     }
 

@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::metadata::in_memory::sanction;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
 use crate::protocol::admin::{
-    ClaimRequest, REOPENED, ReviewEvidence, SanctionRequest, UndoRequest, UserRef, UserRequest,
+    ClaimRequest, REOPENED, ReviewEvidence, SanctionKind, SanctionRequest, ShadowRequest,
+    UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::events::{Evidence, ModeratedText, Score};
 use crate::protocol::stream::StreamPatch;
@@ -61,7 +63,7 @@ fn decided(number: u64, decision: Decision, reason: &str) -> CommentModerated {
     }
 }
 
-async fn decide(world: &World, decided: CommentModerated) -> Result<bool, ErrorBody> {
+async fn decide(world: &World, decided: CommentModerated) -> Result<Option<Decision>, ErrorBody> {
     HeldComments::decide(&world.control, decided).await
 }
 
@@ -92,7 +94,8 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
         (3, Decision::ShadowBan, "repeat"),
         (4, Decision::Flag, "link"),
     ] {
-        assert!(decide(&world, decided(number, decision, reason)).await.unwrap(), "{decision:?}");
+        let made = decide(&world, decided(number, decision, reason)).await.unwrap();
+        assert_eq!(made, Some(decision));
     }
     assert_eq!(unchecked().await, 0);
     let shown = [("text 1".to_owned(), false), ("text 3".to_owned(), true)];
@@ -102,7 +105,7 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
     assert_eq!(left, [(comment_id(4), "link")], "a person decides about it");
     assert_eq!(world.log.events(Topic::ModerationEvents).len(), 3, "all but the accepted one");
     let again = decide(&world, decided(1, Decision::Reject, "blocked_word")).await.unwrap();
-    assert!(!again, "it is decided");
+    assert_eq!(again, None, "it is decided");
     let actors: Vec<_> = world.metadata.audits().iter().map(|entry| entry.actor.clone()).collect();
     assert_eq!(actors, ["moderation"; 3]);
     let log = world.control.audit_log(10).await.unwrap();
@@ -117,14 +120,63 @@ async fn nothing_is_published_for_a_banned_author() {
     let user = UserRef("42".to_owned());
     let ban = SanctionRequest { user: user.clone(), reason: None, note: None, duration_ms: None };
     world.control.ban(&operator(), &ban).await.unwrap();
-    assert!(decide(&world, decided(1, Decision::Accept, "")).await.unwrap());
+    let made = decide(&world, decided(1, Decision::Accept, "")).await.unwrap();
+    assert_eq!(made, Some(Decision::Flag));
     assert_eq!(published(&world), []);
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     let waiting = queue.iter().find(|item| item.comment_id == comment_id(1)).unwrap();
     assert_eq!((&*waiting.reason, waiting.held), (AUTHOR_BANNED, true), "a person decides");
     world.control.unban(&operator(), &UserRequest { user, note: None }).await.unwrap();
-    assert!(decide(&world, decided(2, Decision::Accept, "")).await.unwrap());
+    let made = decide(&world, decided(2, Decision::Accept, "")).await.unwrap();
+    assert_eq!(made, Some(Decision::Accept));
     assert_eq!(published(&world), [("text 2".to_owned(), false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_after_the_check_holds_what_is_hidden() {
+    let world = world(1).await;
+    world.metadata.put_sanction(sanction(42, SanctionKind::Timeout, None));
+    let made = decide(&world, decided(1, Decision::ShadowBan, "repeat")).await.unwrap();
+    assert_eq!(made, Some(Decision::Flag));
+    assert_eq!(published(&world), []);
+    assert!(!world.control.is_stream_pending(STREAM).await.unwrap(), "nothing is released later");
+    let queue = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!((&*queue[0].reason, queue[0].held), (AUTHOR_BANNED, true));
+    let recorded = world.log.events(Topic::ModerationEvents);
+    let [(42, Event::CommentModerated(event))] = &recorded[..] else { panic!("{recorded:?}") };
+    assert_eq!((event.decision, &*event.reason), (Decision::Flag, AUTHOR_BANNED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadowed_author_alone_sees_what_is_released() {
+    let world = world(3).await;
+    for number in 1..=2 {
+        if number == 2 {
+            let shadow = ShadowRequest {
+                user: UserRef("42".to_owned()),
+                stream_id: Some(STREAM),
+                note: None,
+                duration_ms: None,
+            };
+            world.control.shadow(&operator(), &shadow).await.unwrap();
+        }
+        let made = decide(&world, decided(number, Decision::Accept, "")).await.unwrap();
+        assert_eq!(made, Some(Decision::Accept));
+    }
+    let shown = [("text 1".to_owned(), false), ("text 2".to_owned(), true)];
+    assert_eq!(published(&world), shown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_reads_no_list_of_sanctions() {
+    let world = world(100).await;
+    let before = world.metadata.calls();
+    for number in 1..=100 {
+        let made = decide(&world, decided(number, Decision::Accept, "")).await.unwrap();
+        assert_eq!(made, Some(Decision::Accept));
+    }
+    // The decision, and the removal of its event.
+    assert_eq!(world.metadata.calls() - before, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +184,8 @@ async fn nothing_is_published_into_an_ended_stream() {
     let world = world(1).await;
     let end = StreamPatch { state: Some(StreamState::Ended), ..StreamPatch::default() };
     world.control.update_stream(&operator(), STREAM, &end).await.unwrap();
-    assert!(decide(&world, decided(1, Decision::ShadowBan, "repeat")).await.unwrap());
+    let made = decide(&world, decided(1, Decision::ShadowBan, "repeat")).await.unwrap();
+    assert_eq!(made, Some(Decision::Flag));
     assert_eq!(published(&world), []);
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     assert_eq!(&*queue[0].reason, STREAM_NOT_LIVE);
@@ -160,14 +213,15 @@ async fn the_first_of_two_nodes_decides() {
     let evidence = Evidence { stage: "models".into(), scores, ..Evidence::default() };
     let text = ModeratedText { evidence: Some(evidence.clone()), ..ModeratedText::new("ann", "") };
     let flagged = CommentModerated { text: Some(text), ..decided(1, Decision::Flag, "link") };
-    assert!(decide(&world, flagged).await.unwrap());
+    assert_eq!(decide(&world, flagged).await.unwrap(), Some(Decision::Flag));
     for (decision, reason) in [
         (Decision::Accept, ""),
         (Decision::Reject, "blocked_word"),
         (Decision::ShadowBan, "repeat"),
         (Decision::Flag, "caps"),
     ] {
-        assert!(!decide(&world, decided(1, decision, reason)).await.unwrap(), "{decision:?}");
+        let made = decide(&world, decided(1, decision, reason)).await.unwrap();
+        assert_eq!(made, None, "{decision:?}");
     }
     assert!(published(&world).is_empty());
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
@@ -177,7 +231,8 @@ async fn the_first_of_two_nodes_decides() {
 #[tokio::test(start_paused = true)]
 async fn a_flag_as_unchecked_is_no_decision() {
     let world = world(1).await;
-    assert!(!decide(&world, decided(1, Decision::Flag, UNCHECKED)).await.unwrap());
+    let made = decide(&world, decided(1, Decision::Flag, UNCHECKED)).await.unwrap();
+    assert_eq!(made, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,8 +240,8 @@ async fn a_release_survives_a_log_that_is_away() {
     let world = world(2).await;
     world.log.set_down(true);
     for (number, decision) in [(1, Decision::Accept), (2, Decision::ShadowBan)] {
-        let is_made = decide(&world, decided(number, decision, "repeat")).await.unwrap();
-        assert!(is_made, "the checker counts it, as nobody decides it again");
+        let made = decide(&world, decided(number, decision, "repeat")).await.unwrap();
+        assert_eq!(made, Some(decision), "the checker counts it, as nobody decides it again");
     }
     assert!(world.control.is_stream_pending(STREAM).await.unwrap(), "the next one has to wait");
     assert!(!world.control.is_stream_pending(StreamId(2)).await.unwrap());
@@ -220,7 +275,8 @@ async fn an_undone_decision_of_a_person_stays_with_people() {
     let audit_id = world.control.audit_log(1).await.unwrap()[0].audit_id;
     world.control.undo(&operator(), &UndoRequest { audit_id, note: None }).await.unwrap();
     assert!(unchecked(&world).await.is_empty());
-    assert!(!decide(&world, decided(1, Decision::Accept, "")).await.unwrap());
+    let made = decide(&world, decided(1, Decision::Accept, "")).await.unwrap();
+    assert_eq!(made, None);
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     assert_eq!(queue[0].reason, REOPENED);
 }

@@ -132,6 +132,8 @@ impl StreamWindow {
 struct EncodingWindow {
     limits: Arc<CompressorLimits>,
     key_requested: AtomicBool,
+    /// Whether `state` has a compressor, for viewers that must not wait for its lock.
+    has_compressor: AtomicBool,
     /// Locked once per frame, while it is compressed, and never per viewer.
     state: Mutex<WindowState>,
 }
@@ -159,7 +161,12 @@ impl EncodingWindow {
             key_at: now,
             used_at: now,
         };
-        Self { limits, key_requested: AtomicBool::new(false), state: Mutex::new(state) }
+        Self {
+            limits,
+            key_requested: AtomicBool::new(false),
+            has_compressor: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     fn compress(&self, place: u64, payload: &[u8]) -> Option<(WindowFrame, Vec<u8>)> {
@@ -177,7 +184,7 @@ impl EncodingWindow {
             self.key_requested.store(false, Ordering::Relaxed);
         }
         if state.compressor.is_none() {
-            state.compressor = self.limits.acquire();
+            self.set_compressor(&mut state, self.limits.acquire());
         } else if is_key && let Some(compressor) = &mut state.compressor {
             compressor.reset();
         }
@@ -187,7 +194,7 @@ impl EncodingWindow {
         };
         let Some(compressed) = compressed else {
             // No viewer has what this compressor took in, so the next frame starts a new window.
-            state.compressor = None;
+            self.set_compressor(&mut state, None);
             return None;
         };
         state.frames_since_key += 1;
@@ -195,9 +202,15 @@ impl EncodingWindow {
         Some((WindowFrame { number: state.last_number, is_key }, compressed))
     }
 
-    /// Reports whether the next frame is compressed by a compressor of the window.
+    fn set_compressor(&self, state: &mut WindowState, compressor: Option<Compressor>) {
+        self.has_compressor.store(compressor.is_some(), Ordering::Relaxed);
+        state.compressor = compressor;
+    }
+
+    /// Reports whether the next frame is compressed by a compressor of the window. Waits for
+    /// nothing.
     fn has_compressor(&self) -> bool {
-        self.state.lock().compressor.is_some() || self.limits.has_free()
+        self.has_compressor.load(Ordering::Relaxed) || self.limits.has_free()
     }
 
     fn is_key_due(&self, state: &WindowState, now: Instant) -> bool {
@@ -210,7 +223,7 @@ impl EncodingWindow {
         // A locked window is in use.
         let Some(mut state) = self.state.try_lock() else { return };
         if now.saturating_duration_since(state.used_at) >= idle {
-            state.compressor = None;
+            self.set_compressor(&mut state, None);
         }
     }
 }

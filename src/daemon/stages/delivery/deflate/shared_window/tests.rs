@@ -144,6 +144,34 @@ fn released_compressor_leaves_viewers_readable() {
     assert_eq!(inflate.inflate_next(&compressed, MAX_BYTES).unwrap(), text(1));
 }
 
+/// Reports whether a tiny payload is compressed for one viewer, while another worker compresses a
+/// frame.
+fn is_compressed_alone(stream: &Arc<StreamWindow>) -> bool {
+    let _compressing = stream.json.state.lock();
+    let (tell, told) = std::sync::mpsc::channel();
+    let stream = stream.clone();
+    std::thread::spawn(move || {
+        let compressed = stream.compress_alone(Encoding::Json, b"tiny");
+        tell.send(compressed.is_some())
+    });
+    told.recv_timeout(Duration::from_secs(30)).expect("a viewer waits for the lock of the window")
+}
+
+#[test]
+fn a_viewer_outside_the_window_waits_for_no_frame() {
+    let config = DeliveryConfig { deflate_compressors: 1, ..DeliveryConfig::default() };
+    let compressors = compressors(&config);
+    let [first, other] = [(); 2].map(|()| compressors.stream());
+    assert!(is_compressed_alone(&first), "one is free");
+    next(&first, &text(0));
+    assert!(is_compressed_alone(&first));
+    assert!(!is_compressed_alone(&other), "its frames stay plain, too");
+    compressors.release_unused_for(Duration::ZERO);
+    next(&other, &text(0));
+    assert!(!is_compressed_alone(&first));
+    assert!(is_compressed_alone(&other));
+}
+
 proptest! {
     #[test]
     fn any_payload_survives(

@@ -13,6 +13,7 @@ use super::viewer::{Flags, Viewer, WriteCounts};
 use super::write_times::WriteTimes;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::protocol::CloseCode;
+use crate::protocol::comment::SequencedComment;
 use crate::protocol::message::ServerMessage;
 
 /// Result of writing everything that is pending for a viewer.
@@ -189,13 +190,16 @@ fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCou
         return true;
     }
     if batch.from_seq <= viewer.seq || matches!(batch, Cow::Owned(_)) {
-        let mut rest = batch.into_owned();
-        rest.from_seq = viewer.seq + 1;
-        rest.comments.retain(|comment| comment.seq > viewer.seq);
-        counts.comments += rest.comments.len() as u64;
+        let from_seq = viewer.seq + 1;
+        let is_left = |comment: &&SequencedComment| comment.seq >= from_seq;
+        counts.comments += batch.comments.iter().filter(is_left).count() as u64;
         viewer.pass_frame(frame);
-        viewer.seq = rest.to_seq;
-        let (bytes, window) = frame.encode_instead(rest, viewer.form, viewer.window);
+        viewer.seq = batch.to_seq;
+        let form = viewer.form;
+        let (bytes, window) = match batch {
+            Cow::Borrowed(batch) => frame.encode_rest(batch, from_seq, form, viewer.window),
+            Cow::Owned(own) => frame.encode_instead(own.rest_from(from_seq), form, viewer.window),
+        };
         viewer.window = window;
         viewer.enqueue(bytes);
         return true;

@@ -124,6 +124,7 @@ struct Stage {
     log: InMemoryLog,
     store: Arc<InMemoryMetadata>,
     streams: Streams,
+    sanctions: Sanctions,
     board: StatusBoard,
     screen: Arc<ByText>,
     moderation: ModerationState,
@@ -158,12 +159,13 @@ impl Stage {
         let screen = Arc::<ByText>::default();
         let moderation = ModerationState::default();
         let streams = Streams::load(store.clone()).await.unwrap();
+        let sanctions = Sanctions::load(store.clone(), clock.clone()).await.unwrap();
         let ingest = Ingest::new(IngestParts {
             log: Arc::new(log.clone()),
-            clock: clock.clone(),
+            clock,
             config: config.clone(),
             streams: streams.clone(),
-            sanctions: Sanctions::load(store.clone(), clock).await.unwrap(),
+            sanctions: sanctions.clone(),
             refs: Refs::new(&config),
             said: RoomMemory::default(),
             links: Arc::new(LinkIfHttp),
@@ -183,7 +185,19 @@ impl Stage {
         let (queue, receiver) = queue(&config);
         let stop = CancellationToken::new();
         let task = tokio::spawn(ingest.run(receiver, stop.clone()));
-        Self { log, store, streams, board, screen, moderation, queue, replies, stop, task }
+        Self {
+            log,
+            store,
+            streams,
+            sanctions,
+            board,
+            screen,
+            moderation,
+            queue,
+            replies,
+            stop,
+            task,
+        }
     }
 
     async fn send(&self, submissions: Vec<Submission>) {

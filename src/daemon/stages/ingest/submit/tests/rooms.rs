@@ -1,6 +1,8 @@
 //! Comments under the rules of their rooms.
 
 use super::*;
+use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::metadata::conformance::audit;
 use crate::daemon::engines::reservations::ClaimKey;
 use crate::protocol::room::RoomRules;
 
@@ -23,6 +25,13 @@ impl Stage {
             self.store.put_stream(changed);
         }
         self.streams.reload().await.unwrap();
+    }
+
+    /// Lifts the shadow on [`SHADOWED`].
+    async fn end_shadow(&self) {
+        let entry = audit(1, "unshadow");
+        self.store.lift_shadows(SHADOWED, &[Some(LIVE)], entry).await.unwrap();
+        self.sanctions.reload().await.unwrap();
     }
 
     /// Sends a comment. Returns the code and the wait of a refusal.
@@ -64,16 +73,18 @@ impl Reservations for FirstClaimWins {
 
     async fn claim(&self, claims: Vec<Claim>) -> Vec<Claimed> {
         let mut held = self.held.lock();
-        let claim = |Claim { key, comment_id, for_ms }| {
+        let claim = |Claim { key, also_met, comment_id, for_ms }| {
             let holder = *held.entry((key, for_ms)).or_insert(comment_id);
-            if holder == comment_id { Claimed::Free } else { Claimed::Taken { wait_ms: 12_000 } }
+            let other = also_met.and_then(|key| held.get(&(key, for_ms)).copied());
+            let is_free = holder == comment_id && other.is_none_or(|other| other == comment_id);
+            if is_free { Claimed::Free } else { Claimed::Taken { wait_ms: 12_000 } }
         };
         claims.into_iter().map(claim).collect()
     }
 
     async fn release(&self, claims: Vec<Claim>) {
         let mut held = self.held.lock();
-        for Claim { key, comment_id, for_ms } in claims {
+        for Claim { key, also_met: _, comment_id, for_ms } in claims {
             if held.get(&(key, for_ms)) == Some(&comment_id) {
                 held.remove(&(key, for_ms));
             }
@@ -205,6 +216,29 @@ async fn a_hidden_text_may_be_said_by_others() {
     first.ask(troll(ANN)).await.unwrap();
     assert_eq!(first.ask(troll(ANN)).await, Err(ErrorCode::SaidBefore));
     second.ask(troll(BOB)).await.expect("moderation has hidden the other");
+}
+
+/// What was said on one node is refused on another, whether or not the comment would be hidden.
+#[tokio::test(start_paused = true)]
+async fn a_shadowed_author_is_told_what_others_are() {
+    let claims = FirstClaimWins::default();
+    let shared = || Some(Arc::new(claims.clone()) as SharedReservations);
+    let mut first = Stage::start_with(InMemoryLog::new(), shared()).await;
+    let mut second = Stage::start_with(InMemoryLog::new(), shared()).await;
+    for stage in [&first, &second] {
+        stage.set_rules(RoomRules { unique_ms: Some(60_000), ..RoomRules::default() }).await;
+    }
+    first.say(BOB, "gg").await.unwrap();
+    let told = second.say(SHADOWED, "gg").await;
+    assert_eq!(told, Err((ErrorCode::SaidBefore, Some(12_000))));
+    assert_eq!(second.say(ANN, "gg").await, told);
+    assert_eq!(claims.held.lock().len(), 1, "what was refused holds nothing");
+
+    // The shadow ends, and what was hidden is still said for its author.
+    first.say(SHADOWED, "wp").await.unwrap();
+    second.end_shadow().await;
+    assert_eq!(second.say(SHADOWED, "wp").await, told);
+    second.say(ANN, "wp").await.expect("nobody else was shown it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -203,24 +203,41 @@ async fn a_caller_that_gives_up_does_not_hide_failures() {
 
 #[tokio::test]
 async fn a_check_ends_by_the_deadline_of_its_comment() {
-    let service = TestService::start(Behaviour::Hang).await;
-    let bench = bench_with(service.url(), |config| {
-        config.on_failure = RuleAction::Flag;
-        config.max_in_flight = 1;
-        config.timeout = Duration::from_secs(5);
-    });
-    let comment = comment(1, 2, "hi");
-    // The second one finds no place.
-    for reason in ["timeout", "busy"] {
-        let deadline = Some(Instant::now() + Duration::from_millis(100));
-        let subject =
-            Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline };
-        let began = Instant::now();
-        let finding = bench.stage.check(&subject).await;
-        assert_eq!(finding.reason, reason::REVIEW_HOOK_FAILED, "on_failure decides");
-        assert!(began.elapsed() < Duration::from_secs(2), "{reason}");
-        assert!(bench.failures().contains(&(reason.to_owned(), 1)), "{:?}", bench.failures());
+    for (on_failure, is_unchecked) in [(RuleAction::Accept, true), (RuleAction::Flag, false)] {
+        let service = TestService::start(Behaviour::Hang).await;
+        let bench = bench_with(service.url(), |config| {
+            config.on_failure = on_failure;
+            config.max_in_flight = 1;
+            config.timeout = Duration::from_secs(5);
+        });
+        let Bench { stage, board } = bench;
+        let pipeline = Pipeline::new(vec![Arc::new(stage)]);
+        let comment = comment(1, 2, "hi");
+        // The second one finds no place.
+        for wait in ["answer", "place"] {
+            let deadline = Some(Instant::now() + Duration::from_millis(100));
+            let subject =
+                Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline };
+            let began = Instant::now();
+            let verdict = pipeline.check(&subject).await;
+            assert!(began.elapsed() < Duration::from_secs(2), "{wait}");
+            assert_eq!(verdict.is_unchecked(), is_unchecked, "{wait}: the room decides");
+            assert!(verdict.is_incomplete, "{wait}");
+        }
+        let failures = board.metrics().moderation_hook_failures.totals();
+        assert_eq!(failures.len(), 0, "the service was given too little time: {failures:?}");
     }
+}
+
+#[tokio::test]
+async fn a_service_that_fails_by_itself_is_no_late_check() {
+    let service = TestService::start(Behaviour::Hang).await;
+    let bench = bench_with(service.url(), |config| config.timeout = Duration::from_millis(50));
+    let comment = comment(1, 2, "hi");
+    let deadline = Some(Instant::now() + Duration::from_secs(30));
+    let subject = Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline };
+    assert_eq!(bench.stage.check(&subject).await, Finding::accept(), "on_failure decides");
+    assert_eq!(bench.failures(), [("timeout".to_owned(), 1)]);
 }
 
 #[tokio::test]
