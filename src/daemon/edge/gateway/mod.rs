@@ -46,6 +46,8 @@ mod entry;
 mod event_stream;
 mod exposition;
 mod farewell;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handover;
 mod health;
 mod listener;

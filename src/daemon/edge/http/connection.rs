@@ -1,6 +1,5 @@
 //! HTTP on one accepted socket.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -106,7 +105,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> HttpConnection<I> {
                 }
                 () = finish.cancelled(), if !finishing => {
                     finishing = true;
-                    Pin::new(&mut connection).graceful_shutdown();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
             }
         }

@@ -7,15 +7,15 @@ use crate::protocol::StreamPosition;
 
 /// Messages in JSON, separated by commas, and the position after them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct PolledMessages {
-    pub(super) json: Vec<u8>,
+pub(crate) struct PolledMessages {
+    pub(crate) json: Vec<u8>,
     /// `None` if no message moves it.
-    pub(super) position: Option<StreamPosition>,
+    pub(crate) position: Option<StreamPosition>,
 }
 
 impl PolledMessages {
     /// Each buffer holds whole events.
-    pub(super) fn read<'a>(events: impl IntoIterator<Item = &'a Bytes>) -> Self {
+    pub(crate) fn read<'a>(events: impl IntoIterator<Item = &'a Bytes>) -> Self {
         let mut read = Self::default();
         for line in events.into_iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n')) {
             if let Some(data) = line.strip_prefix(b"data: ") {

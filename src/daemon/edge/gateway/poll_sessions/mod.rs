@@ -22,6 +22,8 @@ use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use self::events::PolledMessages;
 pub(super) use self::session::{Poll, PollFailure, PollSession};
 use self::since::SessionId;
 pub(super) use self::since::Since;
