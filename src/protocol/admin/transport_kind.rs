@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TransportKind {
+    /// A WebSocket.
     #[default]
     Websocket,
     /// Server-sent events.
