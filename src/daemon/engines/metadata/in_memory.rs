@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::review::{StoredReview, WITHDRAWN, reopened_reason};
+use super::subjects::NO_FREE_ID;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MAX_ALIKE, MAX_USERS_NAMED,
     MetadataStore, NewAudit, NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange,
-    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserPointChange, UserRecord,
-    terms_after,
+    ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, Subject, UserPointChange,
+    UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
@@ -44,6 +45,8 @@ struct Tables {
     terms: BTreeMap<StreamId, Vec<RoomTerm>>,
     terms_versions: BTreeMap<StreamId, u64>,
     users: BTreeMap<UserId, UserRecord>,
+    /// By issuer and name.
+    subjects: BTreeMap<(String, String), UserId>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
     reputations: BTreeMap<UserId, Reputation>,
@@ -419,6 +422,18 @@ impl MetadataStore for InMemoryMetadata {
         named.sort_by_key(|user| (std::cmp::Reverse(user.seen_at), user.user_id));
         named.truncate(MAX_USERS_NAMED);
         Ok(named)
+    }
+
+    async fn id_of_subject(&self, subject: &Subject, _: u64) -> Result<UserId, StoreError> {
+        let mut tables = self.call("id_of_subject")?;
+        let key = (subject.issuer().to_owned(), subject.name().to_owned());
+        if let Some(user_id) = tables.subjects.get(&key) {
+            return Ok(*user_id);
+        }
+        let is_free = |candidate: &UserId| tables.subjects.values().all(|taken| taken != candidate);
+        let free = subject.candidates().find(is_free).ok_or(NO_FREE_ID)?;
+        tables.subjects.insert(key, free);
+        Ok(free)
     }
 
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {

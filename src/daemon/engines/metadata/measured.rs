@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
     NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, SharedMetadataStore,
-    UserPointChange, UserRecord,
+    Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
@@ -110,6 +110,10 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         measured(&self.meter, self.store.users_named(name)).await
+    }
+
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        measured(&self.meter, self.store.id_of_subject(subject, now_ms)).await
     }
 
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {

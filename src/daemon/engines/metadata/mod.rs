@@ -1,5 +1,5 @@
-//! The metadata store: streams, users, sanctions, shadows, reputations, the review queue, saved
-//! views, the audit log.
+//! The metadata store: streams, users and their ids, sanctions, shadows, reputations, the review
+//! queue, saved views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -22,6 +22,7 @@ pub mod postgres;
 mod review;
 mod rows;
 pub mod sqlite;
+mod subjects;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ pub use review::{
     DecidedReview, HeldReviews, MAX_ALIKE, NewClaim, NewReason, NewVerdict, ReviewChange,
     ReviewError, ReviewRefusal, ReviewVerdict,
 };
+pub use subjects::{FIRST_SUBJECT_ID, InvalidSubject, Subject};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,6 +219,11 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Returns the users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`].
     /// Names are not unique.
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
+
+    /// Returns the id of a subject, which gets one by the first call and keeps it for ever. First
+    /// calls at one time, on whichever nodes, return the same id. No two subjects have the same.
+    /// [`StoreError::Full`] if every id that the subject may get belongs to another.
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError>;
 
     // sanctions
     /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's

@@ -8,6 +8,7 @@ mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 mod users;
 mod views;
 
@@ -20,6 +21,7 @@ pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
 pub(crate) use streams::*;
+pub(crate) use subjects::*;
 pub(crate) use users::*;
 pub(crate) use views::*;
 
@@ -42,6 +44,8 @@ macro_rules! metadata_suite {
                 terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
+                a_subject_keeps_its_id,
+                first_uses_at_once_give_one_id,
                 a_sanction_replaces_one_of_its_kind,
                 sanctions_in_force_are_listed_newest_first,
                 only_sanctions_in_force_can_be_lifted,

@@ -19,6 +19,7 @@ mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -29,8 +30,8 @@ use async_trait::async_trait;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
-    UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, Subject,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
@@ -168,6 +169,21 @@ impl MetadataStore for PostgresMetadata {
 
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         self.pool.bounded(statement!(self.pool, |connection| users::named(connection, name))).await
+    }
+
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        let known = self
+            .pool
+            .bounded(statement!(self.pool, |connection| subjects::known(connection, subject)))
+            .await?;
+        if let Some(user_id) = known {
+            return Ok(user_id);
+        }
+        self.pool
+            .bounded(transaction!(self.pool, |connection| subjects::assign(
+                connection, subject, now_ms
+            )))
+            .await
     }
 
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {

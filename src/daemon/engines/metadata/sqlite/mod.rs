@@ -11,6 +11,7 @@ mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 mod users;
 mod views;
 
@@ -22,8 +23,8 @@ use sqlx::migrate::Migrator;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, KnownUser, MetadataStore, NewAudit,
-    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, UserPointChange,
-    UserRecord,
+    NewClaim, NewReason, NewVerdict, PendingEvent, ReviewChange, ReviewError, Subject,
+    UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
@@ -139,6 +140,10 @@ impl MetadataStore for SqliteMetadata {
 
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
         users::named(&self.file, name).await
+    }
+
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        subjects::id_of(&self.file, subject, now_ms).await
     }
 
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
@@ -380,6 +385,24 @@ mod tests {
         let mut transaction = store.file.begin().await.unwrap();
         sqlx::query(sql).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_id_of_another_subject_is_not_given_again() {
+        let (store, _dir) = open().await;
+        let one = conformance::subject("", "one");
+        let other = conformance::subject("", "other");
+        store.id_of_subject(&one, 1).await.unwrap();
+        let candidates: Vec<_> = other.candidates().collect();
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query("UPDATE subjects SET user_id = ?")
+            .bind(candidates[0].0 as i64)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(store.id_of_subject(&other, 2).await.unwrap(), candidates[1]);
+        assert_eq!(store.id_of_subject(&one, 2).await.unwrap(), candidates[0]);
     }
 
     #[tokio::test]
