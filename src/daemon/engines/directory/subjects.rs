@@ -97,8 +97,7 @@ mod tests {
     fn subjects(max_known: u64) -> (Arc<InMemoryMetadata>, Subjects) {
         let store = Arc::new(InMemoryMetadata::default());
         let breaker = Arc::new(Breaker::new("metadata"));
-        let subjects =
-            Subjects::bounded(store.clone(), breaker, Arc::new(SystemClock), max_known);
+        let subjects = Subjects::bounded(store.clone(), breaker, Arc::new(SystemClock), max_known);
         (store, subjects)
     }
 

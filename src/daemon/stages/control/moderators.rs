@@ -219,6 +219,7 @@ mod tests {
             user_id: UserId(own_id),
             name: "mod".into(),
             role,
+            avatar: None,
             comments_per_minute: None,
             standing: Standing::default(),
         };

@@ -73,6 +73,7 @@ mod tests {
             user_id: UserId(100),
             name: "mod".into(),
             role: Role::Moderator,
+            avatar: None,
             comments_per_minute: None,
             standing: Standing::default(),
         };

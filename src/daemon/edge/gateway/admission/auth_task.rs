@@ -68,7 +68,7 @@ async fn admit(
     request: &AuthRequest,
     admission: &Admission,
 ) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
-    let bearer = admission.identify(&request.token)?;
+    let bearer = admission.identify(&request.token, request.stream_id).await?;
     let user = admission.register(&bearer.identity, request.stream_id).await?;
     Ok((bearer, Box::new(LatePermit { _user: user })))
 }

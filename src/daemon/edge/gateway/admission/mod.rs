@@ -32,9 +32,9 @@ use self::release::ReleaseQueue;
 use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::Bearer;
-use crate::daemon::engines::directory::Sanctions;
+use crate::daemon::engines::directory::{Sanctions, Subjects};
 use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
-use crate::daemon::stages::auth::Verifier;
+use crate::daemon::stages::auth::{ClaimedUser, VerifiedToken, Verifier};
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
@@ -49,6 +49,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Admission {
     verifier: Arc<Verifier>,
+    subjects: Subjects,
     sanctions: Sanctions,
     registry: SharedRegistry,
     clock: SharedClock,
@@ -57,6 +58,25 @@ pub(crate) struct Admission {
     pong_timeout: Duration,
     releases: ReleaseQueue,
     names: NameQueue,
+}
+
+/// The user of a valid token.
+#[derive(Debug)]
+pub(super) struct Caller {
+    user_id: UserId,
+    token: VerifiedToken,
+}
+
+impl Caller {
+    /// Returns the identity of the user on a stream, with the role there.
+    pub(super) fn on(&self, stream_id: StreamId) -> Identity {
+        self.token.claims.identity(self.user_id, self.token.role_on(Some(stream_id)))
+    }
+
+    /// Returns the identity with the role that the user has on every stream.
+    pub(super) fn everywhere(&self) -> Identity {
+        self.token.claims.identity(self.user_id, self.token.role_on(None))
+    }
 }
 
 /// A new [`Admission`] and the tasks at the other end of its queues.
@@ -72,6 +92,7 @@ impl Admission {
         let (names, name_task) = names::queue(parts.metadata.clone());
         let admission = Self {
             verifier: parts.verifier.clone(),
+            subjects: parts.subjects.clone(),
             sanctions: parts.sanctions.clone(),
             registry: parts.registry.clone(),
             clock: parts.clock.clone(),
@@ -84,16 +105,33 @@ impl Admission {
         AdmissionEnds { admission: Arc::new(admission), releases: release_task, names: name_task }
     }
 
-    /// Returns the bearer of a valid token whose user is not banned. Remembers the user's name.
-    pub(super) fn identify(&self, token: &str) -> Result<Bearer, ErrorBody> {
-        let verified = self.verifier.verify(token)?;
-        let expires_in = self.verifier.time_left(&verified);
-        let identity = Arc::new(verified.identity);
-        if let Some(ban) = self.ban_error(identity.user_id) {
+    /// Returns the user of a valid token, who is not banned. Remembers the user's name.
+    pub(super) async fn recognize(&self, token: &str) -> Result<Caller, ErrorBody> {
+        let token = self.verifier.verify(token)?;
+        let user_id = match &token.claims.user {
+            ClaimedUser::Id(user_id) => *user_id,
+            ClaimedUser::Subject(subject) => {
+                self.subjects.id_of(subject).await.map_err(|error| {
+                    ErrorBody::new(ErrorCode::IdentityUnavailable, error.to_string())
+                })?
+            }
+        };
+        if let Some(ban) = self.ban_error(user_id) {
             return Err(ban);
         }
-        self.names.remember(&identity, self.clock.now_ms());
-        Ok(Bearer { identity, expires_in })
+        self.names.remember(user_id, &token.claims, self.clock.now_ms());
+        Ok(Caller { user_id, token })
+    }
+
+    /// Returns the bearer of a valid token on a stream, as [`Self::recognize`].
+    pub(super) async fn identify(
+        &self,
+        token: &str,
+        stream_id: StreamId,
+    ) -> Result<Bearer, ErrorBody> {
+        let caller = self.recognize(token).await?;
+        let expires_in = self.verifier.time_left(&caller.token);
+        Ok(Bearer { identity: Arc::new(caller.on(stream_id)), expires_in })
     }
 
     /// Returns the error that a banned user is refused with, or `None` without a ban.

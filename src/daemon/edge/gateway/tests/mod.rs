@@ -2,6 +2,7 @@
 
 mod client;
 mod http;
+mod identities;
 mod moderation;
 mod page;
 mod rig;

@@ -14,9 +14,10 @@ use crate::daemon::base::config::{Config, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, NewViewer, Submission};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -111,6 +112,11 @@ impl Rig {
             config: Arc::new(config),
             clock,
             verifier: Arc::new(verifier),
+            subjects: Subjects::new(
+                metadata.clone(),
+                Arc::new(Breaker::new("metadata")),
+                Arc::new(StoppedClock),
+            ),
             streams: streams.clone(),
             sanctions: sanctions.clone(),
             registry: registry.clone(),

@@ -117,7 +117,10 @@ async fn admit(
     address: IpAddr,
 ) -> Result<Admitted, Refusal> {
     let stream = open_stream(state, stream_id)?;
-    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
+    let bearer = match token? {
+        Some(token) => Some(state.admission.identify(&token, stream_id).await?),
+        None => None,
+    };
     slot.count_address(address).map_err(|limit| {
         let held = counted(limit as u64, "connection");
         let text = format!("your address already has {held}, the most allowed");
