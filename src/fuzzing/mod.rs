@@ -28,6 +28,8 @@ pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::auth::fuzzing::token;
 #[cfg(feature = "daemon")]
+pub use crate::daemon::stages::auth::issuer_keys::fuzzing::key_set;
+#[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::hook::fuzzing::hook_answer;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
@@ -46,7 +48,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -63,6 +65,7 @@ pub const TARGETS: [Target; 16] = [
     ("model_weights", model_weights),
     ("samples", samples),
     ("hook_answer", hook_answer),
+    ("key_set", key_set),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

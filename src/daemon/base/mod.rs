@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub(crate) mod disk_probe;
 pub mod handoff;
+pub mod http_client;
 pub mod log_output;
 mod losses;
 pub mod metrics;

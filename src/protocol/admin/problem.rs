@@ -45,6 +45,8 @@ pub enum ProblemCode {
     PartitionsUnreachable,
     /// The service that reviews comments gives no valid answers.
     ReviewHookFailing,
+    /// The public keys of the issuer of tokens cannot be read.
+    IssuerKeysFailing,
 }
 
 impl ProblemCode {
@@ -85,6 +87,7 @@ impl ProblemCode {
             Self::ModerationDown => "moderation_down",
             Self::PartitionsUnreachable => "partitions_unreachable",
             Self::ReviewHookFailing => "review_hook_failing",
+            Self::IssuerKeysFailing => "issuer_keys_failing",
         }
     }
 }

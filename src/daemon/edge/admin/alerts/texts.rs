@@ -322,6 +322,9 @@ fn next(rule: &str, subject: &str) -> &'static str {
         _ if rule == ProblemCode::ReviewHookFailing.as_str() => {
             "the service and the network to it; it is taken back by itself"
         }
+        _ if rule == ProblemCode::IssuerKeysFailing.as_str() => {
+            "the issuer, the network to it, and what it publishes; it is tried again by itself"
+        }
         _ => "",
     }
 }

@@ -107,7 +107,7 @@ impl Admission {
 
     /// Returns the user of a valid token, who is not banned. Remembers the user's name.
     pub(super) async fn recognize(&self, token: &str) -> Result<Caller, ErrorBody> {
-        let token = self.verifier.verify(token)?;
+        let token = self.verifier.verify_with_current_keys(token).await?;
         let user_id = match &token.claims.user {
             ClaimedUser::Id(user_id) => *user_id,
             ClaimedUser::Subject(subject) => {

@@ -1,14 +1,15 @@
 //! Verifies tokens against the configured keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin_token::AdminIdentity;
 use super::claims::{ClaimRules, Claims, UserClaims};
 use super::compact::Compact;
 use super::keys::{Origin, VerifyingKey, algorithm_named};
-use super::{AuthError, KeyError};
+use super::{AuthError, IssuerKeys, KeyError};
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::config::{AuthConfig, ClaimNames};
+use crate::daemon::base::config::{AuthConfig, ClaimNames, KeyAlgorithm};
 use crate::protocol::{Role, StreamId};
 
 /// A token whose signature and claims are valid.
@@ -40,7 +41,10 @@ pub struct VerifiedAdmin {
 #[derive(Debug)]
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
+    issuer_keys: Option<Arc<IssuerKeys>>,
     rules: ClaimRules,
+    /// For tokens that are signed with a key of `issuer_keys`.
+    issuer_rules: ClaimRules,
     names: ClaimNames,
     /// Empty if no claim tells.
     account_created_claim: String,
@@ -67,18 +71,62 @@ impl Verifier {
             leeway: config.leeway,
         };
         let account_created_claim = config.account_created_claim.clone();
-        Ok(Self { keys, rules, names: config.claims.clone(), account_created_claim, clock })
+        Ok(Self {
+            keys,
+            issuer_keys: None,
+            issuer_rules: rules.clone(),
+            rules,
+            names: config.claims.clone(),
+            account_created_claim,
+            clock,
+        })
+    }
+
+    /// Returns the same verifier, which also accepts tokens of an issuer that publishes its keys.
+    /// They must name the issuer in `iss` if the keys come from its discovery document.
+    #[must_use]
+    pub fn with_issuer_keys(mut self, keys: Arc<IssuerKeys>) -> Self {
+        if let Some(issuer) = keys.issuer() {
+            issuer.clone_into(&mut self.issuer_rules.issuer);
+        }
+        self.issuer_keys = Some(keys);
+        self
+    }
+
+    /// Verifies a token as [`Self::verify`]. If its key is not known, the keys of the issuer are
+    /// read again before, unless that was done a moment ago.
+    ///
+    /// # Errors
+    /// The check that failed; [`AuthError::KeysUnavailable`] if the key is not known and the issuer
+    /// does not answer.
+    pub async fn verify_with_current_keys(&self, token: &str) -> Result<VerifiedToken, AuthError> {
+        let refused = match self.verify(token) {
+            Err(refused @ (AuthError::Signature | AuthError::Algorithm(_))) => refused,
+            verified => return verified,
+        };
+        let Some(issuer_keys) = self.issuer_keys.as_deref() else { return Err(refused) };
+        if !may_be_missing(&Compact::parse(token)?, issuer_keys) {
+            return Err(refused);
+        }
+        issuer_keys.refresh().await;
+        match self.verify(token) {
+            Err(AuthError::Signature | AuthError::Algorithm(_)) if issuer_keys.is_failing() => {
+                Err(AuthError::KeysUnavailable)
+            }
+            verified => verified,
+        }
     }
 
     /// Verifies a token. The checks are made in this order, and the first that fails is returned:
     /// form, algorithm, signature, time, issuer, audience, identity.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
         let compact = Compact::parse(token)?;
-        let key = self.signing_key(&compact)?;
+        let origin = self.signer(&compact)?;
         let claims = Claims::parse(&compact.payload()?)?;
         let expires_at_ms = claims.check_time(&self.rules, self.clock.now_ms())?;
-        let own = key.origin == Origin::Node;
-        claims.check_origin(&self.rules, own)?;
+        let own = origin == Origin::Node;
+        let rules = if origin == Origin::Issuer { &self.issuer_rules } else { &self.rules };
+        claims.check_origin(rules, own)?;
         // Tokens of `lc token` do not depend on the configuration.
         let default_names = ClaimNames::default();
         let names = if own { &default_names } else { &self.names };
@@ -97,8 +145,7 @@ impl Verifier {
     /// The check that failed.
     pub fn verify_admin(&self, token: &str) -> Result<VerifiedAdmin, AuthError> {
         let compact = Compact::parse(token)?;
-        let key = self.signing_key(&compact)?;
-        if key.origin != Origin::Node {
+        if self.signer(&compact)? != Origin::Node {
             return Err(AuthError::Signature);
         }
         let claims = Claims::parse(&compact.payload()?)?;
@@ -113,20 +160,40 @@ impl Verifier {
         ends.saturating_sub(self.clock.now())
     }
 
-    /// Returns the key that made the signature, among those of the token's algorithm.
-    fn signing_key(&self, compact: &Compact<'_>) -> Result<&VerifyingKey, AuthError> {
+    /// Returns the owner of the key that made the signature, among those of the token's algorithm.
+    fn signer(&self, compact: &Compact<'_>) -> Result<Origin, AuthError> {
         let alg = &compact.header.alg;
         let refused = || AuthError::Algorithm(format!("`{}`", shortened(alg)));
         let algorithm = algorithm_named(alg).ok_or_else(refused)?;
-        let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm).peekable();
+        let of_issuer = self.issuer_keys.as_deref().map(IssuerKeys::current);
+        let of_issuer = of_issuer.iter().flat_map(|keys| keys.iter());
+        let all = self.keys.iter().chain(of_issuer);
+        let mut fitting = all.filter(|key| key.algorithm == algorithm).peekable();
         if fitting.peek().is_none() {
             return Err(refused());
         }
         fitting
             .filter(|key| key.kid.is_none() || key.kid == compact.header.kid)
             .find(|key| key.verifies(compact.signed, compact.signature))
+            .map(|key| key.origin)
             .ok_or(AuthError::Signature)
     }
+}
+
+/// Returns whether a token may be signed with a key of the issuer that is not known yet: one of an
+/// algorithm of which none is known, or with another `kid` than those that are.
+fn may_be_missing(compact: &Compact<'_>, issuer_keys: &IssuerKeys) -> bool {
+    let algorithm = algorithm_named(&compact.header.alg);
+    let Some(algorithm) = algorithm.filter(|known| *known != KeyAlgorithm::HS256) else {
+        return false;
+    };
+    let keys = issuer_keys.current();
+    let mut of_algorithm = keys.iter().filter(|key| key.algorithm == algorithm).peekable();
+    if of_algorithm.peek().is_none() {
+        return true;
+    }
+    let kid = &compact.header.kid;
+    kid.is_some() && of_algorithm.all(|key| key.kid != *kid)
 }
 
 /// Returns a short form of untrusted text for an error message.

@@ -1,14 +1,13 @@
 //! Tests of the checks of a token, in their order.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::daemon::base::config::{ClaimNames, KeyAlgorithm, KeyConfig};
+use crate::daemon::base::config::KeyConfig;
 use crate::daemon::engines::metadata::Subject;
 use crate::daemon::stages::auth::fixtures::{self, NOW_MS, NOW_S, SECRET, sign, sign_with_header};
 use crate::daemon::stages::auth::{ClaimedUser, StreamRoles};
