@@ -7,6 +7,9 @@ pub const UNBAN: &str = "unban";
 /// Shows a user's new comments to nobody but the user.
 pub const SHADOW: &str = "shadow";
 pub const UNSHADOW: &str = "unshadow";
+/// Gives a user a role on a stream.
+pub const GRANT: &str = "grant";
+pub const REVOKE: &str = "revoke";
 /// Sets the points of a user to none.
 pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";

@@ -3,7 +3,7 @@
 use super::Kind::{Bytes, Duration, Flag, Number, Share, Text, Word};
 use super::{Column, Columns, Kind, Row, Value};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem,
+    Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem, Grant,
     NodeStatus, Sanction, Shadow, Status, StreamStatus, WorkerStatus,
 };
 use crate::protocol::stream::ModerationMode;
@@ -337,6 +337,39 @@ impl Columns for At<'_, Shadow> {
         Column::new("stream", Number),
         Column::new("name", Text),
         Column::new("left", Duration),
+        Column::new("age", Duration),
+        Column::new("by", Text),
+    ];
+}
+
+impl Row for At<'_, Grant> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        let grant = self.item;
+        Some(match name {
+            "user" => Value::count(grant.user_id.0),
+            "stream" => Value::count(grant.stream_id.0),
+            "role" => grant.role.as_str().into(),
+            "name" => grant.name.as_deref()?.into(),
+            "age" => self.age(grant.created_at),
+            "by" => grant.created_by.as_str().into(),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.item.user_id.to_string());
+        visit(self.item.role.as_str());
+        visit(&self.item.created_by);
+        self.item.name.iter().for_each(|text| visit(text));
+    }
+}
+
+impl Columns for At<'_, Grant> {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("user", Number),
+        Column::new("stream", Number),
+        Column::new("role", Word(&["moderator", "broadcaster"])),
+        Column::new("name", Text),
         Column::new("age", Duration),
         Column::new("by", Text),
     ];

@@ -9,7 +9,7 @@ use crate::daemon::base::config::Config;
 use crate::daemon::base::handoff::{AuthRequest, RoomRequest, Submission, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::directory::{Sanctions, Streams, Subjects};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -28,6 +28,7 @@ pub struct GatewayParts {
     pub subjects: Subjects,
     pub streams: Streams,
     pub sanctions: Sanctions,
+    pub grants: Grants,
     pub registry: SharedRegistry,
     pub comments: SharedCommentStore,
     pub recent: SharedRecentCache,

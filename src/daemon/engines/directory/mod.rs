@@ -7,12 +7,14 @@
 //! are asked for; see [`Subjects`].
 
 mod delays;
+mod grants;
 mod sanctions;
 mod snapshot;
 mod streams;
 mod subjects;
 
 pub use delays::Delays;
+pub use grants::Grants;
 pub use sanctions::{ActiveSanction, Sanctions};
 pub use streams::Streams;
 pub use subjects::{IdUnavailable, Subjects};

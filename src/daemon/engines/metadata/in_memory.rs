@@ -19,8 +19,8 @@ use super::{
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind, SavedView,
-    Shadow,
+    AuditEntry, Grant, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind,
+    SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
@@ -49,6 +49,7 @@ struct Tables {
     subjects: BTreeMap<(String, String), UserId>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
+    grants: Vec<Grant>,
     reputations: BTreeMap<UserId, Reputation>,
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
@@ -210,6 +211,11 @@ impl InMemoryMetadata {
     /// Puts a shadow there without an audit entry.
     pub(crate) fn put_shadow(&self, shadow: Shadow) {
         self.lock().shadows.push(shadow);
+    }
+
+    /// Puts a role there without an audit entry.
+    pub(crate) fn put_grant_of(&self, grant: Grant) {
+        self.lock().grants.push(grant);
     }
 
     /// Puts a sanction there without an audit entry.
@@ -502,6 +508,35 @@ impl MetadataStore for InMemoryMetadata {
             tables.shadows.iter().filter(|shadow| shadow.is_in_force(now_ms)).cloned().collect();
         in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.stream_id));
         Ok(in_force)
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("put_grant")?;
+        let key = (grant.user_id, grant.stream_id);
+        tables.grants.retain(|known| (known.user_id, known.stream_id) != key);
+        tables.grants.push(grant.clone());
+        Ok(tables.record(audit))
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("revoke_grant")?;
+        let before = tables.grants.len();
+        tables.grants.retain(|known| (known.user_id, known.stream_id) != (user_id, stream_id));
+        if tables.grants.len() == before {
+            return Err(StoreError::NotFound("role given on this stream"));
+        }
+        Ok(tables.record(audit))
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        let mut grants = self.call("grants")?.grants.clone();
+        grants.sort_by_key(|it| (std::cmp::Reverse((it.created_at, it.user_id)), it.stream_id));
+        Ok(grants)
     }
 
     async fn count_points(

@@ -12,7 +12,9 @@ use super::{
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -148,6 +150,23 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         measured(&self.meter, self.store.shadows(now_ms)).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.put_grant(grant, audit)).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.revoke_grant(user_id, stream_id, audit)).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        measured(&self.meter, self.store.grants()).await
     }
 
     async fn count_points(

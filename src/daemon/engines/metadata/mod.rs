@@ -1,5 +1,5 @@
-//! The metadata store: streams, users and their ids, sanctions, shadows, reputations, the review
-//! queue, saved views, the audit log.
+//! The metadata store: streams, users and their ids, sanctions, shadows, grants, reputations, the
+//! review queue, saved views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -29,7 +29,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -254,6 +256,20 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the shadows in force at `now_ms`, newest first.
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
+
+    // grants
+    /// Gives a user a role on a stream, replacing the one given before, and returns the audit
+    /// entry's number.
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Takes the role that a user was given on a stream; [`StoreError::NotFound`] without one.
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
+    /// Returns all roles that were given, the newest first.
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError>;
 
     // reputations
     /// Carries out changes of points, in their order. A cause that was counted before changes

@@ -125,6 +125,7 @@ impl Edge {
             ),
             streams: base.streams.clone(),
             sanctions: base.sanctions.clone(),
+            grants: base.grants.clone(),
             registry: base.engines.registry.clone(),
             comments: base.engines.comments.clone(),
             recent: base.engines.recent.clone(),

@@ -36,7 +36,7 @@ use crate::daemon::edge::admin::{
 };
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
-use crate::daemon::engines::directory::{Delays, Sanctions, Streams};
+use crate::daemon::engines::directory::{Delays, Grants, Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{
     self, AdminIdentity, IssuerKeyTask, IssuerKeys, IssuerKeysEnds, SigningSecret, Verifier,
@@ -80,6 +80,7 @@ struct NodeBase {
     engines: Engines,
     streams: Streams,
     sanctions: Sanctions,
+    grants: Grants,
     /// The sample rates that operators have fixed, for the broadcast stage.
     overrides: RateOverrides,
     /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
@@ -103,6 +104,7 @@ impl NodeBase {
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
+        let grants = Grants::load(engines.metadata.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
         let pipeline =
@@ -125,6 +127,7 @@ impl NodeBase {
             engines,
             streams,
             sanctions,
+            grants,
             overrides,
             pipeline,
             context,
@@ -180,6 +183,7 @@ impl NodeBase {
         let endpoint = Arc::new(LocalEndpoint {
             sink,
             sanctions: self.sanctions.clone(),
+            grants: self.grants.clone(),
             streams: self.streams.clone(),
             clock: self.clock.clone(),
             throttle,
@@ -197,6 +201,7 @@ impl NodeBase {
             log: self.engines.log.clone(),
             bus: self.engines.bus.clone(),
             streams: self.streams.clone(),
+            grants: self.grants.clone(),
             clock: self.clock.clone(),
             problems: self.board.problems().clone(),
             reputation: self.config.moderation.reputation.rules(),

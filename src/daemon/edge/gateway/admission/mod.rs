@@ -32,12 +32,12 @@ use self::release::ReleaseQueue;
 use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::Bearer;
-use crate::daemon::engines::directory::{Sanctions, Subjects};
+use crate::daemon::engines::directory::{Grants, Sanctions, Subjects};
 use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
 use crate::daemon::stages::auth::{ClaimedUser, VerifiedToken, Verifier};
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
 
 /// Added to waits for dead connections: delivery measures in whole seconds, and the registry is
 /// told afterwards.
@@ -51,6 +51,7 @@ pub(crate) struct Admission {
     verifier: Arc<Verifier>,
     subjects: Subjects,
     sanctions: Sanctions,
+    grants: Grants,
     registry: SharedRegistry,
     clock: SharedClock,
     node: NodeId,
@@ -65,12 +66,16 @@ pub(crate) struct Admission {
 pub(super) struct Caller {
     user_id: UserId,
     token: VerifiedToken,
+    grants: Grants,
 }
 
 impl Caller {
-    /// Returns the identity of the user on a stream, with the role there.
+    /// Returns the identity of the user on a stream, with the role there: the highest of those that
+    /// the token and the operators give.
     pub(super) fn on(&self, stream_id: StreamId) -> Identity {
-        self.token.claims.identity(self.user_id, self.token.role_on(Some(stream_id)))
+        let given = self.grants.role_on(self.user_id, stream_id);
+        let role = self.token.role_on(Some(stream_id)).max(given);
+        self.token.claims.identity(self.user_id, role)
     }
 
     /// Returns the identity with the role that the user has on every stream.
@@ -94,6 +99,7 @@ impl Admission {
             verifier: parts.verifier.clone(),
             subjects: parts.subjects.clone(),
             sanctions: parts.sanctions.clone(),
+            grants: parts.grants.clone(),
             registry: parts.registry.clone(),
             clock: parts.clock.clone(),
             node: parts.node.clone(),
@@ -120,7 +126,7 @@ impl Admission {
             return Err(ban);
         }
         self.names.remember(user_id, &token.claims, self.clock.now_ms());
-        Ok(Caller { user_id, token })
+        Ok(Caller { user_id, token, grants: self.grants.clone() })
     }
 
     /// Returns the bearer of a valid token on a stream, as [`Self::recognize`].
@@ -131,7 +137,14 @@ impl Admission {
     ) -> Result<Bearer, ErrorBody> {
         let caller = self.recognize(token).await?;
         let expires_in = self.verifier.time_left(&caller.token);
-        Ok(Bearer { identity: Arc::new(caller.on(stream_id)), expires_in })
+        // Read before the identity: a change in between is then seen by `is_outdated`.
+        let given = self.grants.role_on(caller.user_id, stream_id);
+        Ok(Bearer { identity: Arc::new(caller.on(stream_id)), given, expires_in })
+    }
+
+    /// Returns whether the role that operators gave a user on a stream is another one by now.
+    pub(super) fn is_outdated(&self, user_id: UserId, stream_id: StreamId, given: Role) -> bool {
+        self.grants.role_on(user_id, stream_id) != given
     }
 
     /// Returns the error that a banned user is refused with, or `None` without a ban.

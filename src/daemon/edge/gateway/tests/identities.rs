@@ -6,8 +6,9 @@ use super::client::{RefusalCodes, Reply, open, request};
 use super::rig::{Rig, sign};
 use crate::daemon::engines::metadata::FIRST_SUBJECT_ID;
 use crate::daemon::stages::auth::fixtures::NOW_S;
-use crate::protocol::admin::SanctionKind;
-use crate::protocol::{Identity, Role};
+use crate::daemon::stages::control::Actor;
+use crate::protocol::admin::{GrantRequest, RevokeRequest, SanctionKind, UserRef};
+use crate::protocol::{Identity, Role, StreamId};
 
 const JSON: &str = "Content-Type: application/json";
 
@@ -125,4 +126,29 @@ async fn settings_of_a_room_are_shown_to_its_staff() {
     let settings = |index: usize| &listed["streams"][index]["room"]["timeouts_ms"];
     assert_eq!(settings(0), &json!([60_000]), "{listed}");
     assert_eq!(settings(1), &Value::Null, "{listed}");
+}
+
+#[tokio::test]
+async fn a_given_role_counts_beside_the_token() {
+    let mut rig = Rig::start().await;
+    let ann = token_of("auth0|ann", &json!({}));
+    let id = connect(&mut rig, 1, &ann).await.user_id;
+    let operator = Actor::operator(Some("op"), 0);
+    let stream_id = StreamId(1);
+    let user = UserRef(format!("id:{id}"));
+    let grant = GrantRequest { user: user.clone(), role: Role::Moderator, stream_id, note: None };
+    rig.control.grant(&operator, &grant).await.unwrap();
+    assert_eq!(connect(&mut rig, 1, &ann).await.role, Role::Moderator);
+    assert_eq!(connect(&mut rig, 2, &ann).await.role, Role::Viewer);
+    let higher = token_of("auth0|ann", &json!({"streams": {"1": "broadcaster"}}));
+    assert_eq!(connect(&mut rig, 1, &higher).await.role, Role::Broadcaster);
+    let slow = json!({"slow_ms": 30_000});
+    let patch = async |rig: &Rig, stream: u64| {
+        send(rig, &format!("PATCH /api/streams/{stream}/room"), &ann, &slow).await.status
+    };
+    assert_eq!((patch(&rig, 1).await, patch(&rig, 2).await), (200, 403));
+    let revoke = RevokeRequest { user, stream_id, note: None };
+    rig.control.revoke(&operator, &revoke).await.unwrap();
+    assert_eq!(patch(&rig, 1).await, 403, "at once");
+    assert_eq!(connect(&mut rig, 1, &ann).await.role, Role::Viewer);
 }

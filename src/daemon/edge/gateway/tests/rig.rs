@@ -17,7 +17,7 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams, Subjects};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -49,6 +49,7 @@ pub(super) struct Rig {
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
     pub(super) streams: Streams,
+    pub(super) control: Control,
     stop: CancellationToken,
     gateway: JoinHandle<()>,
     beside: Vec<JoinHandle<()>>,
@@ -75,6 +76,7 @@ impl Rig {
         let registry = Arc::new(TestRegistry::new("one", &["two"]));
         let log = Arc::new(lagging_log());
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
         let board = StatusBoard::default();
@@ -85,6 +87,7 @@ impl Rig {
         let endpoint = Arc::new(LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle: mpsc::channel(1).0,
@@ -102,6 +105,7 @@ impl Rig {
             log: log.clone(),
             bus: bus.clone(),
             streams: streams.clone(),
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: None,
@@ -119,12 +123,13 @@ impl Rig {
             ),
             streams: streams.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             registry: registry.clone(),
             comments: comments.clone(),
             recent: Arc::<TestRecent>::default(),
             metadata: metadata.clone(),
             log,
-            control,
+            control: control.clone(),
             board: board.clone(),
             sink: sink.clone(),
             submissions: submit,
@@ -155,6 +160,7 @@ impl Rig {
             auth_requests,
             sanctions,
             streams,
+            control,
             stop,
             gateway,
             beside,

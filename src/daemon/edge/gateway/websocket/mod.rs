@@ -193,7 +193,8 @@ async fn hand_over(
             return false;
         }
     };
-    let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
+    let user = admitted.bearer.as_ref().map(|bearer| (bearer.identity.user_id, bearer.given));
+    let user_id = user.map(|(user_id, _)| user_id);
     state.sink.attach(NewViewer {
         transport,
         early_bytes,
@@ -205,8 +206,13 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A ban or a change of the stream that came into force meanwhile may have missed the viewer,
+    // A change of the role, a ban or a change of the stream that came into force meanwhile may have missed the viewer,
     // whom delivery did not know yet.
+    if let Some((user_id, given)) = user
+        && state.admission.is_outdated(user_id, stream_id, given)
+    {
+        state.sink.disconnect_user(user_id, CloseCode::Kicked, None).await;
+    }
     let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
     if let Some((user_id, error)) = ban {
         state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;

@@ -2,6 +2,7 @@
 //! see [`crate::daemon::testing::engine_suite`].
 
 mod changes;
+mod grants;
 mod reputations;
 mod review;
 mod room_terms;
@@ -15,6 +16,7 @@ mod views;
 use serde_json::json;
 
 pub(crate) use changes::*;
+pub(crate) use grants::*;
 pub(crate) use reputations::*;
 pub(crate) use review::*;
 pub(crate) use room_terms::*;
@@ -52,6 +54,8 @@ macro_rules! metadata_suite {
                 a_shadow_replaces_one_on_the_same_streams,
                 only_shadows_in_force_can_be_lifted,
                 several_shadows_have_one_entry,
+                a_grant_replaces_one_on_its_stream,
+                only_a_given_role_can_be_revoked,
                 points_of_a_cause_count_once,
                 points_decay_and_are_taken_back,
                 an_entry_changes_points_with_it,

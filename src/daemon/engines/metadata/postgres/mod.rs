@@ -13,6 +13,7 @@
 
 mod audit;
 mod events;
+mod grants;
 mod reputations;
 mod review;
 mod room_terms;
@@ -37,7 +38,9 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -238,6 +241,29 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
             .await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::put(connection, grant, &audit)))
+            .await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::revoke(
+                connection, user_id, stream_id, &audit
+            )))
+            .await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| grants::all(connection))).await
     }
 
     async fn count_points(

@@ -5,6 +5,7 @@
 
 mod audit;
 mod events;
+mod grants;
 mod reputations;
 mod review;
 mod room_terms;
@@ -28,7 +29,9 @@ use super::{
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -178,6 +181,23 @@ impl MetadataStore for SqliteMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         shadows::in_force(&self.file, now_ms).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        grants::put(&self.file, grant, &audit).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        grants::revoke(&self.file, user_id, stream_id, &audit).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        grants::all(&self.file).await
     }
 
     async fn count_points(

@@ -16,7 +16,7 @@ use crate::daemon::base::handoff::ThrottleOrder;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -61,6 +61,7 @@ pub(crate) struct World {
     pub(crate) bus: Arc<TestBus>,
     pub(crate) registry: Arc<TestRegistry>,
     pub(crate) sanctions: Sanctions,
+    pub(crate) grants: Grants,
     pub(crate) board: StatusBoard,
     pub(crate) supervisor: Supervisor,
     pub(crate) orders: mpsc::Receiver<ThrottleOrder>,
@@ -90,10 +91,12 @@ impl World {
         let supervisor = Supervisor::new(CancellationToken::new());
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let (throttle, orders) = mpsc::channel(4);
         let endpoint = LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle,
@@ -110,6 +113,7 @@ impl World {
             log: log.clone(),
             bus: bus.clone(),
             streams,
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: ReputationConfig::default().rules(),
@@ -124,6 +128,7 @@ impl World {
             bus,
             registry,
             sanctions,
+            grants,
             board,
             supervisor,
             orders,
