@@ -21,16 +21,30 @@ use crate::protocol::{CloseCode, StreamId, UserId};
 /// The parts of the audit entry of a given role that taking it back needs.
 #[derive(Debug, Deserialize)]
 pub(super) struct GrantDetail {
-    pub(super) stream_id: StreamId,
+    user_id: UserId,
+    stream_id: StreamId,
     /// The role on the stream that was given before.
     #[serde(default)]
-    pub(super) replaces: Option<Grant>,
+    replaces: Option<Grant>,
+}
+
+impl GrantDetail {
+    pub(super) fn taken_back(self) -> GrantPlan {
+        let Self { user_id, stream_id, replaces } = self;
+        replaces.map_or(GrantPlan::Revoke { user_id, stream_id }, GrantPlan::Restore)
+    }
 }
 
 /// The part of the audit entry of a revoked role that taking it back needs.
 #[derive(Debug, Deserialize)]
 pub(super) struct RevokeDetail {
-    pub(super) revoked: Grant,
+    revoked: Grant,
+}
+
+impl RevokeDetail {
+    pub(super) fn taken_back(self) -> GrantPlan {
+        GrantPlan::Restore(self.revoked)
+    }
 }
 
 /// The change of a user's role that takes another back.
@@ -72,8 +86,9 @@ impl Control {
             created_at: self.parts.clock.now_ms(),
         };
         let mut entry = self.entry(actor, audit_action::GRANT, format!("user {user_id}"), request);
-        if let (Some(replaced), Some(fields)) = (replaced, entry.detail.as_object_mut()) {
-            fields.insert("replaces".to_owned(), json!(replaced));
+        if let Some(fields) = entry.detail.as_object_mut() {
+            fields.insert("user_id".to_owned(), json!(user_id));
+            fields.extend(replaced.map(|replaced| ("replaces".to_owned(), json!(replaced))));
         }
         let audit_id = self.parts.metadata.put_grant(&grant, entry).await?;
         Ok(user.named_in(self.enforce_grants(audit_id, started).await))

@@ -1,8 +1,8 @@
 //! Leaves moderators out of acts on several users: marking a crowd must not hit the people who keep
 //! order in it. Moderators of a stream do not act against each other either.
 //!
-//! The role of a user is the highest of its connections and of those that operators gave it. One that
-//! only its token gives is known while the user is connected, and while the registry answers; without
+//! The role of a user is the highest of its connections and of those that operators gave it. One
+//! that only its token gives is known while the user is connected and the registry answers; without
 //! that, nobody is left out or protected for it.
 
 use std::collections::BTreeMap;

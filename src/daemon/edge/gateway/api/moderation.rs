@@ -41,7 +41,8 @@ impl From<Outcome> for Done {
     }
 }
 
-/// Carries out the act that ends the path; the body has its fields. Needs the role moderator on the stream.
+/// Carries out the act that ends the path; the body has its fields. Needs the role moderator on the
+/// stream.
 pub(crate) async fn act(
     State(state): State<Arc<GatewayState>>,
     Path((stream_id, name)): Path<(String, String)>,

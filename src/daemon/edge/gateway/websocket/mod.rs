@@ -206,8 +206,8 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A change of the role, a ban or a change of the stream that came into force meanwhile may have missed the viewer,
-    // whom delivery did not know yet.
+    // A change of the role, a ban or a change of the stream that came into force meanwhile may have
+    // missed the viewer, whom delivery did not know yet.
     if let Some((user_id, given)) = user
         && state.admission.is_outdated(user_id, stream_id, given)
     {

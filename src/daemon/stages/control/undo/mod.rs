@@ -96,8 +96,8 @@ impl UndoneBatch {
 
 impl Control {
     /// Takes back a ban, timeout, unban, shadow, unshadow, given or revoked role, forgiving,
-    /// throttle, drain, change of a stream or of its room, deletion or rejection of a comment, or several changes that were made
-    /// as one.
+    /// throttle, drain, change of a stream or of its room, deletion or rejection of a comment, or
+    /// several changes that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,

@@ -204,16 +204,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::SHADOW => shadow(entry, now_ms),
         audit_action::UNSHADOW => unshadow(entry, now_ms),
-        audit_action::GRANT => {
-            let user_id = UserId(number_in(&entry.target, "user ")?);
-            let GrantDetail { stream_id, replaces } = read(&entry.detail)?;
-            let revoke = GrantPlan::Revoke { user_id, stream_id };
-            Ok(Plan::Grant(replaces.map_or(revoke, GrantPlan::Restore)))
-        }
-        audit_action::REVOKE => {
-            let RevokeDetail { revoked } = read(&entry.detail)?;
-            Ok(Plan::Grant(GrantPlan::Restore(revoked)))
-        }
+        audit_action::GRANT => read(&entry.detail).map(GrantDetail::taken_back).map(Plan::Grant),
+        audit_action::REVOKE => read(&entry.detail).map(RevokeDetail::taken_back).map(Plan::Grant),
         audit_action::FORGIVE => {
             Ok(Plan::Forgiven { user_id: UserId(number_in(&entry.target, "user ")?) })
         }
@@ -459,10 +451,7 @@ fn changed_fields<T: for<'a> Deserialize<'a>>(entry: &AuditEntry) -> Result<T, S
 /// and of roles it is known: each rule of a room is one, each of its terms, and the role on each
 /// stream.
 fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
-    let is_role = |entry: &AuditEntry| {
-        [audit_action::GRANT, audit_action::REVOKE].contains(&entry.action.as_str())
-    };
-    if is_role(entry) && is_role(other) {
+    if entry.action == audit_action::GRANT || entry.action == audit_action::REVOKE {
         return entry.detail.get("stream_id") == other.detail.get("stream_id");
     }
     if entry.action != other.action {
