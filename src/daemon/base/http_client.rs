@@ -60,7 +60,7 @@ pub struct HttpEndpoint {
     port: u16,
     /// For https, with the name that the certificate must have.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// What follows host and port in the address.
+    /// The part of the address after host and port.
     path: Uri,
     host_header: HeaderValue,
 }
@@ -206,7 +206,7 @@ fn broken(error: &hyper::Error) -> ExchangeError {
 /// public web. Blocks on the disk.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// The fault of the file.
 pub fn trusting(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let Some(path) = authorities else { return Ok(Trust::PublicAuthorities.config()) };
     let mut roots = RootCertStore::empty();

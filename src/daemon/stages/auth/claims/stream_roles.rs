@@ -12,7 +12,7 @@ impl StreamRoles {
     /// Reads an object from stream ids to roles.
     ///
     /// # Errors
-    /// What is wrong with it, to be read after the name of the claim.
+    /// The fault, to be read after the name of the claim.
     pub(super) fn read(claim: &Value) -> Result<Self, String> {
         let Some(fields) = claim.as_object() else {
             return Err("must be an object from stream ids to roles".to_owned());
