@@ -264,8 +264,8 @@ impl IssuerKeyTask {
         let now_ms = self.clock.now_ms();
         *self.read_at_ms.lock() = Some(now_ms);
         self.keys.keys.store(Arc::new(keys));
-        self.keys.end(false);
         self.problems.clear(ProblemCode::IssuerKeysFailing, ISSUER_KEYS);
+        self.keys.end(false);
         let file = self.file.clone();
         if *self.written.lock() == bytes {
             return;
@@ -282,7 +282,6 @@ impl IssuerKeyTask {
     }
 
     fn report(&self, error: &FetchError) {
-        self.keys.end(true);
         let meanwhile = match *self.read_at_ms.lock() {
             Some(read_at_ms) => {
                 let time = SystemTime::UNIX_EPOCH + Duration::from_millis(read_at_ms);
@@ -296,6 +295,7 @@ impl IssuerKeyTask {
              {meanwhile}"
         );
         self.problems.raise(ProblemCode::IssuerKeysFailing, ISSUER_KEYS, text);
+        self.keys.end(true);
     }
 }
 
