@@ -1,28 +1,15 @@
 //! Replaces small files so that a crash leaves the old or the new one, and names those that are
 //! kept aside.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Replaces a small file atomically: writes and syncs a new file, then renames it. Blocks on the
 /// disk.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, None)
-}
-
-/// The same with a file that only its owner may read and change.
-pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes, Some(0o600))
-}
-
-fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
     let new_path = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new_path)?;
-    if let Some(mode) = mode {
-        file.set_permissions(Permissions::from_mode(mode))?;
-    }
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&new_path, path)?;

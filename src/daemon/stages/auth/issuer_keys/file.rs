@@ -1,6 +1,7 @@
 //! The file with the last good key set, for a start while the issuer is away.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::fetch::MAX_BYTES;
 use super::set;
 use crate::daemon::base::config::KeySource;
-use crate::daemon::base::replace_file::replace_private_file;
+use crate::daemon::base::replace_file::replace_file;
 use crate::daemon::base::secret_file;
 use crate::daemon::stages::auth::keys::VerifyingKey;
 use crate::protocol::json;
@@ -83,15 +84,13 @@ impl KeyFile {
     pub(super) fn write(&self, set: &[u8], read_at_ms: u64) -> std::io::Result<()> {
         let source = self.source.clone();
         let content = Content { source, read_at: read_at_ms, set: serde_json::from_slice(set)? };
-        replace_private_file(&self.path, &json::to_vec(&content)?)
+        replace_file(&self.path, &json::to_vec(&content)?)?;
+        std::fs::set_permissions(&self.path, Permissions::from_mode(0o600))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::daemon::stages::auth::fixtures::jwk;
 
