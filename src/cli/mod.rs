@@ -28,6 +28,7 @@ mod evaluate;
 mod events;
 pub mod exit;
 mod fit_costs;
+mod grant;
 mod history;
 mod import;
 mod keyed;
@@ -183,6 +184,10 @@ enum Command {
     Unshadow(shadow::UnshadowArgs),
     /// List the users whose new comments only they see, newest first
     Shadows(list::ListArgs),
+    Grant(grant::GrantArgs),
+    Revoke(grant::RevokeArgs),
+    /// List the roles that users were given on streams, newest first
+    Grants(list::ListArgs),
     User(nouns::UserNoun),
     Comment(nouns::CommentNoun),
     Who(who::WhoArgs),
@@ -276,6 +281,9 @@ impl Cli {
             Command::Shadow(args) => shadow::run(args, context).await,
             Command::Unshadow(args) => shadow::lift(args, context).await,
             Command::Shadows(args) => shadow::list(args, context).await,
+            Command::Grant(args) => grant::run(args, context).await,
+            Command::Revoke(args) => grant::revoke(args, context).await,
+            Command::Grants(args) => grant::list(args, context).await,
             Command::User(noun) => nouns::user(noun, context).await,
             Command::Comment(noun) => nouns::comment(noun, context).await,
             Command::Who(args) => who::run(args, context).await,

@@ -1,7 +1,8 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
 use crate::protocol::admin::{
-    Alert, Outcome, ProblemCode, ReviewItem, ShadowRequest, ThrottleRequest, UserRef,
+    Alert, GrantRequest, Outcome, ProblemCode, ReviewItem, RevokeRequest, ShadowRequest,
+    ThrottleRequest, UserRef,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
@@ -130,6 +131,20 @@ pub fn shadowed(request: &ShadowRequest, outcome: &Outcome) -> String {
 pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
+}
+
+pub fn granted(request: &GrantRequest, outcome: &Outcome) -> String {
+    let GrantRequest { user, role, stream_id, .. } = request;
+    let user = user_text(user, outcome);
+    let done = done_text(outcome);
+    format!("Made {user} {role} of stream {stream_id}: {}. {done}", closed_text(outcome))
+}
+
+pub fn revoked(request: &RevokeRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let closed = closed_text(outcome);
+    let done = done_text(outcome);
+    format!("Took the role of {user} on stream {}: {closed}. {done}", request.stream_id)
 }
 
 pub fn forgiven(user: &UserRef, outcome: &Outcome) -> String {

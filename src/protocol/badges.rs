@@ -128,6 +128,7 @@ mod tests {
             user_id: UserId(7),
             name: "ann".into(),
             role,
+            avatar: None,
             comments_per_minute: None,
             standing: Standing { subscriber, ..Standing::default() },
         };

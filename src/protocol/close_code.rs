@@ -61,6 +61,8 @@ close_codes! {
     TooManyConnections = 4005, "too_many_connections";
     /// The token is not valid yet.
     TokenNotYetValid = 4006, "token_not_yet_valid";
+    /// The token cannot be checked now.
+    IdentityUnavailable = 4007, "identity_unavailable";
     /// The stream requires a token, and no valid one was sent within the auth timeout, or the
     /// viewer was watching without one when the stream began to require it.
     AuthTimeout = 4500, "auth_timeout";

@@ -116,6 +116,10 @@ error_codes! {
     TokenAudience = "token_audience", 401, Never, Some(CloseCode::Unauthorized);
     /// A claim of the token is missing or out of range.
     TokenClaims = "token_claims", 401, Never, Some(CloseCode::Unauthorized);
+    /// The token cannot be checked now: the keys of its issuer, or the store of user ids, do not
+    /// answer. Retry after `retry_after_ms`.
+    IdentityUnavailable =
+        "identity_unavailable", 503, After(5_000), Some(CloseCode::IdentityUnavailable);
     /// The stream requires a token, and no valid one was sent within the auth timeout.
     AuthTimeout = "auth_timeout", 401, Never, Some(CloseCode::AuthTimeout);
     /// The role of the user does not allow this.

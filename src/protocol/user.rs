@@ -82,13 +82,20 @@ impl Standing {
     }
 }
 
+/// The most bytes of the address of a picture.
+pub const MAX_AVATAR_BYTES: usize = 512;
+
 /// The identity that a valid token proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub user_id: UserId,
     /// 1 to 64 characters.
     pub name: Arc<str>,
+    /// The higher one of the role on all streams and that on the stream where the user is.
     pub role: Role,
+    /// The `https` address of a picture, of at most [`MAX_AVATAR_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Arc<str>>,
     /// Comments per minute granted by the token. `None` means the default of the role, 0 no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,

@@ -233,6 +233,8 @@ impl ViewerLink {
 #[derive(Debug, Clone)]
 pub struct Bearer {
     pub identity: Arc<Identity>,
+    /// The role that operators gave the user on the stream, viewer without one.
+    pub given: Role,
     /// The time the token remains valid, leeway included. The connection is closed after it.
     pub expires_in: Duration,
 }

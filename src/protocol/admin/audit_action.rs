@@ -11,6 +11,9 @@ pub const UNSHADOW: &str = "unshadow";
 pub const SHADOW_COMMENT: &str = "shadow_comment";
 /// Takes back that a comment is hidden.
 pub const UNSHADOW_COMMENT: &str = "unshadow_comment";
+/// Gives a user a role on a stream.
+pub const GRANT: &str = "grant";
+pub const REVOKE: &str = "revoke";
 /// Sets the points of a user to none.
 pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";

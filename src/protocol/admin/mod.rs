@@ -15,6 +15,7 @@ mod dead_letters;
 pub mod dependency;
 mod doctor;
 mod egress;
+mod grants;
 mod lag;
 mod moderation;
 mod node;
@@ -58,6 +59,7 @@ pub use self::dead_letters::{
 };
 pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::grants::{GRANTED_ROLES, Grant, GrantRequest, RevokeRequest};
 pub use self::lag::{ConsumerLag, GroupLag, LagState};
 pub use self::moderation::{DecidedCount, DecisionCounts, MAX_DECIDED, RecentModeration};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};

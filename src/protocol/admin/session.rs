@@ -132,6 +132,9 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/undo", Moderator),
     ("/v1/views", Moderator),
     ("/v1/views/forget", Moderator),
+    // A role on a stream comes with powers over its users.
+    ("/v1/grant", Operator),
+    ("/v1/revoke", Operator),
     ("/v1/alerts/ack", Operator),
     ("/v1/announce", Operator),
     ("/v1/throttle", Operator),
@@ -235,7 +238,9 @@ mod tests {
         ] {
             assert_eq!(role_to_undo(action), Moderator, "{action}");
         }
-        for action in ["throttle", "drain", "update_stream", "announce", "anything"] {
+        for action in
+            ["throttle", "drain", "update_stream", "announce", "grant", "revoke", "anything"]
+        {
             assert_eq!(role_to_undo(action), Operator, "{action}");
         }
     }

@@ -7,6 +7,7 @@
 
 mod admin;
 mod alerts;
+mod auth;
 mod cassandra;
 mod cluster;
 mod delivery;
@@ -29,6 +30,7 @@ mod validate;
 
 pub use admin::AdminConfig;
 pub use alerts::AlertsConfig;
+pub use auth::{AuthConfig, ClaimNames, KeyAlgorithm, KeyConfig, KeySource, key_address};
 pub use cassandra::CassandraConfig;
 pub use cluster::ClusterConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::AdminConfig;
 use super::alerts::AlertsConfig;
+use super::auth::AuthConfig;
 use super::cassandra::CassandraConfig;
 use super::cluster::ClusterConfig;
 use super::delivery::DeliveryConfig;
@@ -173,60 +174,6 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// PEM of the private key.
     pub key: PathBuf,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthConfig {
-    /// Only tokens with this `iss` are accepted. Empty: any.
-    pub issuer: String,
-    /// Only tokens whose `aud` has this name are accepted. Empty: only tokens without `aud`.
-    pub audience: String,
-    /// The clock difference that is tolerated when `exp` and `nbf` are checked.
-    #[serde(with = "humantime_serde")]
-    pub leeway: Duration,
-    /// The claim with the time at which the account was created, in seconds since the Unix epoch.
-    /// Empty: none has it.
-    pub account_created_claim: String,
-    /// The file with the secret that signs and verifies this node's own tokens. It must be the same
-    /// on every node of a cluster. Empty: `signing.key` in the data directory, created at the first
-    /// start.
-    pub signing_key: PathBuf,
-    /// Keys in addition to the node's own signing secret.
-    pub keys: Vec<KeyConfig>,
-}
-
-impl Default for AuthConfig {
-    fn default() -> Self {
-        Self {
-            issuer: String::new(),
-            audience: String::new(),
-            leeway: Duration::from_secs(30),
-            account_created_claim: "account_created".to_owned(),
-            signing_key: PathBuf::new(),
-            keys: Vec::new(),
-        }
-    }
-}
-
-/// The accepted signature algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeyAlgorithm {
-    HS256,
-    RS256,
-    ES256,
-    EdDSA,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyConfig {
-    pub algorithm: KeyAlgorithm,
-    /// HS256: the secret itself. Others: the public key as PEM.
-    pub file: PathBuf,
-    /// The key is only used for tokens with this `kid`.
-    #[serde(default)]
-    pub kid: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

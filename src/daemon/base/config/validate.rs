@@ -71,6 +71,9 @@ fn check_all(config: &Config, faults: &mut Faults) {
         "auth.audience",
         "must be another name: tokens for the admin API have this one",
     );
+    for (key, text) in config.auth.faults() {
+        faults.check(false, key, text);
+    }
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),

@@ -11,9 +11,9 @@ use crate::daemon::stages::moderation::check_terms;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
     ClearRoomRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest,
-    ForgetViewRequest, Outcome, RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest,
-    SaveViewRequest, ShadowRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest, audit_action, role_to_undo,
+    ForgetViewRequest, GrantRequest, Outcome, RestoreRequest, ReviewItem, ReviewRequest,
+    RevokeRequest, SanctionRequest, SaveViewRequest, ShadowRequest, ThrottleRequest, TokenRequest,
+    Tokens, UndoRequest, UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
 use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
@@ -40,6 +40,8 @@ changes! {
     unban(JsonBody<UserRequest>);
     shadow(JsonBody<ShadowRequest>);
     unshadow(JsonBody<UserRequest>);
+    grant(JsonBody<GrantRequest>);
+    revoke(JsonBody<RevokeRequest>);
     kick(JsonBody<UserRequest>);
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);

@@ -6,9 +6,9 @@
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AcknowledgeRequest, AnnounceRequest, BatchChange, BatchRequest, ClearRoomRequest,
-    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    RestoreRequest, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
-    ThrottleRequest, UndoRequest, UserRef, UserRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest,
+    GrantRequest, Outcome, RestoreRequest, ReviewRequest, RevokeRequest, SanctionRequest,
+    SaveViewRequest, ShadowRequest, ThrottleRequest, UndoRequest, UserRef, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::room::{RoomPatch, TermsPatch};
@@ -57,6 +57,16 @@ pub(super) fn shadow(request: &ShadowRequest, outcome: &Outcome) -> String {
 
 pub(super) fn unshadow(request: &UserRequest, outcome: &Outcome) -> String {
     format!("ended the shadow bans of {}", user(&request.user, outcome))
+}
+
+pub(super) fn grant(request: &GrantRequest, outcome: &Outcome) -> String {
+    let user = user(&request.user, outcome);
+    format!("made {user} {} of stream {}", request.role, request.stream_id)
+}
+
+pub(super) fn revoke(request: &RevokeRequest, outcome: &Outcome) -> String {
+    let user = user(&request.user, outcome);
+    format!("took the role of {user} on stream {}", request.stream_id)
 }
 
 pub(super) fn forgive(request: &UserRequest, outcome: &Outcome) -> String {
@@ -232,7 +242,7 @@ pub(super) fn undo(request: &UndoRequest, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::protocol::throttle::SampleRate;
-    use crate::protocol::{CommentId, NodeId, UserId};
+    use crate::protocol::{CommentId, NodeId, Role, UserId};
 
     fn of_42() -> Outcome {
         Outcome { user_id: Some(UserId(42)), ..Outcome::default() }
@@ -270,6 +280,13 @@ mod tests {
         assert_eq!(on_one, "shadow-banned user 42 on stream 7 for 1m");
         assert_eq!(unshadow(&request, &known), "ended the shadow bans of ann (user 42)");
         assert_eq!(forgive(&request, &known), "forgave ann (user 42)");
+        let user = UserRef("ann".to_owned());
+        let stream_id = StreamId(7);
+        let role = Role::Moderator;
+        let given = GrantRequest { user: user.clone(), role, stream_id, note: None };
+        assert_eq!(grant(&given, &known), "made ann (user 42) moderator of stream 7");
+        let taken = RevokeRequest { user, stream_id, note: None };
+        assert_eq!(revoke(&taken, &known), "took the role of ann (user 42) on stream 7");
         let absent = Outcome { connections: Some(0), ..of_42() };
         assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
     }

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `/v1/status` | `Status` |
 //! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bans` `/v1/shadows` | `Cluster` of each |
-//! | `/v1/bus` `/v1/lag` `/v1/stores` | `Cluster` of each |
+//! | `/v1/bus` `/v1/lag` `/v1/stores` `/v1/grants` | `Cluster` of each |
 //! | `/v1/doctor?node=` | `Cluster<DoctorFinding>` about the servers of the engines |
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
 //! | `/v1/rules` | `RulesInForce` |
@@ -42,6 +42,7 @@
 //! | `/v1/ban` `/v1/timeout` | `SanctionRequest` |
 //! | `/v1/unban` `/v1/kick` `/v1/unshadow` | `UserRequest` |
 //! | `/v1/shadow` | `ShadowRequest` |
+//! | `/v1/grant` `/v1/revoke` | `GrantRequest`, `RevokeRequest` |
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
 //! | `/v1/dead-letters/requeue` `…/ack` | `DeadLettersRequest`, and answers `DeadLettersOutcome` |
 //! | `/v1/delete_of_user`, `/v1/batch` | `DeleteOfUserRequest`, `BatchRequest` |

@@ -8,9 +8,9 @@ use super::error::Answer;
 use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
-    Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status, StoreStatus,
-    StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, Grant, HistoryPage, ModerationDecision,
+    NodeStatus, Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status,
+    StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::room::RoomTerm;
 use crate::protocol::{CommentId, ErrorCode, StreamId};
@@ -99,6 +99,10 @@ pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster
 
 pub(super) async fn shadows(State(state): State<AdminState>) -> Answer<Json<Cluster<Shadow>>> {
     Ok(listed(state.parts.control.shadows().await?))
+}
+
+pub(super) async fn grants(State(state): State<AdminState>) -> Answer<Json<Cluster<Grant>>> {
+    Ok(listed(state.parts.control.grants().await?))
 }
 
 pub(super) async fn views(State(state): State<AdminState>) -> Answer<Json<Cluster<SavedView>>> {

@@ -97,7 +97,10 @@ pub(super) async fn admit(
 ) -> Result<Admitted, ErrorBody> {
     let Entrant { stream_id, token, address, transport } = entrant;
     let stream = state.watchable_stream(stream_id)?;
-    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
+    let bearer = match token? {
+        Some(token) => Some(state.admission.identify(&token, stream_id).await?),
+        None => None,
+    };
     slot.count_address(address).map_err(|limit| {
         let held = counted(limit as u64, "connection");
         let text = format!("your address already has {held}, the most allowed");
@@ -135,12 +138,19 @@ pub(super) async fn admit_over_http(
     })
 }
 
-/// Hands a viewer to delivery. A ban or a change of the stream that came into force meanwhile may
-/// have missed the viewer, whom delivery did not know yet, so both are looked at again.
+/// Hands a viewer to delivery. A change of its role, a ban or a change of the stream that came into
+/// force meanwhile may have missed the viewer, whom delivery did not know yet, so all are looked at
+/// again.
 pub(super) async fn attach(state: &GatewayState, viewer: NewViewer) {
     let stream_id = viewer.stream_id;
-    let user_id = viewer.bearer.as_ref().map(|bearer| bearer.identity.user_id);
+    let user = viewer.bearer.as_ref().map(|bearer| (bearer.identity.user_id, bearer.given));
+    let user_id = user.map(|(user_id, _)| user_id);
     state.sink.attach(viewer);
+    if let Some((user_id, given)) = user
+        && state.admission.is_outdated(user_id, stream_id, given)
+    {
+        state.sink.disconnect_user(user_id, CloseCode::Kicked, None).await;
+    }
     let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
     if let Some((user_id, error)) = ban {
         state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;

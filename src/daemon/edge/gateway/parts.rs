@@ -11,7 +11,7 @@ use crate::daemon::base::handoff::{
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -26,8 +26,11 @@ pub struct GatewayParts {
     pub config: Arc<Config>,
     pub clock: SharedClock,
     pub verifier: Arc<Verifier>,
+    /// The ids of users whose tokens name them by a text.
+    pub subjects: Subjects,
     pub streams: Streams,
     pub sanctions: Sanctions,
+    pub grants: Grants,
     pub registry: SharedRegistry,
     pub comments: SharedCommentStore,
     pub recent: SharedRecentCache,

@@ -9,17 +9,18 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::review::{AuthorStanding, StoredReview, WITHDRAWN, reopened_reason};
+use super::subjects::NO_FREE_ID;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MAX_ALIKE,
     MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
-    PendingEvent, ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS,
+    PendingEvent, ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, Subject,
     UserPointChange, UserRecord, terms_after,
 };
 use crate::daemon::engines::StoreError;
 use crate::policy::reputation::{CountedCause, KEPT_HALF_LIVES, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind, SavedView,
-    Shadow,
+    AuditEntry, Grant, MAX_SAVED_VIEWS, ReviewEvidence, ReviewItem, Sanction, SanctionKind,
+    SavedView, Shadow,
 };
 use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch, UNCHECKED};
@@ -49,8 +50,11 @@ struct Tables {
     terms: BTreeMap<StreamId, Vec<RoomTerm>>,
     terms_versions: BTreeMap<StreamId, u64>,
     users: BTreeMap<UserId, UserRecord>,
+    /// By issuer and name.
+    subjects: BTreeMap<(String, String), UserId>,
     sanctions: Vec<Sanction>,
     shadows: Vec<Shadow>,
+    grants: Vec<Grant>,
     reputations: BTreeMap<UserId, Reputation>,
     causes: BTreeMap<(UserId, String), CountedCause>,
     /// With the keys of their texts.
@@ -266,6 +270,11 @@ impl InMemoryMetadata {
     /// Puts a shadow there without an audit entry.
     pub(crate) fn put_shadow(&self, shadow: Shadow) {
         self.lock().shadows.push(shadow);
+    }
+
+    /// Puts a role there without an audit entry.
+    pub(crate) fn put_grant_of(&self, grant: Grant) {
+        self.lock().grants.push(grant);
     }
 
     /// Puts a sanction there without an audit entry.
@@ -490,6 +499,18 @@ impl MetadataStore for InMemoryMetadata {
         Ok(named)
     }
 
+    async fn id_of_subject(&self, subject: &Subject, _: u64) -> Result<UserId, StoreError> {
+        let mut tables = self.call("id_of_subject")?;
+        let key = (subject.issuer().to_owned(), subject.name().to_owned());
+        if let Some(user_id) = tables.subjects.get(&key) {
+            return Ok(*user_id);
+        }
+        let is_free = |candidate: &UserId| tables.subjects.values().all(|taken| taken != candidate);
+        let free = subject.candidates().find(is_free).ok_or(NO_FREE_ID)?;
+        tables.subjects.insert(key, free);
+        Ok(free)
+    }
+
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
         let mut tables = self.call(sanction.kind.as_str())?;
         tables.sweep_sanctions(audit.at);
@@ -556,6 +577,35 @@ impl MetadataStore for InMemoryMetadata {
             tables.shadows.iter().filter(|shadow| shadow.is_in_force(now_ms)).cloned().collect();
         in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.stream_id));
         Ok(in_force)
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("put_grant")?;
+        let key = (grant.user_id, grant.stream_id);
+        tables.grants.retain(|known| (known.user_id, known.stream_id) != key);
+        tables.grants.push(grant.clone());
+        Ok(tables.record(audit))
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("revoke_grant")?;
+        let before = tables.grants.len();
+        tables.grants.retain(|known| (known.user_id, known.stream_id) != (user_id, stream_id));
+        if tables.grants.len() == before {
+            return Err(StoreError::NotFound("role given on this stream"));
+        }
+        Ok(tables.record(audit))
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        let mut grants = self.call("grants")?.grants.clone();
+        grants.sort_by_key(|it| (std::cmp::Reverse((it.created_at, it.user_id)), it.stream_id));
+        Ok(grants)
     }
 
     async fn count_points(

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
     NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    SharedMetadataStore, UserPointChange, UserRecord,
+    SharedMetadataStore, Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -112,6 +114,10 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.users_named(name)).await
     }
 
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        measured(&self.meter, self.store.id_of_subject(subject, now_ms)).await
+    }
+
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
         measured(&self.meter, self.store.sanction(sanction, audit)).await
     }
@@ -144,6 +150,23 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         measured(&self.meter, self.store.shadows(now_ms)).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.put_grant(grant, audit)).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.revoke_grant(user_id, stream_id, audit)).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        measured(&self.meter, self.store.grants()).await
     }
 
     async fn count_points(

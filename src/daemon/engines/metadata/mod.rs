@@ -1,5 +1,5 @@
-//! The metadata store: streams, users, sanctions, shadows, reputations, the review queue, saved
-//! views, the audit log.
+//! The metadata store: streams, users and their ids, sanctions, shadows, grants, reputations, the
+//! review queue, saved views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -22,13 +22,16 @@ pub mod postgres;
 mod review;
 mod rows;
 pub mod sqlite;
+mod subjects;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -38,6 +41,7 @@ pub use review::{
     DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewReview, NewVerdict,
     ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
+pub use subjects::{FIRST_SUBJECT_ID, InvalidSubject, Subject};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -225,6 +229,11 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Names are not unique.
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
 
+    /// Returns the id of a subject, which gets one by the first call and keeps it for ever. First
+    /// calls at one time, on whichever nodes, return the same id. No two subjects have the same.
+    /// [`StoreError::Full`] if every id that the subject may get belongs to another.
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError>;
+
     // sanctions
     /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's
     /// number.
@@ -254,6 +263,20 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the shadows in force at `now_ms`, newest first.
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
+
+    // grants
+    /// Gives a user a role on a stream, replacing the one given before, and returns the audit
+    /// entry's number.
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Takes the role that a user was given on a stream; [`StoreError::NotFound`] without one.
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
+    /// Returns all roles that were given, the newest first.
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError>;
 
     // reputations
     /// Carries out changes of points, in their order. A cause that was counted before changes

@@ -12,7 +12,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::policy::reputation::{CountedCause, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
+    AuditEntry, Grant, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
 };
 use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
@@ -147,6 +147,17 @@ const ALL_STREAMS: i64 = -1;
 /// Returns the value of the column of a shadow's stream.
 pub(super) fn shadow_scope(stream_id: Option<StreamId>) -> i64 {
     stream_id.map_or(ALL_STREAMS, |stream_id| integer(stream_id.0))
+}
+
+pub(super) fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
+    Ok(Grant {
+        user_id: UserId(row.natural("user_id")?),
+        stream_id: StreamId(row.natural("stream_id")?),
+        role: enum_from_text(row.text("role")?)?,
+        name: row.text_or_null("name")?.map(str::to_owned),
+        created_by: row.text("created_by")?.to_owned(),
+        created_at: row.natural("created_at")?,
+    })
 }
 
 pub(super) fn shadow(row: &impl Columns) -> Result<Shadow, StoreError> {

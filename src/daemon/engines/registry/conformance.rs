@@ -335,6 +335,7 @@ pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, han
         NodeCommand::Probe { user_id },
         NodeCommand::Direct { user_id, from: "ann".into(), message: "hello".into() },
         NodeCommand::ReloadSanctions,
+        NodeCommand::ReloadGrants,
         NodeCommand::ReloadStream { stream_id: StreamId(1) },
         NodeCommand::Throttle { stream_id: StreamId(1), fixed: None },
         NodeCommand::Drain { undo: false },

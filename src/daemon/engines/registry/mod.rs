@@ -164,6 +164,9 @@ pub enum NodeCommand {
     Direct { user_id: UserId, from: Arc<str>, message: Arc<str> },
     /// Reload sanctions from the metadata store.
     ReloadSanctions,
+    /// Reload the roles on single streams from the metadata store, and close the connections of
+    /// users whose roles have changed.
+    ReloadGrants,
     /// Reload the settings of a stream from the metadata store.
     ReloadStream { stream_id: StreamId },
     /// Broadcast this share of a stream. `None` lets the throttle decide.

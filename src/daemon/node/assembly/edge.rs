@@ -9,6 +9,7 @@ use super::{FatalErrors, NodeBase};
 use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, RoomRequest, Submission};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
+use crate::daemon::engines::directory::Subjects;
 use crate::daemon::node::shutdown::TaskGroups;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::control::Control;
@@ -131,8 +132,14 @@ impl Edge {
             config: base.config.clone(),
             clock: base.clock.clone(),
             verifier,
+            subjects: Subjects::new(
+                base.engines.metadata.clone(),
+                base.engines.metadata_breaker.clone(),
+                base.clock.clone(),
+            ),
             streams: base.streams.clone(),
             sanctions: base.sanctions.clone(),
+            grants: base.grants.clone(),
             registry: base.engines.registry.clone(),
             comments: base.engines.comments.clone(),
             recent: base.engines.recent.clone(),

@@ -20,6 +20,7 @@ use crate::daemon::node::moderation_watch::{self, MetadataOutage, ModerationWatc
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::admission;
+use crate::daemon::stages::control::grants::reconnect_changed;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
 
@@ -152,6 +153,7 @@ fn start_bus_sampling(base: &NodeBase, group: &Supervisor) {
 async fn reload(base: &NodeBase) -> Result<(), StoreError> {
     base.streams.reload().await?;
     base.sanctions.reload().await?;
+    base.grants.reload().await?;
     let rates_read = base.overrides.begin();
     let fixed = base.engines.metadata.throttle_overrides().await?;
     base.overrides.finish(rates_read, fixed);
@@ -168,6 +170,10 @@ async fn close_inadmissible(base: &NodeBase, viewers: Option<&DeliveryHandle>) {
         if closed > 0 {
             info!(%user_id, closed, "closed connections of a banned user that no command had closed");
         }
+    }
+    let closed = reconnect_changed(&base.grants, viewers).await;
+    if closed > 0 {
+        info!(closed, "closed connections of users with new roles that no command had closed");
     }
     let closed = admission::close_inadmissible(&base.streams, viewers, base.clock.now_ms()).await;
     if closed > 0 {

@@ -73,6 +73,7 @@ mod tests {
             user_id: UserId(42),
             name: "ann".into(),
             role: Role::Admin,
+            avatar: None,
             comments_per_minute: None,
             standing: Default::default(),
         };

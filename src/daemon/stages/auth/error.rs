@@ -12,6 +12,8 @@ pub enum AuthError {
     Algorithm(String),
     #[error("no key of this server made the token's signature")]
     Signature,
+    #[error("the keys of the token's issuer cannot be read now")]
+    KeysUnavailable,
     #[error("the token expired {} ago", seconds(*.ago_ms))]
     Expired { ago_ms: u64 },
     #[error("the token is not valid for another {}", seconds(*.wait_ms))]
@@ -41,6 +43,7 @@ impl AuthError {
             Self::Malformed(_) => ErrorCode::TokenMalformed,
             Self::Algorithm(_) => ErrorCode::TokenAlgorithm,
             Self::Signature => ErrorCode::TokenSignature,
+            Self::KeysUnavailable => ErrorCode::IdentityUnavailable,
             Self::Expired { .. } => ErrorCode::TokenExpired,
             Self::NotYetValid { .. } => ErrorCode::TokenNotYetValid,
             Self::Issuer { .. } => ErrorCode::TokenIssuer,

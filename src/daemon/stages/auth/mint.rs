@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::daemon::base::config::AuthConfig;
     use crate::daemon::stages::auth::fixtures::{NOW_MS, StoppedClock};
-    use crate::daemon::stages::auth::{AuthError, Verifier};
+    use crate::daemon::stages::auth::{AuthError, ClaimedUser, Verifier};
     use crate::protocol::{Role, Standing, UserId};
 
     #[test]
@@ -71,6 +71,7 @@ mod tests {
             user_id: UserId(i64::MAX as u64),
             name: "Ann \"the voice\" Ω".into(),
             role: Role::Moderator,
+            avatar: None,
             comments_per_minute: Some(600),
             standing: Standing {
                 subscriber: true,
@@ -80,7 +81,9 @@ mod tests {
         };
         let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);
         let verified = verifier.verify(&token).unwrap();
-        assert_eq!(verified.identity, identity);
+        assert_eq!(verified.claims.user, ClaimedUser::Id(identity.user_id));
+        let role = verified.role_on(None);
+        assert_eq!(verified.claims.identity(identity.user_id, role), identity);
         assert_eq!(verified.expires_at_ms, NOW_MS + 2000);
         let old = mint(&secret, &identity, Duration::from_secs(1), NOW_MS - 1000);
         assert_eq!(verifier.verify(&old), Err(AuthError::Expired { ago_ms: 0 }));

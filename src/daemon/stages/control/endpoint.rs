@@ -9,11 +9,12 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::admission::close_inadmissible_of;
+use super::grants::reconnect_changed;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 use crate::protocol::admin::{MAX_DISCONNECT_AFTER_MS, ProblemCode};
 use crate::protocol::{CloseCode, UserId};
@@ -27,6 +28,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct LocalEndpoint {
     pub sink: Arc<dyn ViewerSink>,
     pub sanctions: Sanctions,
+    pub grants: Grants,
     pub streams: Streams,
     pub clock: SharedClock,
     /// To the broadcast stage. Closed on a node without one.
@@ -58,6 +60,12 @@ impl CommandHandler for LocalEndpoint {
                     warn!(%error, "cannot reload sanctions; the previous ones stay in use");
                 }
                 0
+            }
+            NodeCommand::ReloadGrants => {
+                if let Err(error) = self.grants.reload().await {
+                    warn!(%error, "cannot reload grants; the previous ones stay in use");
+                }
+                reconnect_changed(&self.grants, &*self.sink).await
             }
             NodeCommand::ReloadStream { stream_id } => {
                 if let Err(error) = self.streams.reload_stream(stream_id).await {

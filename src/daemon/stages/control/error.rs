@@ -100,6 +100,8 @@ pub enum ControlError {
     NotShadowed(UserId),
     #[error("user {0} is shadowed on all streams, and not on this one: an operator lifts that")]
     ShadowedEverywhere(UserId),
+    #[error("user {user_id} was given no role on stream {stream_id}; one of its token stays")]
+    NoRoleGiven { user_id: UserId, stream_id: StreamId },
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
@@ -179,6 +181,7 @@ impl ControlError {
             | Self::UnknownView(_)
             | Self::NotSanctioned(_)
             | Self::NotShadowed(_)
+            | Self::NoRoleGiven { .. }
             | Self::NothingToForgive(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),

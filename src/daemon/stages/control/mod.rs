@@ -34,6 +34,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;
+pub mod grants;
 mod messages;
 mod moderators;
 mod of_stream;
@@ -68,7 +69,7 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::engines::bus::SharedBus;
 use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::directory::{Grants, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::daemon::engines::registry::{CommandHandler, SharedRegistry};
@@ -99,6 +100,7 @@ pub struct ControlParts {
     pub log: SharedLog,
     pub bus: SharedBus,
     pub streams: Streams,
+    pub grants: Grants,
     pub clock: SharedClock,
     /// Those of this node.
     pub problems: Problems,

@@ -1,8 +1,9 @@
 //! Leaves moderators out of acts on several users: marking a crowd must not hit the people who keep
 //! order in it. Moderators of a stream do not act against each other either.
 //!
-//! The role of a user is that of its connections, so it is known while the user is connected. While
-//! the registry does not answer, no role is known, and nobody is left out or protected.
+//! The role of a user is the highest of its connections and of those that operators gave it. One
+//! that only its token gives is known while the user is connected and the registry answers; without
+//! that, nobody is left out or protected for it.
 
 use futures_util::future::join_all;
 use tracing::warn;
@@ -112,10 +113,13 @@ impl Control {
         }
     }
 
-    /// Returns the highest role of a user's connections; `None` while the registry does not answer.
+    /// Returns the highest role of a user's connections, and of those that it was given on single
+    /// streams; `None` if it was given none and the registry does not answer.
     async fn role_of(&self, user: &ResolvedUser) -> Option<Role> {
+        let given = self.parts.grants.highest(user.user_id);
         match in_time(self.parts.registry.locate(user.user_id)).await {
-            Ok(connections) => Some(highest_role(&connections)),
+            Ok(connections) => Some(highest_role(&connections).max(given)),
+            Err(_) if given.is_staff() => Some(given),
             Err(error) => {
                 let user_id = user.user_id;
                 warn!(%user_id, %error, "role of a user not known; an act may hit a moderator");
@@ -132,7 +136,7 @@ mod tests {
     use super::*;
     use crate::daemon::stages::control::fakes::{World, moderator, operator};
     use crate::protocol::StreamId;
-    use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
+    use crate::protocol::admin::{GrantRequest, Outcome, SanctionRequest, UserRequest};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -306,6 +310,19 @@ mod tests {
         let audits = world.metadata.audits();
         let users: Vec<_> = audits.iter().map(|entry| &entry.detail["user"]).collect();
         assert_eq!(users[..2], ["id:42", "id:42"], "a name may belong to another user by then");
+    }
+
+    #[tokio::test]
+    async fn a_given_role_protects_also_who_is_away() {
+        let world = world().await;
+        let (user, stream_id) = (named(110), StreamId(1));
+        let grant = GrantRequest { user, role: Role::Moderator, stream_id, note: None };
+        world.control.grant(&operator(), &grant).await.unwrap();
+        let refused = act(&world, (101, Role::Moderator), "ban", 110).await.unwrap_err();
+        assert!(matches!(refused, ControlError::NotHigherRole { .. }), "{refused}");
+        world.registry.set_down(true);
+        let outcome = batch(&world, vec![ban(110), ban(104)], false).await.unwrap();
+        assert_eq!((outcome.changes, outcome.left_out.len()), (Some(1), 1), "{outcome:?}");
     }
 
     #[tokio::test]

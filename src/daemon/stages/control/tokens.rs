@@ -119,7 +119,8 @@ async fn sign(
 
 fn identity(user: TokenUser, role: Role, comments_per_minute: Option<u32>) -> Identity {
     let standing = Standing::default();
-    Identity { user_id: user.user_id, name: user.name.into(), role, comments_per_minute, standing }
+    let TokenUser { user_id, name } = user;
+    Identity { user_id, name: name.into(), role, avatar: None, comments_per_minute, standing }
 }
 
 impl From<InvalidTokens> for ControlError {

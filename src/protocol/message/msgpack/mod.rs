@@ -33,8 +33,16 @@ use crate::protocol::{
 use batch::{CompactComment, compact, expand};
 use room::CompactRoom;
 
-/// `[user_id, name, role]`
-type CompactUser = (u64, std::sync::Arc<str>, Role);
+/// `[user_id, name, role, avatar]`
+#[derive(Serialize, Deserialize)]
+struct CompactUser {
+    user_id: u64,
+    name: std::sync::Arc<str>,
+    role: Role,
+    /// Servers of earlier versions leave it out.
+    #[serde(default)]
+    avatar: Option<std::sync::Arc<str>>,
+}
 
 /// `[0, stream_id, user, epoch, seq, sample_rate, viewers, room]`; servers of earlier versions
 /// leave out the rules of the room.
@@ -56,8 +64,12 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
     use ServerMessage as M;
     match message {
         M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers, room } => {
-            let user: Option<CompactUser> =
-                user.as_ref().map(|user| (user.user_id.0, user.name.clone(), user.role));
+            let user = user.as_ref().map(|user| CompactUser {
+                user_id: user.user_id.0,
+                name: user.name.clone(),
+                role: user.role,
+                avatar: user.avatar.clone(),
+            });
             let room = (!room.is_open()).then(|| CompactRoom::from(*room));
             pack(&(0, stream_id, user, epoch, seq, sample_rate, viewers, room))
         }
@@ -249,10 +261,11 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
     Ok(match kind(payload).unwrap_or(u8::MAX) {
         0 => {
             let welcome: CompactWelcome = unpack(payload)?;
-            let user = welcome.user.map(|(id, name, role)| Identity {
-                user_id: UserId(id),
-                name,
-                role,
+            let user = welcome.user.map(|user| Identity {
+                user_id: UserId(user.user_id),
+                name: user.name,
+                role: user.role,
+                avatar: user.avatar,
                 comments_per_minute: None,
                 standing: Standing::default(),
             });

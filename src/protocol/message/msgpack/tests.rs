@@ -49,6 +49,7 @@ fn message() -> impl Strategy<Value = ServerMessage> {
                 user_id: UserId(7),
                 name: text.into(),
                 role: Role::Viewer,
+                avatar: None,
                 comments_per_minute: None,
                 standing: Standing::default(),
             }),

@@ -55,13 +55,21 @@ impl AuthTask {
 
 async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn ViewerSink>) {
     let outcome = admit(&request, admission).await;
-    let user_id = outcome.as_ref().ok().map(|(bearer, _)| bearer.identity.user_id);
+    let admitted = outcome.as_ref().ok().map(|(bearer, _)| (bearer.identity.user_id, bearer.given));
+    let user_id = admitted.map(|(user_id, _)| user_id);
     sink.authenticated(request.connection, outcome);
     // A ban that came into force meanwhile may have missed the user, whom delivery did not know
     // yet.
     let ban = user_id.and_then(|user_id| Some((user_id, admission.ban_error(user_id)?)));
     if let Some((user_id, error)) = ban {
         sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;
+        return;
+    }
+    // So may a change of the role.
+    if let Some((user_id, given)) = admitted
+        && admission.is_outdated(user_id, request.stream_id, given)
+    {
+        sink.disconnect_user(user_id, CloseCode::Kicked, None).await;
     }
 }
 
@@ -69,7 +77,7 @@ async fn admit(
     request: &AuthRequest,
     admission: &Admission,
 ) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
-    let bearer = admission.identify(&request.token)?;
+    let bearer = admission.identify(&request.token, request.stream_id).await?;
     // Only WebSockets can send `auth`.
     let transport = TransportKind::Websocket;
     let user = admission.register(&bearer.identity, request.stream_id, transport).await?;

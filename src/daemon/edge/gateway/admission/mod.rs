@@ -32,12 +32,12 @@ use self::release::ReleaseQueue;
 use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::Bearer;
-use crate::daemon::engines::directory::Sanctions;
+use crate::daemon::engines::directory::{Grants, Sanctions, Subjects};
 use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
-use crate::daemon::stages::auth::Verifier;
+use crate::daemon::stages::auth::{ClaimedUser, VerifiedToken, Verifier};
 use crate::protocol::admin::{ConnectionInfo, TransportKind};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
 
 /// Added to waits for dead connections: delivery measures in whole seconds, and the registry is
 /// told afterwards.
@@ -49,7 +49,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Admission {
     verifier: Arc<Verifier>,
+    subjects: Subjects,
     sanctions: Sanctions,
+    grants: Grants,
     registry: SharedRegistry,
     clock: SharedClock,
     node: NodeId,
@@ -57,6 +59,29 @@ pub(crate) struct Admission {
     pong_timeout: Duration,
     releases: ReleaseQueue,
     names: NameQueue,
+}
+
+/// The user of a valid token.
+#[derive(Debug)]
+pub(super) struct Caller {
+    user_id: UserId,
+    token: VerifiedToken,
+    grants: Grants,
+}
+
+impl Caller {
+    /// Returns the identity of the user on a stream, with the role there: the highest of those that
+    /// the token and the operators give.
+    pub(super) fn on(&self, stream_id: StreamId) -> Identity {
+        let given = self.grants.role_on(self.user_id, stream_id);
+        let role = self.token.role_on(Some(stream_id)).max(given);
+        self.token.claims.identity(self.user_id, role)
+    }
+
+    /// Returns the identity with the role that the user has on every stream.
+    pub(super) fn everywhere(&self) -> Identity {
+        self.token.claims.identity(self.user_id, self.token.role_on(None))
+    }
 }
 
 /// A new [`Admission`] and the tasks at the other end of its queues.
@@ -72,7 +97,9 @@ impl Admission {
         let (names, name_task) = names::queue(parts.metadata.clone());
         let admission = Self {
             verifier: parts.verifier.clone(),
+            subjects: parts.subjects.clone(),
             sanctions: parts.sanctions.clone(),
+            grants: parts.grants.clone(),
             registry: parts.registry.clone(),
             clock: parts.clock.clone(),
             node: parts.node.clone(),
@@ -84,16 +111,40 @@ impl Admission {
         AdmissionEnds { admission: Arc::new(admission), releases: release_task, names: name_task }
     }
 
-    /// Returns the bearer of a valid token whose user is not banned. Remembers the user's name.
-    pub(super) fn identify(&self, token: &str) -> Result<Bearer, ErrorBody> {
-        let verified = self.verifier.verify(token)?;
-        let expires_in = self.verifier.time_left(&verified);
-        let identity = Arc::new(verified.identity);
-        if let Some(ban) = self.ban_error(identity.user_id) {
+    /// Returns the user of a valid token, who is not banned. Remembers the user's name.
+    pub(super) async fn recognize(&self, token: &str) -> Result<Caller, ErrorBody> {
+        let token = self.verifier.verify_with_current_keys(token).await?;
+        let user_id = match &token.claims.user {
+            ClaimedUser::Id(user_id) => *user_id,
+            ClaimedUser::Subject(subject) => {
+                self.subjects.id_of(subject).await.map_err(|error| {
+                    ErrorBody::new(ErrorCode::IdentityUnavailable, error.to_string())
+                })?
+            }
+        };
+        if let Some(ban) = self.ban_error(user_id) {
             return Err(ban);
         }
-        self.names.remember(&identity, self.clock.now_ms());
-        Ok(Bearer { identity, expires_in })
+        self.names.remember(user_id, &token.claims, self.clock.now_ms());
+        Ok(Caller { user_id, token, grants: self.grants.clone() })
+    }
+
+    /// Returns the bearer of a valid token on a stream, as [`Self::recognize`].
+    pub(super) async fn identify(
+        &self,
+        token: &str,
+        stream_id: StreamId,
+    ) -> Result<Bearer, ErrorBody> {
+        let caller = self.recognize(token).await?;
+        let expires_in = self.verifier.time_left(&caller.token);
+        // Read before the identity: a change in between is then seen by `is_outdated`.
+        let given = self.grants.role_on(caller.user_id, stream_id);
+        Ok(Bearer { identity: Arc::new(caller.on(stream_id)), given, expires_in })
+    }
+
+    /// Returns whether the role that operators gave a user on a stream is another one by now.
+    pub(super) fn is_outdated(&self, user_id: UserId, stream_id: StreamId, given: Role) -> bool {
+        self.grants.role_on(user_id, stream_id) != given
     }
 
     /// Returns the error that a banned user is refused with, or `None` without a ban.

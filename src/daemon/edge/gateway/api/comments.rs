@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::error::public;
-use super::{caller, known_caller, known_stream, parse_id, parse_limit};
+use super::{caller_on, known_caller_on, known_stream, parse_id, parse_limit};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::gateway::comment_pages::PageRequest;
@@ -95,7 +95,7 @@ async fn prepare(
     request: Request,
 ) -> Result<Prepared, HttpError> {
     let stream_id: StreamId = parse_id(stream_id)?;
-    let identity = caller(state, request.headers())?;
+    let identity = Arc::new(caller_on(state, request.headers(), stream_id).await?);
     known_stream(state, stream_id)?;
     let comment: NewComment = read_json(request, state.body_limits()).await?;
     if let Some(client_ref) = &comment.client_ref {
@@ -130,9 +130,9 @@ pub(crate) async fn history(
     let (before, limit) = page_bounds(&uri)?;
     let stream = known_stream(&state, stream_id)?;
     let caller = if stream.anonymous {
-        known_caller(&state, &headers)?
+        known_caller_on(&state, &headers, stream_id).await?
     } else {
-        Some(caller(&state, &headers)?)
+        Some(caller_on(&state, &headers, stream_id).await?)
     };
     let is_staff = caller.as_ref().is_some_and(|identity| identity.role.is_staff());
     let reader = caller.map(|identity| identity.user_id);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
+use super::admission::Caller;
 use super::comment_pages::MAX_LIMIT;
 use super::state::GatewayState;
 use crate::daemon::edge::http::HttpError;
@@ -63,35 +64,62 @@ fn parse_limit(text: Option<&str>) -> Result<usize, HttpError> {
     }
 }
 
-/// Returns the caller, who must have sent a token.
-fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, HttpError> {
+/// Returns the user of the token that the caller must have sent.
+async fn token_bearer(state: &GatewayState, headers: &HeaderMap) -> Result<Caller, HttpError> {
     let token = bearer(headers)?.ok_or_else(|| {
         let text = "this needs a token: `Authorization: Bearer <token>`";
         HttpError::new(ErrorCode::NotAuthenticated, text)
     })?;
-    Ok(state.admission.identify(token)?.identity)
+    Ok(state.admission.recognize(token).await?)
 }
 
-/// Returns the caller, who must have at least this role.
-fn caller_with_role(
+/// Returns the user of the token if the caller sent one, which must be valid.
+async fn known_bearer(
     state: &GatewayState,
     headers: &HeaderMap,
-    role: Role,
-) -> Result<Arc<Identity>, HttpError> {
-    let identity = caller(state, headers)?;
-    if identity.role < role {
-        let text = format!("this needs the role {role}; the token's is {}", identity.role);
-        return Err(HttpError::new(ErrorCode::Forbidden, text));
+) -> Result<Option<Caller>, HttpError> {
+    match bearer(headers)? {
+        Some(_) => token_bearer(state, headers).await.map(Some),
+        None => Ok(None),
     }
+}
+
+/// Returns the caller on a stream, who must have sent a token.
+async fn caller_on(
+    state: &GatewayState,
+    headers: &HeaderMap,
+    stream_id: StreamId,
+) -> Result<Identity, HttpError> {
+    Ok(token_bearer(state, headers).await?.on(stream_id))
+}
+
+/// Returns the caller, who must have at least this role on the stream.
+async fn caller_with_role(
+    state: &GatewayState,
+    headers: &HeaderMap,
+    stream_id: StreamId,
+    role: Role,
+) -> Result<Identity, HttpError> {
+    let identity = caller_on(state, headers, stream_id).await?;
+    require_role(&identity, role)?;
     Ok(identity)
 }
 
-/// Returns the caller if it sent a token, which must be valid.
-fn known_caller(
+/// Returns the caller on a stream if it sent a token, which must be valid.
+async fn known_caller_on(
     state: &GatewayState,
     headers: &HeaderMap,
-) -> Result<Option<Arc<Identity>>, HttpError> {
-    bearer(headers)?.map(|_| caller(state, headers)).transpose()
+    stream_id: StreamId,
+) -> Result<Option<Identity>, HttpError> {
+    Ok(known_bearer(state, headers).await?.map(|caller| caller.on(stream_id)))
+}
+
+fn require_role(identity: &Identity, role: Role) -> Result<(), HttpError> {
+    if identity.role >= role {
+        return Ok(());
+    }
+    let text = format!("this needs the role {role}; yours here is {}", identity.role);
+    Err(HttpError::new(ErrorCode::Forbidden, text))
 }
 
 /// Returns a stream as a caller may know it: moderators and higher roles all of it, others only

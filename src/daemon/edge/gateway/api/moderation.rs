@@ -47,14 +47,15 @@ impl Done {
     }
 }
 
-/// Carries out the act that ends the path; the body has its fields. Needs the role moderator.
+/// Carries out the act that ends the path; the body has its fields. Needs the role moderator on the
+/// stream.
 pub(crate) async fn act(
     State(state): State<Arc<GatewayState>>,
     Path((stream_id, name)): Path<(String, String)>,
     request: Request,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let caller = caller_with_role(&state, request.headers(), stream_id, Role::Moderator).await?;
     if !ModerationAct::NAMES.contains(&&*name) {
         let names = ModerationAct::NAMES.join(", ");
         let text = format!("there is no such act; those there are: {names}");
@@ -74,7 +75,7 @@ struct QueueQuery {
     limit: Option<String>,
 }
 
-/// Lists the comments of a stream that wait for review. Needs the role moderator.
+/// Lists the comments of a stream that wait for review. Needs the role moderator on the stream.
 pub(crate) async fn queue(
     State(state): State<Arc<GatewayState>>,
     Path(stream_id): Path<String>,
@@ -82,7 +83,7 @@ pub(crate) async fn queue(
     headers: HeaderMap,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let caller = caller_with_role(&state, &headers, Role::Moderator)?;
+    let caller = caller_with_role(&state, &headers, stream_id, Role::Moderator).await?;
     let Query(QueueQuery { limit }) = Query::try_from_uri(&uri).map_err(|error| {
         HttpError::new(ErrorCode::BadRequest, format!("the query: {}", error.body_text()))
     })?;

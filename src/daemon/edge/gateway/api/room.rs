@@ -6,7 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::error::public;
-use super::{caller_with_role, known_caller, known_stream, parse_id, shown_to};
+use super::{caller_with_role, known_caller_on, known_stream, parse_id, shown_to};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
@@ -22,8 +22,8 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Answer {
     let stream = known_stream(&state, parse_id(&stream_id)?)?;
-    let caller = known_caller(&state, &headers)?;
-    let shown = shown_to(caller.as_deref(), &stream);
+    let caller = known_caller_on(&state, &headers, stream.stream_id).await?;
+    let shown = shown_to(caller.as_ref(), &stream);
     Ok(json_answer(StatusCode::OK, &Room::from(shown)))
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn change(
     request: Request,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let caller = caller_with_role(&state, request.headers(), stream_id, Role::Moderator).await?;
     let patch: RoomPatch = read_json(request, state.body_limits()).await?;
     let changed = state.control.update_room(&Actor::bearer(&caller), stream_id, &patch).await;
     let outcome = changed.map_err(public)?;
@@ -48,7 +48,7 @@ pub(crate) async fn terms(
     request: Request,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    caller_with_role(&state, request.headers(), Role::Moderator)?;
+    caller_with_role(&state, request.headers(), stream_id, Role::Moderator).await?;
     terms_answer(&state, stream_id).await
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn change_terms(
     request: Request,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let caller = caller_with_role(&state, request.headers(), stream_id, Role::Moderator).await?;
     let patch: TermsPatch = read_json(request, state.body_limits()).await?;
     check_terms(&patch)
         .map_err(|bad| HttpError::new(ErrorCode::BadMessage, format!("`add`: {bad}")))?;
@@ -80,7 +80,7 @@ pub(crate) async fn clear(
     request: Request,
 ) -> Answer {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let caller = caller_with_role(&state, request.headers(), Role::Moderator)?;
+    let caller = caller_with_role(&state, request.headers(), stream_id, Role::Moderator).await?;
     let clear: ClearRoomRequest = read_json(request, state.body_limits()).await?;
     let cleared = state.control.clear_room(&Actor::bearer(&caller), stream_id, &clear).await;
     let outcome = cleared.map_err(public)?;

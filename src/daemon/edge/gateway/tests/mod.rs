@@ -3,6 +3,7 @@
 mod client;
 mod fallbacks;
 mod http;
+mod identities;
 mod moderation;
 mod page;
 mod rig;

@@ -14,9 +14,10 @@ use crate::daemon::base::config::{Config, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, NewViewer, ReactionCounts, Submission};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -49,6 +50,7 @@ pub(super) struct Rig {
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
     pub(super) streams: Streams,
+    pub(super) control: Control,
     stop: CancellationToken,
     gateway: JoinHandle<()>,
     beside: Vec<JoinHandle<()>>,
@@ -75,6 +77,7 @@ impl Rig {
         let registry = Arc::new(TestRegistry::new("one", &["two"]));
         let log = Arc::new(lagging_log());
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
         let board = StatusBoard::default();
@@ -85,6 +88,7 @@ impl Rig {
         let endpoint = Arc::new(LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle: mpsc::channel(1).0,
@@ -102,6 +106,7 @@ impl Rig {
             log: log.clone(),
             bus: bus.clone(),
             streams: streams.clone(),
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: None,
@@ -113,14 +118,20 @@ impl Rig {
             config: Arc::new(config),
             clock,
             verifier: Arc::new(verifier),
+            subjects: Subjects::new(
+                metadata.clone(),
+                Arc::new(Breaker::new("metadata")),
+                Arc::new(StoppedClock),
+            ),
             streams: streams.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             registry: registry.clone(),
             comments: comments.clone(),
             recent: Arc::<TestRecent>::default(),
             metadata: metadata.clone(),
             log,
-            control,
+            control: control.clone(),
             board: board.clone(),
             sink: sink.clone(),
             submissions: submit,
@@ -154,6 +165,7 @@ impl Rig {
             auth_requests,
             sanctions,
             streams,
+            control,
             stop,
             gateway,
             beside,

@@ -2,6 +2,7 @@
 //! see [`crate::daemon::testing::engine_suite`].
 
 mod changes;
+mod grants;
 mod reputations;
 mod review;
 mod review_scopes;
@@ -9,6 +10,7 @@ mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 mod users;
 mod views;
 mod withdrawals;
@@ -16,6 +18,7 @@ mod withdrawals;
 use serde_json::json;
 
 pub(crate) use changes::*;
+pub(crate) use grants::*;
 pub(crate) use reputations::*;
 pub(crate) use review::*;
 pub(crate) use review_scopes::*;
@@ -23,6 +26,7 @@ pub(crate) use room_terms::*;
 pub(crate) use sanctions::*;
 pub(crate) use shadows::*;
 pub(crate) use streams::*;
+pub(crate) use subjects::*;
 pub(crate) use users::*;
 pub(crate) use views::*;
 pub(crate) use withdrawals::*;
@@ -47,12 +51,16 @@ macro_rules! metadata_suite {
                 terms_of_a_room_are_bounded,
                 the_newest_name_of_a_user_wins,
                 users_of_a_name_are_listed_last_seen_first,
+                a_subject_keeps_its_id,
+                first_uses_at_once_give_one_id,
                 a_sanction_replaces_one_of_its_kind,
                 sanctions_in_force_are_listed_newest_first,
                 only_sanctions_in_force_can_be_lifted,
                 a_shadow_replaces_one_on_the_same_streams,
                 only_shadows_in_force_can_be_lifted,
                 several_shadows_have_one_entry,
+                a_grant_replaces_one_on_its_stream,
+                only_a_given_role_can_be_revoked,
                 points_of_a_cause_count_once,
                 points_decay_and_are_taken_back,
                 an_entry_changes_points_with_it,

@@ -13,12 +13,14 @@
 
 mod audit;
 mod events;
+mod grants;
 mod reputations;
 mod review;
 mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -30,13 +32,15 @@ use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
     NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    UserPointChange, UserRecord,
+    Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -170,6 +174,21 @@ impl MetadataStore for PostgresMetadata {
         self.pool.bounded(statement!(self.pool, |connection| users::named(connection, name))).await
     }
 
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        let known = self
+            .pool
+            .bounded(statement!(self.pool, |connection| subjects::known(connection, subject)))
+            .await?;
+        if let Some(user_id) = known {
+            return Ok(user_id);
+        }
+        self.pool
+            .bounded(transaction!(self.pool, |connection| subjects::assign(
+                connection, subject, now_ms
+            )))
+            .await
+    }
+
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| sanctions::put(
@@ -222,6 +241,29 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
             .await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::put(connection, grant, &audit)))
+            .await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::revoke(
+                connection, user_id, stream_id, &audit
+            )))
+            .await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| grants::all(connection))).await
     }
 
     async fn count_points(

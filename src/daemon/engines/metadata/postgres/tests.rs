@@ -122,6 +122,21 @@ async fn concurrent_streams_get_distinct_ids() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
+async fn two_nodes_give_a_new_subject_one_id() {
+    let schema = TestSchema::new();
+    let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
+    for round in 0..20 {
+        let subject = conformance::subject("https://id.example", &format!("user-{round}"));
+        let (first, second) =
+            tokio::join!(one.id_of_subject(&subject, 1), other.id_of_subject(&subject, 1));
+        assert_eq!(first.unwrap(), second.unwrap(), "{round}");
+    }
+    let count = schema.query_integer("SELECT count(*) FROM subjects").await;
+    assert_eq!(count, 20);
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
 async fn nodes_changing_the_same_rows_do_not_deadlock() {
     let schema = TestSchema::new();
     let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));

@@ -5,12 +5,14 @@
 
 mod audit;
 mod events;
+mod grants;
 mod reputations;
 mod review;
 mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 mod users;
 mod views;
 
@@ -23,11 +25,13 @@ use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
     NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    UserPointChange, UserRecord,
+    Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -141,6 +145,10 @@ impl MetadataStore for SqliteMetadata {
         users::named(&self.file, name).await
     }
 
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        subjects::id_of(&self.file, subject, now_ms).await
+    }
+
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
         sanctions::put(&self.file, &sanction, &audit).await
     }
@@ -173,6 +181,23 @@ impl MetadataStore for SqliteMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         shadows::in_force(&self.file, now_ms).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        grants::put(&self.file, grant, &audit).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        grants::revoke(&self.file, user_id, stream_id, &audit).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        grants::all(&self.file).await
     }
 
     async fn count_points(
@@ -392,6 +417,24 @@ mod tests {
         let mut transaction = store.file.begin().await.unwrap();
         sqlx::query(sql).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_id_of_another_subject_is_not_given_again() {
+        let (store, _dir) = open().await;
+        let one = conformance::subject("", "one");
+        let other = conformance::subject("", "other");
+        store.id_of_subject(&one, 1).await.unwrap();
+        let candidates: Vec<_> = other.candidates().collect();
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query("UPDATE subjects SET user_id = ?")
+            .bind(candidates[0].0 as i64)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(store.id_of_subject(&other, 2).await.unwrap(), candidates[1]);
+        assert_eq!(store.id_of_subject(&one, 2).await.unwrap(), candidates[0]);
     }
 
     #[tokio::test]

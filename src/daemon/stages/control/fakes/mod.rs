@@ -17,7 +17,7 @@ use crate::daemon::base::handoff::ThrottleOrder;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -65,6 +65,7 @@ pub(crate) struct World {
     pub(crate) bus: Arc<TestBus>,
     pub(crate) registry: Arc<TestRegistry>,
     pub(crate) sanctions: Sanctions,
+    pub(crate) grants: Grants,
     pub(crate) board: StatusBoard,
     pub(crate) supervisor: Supervisor,
     pub(crate) orders: mpsc::Receiver<ThrottleOrder>,
@@ -77,6 +78,7 @@ pub(crate) fn moderator((user_id, role): (u64, Role)) -> Identity {
         user_id: UserId(user_id),
         name: "mod".into(),
         role,
+        avatar: None,
         comments_per_minute: None,
         standing: Standing::default(),
     }
@@ -105,10 +107,12 @@ impl World {
         let supervisor = Supervisor::new(CancellationToken::new());
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let (throttle, orders) = mpsc::channel(4);
         let endpoint = LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle,
@@ -125,6 +129,7 @@ impl World {
             log: log.clone(),
             bus: bus.clone(),
             streams,
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: ReputationConfig::default().rules(),
@@ -139,6 +144,7 @@ impl World {
             bus,
             registry,
             sanctions,
+            grants,
             board,
             supervisor,
             orders,

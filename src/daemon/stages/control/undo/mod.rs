@@ -96,9 +96,9 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a
-    /// stream or of its room, deletion, rejection or hiding of a comment, or several changes that
-    /// were made as one.
+    /// Takes back a ban, timeout, unban, shadow, unshadow, given or revoked role, forgiving,
+    /// throttle, drain, change of a stream or of its room, deletion, rejection or hiding of a
+    /// comment, or several changes that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -131,6 +131,7 @@ impl Control {
                 Ok(Outcome { user_id: Some(user_id), user_name, connections, ..base })
             }
             Plan::Shadows(plan) => self.apply_shadow_plan(plan, audit, started).await,
+            Plan::Grant(plan) => self.apply_grant_plan(plan, audit, started).await,
             Plan::Forgiven { user_id } => {
                 let user_name = self.name_of(user_id).await?;
                 let audit_id = self.parts.metadata.audit(audit).await?;

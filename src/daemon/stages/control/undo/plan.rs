@@ -8,6 +8,7 @@ use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::comments::{WAS_DELETED, WAS_HIDDEN};
 use crate::daemon::stages::control::drain::node_of;
+use crate::daemon::stages::control::grants::{GrantDetail, GrantPlan, RevokeDetail};
 use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
 use crate::protocol::admin::{
@@ -25,6 +26,7 @@ use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
     Shadows(ShadowPlan),
+    Grant(GrantPlan),
     /// The points that were forgiven count again.
     Forgiven {
         user_id: UserId,
@@ -92,6 +94,10 @@ impl Plan {
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
+            Self::Grant(GrantPlan::Revoke { stream_id, .. }) => {
+                format!("the role on stream {stream_id} is revoked")
+            }
+            Self::Grant(GrantPlan::Restore(grant)) => format!("the user is {} again", grant.text()),
             Self::Forgiven { .. } => "the points from before count again".to_owned(),
             Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
                 let share = show_share(*rate);
@@ -198,6 +204,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::SHADOW => shadow(entry, now_ms),
         audit_action::UNSHADOW => unshadow(entry, now_ms),
+        audit_action::GRANT => read(&entry.detail).map(GrantDetail::taken_back).map(Plan::Grant),
+        audit_action::REVOKE => read(&entry.detail).map(RevokeDetail::taken_back).map(Plan::Grant),
         audit_action::FORGIVE => {
             Ok(Plan::Forgiven { user_id: UserId(number_in(&entry.target, "user ")?) })
         }
@@ -232,6 +240,9 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         }
         audit_action::SHADOW | audit_action::UNSHADOW => {
             return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
+        }
+        audit_action::GRANT | audit_action::REVOKE => {
+            return Ok(&[audit_action::GRANT, audit_action::REVOKE]);
         }
         audit_action::FORGIVE => return Ok(&[audit_action::FORGIVE]),
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
@@ -444,8 +455,12 @@ fn changed_fields<T: for<'a> Deserialize<'a>>(entry: &AuditEntry) -> Result<T, S
 }
 
 /// Returns whether two entries that change the same thing change the same part of it. Only of rooms
-/// it is known: each of their rules is one, and each of their terms.
+/// and of roles it is known: each rule of a room is one, each of its terms, and the role on each
+/// stream.
 fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
+    if entry.action == audit_action::GRANT || entry.action == audit_action::REVOKE {
+        return entry.detail.get("stream_id") == other.detail.get("stream_id");
+    }
     if entry.action != other.action {
         return true;
     }

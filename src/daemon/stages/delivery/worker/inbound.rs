@@ -239,7 +239,7 @@ impl Worker {
             return self.send_error(slot, not_authenticated(), client_ref);
         };
         if !identity.role.is_staff() {
-            let text = format!("this needs the role moderator; the token's is {}", identity.role);
+            let text = format!("this needs the role moderator; yours here is {}", identity.role);
             return self.send_error(slot, ErrorBody::new(ErrorCode::Forbidden, text), client_ref);
         }
         let stream_id = self.streams[viewer.stream as usize].stream_id;

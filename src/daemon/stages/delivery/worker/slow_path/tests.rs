@@ -229,6 +229,7 @@ fn log_in(viewer: &mut Viewer, user_id: UserId) {
         user_id,
         name: "ann".into(),
         role: Role::Viewer,
+        avatar: None,
         comments_per_minute: None,
         standing: Standing::default(),
     };

@@ -234,7 +234,8 @@ impl Stage {
 fn identity(user_id: UserId, role: Role) -> Arc<Identity> {
     let name = "ann".into();
     let standing = Standing::default();
-    Arc::new(Identity { user_id, name, role, comments_per_minute: Some(0), standing })
+    let comments_per_minute = Some(0);
+    Arc::new(Identity { user_id, name, role, avatar: None, comments_per_minute, standing })
 }
 
 fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> Submission {
