@@ -96,6 +96,7 @@ mod tests {
             user_id: UserId(7),
             name: "ann".into(),
             role: Role::Moderator,
+            avatar: None,
             comments_per_minute: None,
             standing: Default::default(),
         };
