@@ -6,7 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{caller, parse_id};
+use super::{caller_on, parse_id};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{HttpError, read_json};
 use crate::protocol::StreamId;
@@ -23,7 +23,7 @@ pub(crate) async fn react(
     request: Request,
 ) -> Result<StatusCode, HttpError> {
     let stream_id: StreamId = parse_id(&stream_id)?;
-    let identity = caller(&state, request.headers())?;
+    let identity = caller_on(&state, request.headers(), stream_id).await?;
     state.watchable_stream(stream_id)?;
     let NewReaction { reaction } = read_json(request, state.body_limits()).await?;
     let now_ms = state.clock.now_ms();

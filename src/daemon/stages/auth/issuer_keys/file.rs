@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fetch::MAX_BYTES;
 use super::set;
 use crate::daemon::base::config::KeySource;
-use crate::daemon::base::replace_file::replace_file;
+use crate::net::replace_file::replace_file;
 use crate::daemon::base::secret_file;
 use crate::daemon::stages::auth::keys::VerifyingKey;
 use crate::protocol::json;
