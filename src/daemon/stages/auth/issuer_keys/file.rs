@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::fetch::MAX_BYTES;
 use super::set;
 use crate::daemon::base::config::KeySource;
-use crate::net::replace_file::replace_file;
 use crate::daemon::base::secret_file;
 use crate::daemon::stages::auth::keys::VerifyingKey;
+use crate::net::replace_file::replace_file;
 use crate::protocol::json;
 
 /// The name of the file in the data directory. Its keys are public, but whoever may change it makes
