@@ -10,7 +10,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::UserId;
 
 /// The most bytes of the text, and of the issuer.
-pub const MAX_SUBJECT_BYTES: usize = 255;
+const MAX_SUBJECT_BYTES: usize = 255;
 
 /// The lowest id that a subject can get: 2^62. The highest is 2^63 − 1.
 pub const FIRST_SUBJECT_ID: u64 = 1 << 62;

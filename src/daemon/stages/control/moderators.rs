@@ -315,8 +315,12 @@ mod tests {
     #[tokio::test]
     async fn a_given_role_protects_also_who_is_away() {
         let world = world().await;
-        let (user, stream_id) = (named(110), StreamId(1));
-        let grant = GrantRequest { user, role: Role::Moderator, stream_id, note: None };
+        let grant = GrantRequest {
+            user: named(110),
+            role: Role::Moderator,
+            stream_id: StreamId(1),
+            note: None,
+        };
         world.control.grant(&operator(), &grant).await.unwrap();
         let refused = act(&world, (101, Role::Moderator), "ban", 110).await.unwrap_err();
         assert!(matches!(refused, ControlError::NotHigherRole { .. }), "{refused}");
