@@ -1,0 +1,413 @@
+/** @import { ConnectionState, StateChange } from "./connection.js" */
+/** @import { CommentSource, Gap, GapCause, Intake } from "./feed.js" */
+/** @import { Outgoing, SendResult } from "./outbox.js" */
+/** @import { ConnectionRanges, SeqRange } from "./position.js" */
+/** @import { LiveCommentsOptions } from "./options.js" */
+/** @import { TokenProvider } from "./token.js" */
+/** @import { TransportName } from "./transports/transport.js" */
+/** @import * as protocol from "./protocol.js" */
+
+import { Connection } from "./connection.js";
+import { Emitter } from "./emitter.js";
+import { LiveCommentsError, errorOfMessage, rejected } from "./errors.js";
+import { CommentFeed } from "./feed.js";
+import { History } from "./history.js";
+import { StreamApi } from "./http.js";
+import { Moderation } from "./moderation.js";
+import { settingsOf } from "./options.js";
+import { Outbox } from "./outbox.js";
+import { PositionTracker } from "./position.js";
+import { CommentPoster } from "./posting.js";
+import { Timeline } from "./timeline.js";
+import { TokenSource } from "./token.js";
+
+/**
+ * @typedef {object} ClientEvents
+ * @property {StateChange} state
+ * @property {protocol.WelcomeMessage} welcome
+ * @property {{comments: protocol.Comment[], source: CommentSource}} comments New ones only, in the
+ *   order of the stream.
+ * @property {protocol.CommentDeletedMessage} deleted
+ * @property {Readonly<Outgoing>} outgoing A comment of this viewer changed its state.
+ * @property {{paused: boolean}} paused
+ * @property {Gap} gap
+ * @property {{position: protocol.Position}} restart The stream has another log.
+ * @property {protocol.ThrottleMessage} throttle
+ * @property {Readonly<Record<string, number>>} reactions All totals.
+ * @property {protocol.PresenceMessage} presence
+ * @property {protocol.RoomRules} room All rules in force.
+ * @property {protocol.DirectMessage} direct
+ * @property {protocol.AnnouncementMessage} announcement
+ * @property {LiveCommentsError} error Something failed that no promise tells.
+ * @property {protocol.ServerMessage} message Every message, before it has an effect.
+ */
+
+/**
+ * A viewer of a stream.
+ *
+ * @extends {Emitter<ClientEvents>}
+ */
+export class LiveComments extends Emitter {
+  #tokens;
+  #api;
+  #tracker = new PositionTracker();
+  #connection;
+  #outbox;
+  #poster;
+  #feed;
+  /** @type {Promise<{added: number, done: boolean}> | null} */
+  #reading = null;
+  #abort = new AbortController();
+  /**
+   * Cause of a gap that the next `welcome` shows.
+   *
+   * @type {GapCause}
+   */
+  #welcomeGap = "transport";
+  /** @type {protocol.User | null} */
+  #user = null;
+  /** @type {Record<string, number>} */
+  #reactions = {};
+  #viewers = 0;
+  #sampleRate = 1;
+  /** @type {protocol.RoomRules} */
+  #room = {};
+
+  /**
+   * @param {string | URL} site Address of the server, such as `https://comments.example.org`.
+   * @param {string | number | bigint} streamId
+   * @param {LiveCommentsOptions} [options]
+   * @throws {TypeError} An argument is invalid.
+   */
+  constructor(site, streamId, options = {}) {
+    super();
+    const settings = settingsOf(site, streamId, options);
+    const { clock, maxComments, maxPending, fillGaps } = settings;
+    this.#tokens = new TokenSource(clock, settings.token);
+    const address = `${settings.site}api/streams/${settings.streamId}`;
+    this.#api = new StreamApi(address, this.#tokens, settings.fetch);
+    /** @readonly The comments to show. */
+    this.timeline = new Timeline(maxComments);
+    /** @readonly All stored comments. */
+    this.history = new History(this.#api, clock);
+    /** @readonly What moderators may do. */
+    this.moderation = new Moderation(this.#api);
+    this.#outbox = new Outbox({
+      clock,
+      maxPending,
+      timeoutMs: settings.sendTimeoutMs,
+      isShown: (id) => this.#feed.hasSeen(id),
+      onChange: (outgoing) => this.emit("outgoing", outgoing),
+    });
+    this.#poster = new CommentPoster(this.#api, this.#outbox);
+    const { timeline, history } = this;
+    const signal = () => this.#abort.signal;
+    this.#feed = new CommentFeed(
+      { tracker: this.#tracker, history, timeline, maxComments, fillGaps, signal },
+      {
+        comments: (comments, source) => this.emit("comments", { comments, source }),
+        deleted: (message) => this.emit("deleted", message),
+        gap: (gap) => this.emit("gap", gap),
+        restart: (position) => this.emit("restart", { position }),
+        arrived: (commentIds) => this.#outbox.markShown(commentIds),
+        fillFailed: (error) => this.#reportFailure(error),
+      },
+    );
+    this.#connection = new Connection(settings, this.#tracker, this.#tokens, {
+      state: (change) => this.#stateChanged(change),
+      ready: () => this.#ready(),
+      unready: () => this.#outbox.detach(),
+      message: (message, ranges) => this.#receive(message, ranges),
+      error: (error) => this.emit("error", error),
+    });
+  }
+
+  /** @returns {ConnectionState} */
+  get state() {
+    return this.#connection.state;
+  }
+
+  /** @returns {TransportName | null} */
+  get transport() {
+    return this.#connection.transport;
+  }
+
+  /** The newest position of which everything was received. */
+  get position() {
+    return this.#tracker.current;
+  }
+
+  /** The user that the server knows, or null for an anonymous viewer. */
+  get user() {
+    return this.#user;
+  }
+
+  get paused() {
+    return this.#feed.paused;
+  }
+
+  /** Share of the comments that is shown live, from 0 to 1. */
+  get sampleRate() {
+    return this.#sampleRate;
+  }
+
+  get viewers() {
+    return this.#viewers;
+  }
+
+  /** Totals of the reactions. */
+  get reactions() {
+    return { ...this.#reactions };
+  }
+
+  /** Rules of the room that are in force. */
+  get room() {
+    return this.#room;
+  }
+
+  /** Comments of this viewer that are not shown yet, oldest first. */
+  get outgoing() {
+    return this.#outbox.outgoing;
+  }
+
+  /** Connects, or tries again at once. Does nothing while connected. */
+  connect() {
+    if (this.#abort.signal.aborted) this.#abort = new AbortController();
+    globalThis.addEventListener?.("online", this.#online);
+    this.#connection.connect();
+  }
+
+  /** Ends everything: connection, timers, requests. Comments without an answer fail. */
+  close() {
+    this.#connection.close();
+  }
+
+  /**
+   * Sends a comment. While there is no connection it waits for one. Rejects with the error of the
+   * server; ignoring the promise is safe, since the event `outgoing` tells the same.
+   *
+   * @param {string} message
+   * @param {{ref?: string}} [options] The `ref` of an earlier attempt, to send it again: the server
+   *   stores it once.
+   * @returns {Promise<SendResult>}
+   */
+  send(message, { ref } = {}) {
+    if (this.state === "closed") {
+      return rejected(new LiveCommentsError("client_closed", "the client is closed", { ref }));
+    }
+    return this.#outbox.send(message, ref);
+  }
+
+  /**
+   * Sends a reaction; without a connection it is dropped. A refusal is reported by the event
+   * `error`.
+   *
+   * @param {string} reaction
+   */
+  react(reaction) {
+    if (this.state !== "open") return;
+    if (this.#connection.duplex) {
+      this.#connection.send({ type: "reaction", reaction });
+      return;
+    }
+    this.#api
+      .request("/reactions", { method: "POST", body: { reaction } })
+      .catch((error) => this.#reportFailure(error));
+  }
+
+  /** Stops comments, so that the reader can read. Deletions and announcements still arrive. */
+  pause() {
+    if (this.paused) return;
+    this.#feed.pause();
+    if (this.#connection.duplex) this.#connection.send({ type: "pause" });
+    this.emit("paused", { paused: true });
+  }
+
+  /**
+   * Goes on after a pause. Everything since comes in order, or with `skip` a gap over it.
+   *
+   * @param {{skip?: boolean}} [options]
+   */
+  resume({ skip = false } = {}) {
+    if (!this.paused) return;
+    const full = this.#feed.resume(skip);
+    this.emit("paused", { paused: false });
+    if (this.state === "idle" || this.state === "closed") return;
+    const { duplex, parked } = this.#connection;
+    // Only a connection that is open can be told to skip.
+    const told = duplex && this.state === "open";
+    if (full || parked || (skip && !told)) {
+      this.#welcomeGap = skip ? "skip" : "transport";
+      this.#connection.reopen({ atNewest: skip });
+    } else if (duplex) this.#connection.send({ type: "resume", skip });
+  }
+
+  /**
+   * Adds an older page of the history to the timeline: the newest page first, then those before it.
+   * After `pause` it begins at the newest again. A timeline that is full takes nothing older: raise
+   * its limit before.
+   *
+   * @param {number} [pageSize] 1 to 1000.
+   * @returns {Promise<{added: number, done: boolean}>} `done`: there is nothing older.
+   * @throws {LiveCommentsError}
+   */
+  loadOlder(pageSize = 100) {
+    this.#reading ??= this.#feed.loadOlder(pageSize).finally(() => {
+      this.#reading = null;
+    });
+    return this.#reading;
+  }
+
+  /**
+   * Reads a range from the history into the timeline.
+   *
+   * @param {SeqRange} range Such as the payload of the event `gap`.
+   * @returns {Promise<number>} Number of comments that were added.
+   * @throws {LiveCommentsError}
+   */
+  fillGap(range) {
+    return this.#feed.fill(range);
+  }
+
+  /**
+   * Uses another token, or signs out with null.
+   *
+   * @param {string | TokenProvider | null} token
+   */
+  setToken(token) {
+    this.#tokens.replace(token);
+    void this.#connection.applyToken();
+  }
+
+  /**
+   * Returns the stream: its title, its state and more.
+   *
+   * @returns {Promise<protocol.StreamInfo>}
+   */
+  stream() {
+    return this.#api.request("");
+  }
+
+  // A network that is back makes waiting pointless.
+  #online = () => {
+    if (this.state === "waiting") this.#connection.connect();
+  };
+
+  /** @param {StateChange} change */
+  #stateChanged(change) {
+    if (change.state === "closed") {
+      globalThis.removeEventListener?.("online", this.#online);
+      const error = change.error ?? new LiveCommentsError("client_closed", "the client was closed");
+      this.#abort.abort(error);
+      this.#outbox.failAll(error.code, error.message);
+    }
+    this.emit("state", change);
+  }
+
+  #ready() {
+    const { duplex } = this.#connection;
+    if (duplex && this.paused) this.#connection.send({ type: "pause" });
+    this.#outbox.attach((outgoing) => {
+      const { ref, message } = outgoing;
+      if (duplex) this.#connection.send({ type: "comment", message, ref });
+      else this.#poster.deliver(outgoing);
+    });
+  }
+
+  /**
+   * @param {protocol.ServerMessage} message
+   * @param {ConnectionRanges} ranges
+   */
+  #receive(message, ranges) {
+    this.emit("message", message);
+    switch (message.type) {
+      case "welcome":
+        this.#welcome(message, ranges);
+        break;
+      case "comments":
+        this.#taken(this.#feed.comments(message, ranges));
+        break;
+      case "gap":
+        this.#taken(this.#feed.gap(message, ranges));
+        break;
+      case "ack":
+        this.#outbox.acknowledge(message);
+        break;
+      case "error":
+        this.#refused(errorOfMessage(message));
+        break;
+      case "comment.deleted":
+        this.#feed.delete(message);
+        break;
+      case "throttle_notification":
+        this.#sampleRate = message.sample_rate;
+        this.emit("throttle", message);
+        break;
+      case "reactions_update":
+        Object.assign(this.#reactions, message.reactions);
+        this.emit("reactions", this.reactions);
+        break;
+      case "presence":
+        this.#viewers = message.viewers;
+        this.emit("presence", message);
+        break;
+      case "room":
+        this.#setRoom(message);
+        this.emit("room", this.#room);
+        break;
+      case "direct":
+        this.emit("direct", message);
+        break;
+      case "announcement":
+        this.emit("announcement", message);
+        break;
+      default:
+      // Answers to messages of a moderator, and types that are newer than this client.
+    }
+  }
+
+  /**
+   * @param {protocol.WelcomeMessage} message
+   * @param {ConnectionRanges} ranges
+   */
+  #welcome(message, ranges) {
+    this.#feed.welcome(message, ranges, this.#welcomeGap);
+    this.#welcomeGap = "transport";
+    const { user } = message;
+    if (user && this.#user && user.user_id !== this.#user.user_id) {
+      this.#outbox.failAll("identity_changed", "another user has signed in");
+    }
+    this.#user = user;
+    this.#viewers = message.viewers;
+    this.#sampleRate = message.sample_rate;
+    this.#setRoom(message.room ?? {});
+    this.emit("welcome", message);
+  }
+
+  /** @param {Intake} intake */
+  #taken(intake) {
+    if (intake === "lost") this.#connection.resumeLater();
+    else if (intake === "full") this.#connection.park();
+  }
+
+  /**
+   * Reports what failed in the background, unless `close` has ended it.
+   *
+   * @param {unknown} error
+   */
+  #reportFailure(error) {
+    if (error instanceof LiveCommentsError && !this.#abort.signal.aborted)
+      this.emit("error", error);
+  }
+
+  /** @param {LiveCommentsError} error */
+  #refused(error) {
+    if (!this.#outbox.refuse(error)) this.emit("error", error);
+  }
+
+  /** @param {protocol.RoomRules} message */
+  #setRoom({ slow_ms, followers_ms, subscribers_only, emotes_only, unique_ms, no_links }) {
+    const rules = { slow_ms, followers_ms, subscribers_only, emotes_only, unique_ms, no_links };
+    this.#room = Object.fromEntries(Object.entries(rules).filter(([, rule]) => rule !== undefined));
+  }
+}

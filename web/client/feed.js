@@ -1,0 +1,311 @@
+/** @import { History } from "./history.js" */
+/** @import { ConnectionRanges, PositionTracker, SeqRange } from "./position.js" */
+/** @import { Comment, CommentDeletedMessage, CommentsMessage, GapMessage } from "./protocol.js" */
+/** @import { Position, WelcomeMessage } from "./protocol.js" */
+/** @import { Timeline } from "./timeline.js" */
+
+import { BoundedSet } from "./bounded_set.js";
+import { HistoryReader } from "./history_reader.js";
+import { PauseBuffer } from "./pause.js";
+
+/**
+ * - `live`: as the stream goes on, or after a reconnect or a pause;
+ * - `echo`: the viewer's own comment, before its place comes or although sampling left it out;
+ * - `history`: read later, at a place before others that are shown.
+ *
+ * @typedef {"live" | "echo" | "history"} CommentSource
+ */
+
+/**
+ * - `server`: after a long absence, or when the viewer read too slowly;
+ * - `skip`: the viewer wanted to leave it out;
+ * - `transport`: another transport began at the newest comment. Such a gap is always filled.
+ *
+ * @typedef {"server" | "skip" | "transport"} GapCause
+ */
+
+/**
+ * A range that was not sent.
+ *
+ * @typedef {SeqRange & {cause: GapCause}} Gap
+ */
+
+/**
+ * @typedef {object} FeedConfig
+ * @property {PositionTracker} tracker
+ * @property {History} history
+ * @property {Timeline} timeline
+ * @property {number} maxComments
+ * @property {boolean} fillGaps
+ * @property {() => AbortSignal} signal Ends reading of the history.
+ */
+
+/**
+ * @typedef {object} FeedHandlers
+ * @property {(comments: Comment[], source: CommentSource) => void} comments
+ * @property {(message: CommentDeletedMessage) => void} deleted
+ * @property {(gap: Gap) => void} gap
+ * @property {(position: Position) => void} restart
+ * @property {(commentIds: string[]) => void} arrived All that arrived, also what was there before.
+ * @property {(error: unknown) => void} fillFailed
+ */
+
+/**
+ * How a message was taken: `lost` if others are missing before it, `full` if a pause has no room
+ * for it.
+ *
+ * @typedef {"taken" | "lost" | "full"} Intake
+ */
+
+/** Ids of deleted comments that are remembered, since a deletion may come before its comment. */
+const REMEMBERED_DELETIONS = 10_000;
+
+/** Ids of shown comments that are remembered, as a multiple of those in the timeline. */
+const REMEMBERED_COMMENTS = 4;
+
+/** The comments of a stream, from all sources, each once: what the timeline shows. */
+export class CommentFeed {
+  #config;
+  #handlers;
+  #pause;
+  #reader;
+  /** @type {BoundedSet<string>} */
+  #seen;
+  /** @type {BoundedSet<string>} */
+  #deleted = new BoundedSet(REMEMBERED_DELETIONS);
+  #paused = false;
+  /**
+   * Newest number of the first page of the history, until it is joined with a position.
+   *
+   * @type {number | null}
+   */
+  #storedSeq = null;
+  /** @type {Position | null} */
+  #pausedAt = null;
+
+  /**
+   * @param {FeedConfig} config
+   * @param {FeedHandlers} handlers
+   */
+  constructor(config, handlers) {
+    this.#config = config;
+    this.#handlers = handlers;
+    this.#pause = new PauseBuffer(config.maxComments);
+    this.#reader = new HistoryReader(config.history);
+    this.#seen = new BoundedSet(config.maxComments * REMEMBERED_COMMENTS);
+  }
+
+  get paused() {
+    return this.#paused;
+  }
+
+  /**
+   * Tells whether a comment has arrived or was deleted, among the latest ones.
+   *
+   * @param {string} commentId
+   */
+  hasSeen(commentId) {
+    return this.#seen.has(commentId) || this.#deleted.has(commentId);
+  }
+
+  /**
+   * @param {WelcomeMessage} message
+   * @param {ConnectionRanges} ranges
+   * @param {GapCause} cause Of the gap, if the connection begins further on than was asked.
+   */
+  welcome(message, ranges, cause) {
+    const { restarted, skipped } = ranges.welcome(message);
+    if (restarted) this.#restart({ epoch: message.epoch, seq: message.seq });
+    if (skipped) this.#keepOrApply({ gap: { ...skipped, cause } });
+    this.#joinHistory(this.#config.tracker.current);
+  }
+
+  /**
+   * @param {CommentsMessage} message
+   * @param {ConnectionRanges} ranges
+   * @returns {Intake}
+   */
+  comments(message, ranges) {
+    if (message.echo) {
+      this.#show(message.comments, "echo");
+      return "taken";
+    }
+    if (!this.#hasRoom(message.comments.length)) return "full";
+    const comments = ranges.comments(message);
+    if (comments === null) return "lost";
+    if (comments.length > 0) this.#keepOrApply({ comments });
+    return "taken";
+  }
+
+  /**
+   * @param {GapMessage} message
+   * @param {ConnectionRanges} ranges
+   * @returns {Intake}
+   */
+  gap(message, ranges) {
+    if (!this.#hasRoom(1)) return "full";
+    const range = ranges.gap(message);
+    if (range === "lost") return "lost";
+    if (range) this.#keepOrApply({ gap: { ...range, cause: "server" } });
+    return "taken";
+  }
+
+  /** @param {CommentDeletedMessage} message */
+  delete(message) {
+    const { comment_id } = message;
+    const isNew = !this.#deleted.has(comment_id);
+    this.#deleted.add(comment_id);
+    this.#handlers.arrived([comment_id]);
+    // It may be repeated after a resume.
+    if (this.#config.timeline.remove(comment_id) || isNew) this.#handlers.deleted(message);
+  }
+
+  pause() {
+    this.#paused = true;
+    this.#pausedAt = this.#config.tracker.current;
+    // Reading back begins at the newest comment again, with those that sampling left out.
+    this.#reader = new HistoryReader(this.#config.history);
+  }
+
+  /**
+   * Ends a pause: shows what was kept, or with `skip` reports a gap over it.
+   *
+   * @param {boolean} skip
+   * @returns {boolean} Whether the pause had no room for some of what arrived.
+   */
+  resume(skip) {
+    this.#paused = false;
+    const { full } = this.#pause;
+    const pieces = this.#pause.drain();
+    if (skip) this.#reportSkipped();
+    else for (const piece of pieces) this.#apply(piece);
+    return full;
+  }
+
+  /**
+   * Reads a range from the history into the timeline.
+   *
+   * @param {SeqRange} range
+   * @returns {Promise<number>} Number of comments that were added.
+   */
+  async fill(range) {
+    const { history, tracker, signal } = this.#config;
+    const epoch = tracker.current?.epoch;
+    let added = 0;
+    for await (const comments of history.range(range, { signal: signal() })) {
+      // The numbers mean nothing in another log.
+      if (tracker.current?.epoch !== epoch) break;
+      added += this.#show(comments, "history");
+    }
+    return added;
+  }
+
+  /**
+   * Reads the next older page of the history into the timeline.
+   *
+   * @param {number} pageSize
+   * @returns {Promise<{added: number, done: boolean}>}
+   */
+  async loadOlder(pageSize) {
+    const { timeline, tracker, signal } = this.#config;
+    const reader = this.#reader;
+    const isFirst = !reader.begun;
+    const before = tracker.current;
+    const parts = await reader.next(pageSize, signal());
+    let added = 0;
+    // If the log was replaced meanwhile, the age of what was read is not known.
+    if (reader !== this.#reader) return { added, done: false };
+    for (const { age, comments } of parts) {
+      const wanted = comments.filter(({ comment_id }) => !this.#deleted.has(comment_id));
+      const taken = timeline.add(wanted, age);
+      for (const { comment_id } of taken) this.#seen.add(comment_id);
+      added += taken.length;
+      if (taken.length > 0) this.#handlers.comments(taken, "history");
+    }
+    if (isFirst) {
+      this.#storedSeq = parts[0]?.comments.at(-1)?.seq ?? -1;
+      this.#joinHistory(before ?? tracker.current);
+    }
+    return { added, done: reader.done };
+  }
+
+  /**
+   * Reads what lies between the newest page of the history and a position: comments are stored
+   * shortly after they are shown, and the page may be older than the connection.
+   *
+   * @param {Position | null} position Null: not known yet.
+   */
+  #joinHistory(position) {
+    if (this.#storedSeq === null || position === null) return;
+    const range = { from_seq: this.#storedSeq + 1, to_seq: position.seq };
+    this.#storedSeq = null;
+    if (range.from_seq <= range.to_seq) this.#fillInBackground(range);
+  }
+
+  /** @param {Position} position */
+  #restart(position) {
+    for (const piece of this.#pause.drain()) this.#apply(piece);
+    this.#config.timeline.startLog();
+    this.#deleted.clear();
+    this.#reader = new HistoryReader(this.#config.history);
+    this.#handlers.restart(position);
+  }
+
+  /**
+   * Tells whether a message can be taken now. During a long pause it cannot: the position stays,
+   * and the end of the pause asks for everything after it.
+   *
+   * @param {number} comments
+   */
+  #hasRoom(comments) {
+    return !this.#paused || this.#pause.admits(comments);
+  }
+
+  /** @param {import("./pause.js").Piece} piece */
+  #keepOrApply(piece) {
+    if (this.#paused) this.#pause.push(piece);
+    else this.#apply(piece);
+  }
+
+  /** @param {import("./pause.js").Piece} piece */
+  #apply(piece) {
+    if ("comments" in piece) this.#show(piece.comments, "live");
+    else this.#reportGap(piece.gap);
+  }
+
+  /** Reports what came during the pause and is left out. */
+  #reportSkipped() {
+    const from = this.#pausedAt;
+    const to = this.#config.tracker.current;
+    if (!from || !to || from.epoch !== to.epoch || from.seq >= to.seq) return;
+    this.#reportGap({ from_seq: from.seq + 1, to_seq: to.seq, cause: "skip" });
+  }
+
+  /** @param {Gap} gap */
+  #reportGap(gap) {
+    this.#handlers.gap(gap);
+    if (gap.cause !== "transport" && !this.#config.fillGaps) return;
+    this.#fillInBackground(gap);
+  }
+
+  /** @param {SeqRange} range */
+  #fillInBackground(range) {
+    this.fill(range).catch((error) => this.#handlers.fillFailed(error));
+  }
+
+  /**
+   * @param {Comment[]} comments
+   * @param {CommentSource} source
+   * @returns {number} Number of comments that were not shown before.
+   */
+  #show(comments, source) {
+    const fresh = comments.filter(({ comment_id: id }) => {
+      return !this.#seen.has(id) && !this.#deleted.has(id);
+    });
+    for (const { comment_id } of fresh) this.#seen.add(comment_id);
+    this.#config.timeline.add(fresh);
+    if (fresh.length > 0) this.#handlers.comments(fresh, source);
+    this.#handlers.arrived(comments.map(({ comment_id }) => comment_id));
+    return fresh.length;
+  }
+}

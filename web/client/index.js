@@ -1,0 +1,30 @@
+/**
+ * Live comments in a page or in node. `LiveComments` is the client; the rest is for those who build
+ * their own.
+ *
+ * @module
+ */
+
+/** @typedef {import("./client.js").ClientEvents} ClientEvents */
+/** @typedef {import("./feed.js").CommentSource} CommentSource */
+/** @typedef {import("./feed.js").Gap} Gap */
+/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("./connection.js").StateChange} StateChange */
+/** @typedef {import("./moderation.js").QueueItem} QueueItem */
+/** @typedef {import("./moderation.js").Room} Room */
+/** @typedef {import("./options.js").LiveCommentsOptions} LiveCommentsOptions */
+/** @typedef {import("./outbox.js").Outgoing} Outgoing */
+/** @typedef {import("./outbox.js").SendResult} SendResult */
+/** @typedef {import("./protocol.js").Comment} Comment */
+/** @typedef {import("./protocol.js").RoomPatch} RoomPatch */
+/** @typedef {import("./protocol.js").RoomRules} RoomRules */
+/** @typedef {import("./protocol.js").ServerMessage} ServerMessage */
+/** @typedef {import("./protocol.js").User} User */
+/** @typedef {import("./token.js").TokenProvider} TokenProvider */
+/** @typedef {import("./transports/transport.js").TransportName} TransportName */
+
+export { LiveComments } from "./client.js";
+export { LiveCommentsError } from "./errors.js";
+export { History } from "./history.js";
+export { Moderation } from "./moderation.js";
+export { Timeline } from "./timeline.js";

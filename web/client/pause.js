@@ -1,0 +1,62 @@
+/** @import { Gap } from "./feed.js" */
+/** @import { Comment } from "./protocol.js" */
+
+/**
+ * A piece of the stream, in its order.
+ *
+ * @typedef {{comments: Comment[]} | {gap: Gap}} Piece
+ */
+
+/**
+ * Keeps what still arrives during a pause: what was on its way, and what a new connection sends
+ * before it is paused. It keeps a bounded number of comments; beyond that, `take` refuses and the
+ * rest is asked for again at the end of the pause.
+ */
+export class PauseBuffer {
+  /** @type {Piece[]} */
+  #pieces = [];
+  #size = 0;
+  #limit;
+  #full = false;
+
+  /** @param {number} limit Comments to keep. */
+  constructor(limit) {
+    this.#limit = limit;
+  }
+
+  /** Whether anything was refused since the pause began. */
+  get full() {
+    return this.#full;
+  }
+
+  /**
+   * Makes room for a piece with some comments. Nothing is taken after a refusal, so that what is
+   * kept has no hole.
+   *
+   * @param {number} comments
+   * @returns {boolean}
+   */
+  admits(comments) {
+    this.#full ||= this.#size + comments + this.#pieces.length > this.#limit;
+    return !this.#full;
+  }
+
+  /** @param {Piece} piece */
+  push(piece) {
+    this.#pieces.push(piece);
+    if ("comments" in piece) this.#size += piece.comments.length;
+  }
+
+  /**
+   * Ends the pause, or a part of it, and returns what was kept.
+   *
+   * @returns {Piece[]}
+   */
+  drain() {
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    this.#size = 0;
+    this.#full = false;
+    return pieces;
+  }
+}

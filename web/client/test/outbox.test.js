@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { LiveCommentsError } from "../errors.js";
+import { Outbox } from "../outbox.js";
+import { FakeClock, settle } from "./support.js";
+
+/** @param {{maxPending?: number}} [options] */
+function outboxWith({ maxPending = 3 } = {}) {
+  const clock = new FakeClock();
+  /** @type {string[]} */
+  const states = [];
+  /** @type {string[]} */
+  const delivered = [];
+  const shown = new Set();
+  const outbox = new Outbox({
+    clock,
+    maxPending,
+    timeoutMs: 60_000,
+    isShown: (id) => shown.has(id),
+    onChange: ({ message, state, error }) => {
+      states.push([message, state, error?.code].filter(Boolean).join(" "));
+    },
+  });
+  /** @param {{message: string, ref: string}} outgoing */
+  const deliver = ({ message, ref }) => delivered.push(`${message} ${ref}`);
+  return { clock, outbox, states, delivered, shown, deliver };
+}
+
+/** @param {Outbox} outbox @param {number} [index] */
+function refOf(outbox, index = 0) {
+  return outbox.outgoing[index]?.ref ?? "none";
+}
+
+test("a comment is pending, then acknowledged, then shown", async () => {
+  const { outbox, states, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  const result = outbox.send("hello");
+  const ref = refOf(outbox);
+  assert.deepEqual(delivered, [`hello ${ref}`]);
+  outbox.acknowledge({ ref, comment_id: "id", seq: 5 });
+  outbox.acknowledge({ ref, comment_id: "id", seq: 5 });
+  outbox.markShown(["other", "id"]);
+  assert.deepEqual(await result, { state: "acknowledged", ref, comment_id: "id", seq: 5 });
+  assert.deepEqual(states, ["hello pending", "hello acknowledged", "hello shown"]);
+  assert.deepEqual(outbox.outgoing, []);
+});
+
+test("an ack after the comment was shown ends it", () => {
+  const { outbox, states, shown, deliver } = outboxWith();
+  outbox.attach(deliver);
+  outbox.send("hello");
+  shown.add("id");
+  outbox.acknowledge({ ref: refOf(outbox), comment_id: "id", seq: 5 });
+  assert.deepEqual(states, ["hello pending", "hello shown"]);
+});
+
+test("what has no answer is sent again with its ref, in order", () => {
+  const { outbox, delivered, deliver } = outboxWith();
+  outbox.send("one");
+  outbox.attach(deliver);
+  outbox.send("two");
+  const [one, two] = [refOf(outbox, 0), refOf(outbox, 1)];
+  outbox.detach();
+  outbox.send("three");
+  outbox.acknowledge({ ref: one, comment_id: "id", seq: 1 });
+  outbox.attach(deliver);
+  const three = refOf(outbox, 2);
+  assert.deepEqual(delivered, [`one ${one}`, `two ${two}`, `two ${two}`, `three ${three}`]);
+});
+
+test("a refusal of the comment is reported once", async () => {
+  const { outbox, states, deliver } = outboxWith();
+  outbox.attach(deliver);
+  const result = outbox.send("hello");
+  const ref = refOf(outbox);
+  const error = new LiveCommentsError("slow_mode", "wait", { ref, retryAfterMs: 900 });
+  assert.equal(outbox.refuse(error), true);
+  assert.equal(outbox.refuse(error), false);
+  await assert.rejects(result, { code: "slow_mode", retryAfterMs: 900 });
+  assert.deepEqual(states, ["hello pending", "hello failed slow_mode"]);
+});
+
+test("a held comment succeeds as held and is not sent again", async () => {
+  const { outbox, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  const result = outbox.send("hello");
+  const ref = refOf(outbox);
+  outbox.refuse(new LiveCommentsError("held_for_review", "waits", { ref }));
+  assert.deepEqual(await result, { state: "held", ref });
+  outbox.attach(deliver);
+  assert.equal(delivered.length, 1);
+});
+
+test("a refusal of the server is retried after its wait", async () => {
+  const { clock, outbox, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  outbox.send("hello").catch(() => {});
+  const ref = refOf(outbox);
+  const error = new LiveCommentsError("overloaded", "full", { ref, retryAfterMs: 1_000 });
+  outbox.refuse(error);
+  await clock.advance(999);
+  assert.equal(delivered.length, 1);
+  await clock.advance(1);
+  assert.equal(delivered.length, 2);
+  for (let count = 0; count < 5; count += 1) outbox.refuse(error);
+  assert.deepEqual(outbox.outgoing, []);
+});
+
+test("a comment without an answer in time fails, for a retry by hand", async () => {
+  const { clock, outbox, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  const result = outbox.send("hello");
+  const ref = refOf(outbox);
+  await clock.advance(60_000);
+  await assert.rejects(result, { code: "not_sent", ref });
+  outbox.send("hello", ref);
+  assert.deepEqual(delivered, [`hello ${ref}`, `hello ${ref}`]);
+});
+
+test("pending comments are bounded, and so are acknowledged ones", async () => {
+  const { outbox, deliver } = outboxWith({ maxPending: 2 });
+  outbox.attach(deliver);
+  outbox.send("one");
+  outbox.send("two");
+  await assert.rejects(outbox.send("three"), { code: "too_many_pending" });
+  for (let count = 0; count < 10; count += 1) {
+    const ref = outbox.outgoing.find(({ state }) => state === "pending")?.ref;
+    outbox.acknowledge({ ref, comment_id: `id-${count}`, seq: count });
+    outbox.send("more");
+  }
+  assert.ok(outbox.outgoing.length <= 4);
+});
+
+test("a rejection that nobody awaits is no unhandled one", async () => {
+  const { outbox } = outboxWith();
+  outbox.send("hello");
+  outbox.failAll("client_closed", "closed");
+  await settle();
+  assert.deepEqual(outbox.outgoing, []);
+});

@@ -1,0 +1,156 @@
+/** @import { Comment } from "./protocol.js" */
+
+import { Emitter } from "./emitter.js";
+
+/**
+ * @typedef {object} TimelineEvents
+ * @property {{added: Comment[], removed: Comment[]}} change Comments that came and went. Those that
+ *   were added are in order, but need not be the newest.
+ */
+
+/**
+ * @typedef {object} Entry
+ * @property {Comment} comment
+ * @property {number} log Logs in their order; the present one has the highest number.
+ */
+
+/**
+ * The comments to show, each once, in the order of the stream. It keeps the newest up to a limit.
+ *
+ * @extends {Emitter<TimelineEvents>}
+ */
+export class Timeline extends Emitter {
+  /** @type {Entry[]} */
+  #entries = [];
+  /** @type {Set<string>} */
+  #ids = new Set();
+  #log = 0;
+  #limit;
+
+  /** @param {number} limit Comments to keep, at least 1. */
+  constructor(limit) {
+    super();
+    this.#limit = limit;
+  }
+
+  /**
+   * The comments, oldest first: a new array.
+   *
+   * @returns {Comment[]}
+   */
+  get comments() {
+    return this.#entries.map((entry) => entry.comment);
+  }
+
+  /** @returns {number} */
+  get size() {
+    return this.#entries.length;
+  }
+
+  /** Comments to keep. A lower limit takes effect at once. */
+  get limit() {
+    return this.#limit;
+  }
+
+  set limit(limit) {
+    this.#limit = Math.max(1, Math.floor(limit));
+    this.#report([], this.#trim());
+  }
+
+  /**
+   * @param {string} commentId
+   * @returns {boolean}
+   */
+  has(commentId) {
+    return this.#ids.has(commentId);
+  }
+
+  /**
+   * Adds the comments that are not there yet, each at its place.
+   *
+   * @param {Comment[]} comments In the order of the stream.
+   * @param {number} [age] Number of logs that came after the one that the comments are of.
+   * @returns {Comment[]} Those that were added and are still there.
+   */
+  add(comments, age = 0) {
+    const fresh = comments.filter(({ comment_id }) => !this.#ids.has(comment_id));
+    for (const comment of fresh) {
+      this.#ids.add(comment.comment_id);
+      this.#insert({ comment, log: this.#log - age });
+    }
+    const removed = this.#trim();
+    const added = fresh.filter(({ comment_id }) => this.#ids.has(comment_id));
+    // Those that had no room were never there.
+    const unknown = new Set(fresh);
+    this.#report(
+      added,
+      removed.filter((comment) => !unknown.has(comment)),
+    );
+    return added;
+  }
+
+  /**
+   * @param {string} commentId
+   * @returns {boolean} Whether it was there.
+   */
+  remove(commentId) {
+    if (!this.#ids.delete(commentId)) return false;
+    const index = this.#entries.findIndex(({ comment }) => comment.comment_id === commentId);
+    const removed = this.#entries.splice(index, 1);
+    this.#report(
+      [],
+      removed.map((entry) => entry.comment),
+    );
+    return true;
+  }
+
+  /** Begins another log: its comments come after all that are there. */
+  startLog() {
+    this.#log += 1;
+  }
+
+  clear() {
+    const removed = this.comments;
+    this.#entries = [];
+    this.#ids.clear();
+    this.#report([], removed);
+  }
+
+  /** @param {Entry} entry */
+  #insert(entry) {
+    let [low, high] = [0, this.#entries.length];
+    const newest = this.#entries.at(-1);
+    if (!newest || isBefore(newest, entry)) low = high;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const other = this.#entries[middle];
+      if (other && isBefore(other, entry)) low = middle + 1;
+      else high = middle;
+    }
+    this.#entries.splice(low, 0, entry);
+  }
+
+  /** Removes the oldest comments beyond the limit and returns them. */
+  #trim() {
+    const surplus = Math.max(0, this.#entries.length - this.#limit);
+    const removed = this.#entries.splice(0, surplus).map((entry) => entry.comment);
+    for (const { comment_id } of removed) this.#ids.delete(comment_id);
+    return removed;
+  }
+
+  /**
+   * @param {Comment[]} added
+   * @param {Comment[]} removed
+   */
+  #report(added, removed) {
+    if (added.length > 0 || removed.length > 0) this.emit("change", { added, removed });
+  }
+}
+
+/**
+ * @param {Entry} one
+ * @param {Entry} other
+ */
+function isBefore(one, other) {
+  return one.log === other.log ? one.comment.seq < other.comment.seq : one.log < other.log;
+}
