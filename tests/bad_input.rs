@@ -197,6 +197,7 @@ async fn requests(daemon: &Daemon, token: &str) -> usize {
     let bearer = format!("Bearer {token}");
     let auth: &[(&str, &str)] = &[("authorization", &bearer)];
     let comments = "/api/streams/1/comments";
+    let reactions = "/api/streams/1/reactions";
     let huge = format!(r#"{{"message":"{}"}}"#, "x".repeat(100_000));
     let cases: &[RequestCase<'_>] = &[
         ("no such path", "GET", "/nowhere", &[], None, 404, "not_found"),
@@ -236,8 +237,31 @@ async fn requests(daemon: &Daemon, token: &str) -> usize {
         ),
         ("viewer makes a stream", "POST", "/api/streams", auth, Some("{}"), 403, "forbidden"),
         ("not a handshake", "GET", "/ws/1", &[], None, 426, "bad_handshake"),
+        ("reaction, no token", "POST", reactions, &[], Some("{}"), 401, "not_authenticated"),
+        ("reaction, not JSON", "POST", reactions, auth, Some("{"), 400, "bad_json"),
+        (
+            "reaction, a number",
+            "POST",
+            reactions,
+            auth,
+            Some(r#"{"reaction":1}"#),
+            400,
+            "bad_message",
+        ),
+        (
+            "no reaction",
+            "POST",
+            reactions,
+            auth,
+            Some(r#"{"reaction":"nuke"}"#),
+            422,
+            "unknown_reaction",
+        ),
     ];
-    for (name, method, path, headers, body, status, code) in cases {
+    let positions = positions();
+    let positions: Vec<RequestCase<'_>> = positions.iter().map(PositionCase::request).collect();
+    let cases: Vec<_> = cases.iter().chain(&positions).collect();
+    for (name, method, path, headers, body, status, code) in &cases {
         let (found, answer) = http(daemon, method, path, headers, *body).await;
         assert_eq!(
             (found, answer["error"]["code"].as_str()),
@@ -248,6 +272,54 @@ async fn requests(daemon: &Daemon, token: &str) -> usize {
     let answer = raw(daemon, b"\x16\x03\x01 this is not HTTP\r\n\r\n").await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     cases.len() + 1
+}
+
+/// A position of an event stream or a poll, and the expected status and error code.
+struct PositionCase {
+    path: &'static str,
+    headers: Vec<(&'static str, &'static str)>,
+    status: u16,
+    code: &'static str,
+}
+
+impl PositionCase {
+    fn request(&self) -> RequestCase<'_> {
+        (self.path, "GET", self.path, &self.headers, None, self.status, self.code)
+    }
+}
+
+fn positions() -> Vec<PositionCase> {
+    let of = |path, headers, status, code| PositionCase { path, headers, status, code };
+    let ids = ["", "soon", "3", "3:", ":841", "-3:841", "3:8:1", "3:0x1", "99999999999:1"];
+    let mut cases: Vec<_> = ids
+        .into_iter()
+        .map(|id| of("/api/streams/1/events", vec![("last-event-id", id)], 400, "bad_request"))
+        .collect();
+    for path in [
+        "/api/streams/1/events?epoch=3",
+        "/api/streams/1/events?epoch=3&seq=x",
+        "/api/streams/1/events?epoch=-3&seq=1",
+        "/api/streams/one/events",
+        "/api/streams/1/comments/poll?since=",
+        "/api/streams/1/comments/poll?since=3.841",
+        "/api/streams/1/comments/poll?since=3.841.00000000000000000000000000000000.-1",
+        "/api/streams/1/comments/poll?since=3.841.%3Cscript%3E.0",
+        "/api/streams/1/comments/poll?wait_ms=30001",
+        "/api/streams/1/comments/poll?wait_ms=-1",
+        "/api/streams/1/comments/poll?wait_ms=1e3",
+        "/api/streams/one/comments/poll",
+    ] {
+        cases.push(of(path, Vec::new(), 400, "bad_request"));
+    }
+    for (path, status, code) in [
+        ("/api/streams/77/events", 404, "unknown_stream"),
+        ("/api/streams/77/comments/poll", 404, "unknown_stream"),
+        ("/api/streams/1/events?token=a.b.c", 401, "token_malformed"),
+        ("/api/streams/1/comments/poll?token=a.b.c", 401, "token_malformed"),
+    ] {
+        cases.push(of(path, Vec::new(), status, code));
+    }
+    cases
 }
 
 async fn admin_requests(daemon: &Daemon) -> usize {

@@ -29,6 +29,7 @@ fn node(name: &str) -> NodeStatus {
         uptime_ms: 1_000,
         connections: 3,
         senders: 0,
+        transports: Default::default(),
         max_connections: 100,
         draining: false,
         health: Default::default(),

@@ -22,7 +22,8 @@ use std::time::Duration;
 use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::Config;
 use live_comments::daemon::base::handoff::{
-    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerSink as _,
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerLink,
+    ViewerSink as _,
 };
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, HeldBack, SharedBus};
@@ -272,13 +273,15 @@ fn connect(handle: &DeliveryHandle, kind: Kind, count: usize, buffer: &mut [u8])
         socket.set_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         handle.attach(NewViewer {
-            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
-            early_bytes: Vec::new(),
+            link: ViewerLink::WebSocket {
+                transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
+                early_bytes: Vec::new(),
+                encoding: Encoding::Json,
+                deflate: kind.deflate,
+            },
             stream_id: STREAM,
             bearer: None,
             must_authenticate: false,
-            encoding: Encoding::Json,
-            deflate: kind.deflate,
             resume_from: None,
             permit: Box::new(NothingHeld),
         });

@@ -30,12 +30,13 @@ pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<Exit
 
 pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
     let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), printable);
-    let mut rows = table(&["node", ">stream", "role", "connected"]);
+    let mut rows = table(&["node", ">stream", "role", "transport", "connected"]);
     for connection in &who.connections {
         rows.add_row([
             connection.node.to_string(),
             connection.stream_id.to_string(),
             connection.role.to_string(),
+            connection.transport.to_string(),
             show_ago(connection.connected_at, now_ms),
         ]);
     }
@@ -54,7 +55,7 @@ pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::admin::{ConnectionInfo, Shadow};
+    use crate::protocol::admin::{ConnectionInfo, Shadow, TransportKind};
     use crate::protocol::{NodeId, Role, StreamId, UserId};
 
     #[test]
@@ -77,12 +78,14 @@ mod tests {
                     stream_id: StreamId(7),
                     connected_at: now_ms - 3_725_000,
                     role: Role::Moderator,
+                    transport: TransportKind::Websocket,
                 },
                 ConnectionInfo {
                     node: NodeId::new("edge-2"),
                     stream_id: StreamId(1),
                     connected_at: now_ms - 4_000,
                     role: Role::Viewer,
+                    transport: TransportKind::Sse,
                 },
             ],
             sanctions: vec![],

@@ -13,6 +13,7 @@ fn row() -> NodeStatus {
         uptime_ms: 93_784_000,
         connections: 18_230,
         senders: 12,
+        transports: Default::default(),
         max_connections: 20_000,
         draining: true,
         health: Health::Well,

@@ -24,6 +24,8 @@ pub use crate::daemon::base::config::fuzzing::config;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::edge::admin::fuzzing::admin_request;
 #[cfg(feature = "daemon")]
+pub use crate::daemon::edge::gateway::fuzzing::position;
+#[cfg(feature = "daemon")]
 pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::auth::fuzzing::token;
@@ -46,7 +48,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -63,6 +65,7 @@ pub const TARGETS: [Target; 16] = [
     ("model_weights", model_weights),
     ("samples", samples),
     ("hook_answer", hook_answer),
+    ("position", position),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -110,6 +110,7 @@ mod tests {
             uptime_ms: 93_784_000,
             connections: 34_900,
             senders: 0,
+            transports: Default::default(),
             max_connections: 50_000,
             draining: false,
             health: Health::Well,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::daemon::base::pipe::PipeWriter;
 use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{CommentModerated, Decision, Evidence};
 use crate::protocol::message::{Encoding, ServerMessage};
@@ -183,21 +186,47 @@ pub struct ReactionCounts {
 /// A viewer after its handshake, passed from the gateway to a delivery worker.
 #[derive(Debug)]
 pub struct NewViewer {
-    pub transport: Transport,
-    /// Bytes the HTTP library had read beyond the handshake.
-    pub early_bytes: Vec<u8>,
+    pub link: ViewerLink,
     pub stream_id: StreamId,
     /// `None` for an anonymous viewer, or one that has not sent `auth` yet.
     pub bearer: Option<Bearer>,
     /// The viewer receives nothing until it sends a valid `auth`, and is closed after the auth
     /// timeout.
     pub must_authenticate: bool,
-    pub encoding: Encoding,
-    pub deflate: Deflate,
     /// The last position that a returning viewer received.
     pub resume_from: Option<StreamPosition>,
     /// Released when the connection ends.
     pub permit: Box<dyn Permit>,
+}
+
+/// The way in which a viewer is sent its messages.
+#[derive(Debug)]
+pub enum ViewerLink {
+    /// A socket after its WebSocket handshake.
+    WebSocket {
+        transport: Transport,
+        /// Bytes the HTTP library had read beyond the handshake.
+        early_bytes: Vec<u8>,
+        encoding: Encoding,
+        deflate: Deflate,
+    },
+    /// A socket after a request for an event stream over HTTP/1.1. `head` is the head of the
+    /// answer, which is written first; the body ends with the connection.
+    EventSocket { transport: Transport, head: Bytes },
+    /// The body of an event stream over HTTP/2.
+    EventPipe(PipeWriter),
+    /// The mailbox of a poller.
+    Poll(PipeWriter),
+}
+
+impl ViewerLink {
+    pub fn kind(&self) -> TransportKind {
+        match self {
+            Self::WebSocket { .. } => TransportKind::Websocket,
+            Self::EventSocket { .. } | Self::EventPipe(_) => TransportKind::Sse,
+            Self::Poll(_) => TransportKind::Poll,
+        }
+    }
 }
 
 /// The identity that a viewer has proved.

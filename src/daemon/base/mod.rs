@@ -10,6 +10,7 @@ pub mod log_output;
 mod losses;
 pub mod metrics;
 pub mod moderation_state;
+pub mod pipe;
 pub mod problems;
 pub mod reloads;
 pub mod secret_file;

@@ -19,7 +19,9 @@ use super::telemetry::Telemetry;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 pub use crate::protocol::admin::dependency::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
-use crate::protocol::admin::{BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates};
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates, TransportCounts, TransportKind,
+};
 use crate::protocol::throttle::SampleRate;
 
 /// Measurements of one delivery worker, written only by that worker. The counters count since its
@@ -28,6 +30,8 @@ use crate::protocol::throttle::SampleRate;
 pub struct WorkerGauges {
     /// Viewers of the worker now.
     pub connections: AtomicU64,
+    /// Viewers of each transport, by [`TransportKind`].
+    pub by_transport: [AtomicU64; TransportKind::COUNT],
     /// Viewers whose sockets are full now.
     pub slow_viewers: AtomicU64,
     /// Viewers now that have sent a comment.
@@ -261,6 +265,17 @@ impl StatusBoard {
     pub fn slow_viewers(&self) -> u64 {
         let workers = self.inner.workers.lock();
         workers.iter().map(|worker| worker.slow_viewers.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns the connections of each transport, of all workers.
+    pub fn connections_by_transport(&self) -> TransportCounts {
+        let mut counts = TransportCounts::default();
+        for worker in self.inner.workers.lock().iter() {
+            for (kind, gauge) in TransportKind::ALL.into_iter().zip(&worker.by_transport) {
+                counts.add(kind, gauge.load(Ordering::Relaxed));
+            }
+        }
+        counts
     }
 
     /// Returns the viewers of all workers that have sent a comment.

@@ -13,7 +13,7 @@ use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
-use crate::protocol::admin::{ConnectionInfo, NodeReport};
+use crate::protocol::admin::{ConnectionInfo, NodeReport, TransportKind};
 use crate::protocol::{NodeId, Role, StreamId, UserId};
 
 type CommandObserver = Box<dyn Fn(&NodeId, &NodeCommand) + Send + Sync>;
@@ -98,8 +98,13 @@ impl TestRegistry {
     /// The same for a user with a role.
     pub(crate) async fn place_as(&self, role: Role, user_id: u64, node: &str) {
         let stream_id = StreamId(1);
-        let connection =
-            ConnectionInfo { node: NodeId::new(node), stream_id, connected_at: 0, role };
+        let connection = ConnectionInfo {
+            node: NodeId::new(node),
+            stream_id,
+            connected_at: 0,
+            role,
+            transport: TransportKind::Websocket,
+        };
         self.register(UserId(user_id), connection, 0).await.expect("no limit");
     }
 

@@ -34,6 +34,7 @@ mod talkers;
 mod text_trial;
 mod timeline;
 mod tokens;
+mod transport_kind;
 mod undo;
 mod users;
 mod views;
@@ -91,6 +92,7 @@ pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
     UserTokensRequest,
 };
+pub use self::transport_kind::{TransportCounts, TransportKind, UnknownTransport};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{
     ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, UserReputation, Who,

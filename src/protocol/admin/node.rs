@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::alerts::Health;
 use super::egress::{Egress, EgressLimit};
 use super::process::{NodeRates, ProcessStatus};
+use super::transport_kind::TransportCounts;
 use crate::protocol::NodeId;
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
@@ -32,6 +33,9 @@ pub struct NodeStatus {
     /// Of these, the ones that have sent a comment.
     #[serde(default)]
     pub senders: u64,
+    /// The connections of each transport. Nodes of earlier versions do not tell them.
+    #[serde(default)]
+    pub transports: TransportCounts,
     /// 0 on a node that is no edge.
     pub max_connections: u64,
     pub draining: bool,
@@ -173,6 +177,7 @@ mod tests {
             uptime_ms: 0,
             connections: 35,
             senders: 5,
+            transports: Default::default(),
             max_connections: 100,
             draining: false,
             health: Health::Well,
@@ -194,6 +199,7 @@ mod tests {
             node: NodeId::new(name),
             connections,
             senders: 0,
+            transports: Default::default(),
             max_connections,
             ..node(Egress::default())
         };

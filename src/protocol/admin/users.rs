@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuditEntry, Shadow, audit_action};
+use super::{AuditEntry, Shadow, TransportKind, audit_action};
 use crate::protocol::quantity::show_time;
 use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
 
@@ -93,6 +93,9 @@ pub struct ConnectionInfo {
     /// The role that the user's token gave it. Nodes of earlier versions do not tell it: viewer.
     #[serde(default)]
     pub role: Role,
+    /// Nodes of earlier versions do not tell it: websocket.
+    #[serde(default)]
+    pub transport: TransportKind,
 }
 
 /// `GET /v1/users/{user}`: a user in full.

@@ -461,6 +461,7 @@ fn node(name: &str, role: &str, connections: u64, places: u64, uptime_ms: u64) -
         uptime_ms,
         connections,
         senders: 0,
+        transports: Default::default(),
         max_connections: places,
         draining: false,
         health: Health::Well,

@@ -142,6 +142,11 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
         ],
     ];
     lines[0].extend(senders);
+    // Nearly all viewers have a WebSocket; the others are named if there are any.
+    let transports = node.transports;
+    let others = [("SSE", transports.sse), ("polls", transports.poll)];
+    let others = others.into_iter().filter(|(_, connections)| *connections > 0);
+    lines[0].extend(others.map(|(name, connections)| (name, figures::count(connections))));
     lines[3].extend(partitions);
     let indented = |pairs: &Vec<(&str, String)>| {
         let mut cells = vec![Cell::text(" ")];

@@ -234,6 +234,7 @@ impl Service {
             extensions,
             head_limits: HEAD_LIMITS,
             first_head_due: Instant::now() + HEAD_LIMITS.timeout,
+            takeover: None,
         };
         if let Err(error) = connection.serve(&self.finish).await {
             debug!(%peer, %error, "connection of the admin API ended");

@@ -165,6 +165,7 @@ impl AdminParts {
             uptime_ms: self.about.uptime_ms(),
             connections: self.board.connections(),
             senders: self.board.senders(),
+            transports: self.board.connections_by_transport(),
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
             health: self.health(&self.live.alerts.of_this_node(), 1),

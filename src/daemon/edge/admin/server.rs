@@ -97,6 +97,7 @@ async fn serve_connection(
         extensions,
         head_limits: HEAD_LIMITS,
         first_head_due: Instant::now() + HEAD_LIMITS.timeout,
+        takeover: None,
     };
     if let Err(error) = connection.serve(&finish).await {
         debug!(%error, "admin connection ended");

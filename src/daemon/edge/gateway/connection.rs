@@ -12,11 +12,16 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::handover::IntoTransport;
+use super::tls::HTTP2;
+use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::edge::http::{
-    ConnectionSlot, HeadLimits, HttpConnection, in_turns, set_answer_timeout,
+    ConnectionSlot, HeadLimits, HttpConnection, KeepAlive, TakenSocket, Takeover, in_turns,
+    set_answer_timeout,
 };
 
 /// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at
@@ -26,7 +31,7 @@ pub const MAX_HTTP_CONNECTIONS: usize = 8192;
 /// Request line and headers together.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A client that does not read its answer for this long is disconnected. Viewers have rules of
-/// their own: see [`clear_answer_timeout`].
+/// their own: see [`IntoTransport`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves accepted sockets: TLS if configured, then HTTP.
@@ -37,6 +42,10 @@ pub(super) struct ConnectionService {
     /// Permits for TLS handshakes: one per core.
     tls_turns: Arc<Semaphore>,
     pub(super) handshake_timeout: Duration,
+    /// Pings of HTTP/2 connections.
+    keep_alive: KeepAlive,
+    /// The viewer of an event stream must acknowledge what it is sent within this time.
+    event_timeout: Duration,
     finish: CancellationToken,
 }
 
@@ -51,12 +60,21 @@ impl ConnectionService {
     pub(super) fn new(
         router: Router,
         tls: Option<TlsAcceptor>,
-        handshake_timeout: Duration,
+        config: &GatewayConfig,
         finish: CancellationToken,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let tls_turns = Arc::new(Semaphore::new(cores));
-        Self { router, tls, tls_turns, handshake_timeout, finish }
+        let keep_alive = KeepAlive { interval: config.ping_interval, timeout: config.pong_timeout };
+        Self {
+            router,
+            tls,
+            tls_turns,
+            handshake_timeout: config.handshake_timeout,
+            keep_alive,
+            event_timeout: config.pong_timeout,
+            finish,
+        }
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -74,6 +92,9 @@ impl ConnectionService {
             return self.serve_http(stream, peer, slot, deadline).await;
         };
         match timeout_at(deadline, in_turns(&self.tls_turns, tls.accept(stream))).await {
+            Ok(Ok(stream)) if is_http2(&stream) => {
+                self.serve_http2(stream, peer, slot, deadline).await;
+            }
             Ok(Ok(stream)) => self.serve_http(stream, peer, slot, deadline).await,
             Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => debug!(%peer, "TLS handshake timed out"),
@@ -82,31 +103,66 @@ impl ConnectionService {
 
     async fn serve_http<I>(self, io: I, peer: SocketAddr, slot: ConnectionSlot, deadline: Instant)
     where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        I: AsyncRead + AsyncWrite + IntoTransport + Unpin + Send + 'static,
     {
+        let event_timeout = self.event_timeout;
+        let finish = self.finish.clone();
+        let mut connection = self.connection(io, peer, slot, deadline);
+        connection.takeover = Some(Takeover::default());
+        let taken = match connection.serve(&finish).await {
+            Ok(taken) => taken,
+            Err(error) => return debug!(%peer, %error, "HTTP connection ended"),
+        };
+        let Some(TakenSocket { io, taker }) = taken else { return };
+        match io.into_transport(Some(event_timeout)) {
+            Ok(transport) => taker(transport),
+            Err(error) => debug!(%peer, %error, "socket not taken over"),
+        }
+    }
+
+    async fn serve_http2(
+        self,
+        io: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        slot: ConnectionSlot,
+        deadline: Instant,
+    ) {
+        let keep_alive = self.keep_alive;
+        let finish = self.finish.clone();
+        let connection = self.connection(io, peer, slot, deadline);
+        if let Err(error) = connection.serve_http2(keep_alive, &finish).await {
+            debug!(%peer, %error, "HTTP/2 connection ended");
+        }
+    }
+
+    fn connection<I>(
+        self,
+        io: I,
+        peer: SocketAddr,
+        slot: ConnectionSlot,
+        first_head_due: Instant,
+    ) -> HttpConnection<I> {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(peer));
         extensions.insert(slot);
-        let connection = HttpConnection {
+        let timeout = self.handshake_timeout;
+        HttpConnection {
             io,
             router: self.router,
             extensions,
-            head_limits: HeadLimits { max_bytes: MAX_HEAD_BYTES, timeout: self.handshake_timeout },
-            first_head_due: deadline,
-        };
-        if let Err(error) = connection.serve(&self.finish).await {
-            debug!(%peer, %error, "HTTP connection ended");
+            head_limits: HeadLimits { max_bytes: MAX_HEAD_BYTES, timeout },
+            first_head_due,
+            takeover: None,
         }
     }
+}
+
+/// Reports whether the client has chosen HTTP/2.
+fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     set_answer_timeout(stream, Some(ANSWER_TIMEOUT))
-}
-
-/// Removes the limit on unread answers when a socket leaves HTTP: from then on delivery decides how
-/// long a viewer may not read.
-pub(super) fn clear_answer_timeout(stream: &TcpStream) -> std::io::Result<()> {
-    set_answer_timeout(stream, None)
 }

@@ -5,6 +5,10 @@
 //! HTTP. After the handshake the HTTP library holds no memory for a viewer: delivery gets the bare
 //! socket, its TLS session, and the bytes that were read beyond the handshake.
 //!
+//! Viewers without a WebSocket watch over [server-sent events](event_stream) or
+//! [long polling](polling). They enter by the same rules ([`entry`]) and are viewers of delivery,
+//! too.
+//!
 //! Always holds:
 //! - Every refusal carries a stable [`ErrorCode`](crate::protocol::ErrorCode), as the JSON
 //!   [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) over HTTP.
@@ -29,7 +33,8 @@
 //!   the next free slot, a different one for each client, and the socket is closed. Only requests
 //!   that would open a viewer connection count; health, metrics and the API do not.
 //! - TLS handshakes take turns, one per core, so that many at once do not delay other work.
-//! - HTTP holds at most [`MAX_HTTP_CONNECTIONS`] sockets; more wait in the kernel's accept queue.
+//! - HTTP holds at most [`MAX_HTTP_CONNECTIONS`] sockets; more wait in the kernel's accept queue. A
+//!   connection that waits on behalf of a viewer counts as the viewer's instead.
 //! - A submission is answered `overloaded` while ingest's queue is full.
 //! - Bodies are bounded by `gateway.max_message_bytes`, request heads by 16 KiB.
 
@@ -37,11 +42,22 @@ mod admission;
 mod api;
 mod comment_pages;
 mod connection;
+mod entry;
+mod event_stream;
 mod exposition;
+mod farewell;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod handover;
 mod health;
 mod listener;
 mod page;
+mod parameters;
 mod parts;
+mod poll_sessions;
+mod polling;
+mod positions;
+mod reaction_door;
 mod room_task;
 mod routes;
 mod server;
@@ -57,6 +73,7 @@ pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use parts::GatewayParts;
+pub use poll_sessions::PollTask;
 pub use room_task::RoomTask;
 pub use server::{BoundGateway, Gateway, ViewerTasks};
 pub use tls::tls_faults;

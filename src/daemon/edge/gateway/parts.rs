@@ -6,7 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
-use crate::daemon::base::handoff::{AuthRequest, RoomRequest, Submission, ViewerSink};
+use crate::daemon::base::handoff::{
+    AuthRequest, ReactionCounts, RoomRequest, Submission, ViewerSink,
+};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::{Sanctions, Streams};
@@ -37,6 +39,8 @@ pub struct GatewayParts {
     pub sink: Arc<dyn ViewerSink>,
     /// Ingest's queue, bounded in comments. While it is full, requests are answered `overloaded`.
     pub submissions: mpsc::Sender<Submission>,
+    /// The queue of the reaction window. While it is full, reactions are answered `overloaded`.
+    pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
     /// `auth` messages of viewers that connected without a token, from delivery.
     pub auth_requests: mpsc::Receiver<AuthRequest>,
     pub room_requests: mpsc::Receiver<RoomRequest>,

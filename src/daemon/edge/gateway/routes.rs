@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::state::{GatewayState, Operations};
-use super::{api, exposition, health, page, websocket};
+use super::{api, entry, event_stream, exposition, health, page, polling, websocket};
 use crate::daemon::edge::http::{HttpError, finish_changes};
 use crate::protocol::ErrorCode;
 
@@ -37,6 +37,9 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
             "/api/streams/{stream_id}/comments",
             post(api::comments::submit).get(api::comments::history),
         )
+        .route("/api/streams/{stream_id}/reactions", post(api::reactions::react))
+        .route("/api/streams/{stream_id}/events", get(event_stream::open))
+        .route("/api/streams/{stream_id}/comments/poll", get(polling::poll))
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()
         .route("/", get(page::index))
@@ -77,7 +80,7 @@ async fn refuse_changes_while_draining(
 ) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     if changes && state.board.is_draining() {
-        return websocket::draining().into_response();
+        return entry::draining().into_response();
     }
     next.run(request).await
 }
@@ -112,7 +115,7 @@ async fn allow_any_origin(request: Request, next: Next) -> Response {
     if preflight {
         let allowed = [
             (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH"),
-            (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, Last-Event-ID"),
             (ACCESS_CONTROL_MAX_AGE, "86400"),
         ];
         for (name, value) in allowed {

@@ -13,8 +13,11 @@ use super::admission::{
 };
 use super::comment_pages::{CommentPages, PageSources};
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
+use super::farewell::Farewell;
 use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
+use super::poll_sessions::{PollSessions, PollTask};
+use super::reaction_door::ReactionDoor;
 use super::room_task::RoomTask;
 use super::routes;
 use super::state::{GatewayState, Operations};
@@ -38,6 +41,8 @@ pub struct ViewerTasks {
     pub auth: AuthTask,
     pub rooms: RoomTask,
     pub names: NameTask,
+    /// Ends the sessions of pollers that have left.
+    pub polls: PollTask,
     /// Must be stopped last, after the viewers are gone.
     pub releases: ReleaseTask,
 }
@@ -60,6 +65,8 @@ struct BegunTasks {
     handshakes: TaskTracker,
     /// Changes of streams and rooms.
     changes: TaskTracker,
+    /// Cancelled when the gateway stops, for answers that would wait for long.
+    stopping: CancellationToken,
 }
 
 impl BegunTasks {
@@ -90,7 +97,12 @@ impl Gateway {
             streams: parts.streams.clone(),
             clock: parts.clock.clone(),
         };
+        let polls = Arc::<PollSessions>::default();
+        let jitter = parts.config.shutdown.reconnect_jitter;
         let state = Arc::new(GatewayState {
+            polls: polls.clone(),
+            reactions: ReactionDoor::new(&parts.config.reactions, parts.reactions),
+            farewell: Farewell::new(begun.stopping.clone(), jitter),
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
             clock: parts.clock.clone(),
@@ -108,7 +120,8 @@ impl Gateway {
             changes: begun.changes.clone(),
         });
         let gateway = Self::bind_router(&config, routes::router(state, operations), begun)?;
-        Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, rooms, names, releases } })
+        let polls = PollTask::new(polls);
+        Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, rooms, names, polls, releases } })
     }
 
     /// Binds a gateway for a node without the role `edge`: health and metrics, no viewers.
@@ -133,7 +146,7 @@ impl Gateway {
         let bound = listen(config.listen)?;
         let server = HttpServer::new("gateway", MAX_HTTP_CONNECTIONS);
         let finish = server.finish_token().clone();
-        let service = ConnectionService::new(router, acceptor, config.handshake_timeout, finish);
+        let service = ConnectionService::new(router, acceptor, config, finish);
         Ok(Self { bound, server, service, certificate: renewal, presented, begun })
     }
 
@@ -166,6 +179,7 @@ impl Gateway {
         server.accept_until(&stop, &bound.listener, serve).await;
         // Closed first, so that clients that connect now reach another node at once.
         drop(bound);
+        begun.stopping.cancel();
         server.close(service.handshake_timeout, begun.finish()).await;
         info!("gateway has stopped accepting");
     }

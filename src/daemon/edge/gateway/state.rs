@@ -7,6 +7,9 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, ConnectionRate, ViewerSlots};
 use super::comment_pages::CommentPages;
+use super::farewell::Farewell;
+use super::poll_sessions::PollSessions;
+use super::reaction_door::ReactionDoor;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeflateMode, GatewayConfig};
 use crate::daemon::base::handoff::{Submission, ViewerSink};
@@ -16,6 +19,9 @@ use crate::daemon::edge::http::BodyLimits;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::stages::control::Control;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::stream::{Stream, StreamState};
+use crate::protocol::{ErrorCode, StreamId};
 
 /// The JSON around a message may take this much besides the message itself.
 const ENVELOPE_BYTES: usize = 1024;
@@ -37,6 +43,9 @@ pub(super) struct GatewayState {
     /// Ingest's queue. While it is full, submissions are refused with `overloaded`.
     pub(super) submissions: mpsc::Sender<Submission>,
     pub(super) admission: Arc<Admission>,
+    pub(super) polls: Arc<PollSessions>,
+    pub(super) reactions: ReactionDoor,
+    pub(super) farewell: Farewell,
     pub(super) slots: Arc<ViewerSlots>,
     pub(super) rate: ConnectionRate,
     /// Handshakes between their HTTP answer and their hand-over to delivery.
@@ -53,6 +62,22 @@ pub(super) struct Operations {
 }
 
 impl GatewayState {
+    /// Returns a stream that can be watched.
+    ///
+    /// # Errors
+    /// `unknown_stream` or `stream_ended`.
+    pub(super) fn watchable_stream(&self, stream_id: StreamId) -> Result<Arc<Stream>, ErrorBody> {
+        let Some(stream) = self.streams.get(stream_id) else {
+            let text = format!("there is no stream {stream_id}");
+            return Err(ErrorBody::new(ErrorCode::UnknownStream, text));
+        };
+        if stream.state == StreamState::Ended {
+            let text = format!("stream {stream_id} has ended; its history remains");
+            return Err(ErrorBody::new(ErrorCode::StreamEnded, text));
+        }
+        Ok(stream)
+    }
+
     pub(super) fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             max_bytes: self.config.max_message_bytes.as_u64() as usize + ENVELOPE_BYTES,

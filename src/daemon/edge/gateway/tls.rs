@@ -12,6 +12,10 @@ use crate::daemon::edge::http::{
     crypto_provider,
 };
 
+/// The name of HTTP/2 in the choice of a protocol (ALPN). Browsers open only six connections to a
+/// host over HTTP/1.1, and event streams would use them up.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// The TLS side of the gateway, as configured.
 pub(super) struct Tls {
     /// `None` without TLS.
@@ -36,7 +40,7 @@ impl Tls {
             .map_err(|cause| TlsError::Mismatch { section: "gateway.tls", cause })?
             .with_no_client_auth()
             .with_cert_resolver(presented.resolver());
-        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        server.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         let renewal = files.map(|files| CertificateRenewal::new(files, &presented));
         let acceptor = Some(TlsAcceptor::from(Arc::new(server)));
         Ok(Self { acceptor, renewal, presented: Some(presented) })

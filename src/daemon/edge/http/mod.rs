@@ -17,6 +17,7 @@ mod changes;
 mod connection;
 mod error;
 mod server;
+mod takeover;
 mod turns;
 
 use axum::http::StatusCode;
@@ -32,9 +33,12 @@ pub(crate) use certificate::{
 };
 pub use certificate::{CertificateRenewal, PresentedCertificate, TlsError};
 pub(crate) use changes::finish_changes;
-pub(crate) use connection::{HeadLimits, HttpConnection, set_answer_timeout};
+pub(crate) use connection::{
+    ConnectionUse, HeadLimits, HttpConnection, KeepAlive, set_answer_timeout,
+};
 pub(crate) use error::HttpError;
-pub(crate) use server::{ConnectionSlot, HttpServer};
+pub(crate) use server::{ConnectionSlot, HttpServer, LentSlot};
+pub(crate) use takeover::{TakenSocket, Takeover};
 pub(crate) use turns::in_turns;
 
 /// The result of a request handler.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, unix};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -45,7 +46,59 @@ impl Listener for UnixListener {
 }
 
 /// A connection's share of its server's limit, returned when the last clone is dropped.
-pub(crate) type ConnectionSlot = Arc<OwnedSemaphorePermit>;
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionSlot(Arc<SlotState>);
+
+#[derive(Debug)]
+struct SlotState {
+    slots: Arc<Semaphore>,
+    held: Mutex<HeldSlot>,
+}
+
+#[derive(Debug)]
+struct HeldSlot {
+    /// `None` while the slot is lent.
+    permit: Option<OwnedSemaphorePermit>,
+    borrowers: u32,
+}
+
+/// While one exists, the slot of its connection serves other connections.
+#[derive(Debug)]
+pub(crate) struct LentSlot(ConnectionSlot);
+
+impl ConnectionSlot {
+    fn new(slots: Arc<Semaphore>, permit: OwnedSemaphorePermit) -> Self {
+        let held = Mutex::new(HeldSlot { permit: Some(permit), borrowers: 0 });
+        Self(Arc::new(SlotState { slots, held }))
+    }
+
+    /// Lends the slot to other connections, while this one waits on behalf of a viewer that has a
+    /// place of its own. Otherwise waiting viewers would keep everybody else out.
+    pub(crate) fn lend(&self) -> LentSlot {
+        let mut held = self.0.held.lock();
+        held.borrowers += 1;
+        held.permit = None;
+        drop(held);
+        LentSlot(self.clone())
+    }
+
+    /// Reports whether the connection has its slot. A connection that did not get it back must be
+    /// closed soon.
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.held.lock().permit.is_some()
+    }
+}
+
+impl Drop for LentSlot {
+    fn drop(&mut self) {
+        let state = &self.0.0;
+        let mut held = state.held.lock();
+        held.borrowers -= 1;
+        if held.borrowers == 0 {
+            held.permit = state.slots.clone().try_acquire_owned().ok();
+        }
+    }
+}
 
 /// Accepts connections and tracks them until they end.
 #[derive(Debug)]
@@ -134,7 +187,8 @@ impl HttpServer {
     async fn accept<L: Listener>(&self, listener: &L) -> io::Result<Accepted<L>> {
         let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (socket, peer) = listener.accept().await?;
-        Ok(Accepted { socket, peer, slot: Arc::new(slot) })
+        let slot = ConnectionSlot::new(self.slots.clone(), slot);
+        Ok(Accepted { socket, peer, slot })
     }
 
     /// Pauses, unless the error concerns only the connection that was to be accepted.
@@ -171,5 +225,21 @@ mod tests {
         assert_eq!(server.slots.available_permits(), 0);
         drop(accepted.slot);
         assert_eq!(server.slots.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn lent_slot_serves_others_and_comes_back() {
+        let slots = Arc::new(Semaphore::new(1));
+        let permit = slots.clone().try_acquire_owned().unwrap();
+        let slot = ConnectionSlot::new(slots.clone(), permit);
+        let both = [slot.lend(), slot.lend()];
+        assert!(!slot.is_held());
+        let other = slots.clone().try_acquire_owned().unwrap();
+        drop(both);
+        assert!(!slot.is_held(), "another connection has it");
+        drop(other);
+        drop(slot.lend());
+        assert!(slot.is_held());
+        assert_eq!(slots.available_permits(), 0);
     }
 }

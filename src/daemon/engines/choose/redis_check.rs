@@ -23,7 +23,7 @@ use crate::daemon::engines::registry::redis::RedisRegistry;
 use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry as _, NodeCommand, NodeIdentity,
 };
-use crate::protocol::admin::ConnectionInfo;
+use crate::protocol::admin::{ConnectionInfo, TransportKind};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, NodeId, Role, StreamId, UserId};
 
@@ -162,6 +162,7 @@ impl RedisCheck<'_> {
             stream_id: STREAM,
             connected_at: 0,
             role: Role::Viewer,
+            transport: TransportKind::Websocket,
         };
         let used = async {
             let id = a.register(USER, info, 1).await.map_err(text)?;

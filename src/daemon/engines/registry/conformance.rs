@@ -15,7 +15,7 @@ use crate::protocol::admin::{
     Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
     EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus, PoolUse,
     ProcessStatus, RefusedUser, SameText, Severity, StageName, StageReport, StoreStatus,
-    StreamEgress, StreamRates, Talkers,
+    StreamEgress, StreamRates, Talkers, TransportKind,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::{FixedRate, SampleRate};
@@ -80,13 +80,21 @@ pub(crate) use shared_registry_suite;
 
 pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
     let stream_id = StreamId(stream);
-    ConnectionInfo { node: node.clone(), stream_id, connected_at, role: Role::Viewer }
+    ConnectionInfo {
+        node: node.clone(),
+        stream_id,
+        connected_at,
+        role: Role::Viewer,
+        transport: TransportKind::Websocket,
+    }
 }
 
 /// Connections of each role, the oldest first.
 fn of_each_role(node: &NodeId) -> Vec<ConnectionInfo> {
-    let with_role = |(at, role)| ConnectionInfo { role, ..connection(node, 1, at) };
-    (1..).zip(Role::ALL).map(with_role).collect()
+    let transports = TransportKind::ALL.into_iter().cycle();
+    let of_role =
+        |((at, role), transport)| ConnectionInfo { role, transport, ..connection(node, 1, at) };
+    (1..).zip(Role::ALL).zip(transports).map(of_role).collect()
 }
 
 pub(crate) async fn connections_are_found_oldest_first_until_removed(
@@ -248,6 +256,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             uptime_ms: 5,
             connections: 7,
             senders: 1,
+            transports: Default::default(),
             max_connections: 9,
             draining: true,
             health: Health::Degraded,

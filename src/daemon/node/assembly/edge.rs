@@ -49,6 +49,7 @@ pub(super) struct Edge {
     holds: HoldWriter,
     window: ReactionWindow,
     submit: mpsc::Sender<Submission>,
+    report_reactions: mpsc::Sender<Vec<ReactionCounts>>,
     submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
@@ -76,7 +77,7 @@ impl Edge {
         let (change_rooms, rooms) = mpsc::channel(MAX_ROOM_REQUESTS);
         let requests = ViewerRequests {
             submissions: submit.clone(),
-            reactions: report_reactions,
+            reactions: report_reactions.clone(),
             auth: request_auth,
             rooms: change_rooms,
         };
@@ -105,6 +106,7 @@ impl Edge {
             window: build_window(base),
             delivery,
             submit,
+            report_reactions,
             submissions,
             reactions,
             auth,
@@ -123,7 +125,7 @@ impl Edge {
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, holds, window, submit, submissions, reactions, auth, rooms } =
+        let Self { delivery, ingest, holds, window, submissions, reactions, auth, rooms, .. } =
             self;
         let parts = GatewayParts {
             config: base.config.clone(),
@@ -139,7 +141,8 @@ impl Edge {
             control,
             board: base.board.clone(),
             sink: Arc::new(delivery.handle()),
-            submissions: submit,
+            submissions: self.submit,
+            reactions: self.report_reactions,
             auth_requests: auth,
             room_requests: rooms,
             node: base.node(),
@@ -214,7 +217,7 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
 impl EdgeTasks {
     pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
         let Self { delivery, ingest, holds, window, submissions, reactions, viewers } = self;
-        let ViewerTasks { auth, rooms, names, releases } = viewers;
+        let ViewerTasks { auth, rooms, names, polls, releases } = viewers;
         let handle = delivery.handle();
         start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
         fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
@@ -223,6 +226,7 @@ impl EdgeTasks {
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
         fatal.spawn(&tasks.accept, "rooms", |stop| rooms.run(stop));
+        fatal.spawn(&tasks.accept, "polls", |stop| polls.run(stop));
         fatal.spawn(&tasks.rest, "names", |stop| names.run(stop));
         fatal.spawn(&tasks.rest, "releases", |stop| releases.run(stop));
         handle

@@ -8,75 +8,14 @@ use bytes::Bytes;
 
 use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use super::few_once::FewOnce;
+use super::form::{Form, Wire, opcode};
 use crate::daemon::base::handoff::Deflate;
 use crate::daemon::engines::bus::HeldBack;
-use crate::net::websocket::{Opcode, server_frame};
+use crate::net::websocket::server_frame;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::{CommentId, Seq, UserId};
-
-/// Encoding and compression of the frames of one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Form {
-    Json = 0,
-    Msgpack = 1,
-    /// Compressed without context takeover: each frame by itself.
-    JsonDeflate = 2,
-    MsgpackDeflate = 3,
-    /// Compressed in the shared window of the stream.
-    JsonShared = 4,
-    MsgpackShared = 5,
-}
-
-pub(crate) const FORMS: usize = 6;
-
-impl Form {
-    pub(crate) fn new(encoding: Encoding, deflate: Deflate) -> Self {
-        match (encoding, deflate) {
-            (Encoding::Json, Deflate::Off) => Self::Json,
-            (Encoding::Msgpack, Deflate::Off) => Self::Msgpack,
-            (Encoding::Json, Deflate::Single) => Self::JsonDeflate,
-            (Encoding::Msgpack, Deflate::Single) => Self::MsgpackDeflate,
-            (Encoding::Json, Deflate::Shared) => Self::JsonShared,
-            (Encoding::Msgpack, Deflate::Shared) => Self::MsgpackShared,
-        }
-    }
-
-    pub(crate) fn encoding(self) -> Encoding {
-        match self {
-            Self::Json | Self::JsonDeflate | Self::JsonShared => Encoding::Json,
-            Self::Msgpack | Self::MsgpackDeflate | Self::MsgpackShared => Encoding::Msgpack,
-        }
-    }
-
-    pub(crate) fn deflate(self) -> Deflate {
-        match self {
-            Self::Json | Self::Msgpack => Deflate::Off,
-            Self::JsonDeflate | Self::MsgpackDeflate => Deflate::Single,
-            Self::JsonShared | Self::MsgpackShared => Deflate::Shared,
-        }
-    }
-
-    /// Encodes a message for one viewer. It is never compressed: it is in no shared window, and
-    /// compressing it for one viewer is not worth the time.
-    pub(crate) fn encode_private(self, message: &ServerMessage) -> Bytes {
-        encode(self.encoding(), message)
-    }
-}
-
-/// Encodes a message as a complete WebSocket frame.
-fn encode(encoding: Encoding, message: &ServerMessage) -> Bytes {
-    server_frame(opcode(encoding), false, &encoding.encode(message)).into()
-}
-
-fn opcode(encoding: Encoding) -> Opcode {
-    match encoding {
-        Encoding::Json => Opcode::Text,
-        Encoding::Msgpack => Opcode::Binary,
-    }
-}
 
 /// Returns what follows the header of a complete server frame.
 fn payload(frame: &[u8]) -> &[u8] {
@@ -108,6 +47,8 @@ pub(crate) struct Frame {
     personal: Option<Box<PersonalParts>>,
     json: Encoded,
     msgpack: Encoded,
+    /// As a server-sent event.
+    event: OnceLock<Bytes>,
     /// The window of its stream, for frames that may be compressed in the shared form.
     window: Option<Arc<StreamWindow>>,
     /// Its place in the order of the frames that enter the window; `None` if it does not.
@@ -210,6 +151,7 @@ impl Frame {
             personal: None,
             json: Encoded::default(),
             msgpack: Encoded::default(),
+            event: OnceLock::new(),
             window: None,
             place: None,
             rests: OnceLock::new(),
@@ -363,7 +305,7 @@ impl Frame {
         }
         let encoding = form.encoding();
         match form.deflate() {
-            Deflate::Off => (self.plain(encoding), window),
+            Deflate::Off => (self.plain(form.wire()), window),
             Deflate::Single => (self.single(encoding), window),
             Deflate::Shared => match self.shared(encoding) {
                 Some((frame, bytes)) if window.can_read(*frame) => (bytes, frame.position_after()),
@@ -373,7 +315,7 @@ impl Frame {
                     }
                     (self.alone(encoding), WindowPosition::OUTSIDE)
                 }
-                None => (self.plain(encoding), window),
+                None => (self.plain(form.wire()), window),
             },
         }
     }
@@ -381,7 +323,7 @@ impl Frame {
     /// Returns the bytes of a deletion for a viewer that is told of it, even if most are not.
     pub(crate) fn deletion_bytes(&self, form: Form) -> &Bytes {
         match form.deflate() {
-            Deflate::Off | Deflate::Shared => self.plain(form.encoding()),
+            Deflate::Off | Deflate::Shared => self.plain(form.wire()),
             Deflate::Single => self.single(form.encoding()),
         }
     }
@@ -414,7 +356,7 @@ impl Frame {
 
     fn encode_part(&self, batch: CommentsBatch, form: Form) -> EncodedRest {
         let encoding = form.encoding();
-        let plain = encode(encoding, &ServerMessage::Comments(batch));
+        let plain = form.encode_private(&ServerMessage::Comments(batch));
         let compressed = match form.deflate() {
             Deflate::Off => None,
             Deflate::Single => deflate::compress(payload(&plain)),
@@ -447,13 +389,17 @@ impl Frame {
         }
     }
 
-    fn plain(&self, encoding: Encoding) -> &Bytes {
-        self.encoded(encoding).plain.get_or_init(|| encode(encoding, &self.message))
+    fn plain(&self, wire: Wire) -> &Bytes {
+        let plain = match wire {
+            Wire::Frame(encoding) => &self.encoded(encoding).plain,
+            Wire::Event => &self.event,
+        };
+        plain.get_or_init(|| wire.encode(&self.message))
     }
 
     fn single(&self, encoding: Encoding) -> &Bytes {
         self.encoded(encoding).single.get_or_init(|| {
-            let plain = self.plain(encoding);
+            let plain = self.plain(Wire::Frame(encoding));
             match deflate::compress(payload(plain)) {
                 Some(compressed) => server_frame(opcode(encoding), true, &compressed).into(),
                 None => plain.clone(),
@@ -463,7 +409,7 @@ impl Frame {
 
     fn alone(&self, encoding: Encoding) -> &Bytes {
         self.encoded(encoding).alone.get_or_init(|| {
-            let plain = self.plain(encoding);
+            let plain = self.plain(Wire::Frame(encoding));
             match deflate::compress_always(payload(plain)) {
                 Some(compressed) => server_frame(opcode(encoding), true, &compressed).into(),
                 None => plain.clone(),
@@ -475,7 +421,7 @@ impl Frame {
         let stream = self.window.as_ref()?;
         let place = self.place?;
         let make = || {
-            let plain = payload(self.plain(encoding));
+            let plain = payload(self.plain(Wire::Frame(encoding)));
             let (frame, compressed) = stream.compress(encoding, place, plain)?;
             Some((frame, server_frame(opcode(encoding), true, &compressed).into()))
         };
@@ -526,6 +472,9 @@ mod tests {
         }
         let text = br#"{"type":"announcement","message":"again again"#;
         assert!(payload(bytes(&frame, Form::Json)).starts_with(text));
+        let event = bytes(&frame, Form::Events);
+        assert!(event.starts_with(&[b"data: ", &text[..]].concat()));
+        assert_eq!(event.as_ptr(), bytes(&frame, Form::Events).as_ptr());
     }
 
     #[test]
@@ -540,14 +489,14 @@ mod tests {
         let frame = frame.with_window(&stream);
         let rest =
             |from_seq, form| frame.encode_rest(&batch, from_seq, form, WindowPosition::default()).0;
-        for form in [Form::Json, Form::MsgpackDeflate, Form::JsonShared] {
+        for form in [Form::Json, Form::MsgpackDeflate, Form::JsonShared, Form::Events] {
             let first = rest(20, form);
             assert_eq!(first.as_ptr(), rest(20, form).as_ptr(), "{form:?}");
             assert_ne!(first, rest(21, form), "{form:?}");
         }
         for from_seq in 2..=40 {
             let message = ServerMessage::Comments(batch.rest_from(from_seq));
-            assert_eq!(rest(from_seq, Form::Json), encode(Encoding::Json, &message));
+            assert_eq!(rest(from_seq, Form::Json), Form::Json.encode_private(&message));
         }
     }
 

@@ -72,6 +72,10 @@ pub(super) enum Command {
         client_ref: Option<Arc<str>>,
         outcome: Result<ServerMessage, ErrorBody>,
     },
+    /// The pipe of a viewer has room again, or nobody reads it any more.
+    PipeReady {
+        connection: ConnectionId,
+    },
     CaughtUp {
         connection: ConnectionId,
         page: CatchUpPage,
@@ -144,8 +148,8 @@ pub(super) struct CatchUpPage {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     /// Frames are bounded here, everything else at its source: a connection attaches and
-    /// authenticates once, and replies answer submissions, whose number the queue of ingest
-    /// bounds.
+    /// authenticates once, a pipe has one command under way, and replies answer submissions, whose
+    /// number the queue of ingest bounds.
     queue: Mutex<Queue>,
     notified: AtomicBool,
     waker: mio::Waker,

@@ -1,7 +1,7 @@
 //! Delivery: the hot path from the bus to the socket of every viewer.
 //!
 //! In: viewers from the gateway, messages from the bus, replies from ingest. Out: WebSocket frames
-//! to viewers; decoded requests of viewers to ingest, reactions and auth.
+//! or server-sent events to viewers; decoded requests of viewers to ingest, reactions and auth.
 //!
 //! ```text
 //! bus ─▶ hub ─ frames, encoded once per form ─▶ worker: rings of each stream ─▶ sockets
@@ -19,8 +19,10 @@
 //!
 //! Always holds:
 //! - A viewer lives on one worker thread. No lock and no shared count is touched for it per frame.
-//! - A frame is encoded once per form in use on the node, as complete WebSocket bytes.
-//! - A viewer has no queue of frames: its cursors point into the rings of its stream. An idle
+//! - A frame is encoded once per form in use on the node, as complete bytes of a WebSocket or an
+//!   event stream.
+//! - A viewer has no queue of frames: its cursors point into the rings of its stream. Only a viewer
+//!   that is answered over HTTP/2 or polls has a pipe, which holds shared bytes. An idle
 //!   viewer costs its socket and its entry on the worker, nothing else.
 //! - A fan-out is written in slices; between two of them comments are read and answered.
 //! - The batches that a viewer is sent join: each begins where the last ended, or a `gap` comes
@@ -38,6 +40,7 @@ mod catch_up;
 mod deflate;
 mod egress_meter;
 mod few_once;
+mod form;
 mod frame;
 mod handle;
 mod history;

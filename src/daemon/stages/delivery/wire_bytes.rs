@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deflate::{Compressors, WindowPosition};
-use super::frame::{Form, Frame, Lane};
+use super::form::Form;
+use super::frame::{Frame, Lane};
 use super::peer::Peer;
 use crate::daemon::base::config::{BroadcastConfig, DeliveryConfig};
 use crate::daemon::engines::bus::{Batch, BusMessage, HeldBack};

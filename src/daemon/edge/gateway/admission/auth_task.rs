@@ -10,6 +10,7 @@ use super::Admission;
 use super::permit::LatePermit;
 use crate::daemon::base::handoff::{AuthRequest, Bearer, Permit, ViewerSink};
 use crate::protocol::CloseCode;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 
 /// Requests handled at one time; more wait in delivery's queue.
@@ -69,6 +70,8 @@ async fn admit(
     admission: &Admission,
 ) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
     let bearer = admission.identify(&request.token)?;
-    let user = admission.register(&bearer.identity, request.stream_id).await?;
+    // Only WebSockets can send `auth`.
+    let transport = TransportKind::Websocket;
+    let user = admission.register(&bearer.identity, request.stream_id, transport).await?;
     Ok((bearer, Box::new(LatePermit { _user: user })))
 }

@@ -35,7 +35,7 @@ use crate::daemon::base::handoff::Bearer;
 use crate::daemon::engines::directory::Sanctions;
 use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
 use crate::daemon::stages::auth::Verifier;
-use crate::protocol::admin::ConnectionInfo;
+use crate::protocol::admin::{ConnectionInfo, TransportKind};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 
@@ -108,10 +108,12 @@ impl Admission {
         &self,
         identity: &Identity,
         stream_id: StreamId,
+        transport: TransportKind,
     ) -> Result<Option<UserPermit>, ErrorBody> {
         let Identity { user_id, role, .. } = *identity;
         let connected_at = self.clock.now_ms();
-        let connection = ConnectionInfo { node: self.node.clone(), stream_id, connected_at, role };
+        let node = self.node.clone();
+        let connection = ConnectionInfo { node, stream_id, connected_at, role, transport };
         let limit = self.max_connections_per_user;
         match self.registry.register(user_id, connection, limit).await {
             Ok(id) => Ok(Some(UserPermit::new(user_id, id, self.releases.clone()))),

@@ -3,6 +3,7 @@
 pub(super) mod comments;
 mod error;
 pub(super) mod moderation;
+pub(super) mod reactions;
 pub(super) mod room;
 pub(super) mod streams;
 

@@ -18,7 +18,7 @@ use self::telemetry::put_telemetry;
 use super::state::Operations;
 use crate::daemon::base::log_output::lost_lines;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
-use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag, Problem};
+use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag, Problem, TransportKind};
 
 /// The time limit for the consumer lag, which is left out if the log takes longer. Scrapers wait 10
 /// s.
@@ -126,6 +126,11 @@ fn put_node(out: &mut String, board: &StatusBoard) {
     sample(out, "ready", &[], u8::from(board.serves()));
     head(out, "senders", "gauge", "Connections that have sent a comment");
     sample(out, "senders", &[], board.senders());
+    head(out, "transport_connections", "gauge", "Connections of each transport");
+    let transports = board.connections_by_transport();
+    for kind in TransportKind::ALL {
+        sample(out, "transport_connections", &[("transport", &kind)], transports.of(kind));
+    }
     head(out, "log_lines_lost", "counter", "Lines of the log that could not be written");
     sample(out, "log_lines_lost_total", &[], lost_lines());
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sink::{RecordedViewers, RecordingSink, recording_sink};
 use crate::daemon::base::config::{Config, GatewayConfig};
-use crate::daemon::base::handoff::{AuthRequest, NewViewer, Submission};
+use crate::daemon::base::handoff::{AuthRequest, NewViewer, ReactionCounts, Submission};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
@@ -45,6 +45,7 @@ pub(super) struct Rig {
     pub(super) sink: Arc<RecordingSink>,
     pub(super) kept: RecordedViewers,
     pub(super) submissions: mpsc::Receiver<Submission>,
+    pub(super) reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
     pub(super) streams: Streams,
@@ -106,6 +107,7 @@ impl Rig {
             reputation: None,
         });
         let (submit, submissions) = mpsc::channel(1);
+        let (report_reactions, reactions) = mpsc::channel(16);
         let (auth_requests, auth_end) = mpsc::channel(16);
         let bound = Gateway::bind(GatewayParts {
             config: Arc::new(config),
@@ -122,6 +124,7 @@ impl Rig {
             board: board.clone(),
             sink: sink.clone(),
             submissions: submit,
+            reactions: report_reactions,
             auth_requests: auth_end,
             // No viewer of these tests changes a room.
             room_requests: mpsc::channel(1).1,
@@ -133,6 +136,7 @@ impl Rig {
         let beside = vec![
             tokio::spawn(bound.viewers.auth.run(stop.clone())),
             tokio::spawn(bound.viewers.names.run(stop.clone())),
+            tokio::spawn(bound.viewers.polls.run(stop.clone())),
             tokio::spawn(bound.viewers.releases.run(stop.clone())),
         ];
         let gateway = tokio::spawn(bound.gateway.run(stop.clone()));
@@ -146,6 +150,7 @@ impl Rig {
             sink,
             kept,
             submissions,
+            reactions,
             auth_requests,
             sanctions,
             streams,

@@ -11,6 +11,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{handshake, shake};
 use super::rig::{PATIENCE, Rig};
+use crate::daemon::base::handoff::ViewerLink;
 use crate::net::Trust;
 use crate::net::websocket::{Opcode, server_frame};
 
@@ -26,8 +27,10 @@ async fn a_tls_viewer_is_handed_over_with_its_session() {
     let request = [handshake("/ws/1", &[]).as_bytes(), b"early"].concat();
     let mut client = shake(connect(&rig).await, &request).await;
     let viewer = rig.viewer().await;
-    assert_eq!(viewer.early_bytes, b"early");
-    let mut transport = viewer.transport;
+    let ViewerLink::WebSocket { mut transport, early_bytes, .. } = viewer.link else {
+        panic!("no WebSocket");
+    };
+    assert_eq!(early_bytes, b"early");
     client.stream.write_all(b"more").await.unwrap();
     client.stream.flush().await.unwrap();
     let permit = viewer.permit;

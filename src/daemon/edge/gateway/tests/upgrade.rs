@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::client::{RefusalCodes, get, handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::base::config::GatewayConfig;
-use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate};
+use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate, ViewerLink};
 use crate::daemon::engines::metadata::in_memory::{sanction, stream};
 use crate::daemon::stages::auth::fixtures::NOW_S;
 use crate::net::Transport;
@@ -22,6 +22,23 @@ use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{
     CloseCode, Epoch, ErrorCode, Role, ServerMessage, StreamId, StreamPosition, UserId,
 };
+
+/// The parts of a viewer with a WebSocket.
+struct WebSocketLink {
+    transport: Transport,
+    early_bytes: Vec<u8>,
+    encoding: Encoding,
+    deflate: Deflate,
+}
+
+fn websocket(link: ViewerLink) -> WebSocketLink {
+    match link {
+        ViewerLink::WebSocket { transport, early_bytes, encoding, deflate } => {
+            WebSocketLink { transport, early_bytes, encoding, deflate }
+        }
+        other => panic!("no WebSocket: {other:?}"),
+    }
+}
 
 fn plain(transport: Transport) -> std::net::TcpStream {
     match transport {
@@ -38,10 +55,11 @@ async fn delivery_gets_a_bare_socket_it_can_write_to() {
     assert!(!client.head.contains("sec-websocket-protocol"), "none was asked for");
     let viewer = rig.viewer().await;
     assert_eq!((viewer.stream_id, viewer.bearer.is_none()), (StreamId(1), true));
-    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, Deflate::Off));
     assert!(!viewer.must_authenticate, "the stream is open");
     assert_eq!(viewer.resume_from, None);
-    let mut socket = plain(viewer.transport);
+    let link = websocket(viewer.link);
+    assert_eq!((link.encoding, link.deflate), (Encoding::Json, Deflate::Off));
+    let mut socket = plain(link.transport);
     assert!(socket.nodelay().unwrap());
     socket.write_all(&server_frame(Opcode::Text, false, b"hello")).unwrap();
     assert_eq!(client.frame().await, (Opcode::Text, b"hello".to_vec()));
@@ -59,9 +77,10 @@ async fn alias_path_subprotocol_deflate_and_position_work() {
     let agreed = "sec-websocket-extensions: permessage-deflate; client_no_context_takeover\r\n";
     assert!(client.head.contains(agreed), "{}", client.head);
     let viewer = rig.viewer().await;
-    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Msgpack, Deflate::Shared));
     let position = StreamPosition { epoch: Epoch(7), seq: 99 };
     assert_eq!((viewer.stream_id, viewer.resume_from), (StreamId(4), Some(position)));
+    let link = websocket(viewer.link);
+    assert_eq!((link.encoding, link.deflate), (Encoding::Msgpack, Deflate::Shared));
 }
 
 #[tokio::test]
@@ -70,7 +89,7 @@ async fn bytes_sent_after_the_handshake_are_not_lost() {
     let early = [handshake("/ws/1", &[]).as_bytes(), b"early bytes"].concat();
     let _client = shake(TcpStream::connect(rig.address).await.unwrap(), &early).await;
     let viewer = rig.viewer().await;
-    assert_eq!(viewer.early_bytes, b"early bytes");
+    assert_eq!(websocket(viewer.link).early_bytes, b"early bytes");
 }
 
 #[tokio::test]
@@ -446,7 +465,7 @@ async fn stopping_closes_the_port_but_no_viewers() {
     rig.begin_stop();
     rig.gateway_stopped().await;
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
-    let mut socket = plain(viewer.transport);
+    let mut socket = plain(websocket(viewer.link).transport);
     socket.write_all(&server_frame(Opcode::Text, false, b"still here")).unwrap();
     assert_eq!(client.frame().await.1, b"still here");
 }

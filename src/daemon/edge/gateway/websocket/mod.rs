@@ -5,45 +5,31 @@
 //! answers `101` and hands the socket to delivery. The gateway's text says why there are two
 //! kinds of refusals.
 
-mod handover;
 mod handshake;
-mod parameters;
 mod refusal;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use axum::response::{IntoResponse as _, Response};
 use hyper::upgrade::OnUpgrade;
 
-use self::handover::BareSocket;
 use self::handshake::Handshake;
-use self::parameters::Parameters;
 use self::refusal::Refusal;
-use super::admission::{ROUNDING_MS, ViewerPermit, ViewerSlot};
+use super::entry::{Admitted, Entrant, admit, attach, take_slot};
+use super::handover::{BareSocket, take_socket};
+use super::parameters::Parameters;
 use super::state::GatewayState;
-use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
-use crate::daemon::base::metrics::count;
-use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
-use crate::daemon::stages::control::admission::close_inadmissible_of;
-use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
-use crate::protocol::quantity::counted;
-use crate::protocol::stream::{Stream, StreamState};
-use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
-
-/// A viewer that passed all checks.
-struct Admitted {
-    bearer: Option<Bearer>,
-    must_authenticate: bool,
-    permit: ViewerPermit,
-}
+use crate::daemon::base::handoff::{Deflate, ViewerLink};
+use crate::daemon::edge::http::{Answer, ConnectionSlot};
+use crate::protocol::admin::TransportKind;
+use crate::protocol::{StreamId, StreamPosition};
 
 pub(super) async fn upgrade(
     State(state): State<Arc<GatewayState>>,
@@ -55,10 +41,10 @@ pub(super) async fn upgrade(
     let handshake = Handshake::check(&request, state.deflate)?;
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
-    let slot = take_slot(&state).inspect_err(|error| {
-        count(&state.board.metrics().connections_refused, error.body.code.as_str());
-    })?;
-    let outcome = admit(&state, stream_id, parameters.token, slot, peer.ip()).await;
+    let slot = take_slot(&state)?;
+    let transport = TransportKind::Websocket;
+    let entrant = Entrant { stream_id, token: parameters.token, address: peer.ip(), transport };
+    let outcome = admit(&state, entrant, slot).await.map_err(Refusal::from);
     let response = switching_protocols(&handshake);
     let upgrade = hyper::upgrade::on(&mut request);
     let connection_slot = request.extensions_mut().remove::<ConnectionSlot>();
@@ -67,8 +53,7 @@ pub(super) async fn upgrade(
         match outcome {
             Ok(admitted) => {
                 let resume_from = parameters.resume_from;
-                let handing_over =
-                    hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted);
+                let handing_over = hand_over(&state, upgrade, &handshake, resume_from, admitted);
                 // A client that left or did not answer says nothing about this node.
                 if handing_over.await {
                     state.meter.record_latency(1, began.elapsed());
@@ -80,71 +65,6 @@ pub(super) async fn upgrade(
         drop(connection_slot);
     });
     Ok(response)
-}
-
-fn take_slot(state: &GatewayState) -> Result<ViewerSlot, HttpError> {
-    if state.board.is_draining() {
-        return Err(draining());
-    }
-    let slot = state.slots.try_acquire().ok_or_else(|| {
-        let max = counted(state.config.max_connections as u64, "connection");
-        let text = format!("the node is full: it holds {max}");
-        HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_AFTER_MS))
-    })?;
-    state.rate.try_admit().map_err(|wait| {
-        state.board.record_rate_refusal(state.clock.now_ms());
-        let text = "too many viewers are connecting to this node: retry after the given time";
-        // At least a millisecond: a client could take 0 for no wait at all.
-        let wait_ms = (wait.as_micros() as u64).div_ceil(1000).max(1);
-        let error = ErrorBody::new(ErrorCode::ConnectionRate, text).retry_after_ms(wait_ms);
-        HttpError::from(error).with_header("connection", HeaderValue::from_static("close"))
-    })?;
-    Ok(slot)
-}
-
-/// Returns the answer to whatever a draining node does not do any more.
-pub(super) fn draining() -> HttpError {
-    let text = "the node is draining: connect again to reach another node";
-    HttpError::new(ErrorCode::ShuttingDown, text)
-        .with_header("connection", HeaderValue::from_static("close"))
-}
-
-async fn admit(
-    state: &GatewayState,
-    stream_id: StreamId,
-    token: Result<Option<String>, ErrorBody>,
-    mut slot: ViewerSlot,
-    address: IpAddr,
-) -> Result<Admitted, Refusal> {
-    let stream = open_stream(state, stream_id)?;
-    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
-    slot.count_address(address).map_err(|limit| {
-        let held = counted(limit as u64, "connection");
-        let text = format!("your address already has {held}, the most allowed");
-        // By then every connection was pinged, and those that are dead are closed.
-        let wait = state.config.ping_interval + state.config.pong_timeout;
-        ErrorBody::new(ErrorCode::TooManyConnections, text)
-            .retry_after_ms(wait.as_millis() as u64 + ROUNDING_MS)
-    })?;
-    let user = match &bearer {
-        Some(bearer) => state.admission.register(&bearer.identity, stream_id).await?,
-        None => None,
-    };
-    let must_authenticate = bearer.is_none() && !stream.anonymous;
-    let permit = ViewerPermit { _slot: slot, _user: user };
-    Ok(Admitted { bearer, must_authenticate, permit })
-}
-
-fn open_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, Refusal> {
-    let Some(stream) = state.streams.get(stream_id) else {
-        let text = format!("there is no stream {stream_id}");
-        return Err(ErrorBody::new(ErrorCode::UnknownStream, text).into());
-    };
-    if stream.state == StreamState::Ended {
-        let text = format!("stream {stream_id} has ended; its history remains");
-        return Err(ErrorBody::new(ErrorCode::StreamEnded, text).into());
-    }
-    Ok(stream)
 }
 
 fn switching_protocols(handshake: &Handshake) -> Response {
@@ -172,13 +92,12 @@ fn switching_protocols(handshake: &Handshake) -> Response {
 async fn hand_over(
     state: &GatewayState,
     upgrade: OnUpgrade,
-    stream_id: StreamId,
     handshake: &Handshake,
     resume_from: Option<StreamPosition>,
     admitted: Admitted,
 ) -> bool {
     let taken = match tokio::time::timeout(state.config.handshake_timeout, upgrade).await {
-        Ok(Ok(upgraded)) => handover::take_socket(upgraded),
+        Ok(Ok(upgraded)) => take_socket(upgraded),
         Ok(Err(error)) => Err(std::io::Error::other(error)),
         Err(elapsed) => Err(elapsed.into()),
     };
@@ -190,25 +109,12 @@ async fn hand_over(
             return false;
         }
     };
-    let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
-    state.sink.attach(NewViewer {
+    let link = ViewerLink::WebSocket {
         transport,
         early_bytes,
-        stream_id,
-        bearer: admitted.bearer,
-        must_authenticate: admitted.must_authenticate,
         encoding: handshake.encoding,
         deflate: handshake.deflate.map_or(Deflate::Off, |accepted| accepted.deflate),
-        resume_from,
-        permit: Box::new(admitted.permit),
-    });
-    // A ban or a change of the stream that came into force meanwhile may have missed the viewer,
-    // whom delivery did not know yet.
-    let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
-    if let Some((user_id, error)) = ban {
-        state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;
-    }
-    let now_ms = state.clock.now_ms();
-    close_inadmissible_of(stream_id, &state.streams, &*state.sink, now_ms).await;
+    };
+    attach(state, admitted.viewer(link, resume_from)).await;
     true
 }

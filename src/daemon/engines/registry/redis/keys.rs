@@ -5,10 +5,11 @@
 //! round.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::RegistrationId;
-use crate::protocol::admin::ConnectionInfo;
+use crate::protocol::admin::{ConnectionInfo, TransportKind};
 use crate::protocol::{NodeId, Role, StreamId, UserId};
 
 /// One run of a node's process. Random, so that a node restarted under its name has another.
@@ -81,28 +82,36 @@ impl RegistryKeys {
 pub(super) struct EntryName {
     pub(super) id: RegistrationId,
     pub(super) role: Role,
+    pub(super) transport: TransportKind,
 }
 
-/// The hash field of a connection: unique over all nodes and their runs. That of a viewer has no
-/// role.
-pub(super) fn field(run: NodeRun, entry: EntryName) -> String {
-    let EntryName { id, role } = entry;
-    match role {
-        Role::Viewer => format!("{run}:{:x}", id.0),
-        role => format!("{run}:{:x}:{role}", id.0),
+impl EntryName {
+    pub(super) fn new(id: RegistrationId, connection: &ConnectionInfo) -> Self {
+        Self { id, role: connection.role, transport: connection.transport }
     }
 }
 
-/// Returns the role in a field. A role that this version does not know is that of a viewer.
-fn role_of(field: &[u8]) -> Role {
-    let role = std::str::from_utf8(field).ok().and_then(|field| field.splitn(3, ':').nth(2));
-    role.and_then(|role| role.parse().ok()).unwrap_or_default()
+/// The hash field of a connection: unique over all nodes and their runs. That of a viewer has no
+/// role, and that of a WebSocket no transport.
+pub(super) fn field(run: NodeRun, entry: EntryName) -> String {
+    let EntryName { id, role, transport } = entry;
+    match (role, transport) {
+        (Role::Viewer, TransportKind::Websocket) => format!("{run}:{:x}", id.0),
+        (role, TransportKind::Websocket) => format!("{run}:{:x}:{role}", id.0),
+        (role, transport) => format!("{run}:{:x}:{role}:{transport}", id.0),
+    }
+}
+
+/// Returns the part of a field at `index`, or the default if this version does not know its value.
+fn part_of<T: FromStr + Default>(field: &[u8], index: usize) -> T {
+    let part = std::str::from_utf8(field).ok().and_then(|field| field.split(':').nth(index));
+    part.and_then(|part| part.parse().ok()).unwrap_or_default()
 }
 
 /// Encodes a connection as `stream_id connected_at node`. The name is last because it may have
 /// spaces.
 pub(super) fn encode_connection(connection: &ConnectionInfo) -> String {
-    let ConnectionInfo { node, stream_id, connected_at, role: _ } = connection;
+    let ConnectionInfo { node, stream_id, connected_at, role: _, transport: _ } = connection;
     format!("{stream_id} {connected_at} {node}")
 }
 
@@ -113,7 +122,9 @@ pub(super) fn decode_connection(field: &[u8], value: &[u8]) -> Option<Connection
     let stream_id = StreamId(parts.next()?.parse().ok()?);
     let connected_at = parts.next()?.parse().ok()?;
     let node = NodeId::new(parts.next()?);
-    Some(ConnectionInfo { node, stream_id, connected_at, role: role_of(field) })
+    let role = part_of(field, 2);
+    let transport = part_of(field, 3);
+    Some(ConnectionInfo { node, stream_id, connected_at, role, transport })
 }
 
 #[cfg(test)]
@@ -123,11 +134,16 @@ mod tests {
     #[test]
     fn a_connection_survives_its_encoding() {
         let node = NodeId::new("edge 1 of Köln");
-        for role in Role::ALL {
-            let node = node.clone();
-            let connection =
-                ConnectionInfo { node, stream_id: StreamId(7), connected_at: 1234, role };
-            let field = field(NodeRun(1), EntryName { id: RegistrationId(2), role });
+        let each = |role| TransportKind::ALL.map(|transport| (role, transport));
+        for (role, transport) in Role::ALL.into_iter().flat_map(each) {
+            let connection = ConnectionInfo {
+                node: node.clone(),
+                stream_id: StreamId(7),
+                connected_at: 1234,
+                role,
+                transport,
+            };
+            let field = field(NodeRun(1), EntryName::new(RegistrationId(2), &connection));
             let value = encode_connection(&connection);
             assert_eq!(decode_connection(field.as_bytes(), value.as_bytes()), Some(connection));
         }
@@ -146,6 +162,7 @@ mod tests {
             stream_id: StreamId(7),
             connected_at: 1234,
             role: Role::Moderator,
+            transport: TransportKind::Sse,
         };
         assert_eq!(
             encode_connection(&moderator),
@@ -156,7 +173,10 @@ mod tests {
 
     #[test]
     fn fields_differ_by_run_and_connection() {
-        let of = |run, id, role| field(NodeRun(run), EntryName { id: RegistrationId(id), role });
+        let transport = TransportKind::Websocket;
+        let of = |run, id, role| {
+            field(NodeRun(run), EntryName { id: RegistrationId(id), role, transport })
+        };
         assert_eq!(of(1, 26, Role::Viewer), "0000000000000001:1a");
         assert_eq!(of(1, 26, Role::Moderator), "0000000000000001:1a:moderator");
         assert_ne!(of(1, 2, Role::Viewer), of(2, 1, Role::Viewer));

@@ -37,7 +37,7 @@ impl LocalConnections {
         if connections.is_empty() {
             by_user.remove(&user_id);
         }
-        Some(EntryName { id, role: removed.role })
+        Some(EntryName::new(id, &removed))
     }
 
     pub(super) fn of_user(&self, user_id: UserId) -> Vec<(RegistrationId, ConnectionInfo)> {
@@ -57,7 +57,7 @@ impl LocalConnections {
     pub(super) fn queue_all_removals(&self) {
         let by_user = std::mem::take(&mut *self.by_user.lock());
         let entries = by_user.into_iter().flat_map(|(user_id, connections)| {
-            let entry = |(id, info): (_, ConnectionInfo)| EntryName { id, role: info.role };
+            let entry = |(id, info): (_, ConnectionInfo)| EntryName::new(id, &info);
             connections.into_iter().map(move |connection| (user_id, entry(connection)))
         });
         self.pending_removals.lock().extend(entries);

@@ -85,7 +85,7 @@ fn add_entries(core: &Core, link: &NodeLink, user_id: UserId, pipeline: &mut Pip
     }
     let key = core.keys.user(user_id);
     for (id, info) in &connections {
-        let entry = EntryName { id: *id, role: info.role };
+        let entry = EntryName::new(*id, info);
         pipeline.hset(&key, field(core.run, entry), encode_connection(info)).ignore();
     }
     pipeline.pexpire(&key, ENTRY_TTL.as_millis() as i64).ignore();

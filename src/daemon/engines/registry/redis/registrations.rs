@@ -24,7 +24,7 @@ impl Core {
     ) -> Result<RegistrationId, RegistryError> {
         let link = self.link_of_user(user_id);
         let id = self.next_registration();
-        let entry = EntryName { id, role: connection.role };
+        let entry = EntryName::new(id, &connection);
         let value = encode_connection(&connection);
         // Added here before the call, so that this node knows of every entry that Redis may have.
         let local_count = link.connections.add(user_id, id, connection);

@@ -28,13 +28,12 @@ use tracing::warn;
 
 use self::page::Page;
 use self::recent_pages::RecentPages;
-use super::frame::Form;
+use super::form::{Form, Wire};
 use super::history::{History, HistoryRead};
 use super::mailbox::{CatchUpPage, Command, Mailbox};
 use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::single_flight::SingleFlight;
-use crate::protocol::message::Encoding;
 use crate::protocol::{Epoch, Seq, StreamId, UserId};
 
 /// Viewers that wait for pages at a time.
@@ -62,8 +61,8 @@ pub(super) struct CatchUpRequest {
     pub(super) user: Option<UserId>,
 }
 
-/// Identifies a page. Pages are never compressed, so all forms of an encoding share them.
-type PageKey = (StreamId, Seq, Encoding);
+/// Identifies a page. Pages are never compressed, so all forms of a wire share them.
+type PageKey = (StreamId, Seq, Wire);
 
 /// The task that serves catch-up requests.
 #[derive(Debug)]
@@ -190,7 +189,7 @@ impl CatchUp {
 
 impl CatchUpRequest {
     fn key(&self) -> PageKey {
-        (self.stream_id, self.after, self.form.encoding())
+        (self.stream_id, self.after, self.form.wire())
     }
 }
 
@@ -202,7 +201,7 @@ impl Reader {
         let CatchUpRequest { stream_id, after, until, floor, .. } = *request;
         let page = match self.history.after_for_viewer(stream_id, after, until, floor).await {
             Ok(HistoryRead::Page(events)) => page::encode(request, events, self.epoch),
-            Ok(HistoryRead::Expired { before }) => page::gap(request, before),
+            Ok(HistoryRead::Expired { before }) => page::gap(request, before, self.epoch),
             Err(error) => {
                 warn!(%stream_id, %error, "cannot read the history; returning viewers get a gap");
                 page::nothing(request)

@@ -80,10 +80,10 @@ pub(super) fn nothing(request: &CatchUpRequest) -> Page {
 }
 
 /// The page for events that are gone: a `gap` up to the offset `before`.
-pub(super) fn gap(request: &CatchUpRequest, before: Seq) -> Page {
+pub(super) fn gap(request: &CatchUpRequest, before: Seq, epoch: Epoch) -> Page {
     let to_seq = before.saturating_sub(1);
-    let gap = ServerMessage::Gap { from_seq: request.after + 1, to_seq };
-    Page::new(request, vec![request.form.encode_private(&gap)], 0, to_seq)
+    let gap = request.form.encode_gap(epoch, request.after + 1, to_seq);
+    Page::new(request, vec![gap], 0, to_seq)
 }
 
 /// Encodes a page as most viewers are sent it: deletions first, then the comments in one batch. A

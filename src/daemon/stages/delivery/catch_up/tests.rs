@@ -12,6 +12,7 @@ use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::events::{Removal, Told};
+use crate::protocol::message::Encoding;
 
 const STREAM: StreamId = StreamId(5);
 /// Only a failing test waits as long.

@@ -16,6 +16,7 @@ use crate::daemon::base::handoff::{
 };
 use crate::daemon::base::metrics::count;
 use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
 use crate::protocol::{CloseCode, ErrorCode};
@@ -38,14 +39,14 @@ impl Worker {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut turn_bytes = 0;
         while let Some(viewer) = self.viewers.get_mut(slot) {
-            match viewer.transport.read(&mut buffer) {
+            match viewer.outlet.read(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(0)) | Err(_) => {
                     self.remove_lost(slot);
                     break;
                 }
                 Ok(Some(bytes)) => {
-                    let short = viewer.transport.short_read_means_empty() && bytes < buffer.len();
+                    let short = viewer.outlet.short_read_means_empty() && bytes < buffer.len();
                     let emptied = short && !to_the_end;
                     self.metrics.bytes_in.inc_by(bytes as u64);
                     self.receive_bytes(slot, &mut buffer[..bytes]);
@@ -72,10 +73,14 @@ impl Worker {
         }
     }
 
-    /// Splits bytes into messages and handles each.
+    /// Splits bytes into messages and handles each. A viewer of an event stream has nothing to say
+    /// on it: its bytes are ignored.
     pub(super) fn receive_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
         let seen_s = self.now_s();
         let viewer = &mut self.viewers[slot];
+        if viewer.kind != TransportKind::Websocket {
+            return;
+        }
         viewer.seen_s = seen_s;
         let mut rules = Rules {
             frames: ReadRules {
@@ -205,7 +210,7 @@ impl Worker {
         if skip {
             viewer.flags.clear(Flags::CATCHING_UP);
             viewer.cursor = stream.ordered.end();
-            viewer.enqueue_gap(stream.covered_to);
+            viewer.enqueue_gap(stream.epoch, stream.covered_to);
         } else {
             viewer.flags.set(Flags::CATCHING_UP);
         }

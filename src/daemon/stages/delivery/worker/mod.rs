@@ -12,6 +12,7 @@ mod echo;
 mod fan_out;
 mod inbound;
 mod lifecycle;
+mod outlet;
 mod receive;
 mod replies;
 mod ring;
@@ -55,6 +56,7 @@ use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::daemon::base::telemetry::DeliveryLatencies;
 use crate::net::websocket::Inflater;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
 
@@ -124,6 +126,8 @@ pub(super) struct Worker {
     next_generation: u32,
     next_activation: u64,
     slow_viewers: u64,
+    /// Viewers of each transport, by [`TransportKind`].
+    viewers_by_kind: [u64; TransportKind::COUNT],
     /// Viewers that have sent a comment.
     senders: u64,
     /// Set while all viewers are being closed.
@@ -171,6 +175,7 @@ impl Worker {
             next_generation: 0,
             next_activation: 0,
             slow_viewers: 0,
+            viewers_by_kind: Default::default(),
             senders: 0,
             closing_all: None,
             stopped: false,
@@ -294,6 +299,11 @@ impl Worker {
             Command::RoomChanged { connection, client_ref, outcome } => {
                 self.answer_room_change(connection, client_ref, outcome);
             }
+            Command::PipeReady { connection } => {
+                if let Some(slot) = self.slot_of(connection) {
+                    self.write_pending(slot);
+                }
+            }
             Command::CaughtUp { connection, page } => self.deliver_page(connection, &page),
             Command::DisconnectUser { user_id, code, error, done } => {
                 let _ = done.send(self.close_user_connections(user_id, code, error.as_ref()));
@@ -340,6 +350,9 @@ impl Worker {
     fn publish_gauges(&self) {
         let gauges = &self.gauges;
         gauges.connections.store(self.viewers.len() as u64, Ordering::Relaxed);
+        for (gauge, count) in gauges.by_transport.iter().zip(self.viewers_by_kind) {
+            gauge.store(count, Ordering::Relaxed);
+        }
         gauges.slow_viewers.store(self.slow_viewers, Ordering::Relaxed);
         gauges.senders.store(self.senders, Ordering::Relaxed);
         let wall = self.started.elapsed().as_micros() as u64;

@@ -1,14 +1,14 @@
 //! A run: consecutive frames of one stream that a fan-out writes to each viewer in one go, and the
 //! bytes of these frames, assembled once per form.
 
-use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::daemon::stages::delivery::deflate::{WindowFrame, WindowPosition};
-use crate::daemon::stages::delivery::frame::{FORMS, Form, Frame};
+use crate::daemon::stages::delivery::form::{FORMS, Form};
+use crate::daemon::stages::delivery::frame::Frame;
 use crate::protocol::{Identity, Seq, UserId};
 
 /// The frames pushed to a stream since its last fan-out began, as ranges of its rings.
@@ -64,23 +64,23 @@ impl Run {
     }
 }
 
-/// Consecutive frames for one viewer, as the slices of one vectored write.
+/// Consecutive frames for one viewer, as the buffers of one vectored write.
 #[derive(Debug)]
-pub(super) struct FrameSlices<'a> {
-    pub(super) slices: Vec<IoSlice<'a>>,
+pub(super) struct FrameBuffers<'a> {
+    pub(super) buffers: Vec<&'a Bytes>,
     pub(super) bytes: usize,
     /// Position in the shared window after all frames; `None` leaves the position unchanged.
     pub(super) window: Option<WindowPosition>,
 }
 
-impl<'a> FrameSlices<'a> {
+impl<'a> FrameBuffers<'a> {
     /// Chooses the bytes for a viewer at the position `window`.
     pub(super) fn new(
         frames: impl ExactSizeIterator<Item = &'a Arc<Frame>>,
         form: Form,
         mut window: WindowPosition,
     ) -> Self {
-        let mut slices = Vec::with_capacity(frames.len());
+        let mut buffers = Vec::with_capacity(frames.len());
         let mut total = 0;
         let mut enters = false;
         for frame in frames {
@@ -88,9 +88,9 @@ impl<'a> FrameSlices<'a> {
             window = after;
             enters |= frame.window_frame(form).is_some();
             total += bytes.len();
-            slices.push(IoSlice::new(bytes));
+            buffers.push(bytes);
         }
-        Self { slices, bytes: total, window: enters.then_some(window) }
+        Self { buffers, bytes: total, window: enters.then_some(window) }
     }
 }
 
@@ -117,7 +117,7 @@ struct FormBytes {
 #[derive(Debug)]
 pub(super) struct JoinedFrames {
     pub(super) bytes: Bytes,
-    /// As in [`FrameSlices`].
+    /// As in [`FrameBuffers`].
     pub(super) window: Option<WindowPosition>,
 }
 
@@ -128,9 +128,9 @@ impl JoinedFrames {
             let window = frame.window_frame(form).is_some().then_some(after);
             return Self { bytes: bytes.clone(), window };
         }
-        let gathered = FrameSlices::new(frames.iter(), form, window);
+        let gathered = FrameBuffers::new(frames.iter(), form, window);
         let mut bytes = Vec::with_capacity(gathered.bytes);
-        gathered.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        gathered.buffers.iter().for_each(|buffer| bytes.extend_from_slice(buffer));
         Self { bytes: bytes.into(), window: gathered.window }
     }
 }

@@ -13,11 +13,14 @@ use super::viewer::Flags;
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::ConnectionId;
 use crate::net::websocket::{Opcode, server_frame};
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode, UserId};
 
 /// Time for a closed viewer to answer the close frame.
 const LINGER: Duration = Duration::from_secs(2);
+/// A comment line, which every client of server-sent events ignores.
+const EVENT_PING: &[u8] = b": ping\n\n";
 /// Longest sleep while a deadline is pending.
 const FINE_STEP: Duration = Duration::from_millis(50);
 /// And while none is.
@@ -150,6 +153,10 @@ impl Worker {
             if viewer.flags.has(Flags::CLOSING) {
                 continue;
             }
+            if viewer.kind != TransportKind::Websocket {
+                self.ping(slot);
+                continue;
+            }
             let silent_s = now_s.saturating_sub(viewer.seen_s);
             if silent_s >= idle_s {
                 self.close(slot, CloseCode::IdleTimeout);
@@ -161,12 +168,29 @@ impl Worker {
 
     /// Sends a ping and awaits the pong. A viewer whose socket is full is sent none: it would have
     /// to read everything before it first. It must take something in that time instead.
+    ///
+    /// The viewers of an event stream cannot answer. Their pings keep proxies from closing the
+    /// stream, and the kernel ends a connection that acknowledges none within the pong timeout.
+    /// Pollers are sent none: their sessions expire.
     fn ping(&mut self, slot: usize) {
+        match self.viewers[slot].kind {
+            TransportKind::Websocket => {}
+            TransportKind::Sse => return self.send_event_ping(slot),
+            TransportKind::Poll => return,
+        }
         let waiting = (self.connection_id(slot), self.now_s());
         self.timers.awaiting_pong.push_back((self.now + self.timers.pong_timeout, waiting));
         if !self.viewers[slot].flags.has(Flags::BLOCKED) {
             let ping: Bytes = server_frame(Opcode::Ping, false, b"").into();
             self.viewers[slot].enqueue(ping);
+            self.write_pending(slot);
+        }
+    }
+
+    fn send_event_ping(&mut self, slot: usize) {
+        let viewer = &mut self.viewers[slot];
+        if !viewer.flags.has(Flags::BLOCKED) {
+            viewer.enqueue(Bytes::from_static(EVENT_PING));
             self.write_pending(slot);
         }
     }

@@ -1,21 +1,20 @@
-//! One viewer: a socket, flags and cursors. Everything that an idle viewer costs is in this file.
+//! One viewer: a way out, flags and cursors. Everything that an idle viewer costs is in this file.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
+use super::outlet::Outlet;
+
 use crate::daemon::base::handoff::Permit;
 use crate::daemon::stages::delivery::deflate::WindowPosition;
-use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
-use crate::net::Transport;
+use crate::daemon::stages::delivery::form::Form;
+use crate::daemon::stages::delivery::frame::{Frame, Lane};
 use crate::net::websocket::FrameReader;
-use crate::protocol::message::ServerMessage;
-use crate::protocol::{Identity, Seq, StreamPosition, UserId};
-
-/// Slices per system call.
-pub(super) const MAX_SLICES: usize = 64;
+use crate::protocol::admin::TransportKind;
+use crate::protocol::{Epoch, Identity, Seq, StreamPosition, UserId};
 
 /// The expiry time of a viewer without a token.
 pub(super) const NEVER_S: u32 = u32::MAX;
@@ -76,7 +75,7 @@ pub(super) struct WriteCounts {
 
 #[derive(Debug)]
 pub(super) struct Viewer {
-    pub(super) transport: Transport,
+    pub(super) outlet: Outlet,
     pub(super) generation: u32,
     /// Key of its stream in the worker.
     pub(super) stream: u32,
@@ -95,6 +94,7 @@ pub(super) struct Viewer {
     /// The time its token expires, by the same clock; [`NEVER_S`] without a token.
     pub(super) expires_s: u32,
     pub(super) form: Form,
+    pub(super) kind: TransportKind,
     pub(super) flags: Flags,
     /// Bad messages in a row.
     pub(super) errors: u16,
@@ -158,9 +158,8 @@ impl Viewer {
     }
 
     /// Skips everything up to `to_seq` and queues the `gap` message that says so.
-    pub(super) fn enqueue_gap(&mut self, to_seq: Seq) {
-        let gap = ServerMessage::Gap { from_seq: self.seq + 1, to_seq };
-        let gap = self.form.encode_private(&gap);
+    pub(super) fn enqueue_gap(&mut self, epoch: Epoch, to_seq: Seq) {
+        let gap = self.form.encode_gap(epoch, self.seq + 1, to_seq);
         self.enqueue(gap);
         self.seq = to_seq;
     }
@@ -171,8 +170,11 @@ impl Viewer {
     }
 
     /// Reports whether the socket is full and drains too slowly. A viewer that does not read at all
-    /// is not held up.
+    /// is not held up, and neither is one behind a pipe: its pace is that of its requests.
     pub(super) fn is_held_up(&self, now_s: u32) -> bool {
+        if self.outlet.is_pipe() {
+            return false;
+        }
         let last_progress_s = self.extras.as_ref().map_or(0, |extras| extras.last_progress_s);
         self.flags.has(Flags::BLOCKED) && now_s.saturating_sub(last_progress_s) < STUCK_AFTER_S
     }
@@ -219,17 +221,12 @@ impl Viewer {
 
     /// Writes the outbox and adds to `written`. Returns false while something is left.
     pub(super) fn flush_outbox(&mut self, written: &mut u64) -> io::Result<bool> {
-        if !self.transport.flush()? {
+        if !self.outlet.flush()? {
             return Ok(false);
         }
         let Some(extras) = &mut self.extras else { return Ok(true) };
         while !extras.outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = extras.outbox.len().min(MAX_SLICES);
-            for (slice, bytes) in slices.iter_mut().zip(&extras.outbox) {
-                *slice = IoSlice::new(bytes);
-            }
-            let taken = self.transport.write(&slices[..count])?;
+            let taken = self.outlet.write(&extras.outbox)?;
             if taken == 0 {
                 return Ok(false);
             }
@@ -250,7 +247,7 @@ impl Viewer {
         if extras.is_idle() {
             self.extras = None;
         }
-        self.transport.flush()
+        self.outlet.flush()
     }
 
     /// Moves the cursors past `taken` bytes of `frames`. The rest of a frame that the socket took

@@ -5,7 +5,6 @@
 //! be read, nor acks to be written, so a fan-out is cut into slices with the rest of the event loop
 //! in between. Streams that are written at the same time alternate, slice by slice.
 
-use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use super::Worker;
@@ -80,11 +79,8 @@ impl FanOut {
         };
         let joined = run_bytes.for_viewer(viewer.form, viewer.window);
         // Frames of comments that only their authors are shown have no bytes for this viewer.
-        let written = if joined.bytes.is_empty() {
-            Ok(0)
-        } else {
-            viewer.transport.write(&[IoSlice::new(&joined.bytes)])
-        };
+        let written =
+            if joined.bytes.is_empty() { Ok(0) } else { viewer.outlet.write_one(&joined.bytes) };
         match written {
             Err(_) => FastWrite::SocketError,
             Ok(taken) if taken == joined.bytes.len() => {

@@ -9,7 +9,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::daemon::base::clock::SystemClock;
-use crate::daemon::base::handoff::{Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply};
+use crate::daemon::base::handoff::{
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ViewerLink,
+};
+use crate::daemon::base::pipe::{PipeReader, pipe};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
@@ -29,6 +32,16 @@ const VIEWERS: usize = 3 * STRIDE;
 struct NothingHeld;
 
 impl Permit for NothingHeld {}
+
+/// Both ends of a connection.
+fn connected() -> (Transport, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    (Transport::Plain(mio::net::TcpStream::from_std(socket)), peer)
+}
 
 /// A worker and the other ends of its viewers' sockets; viewer `n` has slot `n`.
 struct Rig {
@@ -89,20 +102,22 @@ impl Rig {
     }
 
     fn attach(&mut self) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        peer.set_nonblocking(true).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let (transport, peer) = connected();
         self.viewers.push((peer, Peer::new(Encoding::Json)));
-        self.mailbox.send(Command::Attach(Box::new(NewViewer {
-            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
+        self.attach_link(ViewerLink::WebSocket {
+            transport,
             early_bytes: Vec::new(),
+            encoding: Encoding::Json,
+            deflate: Deflate::Off,
+        });
+    }
+
+    fn attach_link(&self, link: ViewerLink) {
+        self.mailbox.send(Command::Attach(Box::new(NewViewer {
+            link,
             stream_id: STREAM,
             bearer: None,
             must_authenticate: false,
-            encoding: Encoding::Json,
-            deflate: Deflate::Off,
             resume_from: None,
             permit: Box::new(NothingHeld),
         })));
@@ -232,4 +247,103 @@ fn closing_all_waits_for_the_running_fan_out() {
         let places = ["\"to_seq\":5", "\"to_seq\":8", "\"bye\""].map(|what| text.find(what));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
     }
+}
+
+/// Returns what has arrived.
+fn arrived(mut peer: &TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match peer.read_to_end(&mut bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Ok(_) => bytes.extend_from_slice(b"END"),
+        other => panic!("{other:?}"),
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn piped(reader: &mut PipeReader) -> String {
+    let bytes: Vec<u8> = reader.take().iter().flatten().copied().collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn socket_and_pipe_get_the_same_events() {
+    let mut rig = Rig::new();
+    let (transport, peer) = connected();
+    let (writer, mut reader) = pipe();
+    rig.attach_link(ViewerLink::EventSocket { transport, head: "HEAD\n\n".into() });
+    rig.attach_link(ViewerLink::Poll(writer));
+    rig.poll_once();
+    rig.push(comments_frame(1, 5));
+    rig.push(deletion_frame(2));
+    rig.poll_once();
+    rig.finish();
+    let events = piped(&mut reader);
+    let arrived = arrived(&peer);
+    // The `welcome` of each tells another number of viewers.
+    let mut parts = arrived.splitn(3, "\n\n");
+    assert_eq!(parts.next(), Some("HEAD"));
+    assert_eq!(parts.nth(1), events.split_once("\n\n").map(|(_, rest)| rest));
+    let ids: Vec<_> = events.lines().filter(|line| line.starts_with("id: ")).collect();
+    assert_eq!(ids, ["id: 7:0", "id: 7:5"]);
+    let kinds = ["welcome", "comment.deleted", "comments"];
+    let places = kinds.map(|kind| events.find(&format!("data: {{\"type\":\"{kind}\"")));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{events}");
+}
+
+#[test]
+fn event_viewers_end_with_bye() {
+    let mut rig = Rig::new();
+    let (transport, peer) = connected();
+    let (writer, mut reader) = pipe();
+    rig.attach_link(ViewerLink::EventSocket { transport, head: "HEAD\n\n".into() });
+    rig.attach_link(ViewerLink::EventPipe(writer));
+    rig.poll_once();
+    let (done, _done) = tokio::sync::oneshot::channel();
+    let code = CloseCode::Shutdown;
+    rig.mailbox.send(Command::CloseAll { code, jitter: Duration::ZERO, done });
+    rig.poll_once();
+    let bye = "data: {\"type\":\"bye\",\"code\":\"shutdown\",\"reconnect_after_ms\":0}\n\n";
+    let events = piped(&mut reader);
+    assert!(events.ends_with(bye) && reader.is_finished(), "{events}");
+    let read = arrived(&peer);
+    assert!(read.ends_with(&format!("{bye}END")), "{read}");
+}
+
+#[test]
+fn full_pipe_ends_in_a_gap_and_memory_is_bounded() {
+    let mut rig = Rig::new();
+    let (writer, mut reader) = pipe();
+    rig.attach_link(ViewerLink::Poll(writer));
+    rig.poll_once();
+    piped(&mut reader);
+    let ring_frames = rig.worker.parts.delivery.ring_frames as u64;
+    let mut pushed = 0;
+    // More than the pipe and the ring hold together.
+    while pushed < 3 * ring_frames {
+        for _ in 0..64 {
+            rig.push(comments_frame(10 * pushed + 1, 10 * pushed + 10));
+            pushed += 1;
+        }
+        rig.poll_once();
+        rig.finish();
+    }
+    let first = piped(&mut reader);
+    assert!(first.len() < 2 * crate::daemon::base::pipe::PIPE_BYTES, "{}", first.len());
+    assert!(!first.contains("\"gap\""));
+    rig.poll_once();
+    let rest = piped(&mut reader);
+    let end = format!("id: 7:{}\ndata: {{\"type\":\"gap\"", 10 * pushed);
+    assert!(rest.contains(&end), "{rest}");
+}
+
+#[test]
+fn pipe_without_a_reader_frees_its_viewer() {
+    let mut rig = Rig::new();
+    let (writer, reader) = pipe();
+    rig.attach_link(ViewerLink::Poll(writer));
+    rig.poll_once();
+    assert_eq!(rig.worker.viewers.len(), VIEWERS + 1);
+    drop(reader);
+    rig.poll_once();
+    assert_eq!(rig.worker.viewers.len(), VIEWERS);
 }

@@ -12,6 +12,7 @@ use crate::daemon::stages::delivery::hub::HubRequest;
 use crate::daemon::stages::delivery::worker::viewer::{Flags, Viewer};
 use crate::daemon::stages::delivery::worker::{ClosingAll, Worker};
 use crate::net::websocket::close_frame;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId, UserId};
@@ -20,8 +21,8 @@ use crate::protocol::{CloseCode, Identity, StreamId, UserId};
 const RETURN_JITTER: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Sends `bye` and a close frame. The viewer is removed when it has answered, or after a
-    /// while.
+    /// Sends `bye`, and a close frame to a WebSocket. The viewer is removed when it has answered, or
+    /// after a while.
     pub(crate) fn close(&mut self, slot: usize, code: CloseCode) {
         self.close_with(slot, code, reconnect_after_ms(code, None, RETURN_JITTER));
     }
@@ -34,8 +35,26 @@ impl Worker {
         self.begin_closing(slot, code.as_str(), |viewer| {
             let bye = viewer.form.encode_private(&bye);
             viewer.enqueue(bye);
-            viewer.enqueue(close_frame(code.number(), code.as_str()).into());
+            if viewer.kind == TransportKind::Websocket {
+                viewer.enqueue(close_frame(code.number(), code.as_str()).into());
+            }
         });
+    }
+
+    /// Ends the stream of a viewer that has been written its last message. A WebSocket waits for
+    /// the close frame of its peer instead.
+    pub(crate) fn end_if_closing(&mut self, slot: usize) {
+        let viewer = &mut self.viewers[slot];
+        if !viewer.flags.has(Flags::CLOSING) || viewer.kind == TransportKind::Websocket {
+            return;
+        }
+        if viewer.outlet.is_pipe() {
+            self.remove_viewer(slot);
+        } else {
+            // The peer closes its end next. A socket that is closed with unread bytes would reset
+            // the connection, and the peer could lose the last messages.
+            viewer.outlet.shutdown_write();
+        }
     }
 
     /// Takes a viewer out of its stream and writes its last messages. `cause` is counted.
@@ -104,7 +123,7 @@ impl Worker {
             && !viewer.flags.has(Flags::BLOCKED)
         {
             // The server ends the TCP connection, so that the viewer keeps no lingering port.
-            viewer.transport.shutdown_write();
+            viewer.outlet.shutdown_write();
         }
     }
 
@@ -126,8 +145,8 @@ impl Worker {
         if viewer.flags.has(Flags::SENDER) {
             self.senders -= 1;
         }
-        // After an error the kernel does not know the socket any more, which is the goal.
-        let _ = self.parts.poll.registry().deregister(viewer.transport.socket());
+        self.viewers_by_kind[viewer.kind as usize] -= 1;
+        viewer.outlet.deregister(self.parts.poll.registry());
         drop(viewer);
         self.finish_close_all();
     }

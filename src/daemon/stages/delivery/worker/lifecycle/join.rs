@@ -1,24 +1,22 @@
 //! Join: a viewer is attached to its stream, authenticated if it must be, and welcomed.
 
-use mio::{Interest, Token};
+use bytes::Bytes;
+use mio::Token;
 use tracing::debug;
 
-use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit};
+use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerLink};
 use crate::daemon::stages::delivery::deflate::WindowPosition;
-use crate::daemon::stages::delivery::frame::Form;
+use crate::daemon::stages::delivery::form::Form;
 use crate::daemon::stages::delivery::hub::HubRequest;
-use crate::daemon::stages::delivery::mailbox::StreamStart;
+use crate::daemon::stages::delivery::mailbox::{Command, StreamStart};
 use crate::daemon::stages::delivery::worker::Worker;
+use crate::daemon::stages::delivery::worker::outlet::Outlet;
 use crate::daemon::stages::delivery::worker::stream::Stream;
 use crate::daemon::stages::delivery::worker::viewer::{Flags, NEVER_S, Viewer};
 use crate::net::websocket::FrameReader;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId};
-
-/// Send buffer per viewer in the kernel, which Linux doubles. Without a bound each slow viewer
-/// could pin megabytes.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The permit of the connection, and that of the user who authenticated on it later.
 #[derive(Debug)]
@@ -30,6 +28,34 @@ struct BothPermits {
 
 impl Permit for BothPermits {}
 
+/// A viewer's link, as a worker uses it.
+struct OpenedLink {
+    outlet: Outlet,
+    form: Form,
+    early_bytes: Vec<u8>,
+    /// Written before anything else.
+    head: Bytes,
+}
+
+impl OpenedLink {
+    fn new(link: ViewerLink) -> Self {
+        let events =
+            |outlet, head| Self { outlet, form: Form::Events, early_bytes: Vec::new(), head };
+        match link {
+            ViewerLink::WebSocket { transport, early_bytes, encoding, deflate } => Self {
+                outlet: Outlet::Socket(transport),
+                form: Form::new(encoding, deflate),
+                early_bytes,
+                head: Bytes::new(),
+            },
+            ViewerLink::EventSocket { transport, head } => events(Outlet::Socket(transport), head),
+            ViewerLink::EventPipe(pipe) | ViewerLink::Poll(pipe) => {
+                events(Outlet::Pipe(pipe), Bytes::new())
+            }
+        }
+    }
+}
+
 impl Worker {
     /// Registers a new viewer. It is welcomed once its stream is ready and it has authenticated.
     pub(crate) fn attach(&mut self, new: NewViewer) {
@@ -40,8 +66,10 @@ impl Worker {
         if new.must_authenticate {
             flags.set(Flags::MUST_AUTH);
         }
+        let kind = new.link.kind();
+        let link = OpenedLink::new(new.link);
         let mut viewer = Viewer {
-            transport: new.transport,
+            outlet: link.outlet,
             generation: self.next_generation,
             stream: stream_key as u32,
             list_position: 0,
@@ -51,7 +79,8 @@ impl Worker {
             window: WindowPosition::OUTSIDE,
             seen_s: self.now_s(),
             expires_s: NEVER_S,
-            form: Form::new(new.encoding, new.deflate),
+            form: link.form,
+            kind,
             flags,
             errors: 0,
             identity: None,
@@ -62,17 +91,17 @@ impl Worker {
         if let Some(position) = new.resume_from {
             viewer.extras().resume_from = Some(position);
         }
-        viewer.transport.limit_send_buffer(SEND_BUFFER_BYTES);
         let slot = self.viewers.vacant_key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered =
-            self.parts.poll.registry().register(viewer.transport.socket(), Token(slot), interest);
-        if let Err(error) = registered {
+        if let Err(error) = viewer.outlet.register(self.parts.poll.registry(), Token(slot)) {
             debug!(%error, "cannot watch the socket of a viewer");
             self.timers.stream_emptied();
             return;
         }
+        if !link.head.is_empty() {
+            viewer.enqueue(link.head);
+        }
         self.viewers.insert(viewer);
+        self.viewers_by_kind[kind as usize] += 1;
         self.viewers[slot].list_position = self.streams[stream_key].viewers.add(slot);
         self.metrics.connections_opened.inc();
         self.count_viewer(new.stream_id, 1);
@@ -82,12 +111,23 @@ impl Worker {
         if let Some(bearer) = new.bearer {
             self.set_bearer(slot, bearer);
         }
-        self.viewers[slot].keep_early_bytes(new.early_bytes);
+        self.viewers[slot].keep_early_bytes(link.early_bytes);
+        self.follow_pipe(slot);
         if new.must_authenticate {
             self.begin_reading(slot);
         } else if self.streams[stream_key].ready {
             self.join(slot);
+        } else {
+            self.write_pending(slot);
         }
+    }
+
+    /// Asks the reader of a pipe for a command when there is room, and when it is gone.
+    fn follow_pipe(&self, slot: usize) {
+        let Outlet::Pipe(pipe) = &self.viewers[slot].outlet else { return };
+        let mailbox = self.parts.mailbox.clone();
+        let connection = self.connection_id(slot);
+        pipe.notify_with(move || mailbox.send(Command::PipeReady { connection }));
     }
 
     /// Handles bytes that arrived before the viewer was read: with the handshake, in its socket,

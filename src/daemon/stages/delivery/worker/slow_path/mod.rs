@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Worker;
-use super::run::FrameSlices;
+use super::outlet::MAX_SLICES;
+use super::run::FrameBuffers;
 use super::stream::Stream;
-use super::viewer::{Flags, MAX_SLICES, Viewer, WriteCounts};
+use super::viewer::{Flags, Viewer, WriteCounts};
 use super::write_times::WriteTimes;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::protocol::CloseCode;
@@ -67,7 +68,8 @@ impl Worker {
         }
         self.add_write_counts(counts);
         match outcome {
-            WriteOutcome::Done | WriteOutcome::Blocked => {}
+            WriteOutcome::Done => self.end_if_closing(slot),
+            WriteOutcome::Blocked => {}
             WriteOutcome::NeedsPage => self.request_page(slot),
             WriteOutcome::SlowConsumer => self.close(slot, CloseCode::SlowConsumer),
             WriteOutcome::SocketError => self.remove_lost(slot),
@@ -133,8 +135,8 @@ fn write_pending(
             let needs_page = flags.has(Flags::CATCHING_UP) && !flags.has(Flags::PAUSED);
             return if needs_page { WriteOutcome::NeedsPage } else { WriteOutcome::Done };
         }
-        let gathered = FrameSlices::new(frames.iter().copied(), viewer.form, viewer.window);
-        match viewer.transport.write(&gathered.slices) {
+        let gathered = FrameBuffers::new(frames.iter().copied(), viewer.form, viewer.window);
+        match viewer.outlet.write(gathered.buffers.iter().copied()) {
             Err(_) => return WriteOutcome::SocketError,
             Ok(taken) => {
                 let passed = viewer.advance(frames.iter().copied(), taken, counts);
@@ -184,7 +186,7 @@ fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCou
         return true;
     }
     if batch.from_seq > viewer.seq + 1 {
-        viewer.enqueue_gap(batch.from_seq - 1);
+        viewer.enqueue_gap(stream.epoch, batch.from_seq - 1);
         return true;
     }
     if batch.from_seq <= viewer.seq || matches!(batch, Cow::Owned(_)) {
@@ -212,7 +214,7 @@ fn skip_to_head(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) 
     counts.skipped += total - behind_since.unwrap_or(oldest).min(total);
     viewer.cursor = stream.ordered.end();
     if viewer.seq < stream.covered_to {
-        viewer.enqueue_gap(stream.covered_to);
+        viewer.enqueue_gap(stream.epoch, stream.covered_to);
     }
     // Apart from comments it missed updates of state, so the current state makes up for them.
     let rate = stream.sample_rate;

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::stages::delivery::deflate::{Compressors, WindowPosition};
-use crate::daemon::stages::delivery::frame::{Form, Lane};
+use crate::daemon::stages::delivery::form::Form;
+use crate::daemon::stages::delivery::frame::Lane;
 use crate::daemon::stages::delivery::peer::Peer;
 use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
+use crate::daemon::stages::delivery::worker::outlet::Outlet;
 use crate::daemon::testing::comments::{sample_comment, sample_deletion};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
@@ -32,7 +35,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
     let (socket, _) = listener.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
     let viewer = Viewer {
-        transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
+        outlet: Outlet::Socket(Transport::Plain(mio::net::TcpStream::from_std(socket))),
         generation: 1,
         stream: 0,
         list_position: 0,
@@ -43,6 +46,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         expires_s: 0,
         seen_s: 0,
         form: Form::Json,
+        kind: TransportKind::Websocket,
         flags: Flags::default(),
         errors: 0,
         identity: None,

@@ -13,12 +13,15 @@ use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::base::handoff::Deflate;
 use crate::daemon::stages::delivery::deflate::{Compressors, StreamWindow, WindowPosition};
-use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
+use crate::daemon::stages::delivery::form::Form;
+use crate::daemon::stages::delivery::frame::{Frame, Lane};
 use crate::daemon::stages::delivery::peer::{Peer, Read};
 use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
+use crate::daemon::stages::delivery::worker::outlet::Outlet;
 use crate::daemon::testing::comments::sample_comment_id;
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{CommentsBatch, Encoding};
 use crate::protocol::throttle::SampleRate;
@@ -254,7 +257,7 @@ impl Rig {
     fn join(&mut self, form: Form) -> usize {
         let (socket, peer) = connection();
         let viewer = Viewer {
-            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
+            outlet: Outlet::Socket(Transport::Plain(mio::net::TcpStream::from_std(socket))),
             generation: 1,
             stream: 0,
             list_position: 0,
@@ -265,6 +268,7 @@ impl Rig {
             expires_s: 0,
             seen_s: 0,
             form,
+            kind: TransportKind::Websocket,
             flags: Flags::default(),
             errors: 0,
             identity: None,

@@ -1,0 +1,158 @@
+//! `GET /api/streams/{id}/comments/poll`: long polling, for viewers whose network lets no stream
+//! through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use axum::http::{Uri, Version};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::entry::{Entrant, admit_over_http, attach};
+use super::event_stream::get_only;
+use super::parameters::{bad, token};
+use super::poll_sessions::{Owner, Poll, PollFailure, PollSession, Since};
+use super::positions::parse_number;
+use super::state::GatewayState;
+use crate::daemon::base::handoff::ViewerLink;
+use crate::daemon::base::pipe::pipe;
+use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
+use crate::protocol::admin::TransportKind;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
+use crate::protocol::{ErrorCode, StreamId, StreamPosition};
+
+/// The longest wait of a poll, and the default. Proxies cut off requests that take a minute.
+const MAX_WAIT_MS: u64 = 30_000;
+
+#[derive(Deserialize)]
+struct RawQuery {
+    token: Option<String>,
+    since: Option<String>,
+    wait_ms: Option<String>,
+}
+
+/// A poll as it was sent.
+struct PollRequest {
+    stream_id: StreamId,
+    address: SocketAddr,
+    token: Option<String>,
+    since: Option<Since>,
+    wait: Duration,
+}
+
+pub(super) async fn poll(
+    State(state): State<Arc<GatewayState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    get_only(request.method())?;
+    let query = read_query(request.uri())?;
+    let poll = PollRequest {
+        stream_id: super::api::parse_id(&stream_id)?,
+        address: peer,
+        token: token(request.headers(), query.token)?,
+        since: query.since.as_deref().map(parse_since).transpose()?,
+        wait: parse_wait(query.wait_ms.as_deref())?,
+    };
+    let slot = request.extensions().get::<ConnectionSlot>();
+    let mut answer = answer(&state, poll, slot).await?;
+    if slot.is_some_and(|slot| !slot.is_held()) && request.version() < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
+}
+
+fn read_query(uri: &Uri) -> Result<RawQuery, HttpError> {
+    let query = Query::<RawQuery>::try_from_uri(uri);
+    query
+        .map(|Query(query)| query)
+        .map_err(|error| bad(&format!("the query: {}", error.body_text())))
+}
+
+fn parse_since(text: &str) -> Result<Since, HttpError> {
+    Since::parse(text).ok_or_else(|| bad("`since` must be that of an earlier answer"))
+}
+
+fn parse_wait(text: Option<&str>) -> Result<Duration, HttpError> {
+    let wait_ms = text.map_or(Some(MAX_WAIT_MS), parse_number::<u64>);
+    wait_ms
+        .filter(|wait_ms| *wait_ms <= MAX_WAIT_MS)
+        .map(Duration::from_millis)
+        .ok_or_else(|| bad(&format!("`wait_ms` must be a number from 0 to {MAX_WAIT_MS}")))
+}
+
+async fn answer(
+    state: &GatewayState,
+    request: PollRequest,
+    slot: Option<&ConnectionSlot>,
+) -> Answer {
+    let owner = state.polls.owner(request.stream_id, request.token.as_deref());
+    let wait = request.wait;
+    if let Some(since) = request.since
+        && let Some(session) = state.polls.find(&since, owner)
+    {
+        let poll = Poll { confirmed: since.answer, wait };
+        match answer_in(state, &session, poll, slot).await {
+            Ok(answer) => return Ok(answer),
+            Err(PollFailure::Displaced) => return Ok(body(&since, b"")),
+            Err(PollFailure::TooOld | PollFailure::NotWelcomed) => state.polls.close(&session),
+        }
+    }
+    let resume_from = request.since.map(|since| since.position);
+    let session = open(state, request, owner, resume_from).await?;
+    answer_in(state, &session, Poll { confirmed: 0, wait }, slot).await.map_err(|_| {
+        state.polls.close(&session);
+        let text = "the stream is not ready: poll again";
+        ErrorBody::new(ErrorCode::Overloaded, text).retry_after_ms(RETRY_AFTER_MS).into()
+    })
+}
+
+/// Admits a viewer and begins its session.
+async fn open(
+    state: &GatewayState,
+    request: PollRequest,
+    owner: Owner,
+    resume_from: Option<StreamPosition>,
+) -> Result<Arc<PollSession>, HttpError> {
+    let began = Instant::now();
+    let entrant = Entrant {
+        stream_id: request.stream_id,
+        token: Ok(request.token),
+        address: request.address.ip(),
+        transport: TransportKind::Poll,
+    };
+    let admitted = admit_over_http(state, entrant).await?;
+    let (writer, reader) = pipe();
+    let session = state.polls.open(owner, reader);
+    attach(state, admitted.viewer(ViewerLink::Poll(writer), resume_from)).await;
+    state.meter.record_latency(1, began.elapsed());
+    Ok(session)
+}
+
+async fn answer_in(
+    state: &GatewayState,
+    session: &PollSession,
+    poll: Poll,
+    slot: Option<&ConnectionSlot>,
+) -> Result<Response, PollFailure> {
+    // The viewer has a place of its own, which counts for the connection while it waits.
+    let lent = slot.map(ConnectionSlot::lend);
+    let answered = session.poll(poll, &state.farewell).await;
+    drop(lent);
+    let answer = answered?;
+    if answer.is_last {
+        state.polls.close(session);
+    }
+    Ok(body(&answer.since, &answer.messages))
+}
+
+/// Returns an answer with messages in JSON, separated by commas.
+fn body(since: &Since, messages: &[u8]) -> Response {
+    let since = since.to_string();
+    let body = [b"{\"since\":\"", since.as_bytes(), b"\",\"messages\":[", messages, b"]}"].concat();
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], body).into_response()
+}
