@@ -7,13 +7,13 @@
  * - `LCD_TOKEN_MODERATOR`: the token of a moderator;
  * - `LCD_TRANSPORTS`: the transports to check, each by itself (default
  *   `websocket,events,polling`).
- *
- * Node before 22 needs `--experimental-websocket`.
  */
 
 /** @import { LiveCommentsOptions, TransportName } from "../index.js" */
 
 import assert from "node:assert/strict";
+
+import { WebSocket as PackagedWebSocket } from "ws";
 
 import { LiveComments } from "../index.js";
 
@@ -41,7 +41,7 @@ function required(name) {
  * @type {Set<WebSocket>}
  */
 const sockets = new Set();
-const CutSocket = class extends WebSocket {
+const CutSocket = class extends (globalThis.WebSocket ?? PackagedWebSocket) {
   /**
    * @param {string | URL} url
    * @param {string | string[]} [protocols]
