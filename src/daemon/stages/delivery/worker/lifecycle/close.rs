@@ -21,8 +21,8 @@ use crate::protocol::{CloseCode, Identity, StreamId, UserId};
 const RETURN_JITTER: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Sends `bye`, and a close frame to a WebSocket. The viewer is removed when it has answered, or
-    /// after a while.
+    /// Sends `bye`, and a close frame to a WebSocket. The viewer is removed when it has answered,
+    /// or after a while.
     pub(crate) fn close(&mut self, slot: usize, code: CloseCode) {
         self.close_with(slot, code, reconnect_after_ms(code, None, RETURN_JITTER));
     }
