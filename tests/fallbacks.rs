@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
+use live_comments::client::viewer::ViewerConnection;
 use live_comments::protocol::admin::Who;
 use live_comments::protocol::{ClientMessage, ServerMessage};
 use serde_json::{Value, json};
@@ -513,7 +513,7 @@ async fn places_and_metrics_count_every_transport() {
     }
     drop(events);
     let free = async {
-        while ViewerConnection::join(&ViewerOptions { ..daemon.options() }).await.is_err() {
+        while ViewerConnection::join(&daemon.options()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
