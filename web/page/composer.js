@@ -130,7 +130,9 @@ export class Composer {
 
   /** @param {LiveCommentsError} error */
   #explain({ code, message, retryAfterMs }) {
-    this.notice(code === "timed_out" ? "You are timed out: you can read, but not comment." : message);
+    this.notice(
+      code === "timed_out" ? "You are timed out: you can read, but not comment." : message,
+    );
     if (retryAfterMs === undefined) return;
     const reasons = { slow_mode: "slow mode", timed_out: "timed out" };
     const reason = reasons[/** @type {keyof typeof reasons} */ (code)] ?? "wait";

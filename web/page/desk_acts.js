@@ -15,7 +15,13 @@ import { codeInWords, timeOfDay, withoutPiles } from "./text.js";
  * @property {() => void} [undone] Called when it was taken back.
  */
 
-/** @typedef {{act: DeskAct, at: number, state: string, undo: (() => Promise<unknown>) | null}} Entry */
+/**
+ * @typedef {object} Entry
+ * @property {DeskAct} act
+ * @property {number} at
+ * @property {string} state In words.
+ * @property {(() => Promise<unknown>) | null} undo Null: it cannot be taken back.
+ */
 
 const MOST_ENTRIES = 50;
 

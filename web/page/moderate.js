@@ -66,7 +66,9 @@ class Desk {
   /** @returns {import("./desk_keys.js").DeskKey[]} */
   #keys() {
     const on = this.#on;
-    const comment = (/** @type {(comment: Comment) => import("./desk_acts.js").DeskAct} */ make) => {
+    const comment = (
+      /** @type {(comment: Comment) => import("./desk_acts.js").DeskAct} */ make,
+    ) => {
       return () => this.#selected && void this.#acts.do(make(this.#selected));
     };
     const author = (/** @type {(author: Author) => import("./desk_acts.js").DeskAct} */ make) => {

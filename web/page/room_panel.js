@@ -17,12 +17,7 @@ const TIMES_MS = {
   delay_ms: [2_000, 5_000, 10_000, 30_000],
 };
 const TIMED = /** @type {(keyof typeof TIMES_MS)[]} */ (Object.keys(TIMES_MS));
-const SWITCHES = /** @type {const} */ ([
-  "subscribers_only",
-  "emotes_only",
-  "no_links",
-  "shield",
-]);
+const SWITCHES = /** @type {const} */ (["subscribers_only", "emotes_only", "no_links", "shield"]);
 
 /** @typedef {Partial<Record<keyof typeof TIMES_MS, number | null>>} Times */
 /** @typedef {Partial<Record<typeof SWITCHES[number], boolean>>} Switches */
@@ -77,7 +72,9 @@ export class RoomPanel {
     this.#settings = { ...rules, ...others };
     for (const name of TIMED) showTime(name, this.#settings[name] ?? null);
     for (const name of SWITCHES) {
-      /** @type {HTMLInputElement} */ (byId(`room-${name}`)).checked = Boolean(this.#settings[name]);
+      /** @type {HTMLInputElement} */ (byId(`room-${name}`)).checked = Boolean(
+        this.#settings[name],
+      );
     }
     this.#loaded(room);
   }
@@ -139,7 +136,13 @@ export class RoomPanel {
         });
       };
       const removal = button("Remove", remove, "small");
-      return element("li", "term", text, element("span", "mark", action.replace("_", " ")), removal);
+      return element(
+        "li",
+        "term",
+        text,
+        element("span", "mark", action.replace("_", " ")),
+        removal,
+      );
     });
     byId("terms").replaceChildren(...rows);
   }

@@ -25,7 +25,11 @@ export function rowElement(row, user, actions) {
   const text = element("span", "text", row.text);
   text.dir = "auto";
   const made = element("li", row.kind === "gap" ? "note" : row.kind, text);
-  if (row.kind === "gap") made.append(" ", button("Load them", () => actions.fillGap(row), "small"));
+  if (row.kind === "gap")
+    made.append(
+      " ",
+      button("Load them", () => actions.fillGap(row), "small"),
+    );
   return made;
 }
 

@@ -121,9 +121,13 @@ export class UserCard {
       return act(`Clear ${duration(ms)}`, () => on.clear(author, ms), true);
     });
     const bans = [
-      act(`Ban ${duration(BAN_MS)}`, () => {
-        return on.ban(author, { durationMs: BAN_MS, ...this.#why() });
-      }, true),
+      act(
+        `Ban ${duration(BAN_MS)}`,
+        () => {
+          return on.ban(author, { durationMs: BAN_MS, ...this.#why() });
+        },
+        true,
+      ),
       act("Ban", () => on.ban(author, this.#why()), true),
       act("Unban", () => on.unban(author)),
     ];
@@ -132,9 +136,11 @@ export class UserCard {
       act("Unshadow", () => on.unshadowUser(author)),
     ];
     const groups = [onComment, timeouts, bans, clears, shadows];
-    const rows = groups.filter((group) => group.length > 0).map((group) => {
-      return element("div", "buttons", ...group);
-    });
+    const rows = groups
+      .filter((group) => group.length > 0)
+      .map((group) => {
+        return element("div", "buttons", ...group);
+      });
     byId("card-acts").replaceChildren(...rows);
   }
 

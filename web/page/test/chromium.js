@@ -42,7 +42,9 @@ export class Chromium {
     const profile = await mkdtemp(join(tmpdir(), "lc-chromium-"));
     const flags = ["--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--no-first-run"];
     flags.push("--disable-gpu", "--hide-scrollbars=false", `--user-data-dir=${profile}`);
-    const child = spawn(program, [...flags, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(program, [...flags, "about:blank"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     const address = await new Promise((resolve, reject) => {
       let text = "";
       child.stderr.on("data", (chunk) => {

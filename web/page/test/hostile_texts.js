@@ -21,7 +21,7 @@ const MARKUP = [
   "]]><![CDATA[<b>",
   "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e 'e'>]>&e;",
   "${alert(1)} {{constructor.constructor('alert(1)')()}} #{1}",
-  "\"'`onmouseover=alert(1) x=\"",
+  '"\'`onmouseover=alert(1) x="',
   "javascript:alert(1) data:text/html,<b>",
   "__proto__ constructor toString hasOwnProperty",
   "'; DROP TABLE comments; --",
