@@ -9,6 +9,8 @@ import { countdown, duration } from "./text.js";
 /** Time for which a notice is shown. */
 const NOTICE_MS = 8_000;
 
+const TIMED_OUT = "timed out";
+
 /** Roles to which the rules of a room do not apply. */
 const EXEMPT = new Set(["moderator", "broadcaster", "admin"]);
 
@@ -54,23 +56,11 @@ export class Composer {
     this.#noticeTimer = setTimeout(() => showText(byId("notice"), ""), NOTICE_MS);
   }
 
-  /**
-   * Puts a text into the input, unless the user is writing another one.
-   *
-   * @param {string} text
-   * @returns {boolean} Whether it is there.
-   */
-  giveBack(text) {
-    const input = /** @type {HTMLInputElement} */ (byId("message"));
-    if (input.value !== "") return false;
-    input.value = text;
-    return true;
-  }
-
   signOut() {
     keepToken(null);
     this.#chat.setToken(null);
     this.#stopWaiting();
+    this.#showForms(false);
     this.#signedOut();
     this.#chat.connect();
   }
@@ -80,7 +70,7 @@ export class Composer {
     event.preventDefault();
     const input = /** @type {HTMLInputElement} */ (byId("message"));
     const text = input.value.trim();
-    if (text === "" || this.#waitUntil > Date.now()) return;
+    if (text === "" || this.#blocks) return;
     input.value = "";
     void this.#chat.send(text);
   }
@@ -105,10 +95,15 @@ export class Composer {
 
   #showUser() {
     const { user } = this.#chat;
-    byId("composer").hidden = user === null;
-    byId("sign-in").hidden = user !== null;
+    this.#showForms(user !== null);
     const input = /** @type {HTMLInputElement} */ (byId("message"));
     if (user) input.placeholder = `Say something as ${user.name}`;
+  }
+
+  /** @param {boolean} signedIn */
+  #showForms(signedIn) {
+    byId("composer").hidden = !signedIn;
+    byId("sign-in").hidden = signedIn;
   }
 
   #showRoom() {
@@ -126,6 +121,7 @@ export class Composer {
     } else if (state === "held") {
       this.notice("A moderator will look at your comment before it is shown.");
     } else if (state === "failed" && error) this.#explain(error);
+    else if (state === "acknowledged" && this.#waitReason === TIMED_OUT) this.#stopWaiting();
   }
 
   /** @param {LiveCommentsError} error */
@@ -134,7 +130,7 @@ export class Composer {
       code === "timed_out" ? "You are timed out: you can read, but not comment." : message,
     );
     if (retryAfterMs === undefined) return;
-    const reasons = { slow_mode: "slow mode", timed_out: "timed out" };
+    const reasons = { slow_mode: "slow mode", timed_out: TIMED_OUT };
     const reason = reasons[/** @type {keyof typeof reasons} */ (code)] ?? "wait";
     this.#wait(retryAfterMs, reason);
   }
@@ -157,10 +153,15 @@ export class Composer {
     this.#showWait();
   }
 
+  /** A timeout may be taken back, of which nothing tells: trying is allowed. */
+  get #blocks() {
+    return this.#waitUntil > Date.now() && this.#waitReason !== TIMED_OUT;
+  }
+
   #showWait() {
     const left = this.#waitUntil - Date.now();
     const waits = left > 0;
-    /** @type {HTMLButtonElement} */ (byId("send")).disabled = waits;
+    /** @type {HTMLButtonElement} */ (byId("send")).disabled = this.#blocks;
     showText(byId("wait"), waits ? `${this.#waitReason} ${countdown(left)}` : "");
     if (!waits) clearInterval(this.#waitTimer);
   }

@@ -51,6 +51,8 @@ class Desk {
       const { timeouts_ms } = /** @type {{timeouts_ms?: number[]}} */ (settings);
       this.#card.setTimeouts(timeouts_ms);
     });
+    // Its rows are options of the element around it.
+    byId("comments").querySelector("ol")?.setAttribute("role", "presentation");
     byId("comments").addEventListener("focus", () => this.#enter(false));
     byId("queue").addEventListener("focus", () => this.#enter(true));
     byId("help-open").addEventListener("click", () => this.#help());

@@ -3,7 +3,7 @@
  * control. Its look comes from the address, see `OverlayOptions`.
  */
 
-/** @import { Comment } from "../client/index.js" */
+/** @import { Comment, Timeline } from "../client/index.js" */
 /** @import { OverlayOptions } from "./overlay_options.js" */
 
 import { LiveComments } from "../client/index.js";
@@ -19,55 +19,58 @@ const FADING_MS = 1_000;
 /** Delay before another try after the server has refused the overlay: nobody presses a button. */
 const REFUSED_RETRY_MS = 30_000;
 
-/** The elements of the newest comments. */
+/** The elements of the newest comments: those of a timeline that keeps no others. */
 class OverlayList {
   #root;
   #options;
-  /** @type {Map<string, HTMLElement>} By id, oldest first. */
+  #timeline;
+  /** @type {Map<string, HTMLElement>} By id. */
   #shown = new Map();
-  /** @type {Comment[]} Newest comments that have no element yet. */
-  #waiting = [];
-  #draw;
+  /** @type {Set<string>} Comments of the timeline that have faded. */
+  #faded = new Set();
 
   /**
    * @param {HTMLElement} root
    * @param {OverlayOptions} options
+   * @param {Timeline} timeline
    */
-  constructor(root, options) {
+  constructor(root, options, timeline) {
     this.#root = root;
     this.#options = options;
-    this.#draw = oncePerFrame(() => this.#drawWaiting());
+    this.#timeline = timeline;
+    const draw = oncePerFrame(() => this.#draw());
+    timeline.on("change", ({ removed }) => {
+      for (const { comment_id } of removed) this.#faded.delete(comment_id);
+      draw();
+    });
   }
 
-  /** @param {Comment[]} comments */
-  add(comments) {
-    this.#waiting.push(...comments);
-    this.#waiting = this.#waiting.slice(-this.#options.lines);
-    this.#draw();
-  }
-
-  /** @param {string} commentId */
-  remove(commentId) {
-    this.#waiting = this.#waiting.filter(({ comment_id }) => comment_id !== commentId);
-    this.#shown.get(commentId)?.remove();
-    this.#shown.delete(commentId);
-  }
-
-  #drawWaiting() {
-    const { lines, fade, names, badges, times } = this.#options;
-    for (const comment of this.#waiting) {
-      const { comment_id } = comment;
-      this.remove(comment_id);
-      const row = commentRow(comment, { name: names, badges, time: times });
-      this.#shown.set(comment_id, row);
-      this.#root.append(row);
-      if (fade > 0) this.#fadeLater(comment_id, row);
+  #draw() {
+    const comments = this.#timeline.comments.filter(({ comment_id }) => {
+      return !this.#faded.has(comment_id);
+    });
+    const wanted = new Set(comments.map(({ comment_id }) => comment_id));
+    for (const [id, row] of this.#shown) {
+      if (wanted.has(id)) continue;
+      row.remove();
+      this.#shown.delete(id);
     }
-    this.#waiting = [];
-    for (const oldest of this.#shown.keys()) {
-      if (this.#shown.size <= lines) break;
-      this.remove(oldest);
+    let next = this.#root.firstElementChild;
+    for (const comment of comments) {
+      const row = this.#shown.get(comment.comment_id) ?? this.#make(comment);
+      if (row === next) next = next.nextElementSibling;
+      else this.#root.insertBefore(row, next);
     }
+  }
+
+  /** @param {Comment} comment */
+  #make(comment) {
+    const { fade, names, badges, times } = this.#options;
+    const { comment_id } = comment;
+    const row = commentRow(comment, { name: names, badges, time: times });
+    this.#shown.set(comment_id, row);
+    if (fade > 0) this.#fadeLater(comment_id, row);
+    return row;
   }
 
   /**
@@ -76,11 +79,14 @@ class OverlayList {
    */
   #fadeLater(commentId, row) {
     const isShown = () => this.#shown.get(commentId) === row;
-    setTimeout(() => {
+    setTimeout(() => isShown() && row.classList.add("fading"), this.#options.fade * 1_000);
+    const end = () => {
       if (!isShown()) return;
-      row.classList.add("fading");
-      setTimeout(() => isShown() && this.remove(commentId), FADING_MS);
-    }, this.#options.fade * 1_000);
+      this.#faded.add(commentId);
+      this.#shown.delete(commentId);
+      row.remove();
+    };
+    setTimeout(end, this.#options.fade * 1_000 + FADING_MS);
   }
 }
 
@@ -103,25 +109,17 @@ function applyLook({ size, align, from, width, color, back, shadow, font }) {
 function start(streamId) {
   const options = overlayOptions(new URLSearchParams(location.search));
   applyLook(options);
-  const list = new OverlayList(byId("comments"), options);
   const chat = new LiveComments(site, streamId, {
     token: tokenInFragment(),
     maxComments: options.lines,
   });
-  chat.on("comments", ({ comments, source }) => {
-    // What is read later belongs before what is shown.
-    if (source !== "history") list.add(comments);
-  });
-  chat.on("deleted", ({ comment_id }) => list.remove(comment_id));
+  new OverlayList(byId("comments"), options, chat.timeline);
   chat.on("state", ({ state }) => {
     if (state === "closed") setTimeout(() => chat.connect(), REFUSED_RETRY_MS);
   });
-  if (options.fade === 0) {
-    chat.history
-      .page({ pageSize: options.lines })
-      .then(({ comments }) => list.add(comments.reverse()))
-      .catch(() => {});
-  }
+  // Where comments fade, those of before have faded.
+  if (options.fade === 0)
+    chat.once("welcome", () => void chat.loadOlder(options.lines).catch(() => {}));
   chat.connect();
 }
 

@@ -40,6 +40,8 @@ export class Reading {
   #dropTimer = 0;
   #retryTimer = 0;
   #loading = false;
+  /** The history is not for this viewer, as long as nobody signs in. */
+  #refused = false;
   /** State of the timeline in which its oldest comment was the first of all, or null. */
   #completeAt = /** @type {number | null} */ (null);
   /** During a pause everything from this comment on was read, or null at its beginning. */
@@ -67,7 +69,10 @@ export class Reading {
       else rows.addGap(gap);
     });
     chat.on("restart", () => this.#beginAgain());
-    chat.on("welcome", () => this.#loadFirst());
+    chat.on("welcome", () => {
+      this.#refused = false;
+      this.#loadFirst();
+    });
     chat.on("state", ({ state }) => {
       if (state === "closed") this.#loadFirst();
     });
@@ -156,7 +161,8 @@ export class Reading {
   }
 
   #loadFirst() {
-    if (this.#chat.timeline.size < PAGE_COMMENTS && !this.#complete) void this.#loadOlder();
+    if (this.#refused || this.#complete) return;
+    if (this.#chat.timeline.size < PAGE_COMMENTS) void this.#loadOlder();
   }
 
   get #complete() {
@@ -170,7 +176,7 @@ export class Reading {
 
   /** Whether the reader is near the place from which on everything was read. */
   #needsOlder() {
-    if (this.#loading || this.#complete || this.#retryTimer !== 0) return false;
+    if (this.#loading || this.#refused || this.#complete || this.#retryTimer !== 0) return false;
     if (this.#chat.timeline.size >= MOST_COMMENTS) return false;
     if (!this.paused) return this.#list.firstVisible < ROWS_AHEAD;
     const id = this.#readFrom?.comment_id;
@@ -190,14 +196,23 @@ export class Reading {
       this.#readFrom = oldest ?? this.#readFrom;
       if (done) this.#completeAt = trims;
     } catch (error) {
-      const wait = error instanceof LiveCommentsError ? error.retryAfterMs : undefined;
-      this.#retryTimer = setTimeout(() => {
-        this.#retryTimer = 0;
-        this.moved();
-      }, wait ?? RETRY_MS);
+      this.#loadFailed(error);
     }
     this.#loading = false;
     this.moved();
+  }
+
+  /** @param {unknown} error */
+  #loadFailed(error) {
+    const { status = 0, retryAfterMs = RETRY_MS } = error instanceof LiveCommentsError ? error : {};
+    this.#refused = status >= 400 && status < 500 && status !== 429;
+    if (this.#refused) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = 0;
+      this.#loadFirst();
+      this.moved();
+    }, retryAfterMs);
   }
 
   /** @returns {Promise<OlderPage>} */
