@@ -58,6 +58,9 @@ class Desk {
     byId("help-open").addEventListener("click", () => this.#help());
     listenToKeys(this.#keys());
     this.#chat.on("welcome", ({ user }) => this.#admit(user?.role ?? null));
+    this.#chat.on("deleted", ({ comment_id }) => {
+      if (comment_id === this.#selected?.comment_id) this.#selectAfterDeletion(comment_id);
+    });
     this.#chat.on("state", ({ state }) => {
       if (state === "closed") this.#queue.setActive(false);
     });
@@ -161,6 +164,20 @@ class Desk {
     list.reveal(at);
     this.#select(row);
     if (this.#card.isOpen) this.#card.open(row, row);
+  }
+
+  /**
+   * Selects the comment after one that is gone, or the one before: the next key is for it.
+   *
+   * @param {string} commentId
+   */
+  #selectAfterDeletion(commentId) {
+    // The list still has the rows of before.
+    const { rows } = this.#view;
+    const at = rows.findIndex((row) => keyOf(row) === commentId);
+    const others = [...rows.slice(at + 1), ...rows.slice(0, Math.max(0, at)).reverse()];
+    const next = others.find((row) => "comment_id" in row);
+    this.#select(next && "comment_id" in next ? next : null);
   }
 
   /** @param {Comment | null} comment */

@@ -37,6 +37,7 @@ export class Reading {
   /** @type {StreamRow[]} */
   #shown = [];
   #unseen = 0;
+  #holding = false;
   #dropTimer = 0;
   #retryTimer = 0;
   #loading = false;
@@ -105,6 +106,7 @@ export class Reading {
     const { timeline } = this.#chat;
     if (this.#list.following && !this.paused) {
       this.#unseen = 0;
+      this.#holding = false;
       this.#dropTimer ||= setTimeout(() => {
         this.#dropTimer = 0;
         if (this.#list.following && !this.paused) timeline.limit = FOLLOWED_COMMENTS;
@@ -112,7 +114,8 @@ export class Reading {
     } else {
       clearTimeout(this.#dropTimer);
       this.#dropTimer = 0;
-      if (timeline.limit === FOLLOWED_COMMENTS) this.#makeRoom(HELD_COMMENTS);
+      if (!this.#holding) this.#makeRoom(HELD_COMMENTS);
+      this.#holding = true;
       // What is being read would be dropped for what comes.
       if (!this.paused && timeline.size > timeline.limit - PAGE_COMMENTS) this.pause();
       if (this.#needsOlder()) void this.#loadOlder();
