@@ -83,7 +83,8 @@ function belowSite(file, text) {
 function forward(request, response) {
   const { method, headers, url } = request;
   const target = { host: daemon.hostname, port: daemon.port || 80, method, headers, path: url };
-  const forwarded = http.request(target, (answer) => {
+  // A connection that is kept may be closed by the daemon just when it is used again.
+  const forwarded = http.request({ ...target, agent: false }, (answer) => {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
   });

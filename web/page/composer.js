@@ -40,6 +40,7 @@ export class Composer {
     chat.on("error", ({ code, message }) => {
       if (code !== "unknown_reaction") this.notice(message);
     });
+    chat.on("state", () => this.#showWait());
     chat.on("state", ({ state, error }) => {
       if (state === "closed" && error && isTokenFault(error)) this.#dropToken();
     });
@@ -161,7 +162,8 @@ export class Composer {
   #showWait() {
     const left = this.#waitUntil - Date.now();
     const waits = left > 0;
-    /** @type {HTMLButtonElement} */ (byId("send")).disabled = this.#blocks;
+    /** @type {HTMLButtonElement} */ (byId("send")).disabled =
+      this.#blocks || this.#chat.state === "closed";
     showText(byId("wait"), waits ? `${this.#waitReason} ${countdown(left)}` : "");
     if (!waits) clearInterval(this.#waitTimer);
   }

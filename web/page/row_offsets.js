@@ -97,13 +97,12 @@ export class RowOffsets {
   }
 
   /**
-   * Forgets the height of a row.
+   * Tells whether the height of a row was measured.
    *
-   * @param {string} key
+   * @param {number} index
    */
-  forget(key) {
-    this.#sum -= this.#known.get(key) ?? 0;
-    this.#known.delete(key);
+  knows(index) {
+    return !Number.isNaN(this.#heights[index] ?? NaN);
   }
 
   /**
@@ -137,7 +136,7 @@ export class RowOffsets {
     for (let index = from; index < this.#count; index += 1) {
       this.#offsets[index] = offset;
       const height = this.#heights[index] ?? NaN;
-      offset += height === height ? height : estimate;
+      offset += Number.isNaN(height) ? estimate : height;
     }
     this.#offsets[this.#count] = offset;
   }

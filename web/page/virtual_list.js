@@ -235,29 +235,29 @@ export class VirtualList {
     const { keyOf, createNode } = this.#view;
     const rows = this.#rows.slice(first, end);
     const wanted = new Map(rows.map((row) => [keyOf(row), row]));
+    /** @type {Set<string>} Keys whose rows are other objects than before. */
+    const changed = new Set();
     for (const [key, { row, node }] of this.#nodes) {
       if (wanted.get(key) === row) continue;
-      if (wanted.has(key)) this.#offsets.forget(key);
+      if (wanted.has(key)) changed.add(key);
       // The focus would fall back to the page.
       if (node.contains(document.activeElement)) this.#viewport.focus({ preventScroll: true });
       node.remove();
       this.#nodes.delete(key);
     }
-    /** @type {{index: number, key: string, node: HTMLElement}[]} */
+    /** @type {{index: number, key: string, node: HTMLElement}[]} Rows of unknown height. */
     const fresh = [];
     let next = this.#window.firstElementChild;
     rows.forEach((row, place) => {
       const key = keyOf(row);
       const known = this.#nodes.get(key);
-      if (known) {
-        if (known.node === next) next = next.nextElementSibling;
-        else this.#window.insertBefore(known.node, next);
-        return;
-      }
-      const node = createNode(row, first + place);
-      this.#nodes.set(key, { row, node });
-      this.#window.insertBefore(node, next);
-      fresh.push({ index: first + place, key, node });
+      const index = first + place;
+      const node = known?.node ?? createNode(row, index);
+      if (node === next) next = next.nextElementSibling;
+      else this.#window.insertBefore(node, next);
+      if (!known) this.#nodes.set(key, { row, node });
+      // After a change of the width, elements that are there have other heights.
+      if (changed.has(key) || !this.#offsets.knows(index)) fresh.push({ index, key, node });
     });
     this.#first = first;
     return this.#measure(fresh);

@@ -101,6 +101,11 @@ const FAULTS = `(() => {
   const { scrollWidth, scrollHeight } = document.documentElement;
   if (scrollWidth > innerWidth) faults.push("the page scrolls sideways");
   if (scrollHeight > innerHeight) faults.push("the page scrolls down");
+  const rows = [...document.querySelectorAll("#comments li")];
+  const { following, distanceToEnd } = liveComments.view.list;
+  const gap = box.bottom - (rows.at(-1)?.getBoundingClientRect().bottom ?? box.bottom);
+  if (distanceToEnd < 1 && ${LIST}.scrollTop > 0 && Math.abs(gap) > 1) faults.push("a hole at the end");
+  if (following && distanceToEnd > 1) faults.push("not at the end");
   let before = null;
   for (const row of document.querySelectorAll("#comments .comment")) {
     const place = row.getBoundingClientRect();
