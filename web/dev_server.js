@@ -88,7 +88,10 @@ function forward(request, response) {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
   });
-  forwarded.on("error", () => response.headersSent || response.writeHead(502).end());
+  forwarded.on("error", (error) => {
+    if (response.headersSent) response.destroy();
+    else response.writeHead(502).end(`the daemon does not answer: ${error.message}\n`);
+  });
   response.on("close", () => forwarded.destroy());
   request.pipe(forwarded);
 }
