@@ -20,8 +20,9 @@ export function showFacts(chat) {
     byId("announcement").hidden = false;
   });
   byId("dismiss").addEventListener("click", () => (byId("announcement").hidden = true));
-  // The page also works without the title.
-  showTitle(chat).catch(() => {});
+  // The page also works without the title. It may be for those who have signed in.
+  const tryTitle = () => void showTitle(chat).catch(() => chat.once("welcome", tryTitle));
+  tryTitle();
 }
 
 /** @param {LiveComments} chat */
