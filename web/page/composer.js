@@ -22,6 +22,8 @@ export class Composer {
   #waitTimer = 0;
   #waitUntil = 0;
   #waitReason = "";
+  /** The `ref` of the latest comment that was stored. */
+  #stored = "";
 
   /**
    * @param {LiveComments} chat
@@ -114,15 +116,15 @@ export class Composer {
   }
 
   /** @param {Readonly<Outgoing>} outgoing */
-  #follow({ state, error }) {
+  #follow({ ref, state, error }) {
+    if (state === "held") this.notice("A moderator will look at your comment before it is shown.");
+    else if (state === "failed" && error) this.#explain(error);
+    // A comment may be shown before it is acknowledged.
+    if ((state !== "acknowledged" && state !== "shown") || ref === this.#stored) return;
+    this.#stored = ref;
     const { room, user } = this.#chat;
-    const isExempt = EXEMPT.has(user?.role ?? "viewer");
-    if (state === "acknowledged" && room.slow_ms && !isExempt) {
-      this.#wait(room.slow_ms, "slow mode");
-    } else if (state === "held") {
-      this.notice("A moderator will look at your comment before it is shown.");
-    } else if (state === "failed" && error) this.#explain(error);
-    else if (state === "acknowledged" && this.#waitReason === TIMED_OUT) this.#stopWaiting();
+    if (this.#waitReason === TIMED_OUT) this.#stopWaiting();
+    if (room.slow_ms && !EXEMPT.has(user?.role ?? "viewer")) this.#wait(room.slow_ms, "slow mode");
   }
 
   /** @param {LiveCommentsError} error */
