@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
+use live_comments::client::viewer::ViewerConnection;
 use live_comments::protocol::admin::Who;
 use live_comments::protocol::{ClientMessage, ServerMessage};
 use serde_json::{Value, json};
@@ -261,7 +261,6 @@ async fn operators_reach_viewers_of_each_transport() {
     for mut viewer in Fallback::both(&daemon, Some(&token)) {
         let welcome = viewer.until("welcome").await;
         assert_eq!(welcome["user"]["user_id"], "7");
-        assert!(viewer.until("presence").await["viewers"].as_u64() >= Some(2));
         let (id, _) = sender.comment("to be deleted").await;
         viewer.until("comments").await;
         post(&daemon, "/v1/delete", json!({"comment_id": id})).await;
@@ -513,7 +512,7 @@ async fn places_and_metrics_count_every_transport() {
     }
     drop(events);
     let free = async {
-        while ViewerConnection::join(&ViewerOptions { ..daemon.options() }).await.is_err() {
+        while ViewerConnection::join(&daemon.options()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -179,6 +179,11 @@ fn admin_request_holds_on_mutated_seeds() {
 }
 
 #[test]
+fn position_holds_on_mutated_seeds() {
+    short_run("position", 10_000);
+}
+
+#[test]
 fn word_list_holds_on_mutated_seeds() {
     short_run("word_list", 300);
 }

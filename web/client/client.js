@@ -1,5 +1,5 @@
 /** @import { ConnectionState, StateChange } from "./connection.js" */
-/** @import { CommentSource, Gap, GapCause, Intake } from "./feed.js" */
+/** @import { CommentSource, Gap, GapCause, Intake, OlderPage } from "./feed.js" */
 /** @import { Outgoing, SendResult } from "./outbox.js" */
 /** @import { ConnectionRanges, SeqRange } from "./position.js" */
 /** @import { LiveCommentsOptions } from "./options.js" */
@@ -55,7 +55,7 @@ export class LiveComments extends Emitter {
   #outbox;
   #poster;
   #feed;
-  /** @type {Promise<{added: number, done: boolean}> | null} */
+  /** @type {Promise<OlderPage> | null} */
   #reading = null;
   #abort = new AbortController();
   /**
@@ -245,10 +245,10 @@ export class LiveComments extends Emitter {
   /**
    * Adds an older page of the history to the timeline: the newest page first, then those before it.
    * After `pause` it begins at the newest again. A timeline that is full takes nothing older: raise
-   * its limit before.
+   * its limit before. If it has dropped comments since, the page is the one before its oldest.
    *
    * @param {number} [pageSize] 1 to 1000.
-   * @returns {Promise<{added: number, done: boolean}>} `done`: there is nothing older.
+   * @returns {Promise<OlderPage>}
    * @throws {LiveCommentsError}
    */
   loadOlder(pageSize = 100) {

@@ -57,6 +57,16 @@ import { PauseBuffer } from "./pause.js";
  * @typedef {"taken" | "lost" | "full"} Intake
  */
 
+/**
+ * A page of the history that was read.
+ *
+ * @typedef {object} OlderPage
+ * @property {number} added Comments that were not in the timeline.
+ * @property {boolean} done There is nothing older.
+ * @property {Comment} [oldest] The comment with which the page ends. From it to the newest of the
+ *   first page, the timeline has everything that is stored.
+ */
+
 /** Ids of deleted comments that are remembered, since a deletion may come before its comment. */
 const REMEMBERED_DELETIONS = 10_000;
 
@@ -82,6 +92,8 @@ export class CommentFeed {
   #storedSeq = null;
   /** @type {Position | null} */
   #pausedAt = null;
+  /** State of the timeline that the reader continues. */
+  #trims = 0;
 
   /**
    * @param {FeedConfig} config
@@ -204,12 +216,13 @@ export class CommentFeed {
    * Reads the next older page of the history into the timeline.
    *
    * @param {number} pageSize
-   * @returns {Promise<{added: number, done: boolean}>}
+   * @returns {Promise<OlderPage>}
    */
   async loadOlder(pageSize) {
     const { timeline, tracker, signal } = this.#config;
+    this.#continueTimeline();
     const reader = this.#reader;
-    const isFirst = !reader.begun;
+    const isFirst = !reader.begun && reader.fromNewest;
     const before = tracker.current;
     const parts = await reader.next(pageSize, signal());
     let added = 0;
@@ -226,7 +239,19 @@ export class CommentFeed {
       this.#storedSeq = parts[0]?.comments.at(-1)?.seq ?? -1;
       this.#joinHistory(before ?? tracker.current);
     }
-    return { added, done: reader.done };
+    return { added, done: reader.done, oldest: parts.at(-1)?.comments[0] };
+  }
+
+  /**
+   * Begins before the oldest comment of the timeline if others were dropped since the last page:
+   * reading on where that page ended would leave a hole.
+   */
+  #continueTimeline() {
+    const { timeline, history } = this.#config;
+    const unchanged = timeline.trims === this.#trims;
+    this.#trims = timeline.trims;
+    if (unchanged || !this.#reader.begun) return;
+    this.#reader = new HistoryReader(history, timeline.oldest);
   }
 
   /**

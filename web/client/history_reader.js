@@ -17,10 +17,25 @@ export class HistoryReader {
   #lastSeq = Infinity;
   #begun = false;
   #done = false;
+  #fromNewest;
 
-  /** @param {History} history */
-  constructor(history) {
+  /**
+   * @param {History} history
+   * @param {{comment: Comment, age: number} | null} [after] Comment before which to begin. Absent:
+   *   begin at the newest.
+   */
+  constructor(history, after = null) {
     this.#history = history;
+    this.#fromNewest = after === null;
+    if (after === null) return;
+    this.#before = after.comment.comment_id;
+    this.#age = after.age;
+    this.#lastSeq = after.comment.seq;
+  }
+
+  /** Whether the first page holds the newest comment. */
+  get fromNewest() {
+    return this.#fromNewest;
   }
 
   /** Whether a page was read. */

@@ -8,6 +8,7 @@
 /** @typedef {import("./client.js").ClientEvents} ClientEvents */
 /** @typedef {import("./feed.js").CommentSource} CommentSource */
 /** @typedef {import("./feed.js").Gap} Gap */
+/** @typedef {import("./feed.js").OlderPage} OlderPage */
 /** @typedef {import("./connection.js").ConnectionState} ConnectionState */
 /** @typedef {import("./connection.js").StateChange} StateChange */
 /** @typedef {import("./moderation.js").QueueItem} QueueItem */

@@ -26,6 +26,7 @@ export class Timeline extends Emitter {
   #ids = new Set();
   #log = 0;
   #limit;
+  #trims = 0;
 
   /** @param {number} limit Comments to keep, at least 1. */
   constructor(limit) {
@@ -45,6 +46,21 @@ export class Timeline extends Emitter {
   /** @returns {number} */
   get size() {
     return this.#entries.length;
+  }
+
+  /** Number of times that the oldest comments were dropped because of the limit. */
+  get trims() {
+    return this.#trims;
+  }
+
+  /**
+   * The oldest comment, and the number of logs that came after its own.
+   *
+   * @returns {{comment: Comment, age: number} | null}
+   */
+  get oldest() {
+    const entry = this.#entries[0];
+    return entry ? { comment: entry.comment, age: this.#log - entry.log } : null;
   }
 
   /** Comments to keep. A lower limit takes effect at once. */
@@ -133,6 +149,7 @@ export class Timeline extends Emitter {
   /** Removes the oldest comments beyond the limit and returns them. */
   #trim() {
     const surplus = Math.max(0, this.#entries.length - this.#limit);
+    if (surplus > 0) this.#trims += 1;
     const removed = this.#entries.splice(0, surplus).map((entry) => entry.comment);
     for (const { comment_id } of removed) this.#ids.delete(comment_id);
     return removed;

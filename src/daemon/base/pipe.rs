@@ -75,6 +75,13 @@ impl PipeWriter {
         }
     }
 
+    /// # Errors
+    /// `BrokenPipe` if the reader is gone.
+    pub fn check_reader(&self) -> io::Result<()> {
+        let is_gone = self.0.queue.lock().reader_gone;
+        if is_gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
     /// Adds messages as far as they fit. Returns the number of bytes taken.
     ///
     /// # Errors

@@ -281,6 +281,22 @@ test("reading back during a pause shows every comment", async () => {
   client.close();
 });
 
+test("reading back after comments were dropped leaves no hole", async () => {
+  const { client, sockets, http } = await connected({ maxComments: 10 });
+  serveHistory(http, () => range(1, 60));
+  sockets.last.receive(batch(11, 20));
+  client.timeline.limit = 30;
+  await client.loadOlder(50);
+  assert.deepEqual(shown(client), range(31, 60));
+  client.timeline.limit = 10;
+  client.timeline.limit = 40;
+  const { added, oldest } = await client.loadOlder(20);
+  assert.equal(added, 20);
+  assert.equal(oldest?.seq, 31);
+  assert.deepEqual(shown(client), range(31, 60));
+  client.close();
+});
+
 test("what the history gets late is added to the page that was read", async () => {
   const { client, clock, http } = await connected();
   let stored = 7;

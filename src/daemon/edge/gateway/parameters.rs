@@ -58,10 +58,7 @@ impl Parameters {
 }
 
 /// Returns the token of a request: that of the header, else `from_query`.
-pub(super) fn token(
-    headers: &HeaderMap,
-    from_query: Option<String>,
-) -> Result<Option<String>, ErrorBody> {
+fn token(headers: &HeaderMap, from_query: Option<String>) -> Result<Option<String>, ErrorBody> {
     bearer(headers).map(|token| token.map(str::to_owned).or(from_query)).map_err(|error| error.body)
 }
 

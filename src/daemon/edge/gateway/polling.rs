@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::entry::{Entrant, admit_over_http, attach};
 use super::event_stream::get_only;
-use super::parameters::{bad, token};
+use super::parameters::{Parameters, bad};
 use super::poll_sessions::{Owner, Poll, PollFailure, PollSession, Since};
 use super::positions::parse_number;
 use super::state::GatewayState;
@@ -29,7 +29,6 @@ const MAX_WAIT_MS: u64 = 30_000;
 
 #[derive(Deserialize)]
 struct RawQuery {
-    token: Option<String>,
     since: Option<String>,
     wait_ms: Option<String>,
 }
@@ -40,6 +39,8 @@ struct PollRequest {
     address: SocketAddr,
     token: Option<String>,
     since: Option<Since>,
+    /// The position of a viewer that comes from another transport, and has no `since` yet.
+    position: Option<StreamPosition>,
     wait: Duration,
 }
 
@@ -51,11 +52,13 @@ pub(super) async fn poll(
 ) -> Answer {
     get_only(request.method())?;
     let query = read_query(request.uri())?;
+    let Parameters { token, resume_from } = Parameters::read(&request)?;
     let poll = PollRequest {
         stream_id: super::api::parse_id(&stream_id)?,
         address: peer,
-        token: token(request.headers(), query.token)?,
+        token: token?,
         since: query.since.as_deref().map(parse_since).transpose()?,
+        position: resume_from,
         wait: parse_wait(query.wait_ms.as_deref())?,
     };
     let slot = request.extensions().get::<ConnectionSlot>();
@@ -102,7 +105,7 @@ async fn answer(
             Err(PollFailure::TooOld | PollFailure::NotWelcomed) => state.polls.close(&session),
         }
     }
-    let resume_from = request.since.map(|since| since.position);
+    let resume_from = request.since.map(|since| since.position).or(request.position);
     let session = open(state, request, owner, resume_from).await?;
     answer_in(state, &session, Poll { confirmed: 0, wait }, slot).await.map_err(|_| {
         state.polls.close(&session);

@@ -43,10 +43,15 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()
         .route("/", get(page::index))
-        .route("/viewer.js", get(page::script))
-        .route("/viewer.css", get(page::style))
+        .route("/overlay/{stream_id}", get(page::overlay))
+        .route("/moderate/{stream_id}", get(page::desk))
+        .route("/page/{file}", get(page::page_file))
+        .route("/client/{*file}", get(page::client_file))
         .route("/ws/{stream_id}", get(websocket::upgrade))
-        .route("/stream/{stream_id}", get(websocket::upgrade))
+        .route(
+            "/stream/{stream_id}",
+            get(websocket::upgrade).route_layer(from_fn(page::unless_upgrade)),
+        )
         .merge(api)
         .with_state(state)
         .merge(operation_routes(operations))

@@ -21,8 +21,13 @@ use crate::protocol::{CloseCode, Epoch, StreamId, StreamPosition, UserId};
 const EVENTS: &str = "/api/streams/1/events";
 const POLL: &str = "/api/streams/1/comments/poll";
 
+/// Takes the pipe of a poller, whose place is free then.
 fn poll_pipe(viewer: NewViewer) -> PipeWriter {
-    match viewer.link {
+    pipe_of(viewer.link)
+}
+
+fn pipe_of(link: ViewerLink) -> PipeWriter {
+    match link {
         ViewerLink::Poll(pipe) => pipe,
         other => panic!("no poll: {other:?}"),
     }
@@ -109,7 +114,8 @@ async fn event_streams_and_polls_take_places() {
     let first = rig.viewer().await;
     let address = rig.address;
     let polling = tokio::spawn(async move { get(address, POLL).await });
-    let second = poll_pipe(rig.viewer().await);
+    let NewViewer { link, permit: _place, .. } = rig.viewer().await;
+    let second = pipe_of(link);
     for path in [EVENTS, POLL] {
         let reply = get(rig.address, path).await;
         assert_eq!((reply.status, reply.code().as_str()), (503, "node_full"), "{path}");

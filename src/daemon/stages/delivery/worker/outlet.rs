@@ -65,10 +65,13 @@ impl Outlet {
     }
 
     /// Hands what an earlier write left to the kernel. Returns false while some is left.
+    ///
+    /// # Errors
+    /// Those of the socket, or that nobody reads the pipe any more.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         match self {
             Self::Socket(transport) => transport.flush(),
-            Self::Pipe(_) => Ok(true),
+            Self::Pipe(pipe) => pipe.check_reader().map(|()| true),
         }
     }
 

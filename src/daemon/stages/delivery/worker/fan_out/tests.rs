@@ -275,6 +275,7 @@ fn socket_and_pipe_get_the_same_events() {
     rig.poll_once();
     rig.push(comments_frame(1, 5));
     rig.push(deletion_frame(2));
+    rig.poll_once();
     rig.finish();
     let events = piped(&mut reader);
     let arrived = arrived(&peer);

@@ -1,0 +1,61 @@
+/** @import { Comment } from "../client/index.js" */
+
+import { element } from "./dom.js";
+import { timeOfDay, withoutPiles } from "./text.js";
+
+const HUES = 12n;
+
+/**
+ * @typedef {object} CommentLook
+ * @property {boolean} [mine]
+ * @property {boolean} [time] Absent: shown.
+ * @property {boolean} [badges] Absent: shown.
+ * @property {boolean} [name] Absent: shown.
+ */
+
+/**
+ * Makes the parts of a comment. Names and texts are those of strangers: they become text nodes, and
+ * each is isolated, so that its direction does not reorder what is around it.
+ *
+ * @param {Pick<Comment, "user_id" | "name" | "message" | "created_at" | "badges">} comment
+ * @param {CommentLook} [look]
+ * @returns {HTMLElement[]}
+ */
+export function commentParts(comment, { time = true, badges = true, name = true } = {}) {
+  const parts = [];
+  if (time) parts.push(timeElement(comment.created_at));
+  if (badges) parts.push(...(comment.badges ?? []).map((badge) => element("span", "badge", badge)));
+  if (name) parts.push(nameElement(comment));
+  const text = element("span", "text", withoutPiles(comment.message));
+  text.dir = "auto";
+  parts.push(text);
+  return parts;
+}
+
+/**
+ * Makes the row of a comment.
+ *
+ * @param {Comment} comment
+ * @param {CommentLook} [look]
+ * @returns {HTMLLIElement}
+ */
+export function commentRow(comment, look = {}) {
+  return element("li", look.mine ? "comment mine" : "comment", ...commentParts(comment, look));
+}
+
+/** @param {number} ms */
+export function timeElement(ms) {
+  const time = element("time", "", timeOfDay(ms));
+  time.dateTime = new Date(ms).toISOString();
+  return time;
+}
+
+/** @param {{user_id: string, name: string}} user */
+export function nameElement({ user_id, name }) {
+  return element("bdi", `name hue${hueOf(user_id)}`, withoutPiles(name));
+}
+
+/** @param {string} userId */
+function hueOf(userId) {
+  return /^[0-9]+$/.test(userId) ? Number(BigInt(userId) % HUES) : 0;
+}

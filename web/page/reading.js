@@ -1,0 +1,238 @@
+/** @import { Comment, LiveComments, OlderPage } from "../client/index.js" */
+/** @import { StreamRow, StreamRows } from "./rows.js" */
+/** @import { VirtualList } from "./virtual_list.js" */
+
+import { HistoryReader } from "../client/history_reader.js";
+import { LiveCommentsError } from "../client/index.js";
+
+/** Comments that are kept while the newest are in view. */
+export const FOLLOWED_COMMENTS = 2_000;
+
+/** Comments that may come while the reader holds a place. After them the stream is paused. */
+const HELD_COMMENTS = 30_000;
+
+/** Comments that are kept for a reader that reads back. */
+const MOST_COMMENTS = 200_000;
+
+/** Time in view of the newest comments after which older ones are dropped. */
+const DROP_AFTER_MS = 60_000;
+
+/** Comments of a request for older ones, and rows above the visible ones that are loaded ahead. */
+const PAGE_COMMENTS = 200;
+const ROWS_AHEAD = 100;
+
+const RETRY_MS = 5_000;
+
+/** Time after a pause in which a gap belongs to the pause, and is filled. */
+const PAUSE_GAP_MS = 60_000;
+
+/**
+ * How a reader moves through a stream: follows the newest comments, holds a place, pauses, and
+ * reads back through the history, as far as there is one.
+ */
+export class Reading {
+  #chat;
+  #list;
+  #changed;
+  /** @type {StreamRow[]} */
+  #shown = [];
+  #unseen = 0;
+  #holding = false;
+  #dropTimer = 0;
+  #retryTimer = 0;
+  #loading = false;
+  /** The history is not for this viewer, as long as nobody signs in. */
+  #refused = false;
+  /** State of the timeline in which its oldest comment was the first of all, or null. */
+  #completeAt = /** @type {number | null} */ (null);
+  /** During a pause everything from this comment on was read, or null at its beginning. */
+  #readFrom = /** @type {Comment | null} */ (null);
+  #resumedAt = -Infinity;
+  /** Reads back when there is no connection any more. */
+  #archive = /** @type {HistoryReader | null} */ (null);
+
+  /**
+   * @param {{chat: LiveComments, rows: StreamRows, list: VirtualList<StreamRow>}} parts
+   * @param {() => void} changed Something that `state` tells is different.
+   */
+  constructor({ chat, rows, list }, changed) {
+    this.#chat = chat;
+    this.#list = list;
+    this.#changed = changed;
+    chat.on("comments", ({ comments, source }) => {
+      if (source !== "history" && !list.following) this.#unseen += comments.length;
+    });
+    chat.on("gap", (gap) => {
+      // A change of the transport is filled by the client.
+      if (gap.cause === "transport") return;
+      const ofPause = performance.now() - this.#resumedAt < PAUSE_GAP_MS;
+      if (gap.cause === "server" && ofPause) void this.fill(gap);
+      else rows.addGap(gap);
+    });
+    chat.on("restart", () => this.#beginAgain());
+    chat.on("welcome", () => {
+      this.#refused = false;
+      this.#loadFirst();
+    });
+    chat.on("state", ({ state }) => {
+      if (state === "closed") this.#loadFirst();
+    });
+  }
+
+  /** Comments that came since the reader holds a place. */
+  get unseen() {
+    return this.#unseen;
+  }
+
+  get loading() {
+    return this.#loading;
+  }
+
+  get paused() {
+    return this.#chat.paused;
+  }
+
+  /**
+   * Takes the rows that the list shows.
+   *
+   * @param {StreamRow[]} rows
+   */
+  setShown(rows) {
+    this.#shown = rows;
+  }
+
+  /** Follows what the reader does. The list calls this after each move. */
+  moved() {
+    const { timeline } = this.#chat;
+    if (this.#list.following && !this.paused) {
+      this.#unseen = 0;
+      this.#holding = false;
+      this.#dropTimer ||= setTimeout(() => {
+        this.#dropTimer = 0;
+        if (this.#list.following && !this.paused) timeline.limit = FOLLOWED_COMMENTS;
+      }, DROP_AFTER_MS);
+    } else {
+      clearTimeout(this.#dropTimer);
+      this.#dropTimer = 0;
+      if (!this.#holding) this.#makeRoom(HELD_COMMENTS);
+      this.#holding = true;
+      // What is being read would be dropped for what comes.
+      if (!this.paused && timeline.size > timeline.limit - PAGE_COMMENTS) this.pause();
+      if (this.#needsOlder()) void this.#loadOlder();
+    }
+    this.#changed();
+  }
+
+  pause() {
+    this.#readFrom = null;
+    this.#completeAt = null;
+    this.#makeRoom(HELD_COMMENTS);
+    this.#chat.pause();
+    void this.#loadOlder();
+  }
+
+  /** Goes on at the place where the reader is. Everything that was missed follows. */
+  resume() {
+    this.#makeRoom(HELD_COMMENTS);
+    this.#resumedAt = performance.now();
+    this.#chat.resume();
+    this.#changed();
+  }
+
+  /** Goes to the newest comment. After a pause, a line stands for those that were missed. */
+  skip() {
+    if (this.paused) this.#chat.resume({ skip: true });
+    this.#unseen = 0;
+    this.#list.follow();
+    this.#changed();
+  }
+
+  /**
+   * Reads a range of the history into the list.
+   *
+   * @param {{from_seq: number, to_seq: number}} range
+   * @returns {Promise<boolean>} Whether it was read.
+   */
+  async fill(range) {
+    this.#makeRoom(HELD_COMMENTS);
+    try {
+      await this.#chat.fillGap(range);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #loadFirst() {
+    if (this.#refused || this.#complete) return;
+    if (this.#chat.timeline.size < PAGE_COMMENTS) void this.#loadOlder();
+  }
+
+  get #complete() {
+    return this.#completeAt === this.#chat.timeline.trims;
+  }
+
+  #beginAgain() {
+    this.#readFrom = null;
+    this.#completeAt = null;
+  }
+
+  /** Whether the reader is near the place from which on everything was read. */
+  #needsOlder() {
+    if (this.#loading || this.#refused || this.#complete || this.#retryTimer !== 0) return false;
+    if (this.#chat.timeline.size >= MOST_COMMENTS) return false;
+    if (!this.paused) return this.#list.firstVisible < ROWS_AHEAD;
+    const id = this.#readFrom?.comment_id;
+    const from = this.#shown.findIndex((row) => "comment_id" in row && row.comment_id === id);
+    return from < 0 || this.#list.firstVisible < from + ROWS_AHEAD;
+  }
+
+  async #loadOlder() {
+    if (this.#loading) return;
+    const { timeline } = this.#chat;
+    this.#loading = true;
+    this.#changed();
+    this.#makeRoom(PAGE_COMMENTS);
+    const { trims } = timeline;
+    try {
+      const { done, oldest } = await this.#readPage();
+      this.#readFrom = oldest ?? this.#readFrom;
+      if (done) this.#completeAt = trims;
+    } catch (error) {
+      this.#loadFailed(error);
+    }
+    this.#loading = false;
+    this.moved();
+  }
+
+  /** @param {unknown} error */
+  #loadFailed(error) {
+    const { status = 0, retryAfterMs = RETRY_MS } = error instanceof LiveCommentsError ? error : {};
+    this.#refused = status >= 400 && status < 500 && status !== 429;
+    if (this.#refused) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = 0;
+      this.#loadFirst();
+      this.moved();
+    }, retryAfterMs);
+  }
+
+  /** @returns {Promise<OlderPage>} */
+  async #readPage() {
+    if (this.#chat.state !== "closed") return this.#chat.loadOlder(PAGE_COMMENTS);
+    const { timeline, history } = this.#chat;
+    this.#archive ??= new HistoryReader(history, timeline.oldest);
+    const parts = await this.#archive.next(PAGE_COMMENTS, new AbortController().signal);
+    let added = 0;
+    for (const { age, comments } of parts) added += timeline.add(comments, age).length;
+    return { added, done: this.#archive.done, oldest: parts.at(-1)?.comments[0] };
+  }
+
+  /** @param {number} comments */
+  #makeRoom(comments) {
+    const { timeline } = this.#chat;
+    const limit = Math.min(MOST_COMMENTS, timeline.size + comments);
+    if (limit > timeline.limit) timeline.limit = limit;
+  }
+}

@@ -1,0 +1,62 @@
+/** @import { User } from "../client/index.js" */
+/** @import { NoteRow, OutgoingRow, StreamRow } from "./rows.js" */
+
+import { commentParts, commentRow } from "./comment_view.js";
+import { button, element } from "./dom.js";
+
+/**
+ * @typedef {object} RowActions
+ * @property {(row: NoteRow) => void} fillGap
+ * @property {(row: OutgoingRow) => void} sendAgain
+ * @property {(row: OutgoingRow) => void} discard
+ */
+
+/**
+ * Makes the element of a row.
+ *
+ * @param {StreamRow} row
+ * @param {User | null} user This viewer.
+ * @param {RowActions} actions
+ * @returns {HTMLElement}
+ */
+export function rowElement(row, user, actions) {
+  if ("comment_id" in row) return commentRow(row, { mine: row.user_id === user?.user_id });
+  if (row.kind === "outgoing") return outgoingElement(row, user, actions);
+  const text = element("span", "text", row.text);
+  text.dir = "auto";
+  const made = element("li", row.kind === "gap" ? "note" : row.kind, text);
+  if (row.kind === "gap")
+    made.append(
+      " ",
+      button("Load them", () => actions.fillGap(row), "small"),
+    );
+  return made;
+}
+
+const MARKS = {
+  pending: "sending…",
+  acknowledged: "sent",
+  shown: "",
+  held: "waits for a moderator",
+  failed: "not sent",
+};
+
+/**
+ * @param {OutgoingRow} row
+ * @param {User | null} user
+ * @param {RowActions} actions
+ */
+function outgoingElement(row, user, actions) {
+  const { message, state, sentAt } = row.outgoing;
+  const { user_id, name } = user ?? { user_id: "0", name: "you" };
+  const mark = element("span", "mark", MARKS[state]);
+  if (state === "failed") {
+    mark.append(
+      button("Try again", () => actions.sendAgain(row), "small"),
+      button("Discard", () => actions.discard(row), "small"),
+    );
+  }
+  if (state === "held") mark.append(button("Hide", () => actions.discard(row), "small"));
+  const parts = commentParts({ user_id, name, message, created_at: sentAt });
+  return element("li", `comment mine ${state}`, ...parts, mark);
+}

@@ -1,0 +1,42 @@
+/** The token of this tab. It is kept until the tab is closed, and never goes into an address. */
+
+const KEY = "lc-token";
+
+/**
+ * Takes the token from `#token=…`, which browsers send to no server, and removes it from the
+ * address. Without one, returns the token that the tab has kept.
+ *
+ * @returns {string | null}
+ */
+export function takeToken() {
+  const given = tokenInFragment();
+  if (given === null) return storedToken();
+  keepToken(given);
+  history.replaceState(null, "", location.pathname + location.search);
+  return given;
+}
+
+/** @returns {string | null} */
+export function tokenInFragment() {
+  return new URLSearchParams(location.hash.slice(1)).get("token") || null;
+}
+
+// A browser that blocks site data throws on every access to the storage. The page works without it;
+// only a reload then forgets the token.
+function storedToken() {
+  try {
+    return sessionStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string | null} token Null forgets it. */
+export function keepToken(token) {
+  try {
+    if (token === null) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, token);
+  } catch {
+    // See storedToken.
+  }
+}
