@@ -13,7 +13,7 @@
 //!
 //! When full: the worker falls behind, and the log keeps the rest. While the metadata store is
 //! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
-//! worker waits. Comments that are to be held wait in a queue of the edge ([`hold_queue`]).
+//! worker waits. Comments that are to be held wait in a queue of the edge ([`mod@hold_queue`]).
 
 mod context;
 pub mod held;
