@@ -1,4 +1,4 @@
-//! What runs in browsers: the checks of the client library in `web/client` and of the pages in
+//! Code that runs in browsers: the checks of the client library in `web/client` and of the pages in
 //! `web/page`, and all that the library promises against a daemon, over each transport.
 
 #![allow(clippy::unwrap_used)]

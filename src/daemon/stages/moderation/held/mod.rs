@@ -84,15 +84,14 @@ struct HeldCheck {
 
 impl HeldCheck {
     fn subject(&self) -> Subject<'_> {
-        let Self { comment, context, .. } = self;
-        Subject {
-            comment,
-            role: ROLE,
-            lowered: context.lowered(),
-            raised: context.raised(),
-            deadline: None,
-        }
+        subject(&self.comment, &self.context)
     }
+}
+
+/// A held comment as it is checked: nobody waits for the verdict.
+fn subject<'a>(comment: &'a Comment, context: &CommentContext) -> Subject<'a> {
+    let lowered = context.lowered();
+    Subject { comment, role: ROLE, lowered, raised: context.raised(), deadline: None }
 }
 
 /// The decisions made about a stream.
@@ -202,14 +201,7 @@ impl HeldChecker {
         let mut checks = Vec::new();
         for comment in comments {
             let of_comment = context.of_comment(&comment, ROLE);
-            let subject = Subject {
-                comment: &comment,
-                role: ROLE,
-                lowered: of_comment.lowered(),
-                raised: of_comment.raised(),
-                deadline: None,
-            };
-            let verdict = pipeline.check_in_order(&subject).await;
+            let verdict = pipeline.check_in_order(&subject(&comment, &of_comment)).await;
             checks.push(HeldCheck { comment, context: of_comment, verdict });
         }
         if let Some(at_once) = pipeline.concurrent_checks() {
@@ -225,14 +217,7 @@ impl HeldChecker {
 
     async fn finish(&self, check: &mut HeldCheck) {
         let HeldCheck { comment, context, verdict } = check;
-        let subject = Subject {
-            comment,
-            role: ROLE,
-            lowered: context.lowered(),
-            raised: context.raised(),
-            deadline: None,
-        };
-        self.parts.pipeline.check_waiting(&subject, verdict).await;
+        self.parts.pipeline.check_waiting(&subject(comment, context), verdict).await;
     }
 
     /// Carries out the verdicts: those of a stream in order, those of several streams at once. Adds

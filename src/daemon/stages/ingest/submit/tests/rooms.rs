@@ -218,7 +218,8 @@ async fn a_hidden_text_may_be_said_by_others() {
     second.ask(troll(BOB)).await.expect("moderation has hidden the other");
 }
 
-/// What was said on one node is refused on another, whether or not the comment would be hidden.
+/// A text that was said on one node is refused on another, whether or not the comment would be
+/// hidden.
 #[tokio::test(start_paused = true)]
 async fn a_shadowed_author_is_told_what_others_are() {
     let claims = FirstClaimWins::default();
