@@ -41,6 +41,7 @@ fn comments() -> Vec<SequencedComment> {
         created_at: 1_700_000_000_000 + comment.ts_ms,
         seq: at as u64 + 1,
         badges: Default::default(),
+        parent_id: None,
     };
     recorded.into_iter().enumerate().map(sequenced).collect()
 }
@@ -107,8 +108,11 @@ fn encode(criterion: &mut Criterion) {
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read a viewer's comment");
     let text = "that was so close i nearly dropped my coffee, best round so far";
-    let comment =
-        ClientMessage::Comment { message: text.to_owned(), client_ref: Some("r42".to_owned()) };
+    let comment = ClientMessage::Comment {
+        message: text.to_owned(),
+        client_ref: Some("r42".to_owned()),
+        parent_id: None,
+    };
     use live_comments::protocol::message::{json, msgpack};
     for (name, encoding, payload) in [
         ("json", Encoding::Json, json::encode_client(&comment)),

@@ -47,6 +47,7 @@ fn comments() -> Vec<Comment> {
         message: line.into(),
         created_at: n as u64 * 10,
         badges: Default::default(),
+        parent_id: None,
     };
     lines.into_iter().enumerate().map(comment).collect()
 }

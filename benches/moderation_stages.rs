@@ -83,6 +83,7 @@ fn comment(number: usize, text: &str) -> Comment {
         message: text.into(),
         created_at: number as u64 * 10,
         badges: Badges::default(),
+        parent_id: None,
     }
 }
 

@@ -52,7 +52,8 @@ async fn post_and_read(message: &str) -> anyhow::Result<String> {
     let token = token_for(directory.path(), UserId(42), "alice")?;
     let author = ViewerOptions { token: Some(token.into()), ..anonymous };
     let (mut author, _) = ViewerConnection::join(&author).await?;
-    let comment = ClientMessage::Comment { message: message.to_owned(), client_ref: None };
+    let comment =
+        ClientMessage::Comment { message: message.to_owned(), client_ref: None, parent_id: None };
     author.send(&comment).await?;
     let shown = tokio::time::timeout(Duration::from_secs(10), first_comment(&mut viewer)).await??;
 

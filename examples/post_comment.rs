@@ -24,7 +24,8 @@ async fn main() -> anyhow::Result<()> {
     let (mut connection, _) = ViewerConnection::join(&options).await?;
     // Sending the comment again with the same ref, after a lost connection, stores it once.
     let client_ref = uuid::Uuid::from_u128(rand::random()).to_string();
-    let comment = ClientMessage::Comment { message, client_ref: Some(client_ref.clone()) };
+    let comment =
+        ClientMessage::Comment { message, client_ref: Some(client_ref.clone()), parent_id: None };
     connection.send(&comment).await?;
     let answer =
         tokio::time::timeout(Duration::from_secs(10), answer(&mut connection, &client_ref)).await;

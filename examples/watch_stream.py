@@ -89,8 +89,9 @@ def expand(rows, seq):
 def bye_of(body):
     """An answer over HTTP: only an error that names a wait may succeed later."""
     try:
-        return {"reconnect_after_ms": json.loads(body)["error"].get("retry_after_ms")}
-    except (ValueError, KeyError, TypeError):
+        problem = json.loads(body)
+        return {"reconnect_after_ms": problem.get("retry_after_ms")} if "code" in problem else None
+    except (ValueError, TypeError, AttributeError):
         return None  # of a proxy, not of the server
 
 

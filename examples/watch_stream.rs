@@ -63,7 +63,7 @@ async fn print_comments(
                     position.advance(range);
                 }
             }
-            Ok(ServerMessage::Gap { from_seq, to_seq }) => {
+            Ok(ServerMessage::Gap { from_seq, to_seq, .. }) => {
                 eprintln!("skipped {from_seq} to {to_seq}; history has them");
                 if let Some(range) = SeqRange::new(from_seq, to_seq) {
                     position.advance(range);

@@ -28,7 +28,7 @@ use live_comments::daemon::base::handoff::{
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, HeldBack, SharedBus};
 use live_comments::daemon::engines::choose::Engines;
-use live_comments::daemon::engines::directory::Streams;
+use live_comments::daemon::engines::directory::{RoomPolls, Streams};
 use live_comments::daemon::engines::registry::NodeIdentity;
 use live_comments::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
@@ -106,18 +106,24 @@ async fn frame_costs_one_write_per_viewer() {
     let (reactions, _reactions) = mpsc::channel(1);
     let (auth, _auth) = mpsc::channel(1);
     let (rooms, _rooms) = mpsc::channel(1);
+    let (votes, _votes) = mpsc::channel(1);
+    let streams = Streams::load(engines.metadata.clone()).await.unwrap();
+    let clock = Arc::new(SystemClock);
+    let polls = RoomPolls::new(engines.metadata.clone(), streams.clone(), clock.clone());
     let delivery = Delivery::start(DeliveryParts {
         node: NodeId::new("here"),
         config: Arc::new(config),
         bus: engines.bus.clone(),
         log: engines.log.clone(),
         recent: engines.recent.clone(),
+        comments: engines.comments.clone(),
         registry: engines.registry.clone(),
         totals: engines.totals.clone(),
-        requests: ViewerRequests { submissions, reactions, auth, rooms },
+        requests: ViewerRequests { submissions, reactions, auth, rooms, votes },
         board: StatusBoard::default(),
-        clock: Arc::new(SystemClock),
-        streams: Streams::load(engines.metadata.clone()).await.unwrap(),
+        clock,
+        streams,
+        polls,
     })
     .await
     .unwrap();
@@ -303,6 +309,7 @@ fn comment(seq: u64) -> SequencedComment {
         created_at: seq,
         seq,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 

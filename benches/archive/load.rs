@@ -103,6 +103,7 @@ impl Load {
             message: format!("what a goal, that is number {number} of the evening!").into(),
             created_at: comment_id.unix_ms(),
             badges: Default::default(),
+            parent_id: None,
         };
         let event = CommentSubmitted {
             comment: Arc::new(comment),

@@ -141,7 +141,9 @@ impl Sender {
                 // Marked once; brings a frame of one comment to about 230 bytes.
                 let message = format!("{} comment number {at}", char::from(MARK));
                 let client_ref = Some(format!("{loads}-{at}"));
-                writer.feed(&ClientMessage::Comment { message, client_ref }).await?;
+                writer
+                    .feed(&ClientMessage::Comment { message, client_ref, parent_id: None })
+                    .await?;
                 writer.flush().await?;
             }
             anyhow::Ok(())

@@ -35,6 +35,7 @@ fn batch(first: u64, streams: u64) -> ArchiveBatch {
                     message: format!("what a goal, that is number {number} of the evening!").into(),
                     created_at: comment_id.unix_ms(),
                     badges: Default::default(),
+                    parent_id: None,
                 }),
                 seq: number,
                 shadow: false,

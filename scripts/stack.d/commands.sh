@@ -73,8 +73,7 @@ stack_up() {
   done
   list=$(names "${chosen[@]}")
   mapfile -t servers <<<"$list"
-  # shellcheck disable=SC2046 # one word a kind
-  fetch $(kinds "${servers[@]}")
+  stack_fetch "${chosen[@]}"
   start_all "${servers[@]}" || fail "not everything is up"
   echo "up after $(seconds_between "$since" "$EPOCHREALTIME") s; data and logs in $stack_dir"
   echo "lcd uses it with this configuration (scripts/stack config):"
@@ -85,8 +84,10 @@ stack_up() {
 stack_fetch() {
   local list
   list=$(names "$@")
+  local -a more=()
+  (($#)) || more=(proxies)
   # shellcheck disable=SC2046,SC2086 # one word a kind
-  fetch $(kinds $list)
+  fetch $(kinds $list) "${more[@]}"
 }
 
 stack_start() {

@@ -25,6 +25,11 @@ missing_packages() {
         java_17 >/dev/null || echo openjdk-17-jre-headless
         [[ -d $(jars_of "$kind") ]] || command -v mvn >/dev/null || echo maven
         ;;
+      # tests/viewers/proxy.rs starts them itself.
+      proxies)
+        [[ -x /usr/sbin/haproxy ]] || echo haproxy
+        [[ -x /usr/sbin/nginx ]] || echo nginx-light
+        ;;
     esac
   done | sort -u
 }

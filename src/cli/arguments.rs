@@ -75,14 +75,23 @@ pub(super) const LONGEST_BAN: Duration = Duration::from_secs(3_650 * 86_400);
 pub(super) fn duration_up_to(
     longest: Duration,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
+    duration_between(Duration::from_secs(1), longest)
+}
+
+/// Parses a duration from `shortest` to `longest`, which is a number of days.
+pub(super) fn duration_between(
+    shortest: Duration,
+    longest: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
     move |text| {
         let duration = parse_duration(text)?;
-        if (Duration::from_secs(1)..=longest).contains(&duration) {
+        if (shortest..=longest).contains(&duration) {
             return Ok(duration);
         }
+        let least = show_duration(to_ms(shortest));
         let days = longest.as_secs() / DAY.as_secs();
         let given = show_duration(to_ms(duration));
-        Err(format!("must be 1s to {days}d, not {given}; write 30s, 10m or 7d"))
+        Err(format!("must be {least} to {days}d, not {given}; write 30s, 10m or 7d"))
     }
 }
 

@@ -7,14 +7,17 @@ use clap::Args;
 
 use super::arguments::{LONGEST_BAN, duration_up_to, to_ms};
 use super::change::{DryRun, UserArgs, preview, submit, undo_hint};
+use super::complete;
 use super::context::Context;
 use crate::client::outcome_text;
+use crate::protocol::StreamId;
 use crate::protocol::admin::{PreviewRequest, SanctionRequest};
 
 /// Disconnect a user and keep them out
 ///
 /// The user's connections are closed at once, on every node. The user can neither watch nor
-/// comment until the ban expires or is lifted.
+/// comment until the ban expires or is lifted. With --stream, that is so on one stream, and other
+/// bans of the user stay as they are.
 #[derive(Debug, Args)]
 pub(super) struct BanArgs {
     #[command(flatten)]
@@ -26,6 +29,9 @@ pub(super) struct BanArgs {
     #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
         value_parser = duration_up_to(LONGEST_BAN))]
     duration: Option<Duration>,
+    /// Only on this stream [default: on all streams]
+    #[arg(long, value_name = "STREAM", add = complete::streams())]
+    stream: Option<StreamId>,
     #[command(flatten)]
     dry: DryRun,
 }
@@ -36,6 +42,7 @@ pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<Exit
         let duration_ms = args.duration.map(to_ms);
         let request = PreviewRequest::Ban {
             users,
+            stream_id: args.stream,
             duration_ms,
             disconnect_after_ms: None,
             include_moderators: false,
@@ -43,13 +50,14 @@ pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<Exit
         return preview(&request, context).await;
     }
     let request = SanctionRequest {
+        stream_id: args.stream,
         user: args.user.user.into(),
         reason: args.reason,
         note: args.user.note,
         duration_ms: args.duration.map(to_ms),
     };
     submit("/v1/ban", &request, context, |outcome| {
-        let done = outcome_text::banned(&request.user, request.duration_ms, outcome);
+        let done = outcome_text::banned(&request, outcome);
         format!("{done} {}", undo_hint(outcome))
     })
     .await

@@ -11,6 +11,9 @@ use crate::protocol::quantity::show_duration;
 static BANS: List<Sanction> = List {
     columns: &[
         right("user", |ban, _| ban.user_id.to_string()),
+        right("stream", |ban: &Sanction, _| {
+            ban.stream_id.map_or("all".to_owned(), |stream_id| stream_id.to_string())
+        }),
         left("kind", |ban, _| ban.kind.as_str().to_owned()),
         left("left", left_of).titled("expires"),
         left("age", |ban: &Sanction, now_ms| show_ago(ban.created_at, now_ms)).titled("set"),
@@ -41,8 +44,8 @@ fn left_of(sanction: &Sanction, now_ms: u64) -> String {
 mod tests {
     use super::*;
     use crate::cli::list::tests::assert_columns_are_known;
-    use crate::protocol::UserId;
     use crate::protocol::admin::SanctionKind;
+    use crate::protocol::{StreamId, UserId};
 
     #[test]
     fn the_table_shows_expiry_and_operator() {
@@ -50,6 +53,7 @@ mod tests {
         let ban = Sanction {
             user_id: UserId(4711),
             kind: SanctionKind::Ban,
+            stream_id: None,
             name: Some("troll42".into()),
             reason: Some("spam".into()),
             created_by: "ann".into(),
@@ -59,6 +63,7 @@ mod tests {
         let timeout = Sanction {
             user_id: UserId(12),
             kind: SanctionKind::Timeout,
+            stream_id: Some(StreamId(7)),
             name: None,
             reason: None,
             expires_at: Some(now_ms + 598_000),

@@ -8,14 +8,16 @@ use super::arguments::count_in;
 use super::complete;
 use super::context::Context;
 use super::output::note;
-use super::tail::comment_line;
+use super::tail::{Authors, comment_line};
 use crate::protocol::admin::HistoryPage;
 use crate::protocol::{CommentId, StreamId};
 
 /// Read a stream's stored comments
 ///
 /// A terminal shows the newest comment at the bottom, as a chat does. JSON is newest first. Times
-/// are in UTC. Comments that are deleted, or that only their authors see, are left out.
+/// are in UTC. Comments that are deleted, or that only their authors see, are left out. `↪ ann`
+/// marks a reply to a comment of ann on the same page, `↪ an earlier comment` one to another; with
+/// --ids the id of that comment stands there.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// Stream id
@@ -53,13 +55,16 @@ fn to_text(page: &HistoryPage, show_ids: bool) -> String {
     if page.comments.is_empty() {
         return "No comments.".to_owned();
     }
-    page.comments.iter().rev().map(|comment| comment_line(comment, show_ids) + "\n").collect()
+    let mut authors = Authors::default();
+    page.comments.iter().for_each(|comment| authors.remember(comment));
+    let line = |comment| comment_line(comment, &authors, show_ids) + "\n";
+    page.comments.iter().rev().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tail::tests::comment;
+    use crate::cli::tail::tests::{comment, reply};
 
     #[test]
     fn the_next_page_is_read_as_this_one() {
@@ -75,11 +80,12 @@ mod tests {
 
     #[test]
     fn the_newest_comment_is_at_the_bottom() {
-        let comments = vec![comment(3, "third"), comment(2, "second"), comment(1, "first")];
+        let comments = vec![reply(4, 2), reply(3, 0), comment(2, "second"), comment(1, "first")];
         let page = HistoryPage { comments, next_before: None };
         assert_eq!(
             to_text(&page, false),
-            "09:46:50 ann1: first\n09:46:52 ann2: second\n09:46:54 ann3: third\n"
+            "09:46:50 ann1: first\n09:46:52 ann2: second\n\
+             09:46:54 ann3 ↪ an earlier comment: yes\n09:46:56 ann4 ↪ ann2: yes\n"
         );
     }
 }

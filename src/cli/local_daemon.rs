@@ -19,7 +19,11 @@ pub(super) async fn local_daemon(client: &AdminClient) -> LocalDaemon {
     let host = client.remote_host();
     let status = client.get::<Status>("/v1/status").await.ok();
     status
-        .and_then(|status| reached_by(&status.listen, status.certificate_sha256.as_deref(), host))
+        .and_then(|status| {
+            let certificate = status.certificate_sha256.as_deref();
+            let LocalDaemon { endpoint, trust } = reached_by(&status.listen, certificate, host)?;
+            Some(LocalDaemon { endpoint: endpoint.below(&status.base_path), trust })
+        })
         .unwrap_or_else(|| LocalDaemon {
             endpoint: Endpoint::plain(host.unwrap_or("127.0.0.1"), 8080),
             trust: Trust::PublicAuthorities,

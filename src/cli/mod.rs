@@ -28,6 +28,7 @@ mod evaluate;
 mod events;
 pub mod exit;
 mod fit_costs;
+mod grant;
 mod history;
 mod import;
 mod keyed;
@@ -42,7 +43,9 @@ mod moderation;
 mod nodes;
 mod nouns;
 pub mod output;
+mod pin;
 mod plan;
+mod poll;
 mod progress;
 pub mod record;
 pub mod replay;
@@ -183,12 +186,19 @@ enum Command {
     Unshadow(shadow::UnshadowArgs),
     /// List the users whose new comments only they see, newest first
     Shadows(list::ListArgs),
+    Grant(grant::GrantArgs),
+    Revoke(grant::RevokeArgs),
+    /// List the roles that users were given on streams, newest first
+    Grants(list::ListArgs),
     User(nouns::UserNoun),
     Comment(nouns::CommentNoun),
     Who(who::WhoArgs),
     Dm(dm::DmArgs),
     Announce(announce::AnnounceArgs),
     Delete(delete::DeleteArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
+    Poll(poll::PollArgs),
     Room(room::RoomArgs),
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
@@ -276,12 +286,18 @@ impl Cli {
             Command::Shadow(args) => shadow::run(args, context).await,
             Command::Unshadow(args) => shadow::lift(args, context).await,
             Command::Shadows(args) => shadow::list(args, context).await,
+            Command::Grant(args) => grant::run(args, context).await,
+            Command::Revoke(args) => grant::revoke(args, context).await,
+            Command::Grants(args) => grant::list(args, context).await,
             Command::User(noun) => nouns::user(noun, context).await,
             Command::Comment(noun) => nouns::comment(noun, context).await,
             Command::Who(args) => who::run(args, context).await,
             Command::Dm(args) => dm::run(args, context).await,
             Command::Announce(args) => announce::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
+            Command::Pin(args) => pin::run(args, context).await,
+            Command::Unpin(args) => pin::unpin(args, context).await,
+            Command::Poll(args) => poll::run(args, context).await,
             Command::Room(args) => room::run(args, context).await,
             Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,

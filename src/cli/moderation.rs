@@ -314,6 +314,7 @@ mod tests {
             held: true,
             shadowed: false,
             badges: Default::default(),
+            parent_id: None,
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

@@ -317,7 +317,7 @@ fn events_of(message: ServerMessage, position: &mut Position) -> Vec<StreamEvent
             let new = batch.comments.into_iter().filter(|comment| comment.seq > before);
             events.extend(new.map(StreamEvent::Comment));
         }
-        ServerMessage::Gap { from_seq, to_seq } => {
+        ServerMessage::Gap { from_seq, to_seq, .. } => {
             let Some(range) = SeqRange::new(from_seq, to_seq) else { return events };
             let advance = position.advance(range);
             missing(advance.hole);
@@ -473,6 +473,7 @@ mod tests {
             created_at: 1_700_000_000_000 + seq * 100,
             seq,
             badges: Default::default(),
+            parent_id: None,
         }
     }
 
@@ -662,7 +663,7 @@ mod tests {
             message: String::new(),
         };
         assert_eq!(texts(notice), ["0.5"]);
-        let gap = ServerMessage::Gap { from_seq: 14, to_seq: 20 };
+        let gap = ServerMessage::Gap { from_seq: 14, to_seq: 20, history: None };
         assert_eq!(texts(gap), ["comments from seq 14 to 20 are missing"]);
         let hole = texts(batch(25, 25, &[25]));
         assert_eq!(hole, ["comments from seq 21 to 24 are missing", "text 25"]);

@@ -10,14 +10,14 @@ use super::calibrate::CalibrationReport;
 use super::evaluate::EvaluationReport;
 use super::list::Listed;
 use super::output::write;
-use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, DoctorFinding, EventItem,
-    GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, Room,
+    Grant, GroupLag, ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, Room,
     SameText, Sanction, Shadow, Status, StoreStatus, StreamStatus, TailItem, Talker, TextTrial,
     TopSnapshot, UserDetail, Who, WorkerStatus,
 };
 use crate::protocol::room::RoomTerm;
+use crate::protocol::{PollState, SequencedComment};
 
 /// Print the JSON schema of what a command prints with --json
 ///
@@ -35,7 +35,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 33] = [
+const SCHEMAS: [(&str, MakeSchema); 35] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -43,6 +43,7 @@ const SCHEMAS: [(&str, MakeSchema); 33] = [
     ("dead-letters-outcome", schema::<DeadLettersOutcome>),
     ("doctor", schema::<DoctorFinding>),
     ("events", schema::<EventItem>),
+    ("grants", schema::<Grant>),
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),
     ("lag-groups", schema::<GroupLag>),
@@ -54,6 +55,7 @@ const SCHEMAS: [(&str, MakeSchema); 33] = [
     ("mod-test", schema::<TextTrial>),
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),
+    ("polls", schema::<PollState>),
     ("preview", schema::<Preview>),
     ("room", schema::<Room>),
     ("room-terms", schema::<RoomTerm>),

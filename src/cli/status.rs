@@ -243,6 +243,7 @@ pub(super) mod tests {
             ready: true,
             draining: false,
             listen: "0.0.0.0:8080".into(),
+            base_path: String::new(),
             certificate_sha256: None,
             certificate_expires_at: None,
             data_dir: "/var/lib/lcd".into(),

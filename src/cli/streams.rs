@@ -1,4 +1,4 @@
-//! `lc streams`: lists, shows, creates and updates streams.
+//! `lc streams`: lists, shows, creates, schedules, starts, ends, updates and deletes streams.
 
 use std::process::ExitCode;
 
@@ -9,16 +9,18 @@ use super::arguments::{moderation, name_of, stream_state};
 use super::complete;
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::{show_time, warn_unreachable};
+use super::output::{now_ms, show_time, warn_unreachable};
 use super::table::facts;
 use crate::client::admin::AdminError;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_count, show_duration, show_rate, show_share};
+use crate::protocol::quantity::{
+    counted, parse_start, show_count, show_duration, show_rate, show_share,
+};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
-/// List, show, create and update streams
+/// List, show, create, schedule, start, end, update and delete streams
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct StreamsArgs {
@@ -39,6 +41,49 @@ enum StreamsCommand {
     Create(CreateArgs),
     /// Change the given settings of a stream
     Update(UpdateArgs),
+    /// Let a stream start by itself at a time
+    ///
+    /// Until then viewers may watch, and comments are refused.
+    Schedule(ScheduleArgs),
+    /// Start a stream now
+    Start(OneStream),
+    /// End a stream
+    ///
+    /// Its viewers are closed. Its history can still be read, and replayed beside a recording.
+    End(OneStream),
+    /// Delete a stream
+    ///
+    /// Its viewers are closed, and nothing of it is served any more. This cannot be taken back, and
+    /// no other stream gets its id.
+    Delete(OneStream),
+}
+
+#[derive(Debug, Args)]
+struct OneStream {
+    /// Stream id
+    #[arg(add = complete::streams())]
+    stream: StreamId,
+}
+
+#[derive(Debug, Args)]
+struct ScheduleArgs {
+    /// Stream id
+    #[arg(add = complete::streams())]
+    stream: StreamId,
+    /// Time of the start: from now, such as 2h, or in UTC, such as "2026-11-21 19:30"
+    #[arg(long, value_name = "TIME", value_parser = start_time, required_unless_present = "no_time")]
+    at: Option<StartTime>,
+    /// Without a time: somebody starts it
+    #[arg(long, conflicts_with = "at")]
+    no_time: bool,
+}
+
+/// The start of a stream, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+struct StartTime(u64);
+
+fn start_time(text: &str) -> Result<StartTime, String> {
+    parse_start(text, now_ms()).map(StartTime)
 }
 
 #[derive(Debug, Args)]
@@ -49,9 +94,15 @@ struct CreateArgs {
     /// Title of the event, at most 200 characters
     #[arg(long, default_value = "")]
     title: String,
-    /// State; comments are accepted only in state live
-    #[arg(long, default_value = "live", value_parser = stream_state())]
-    state: StreamState,
+    /// Description, at most 2000 characters
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+    /// State; comments are accepted only in state live [default: live, or scheduled with --at]
+    #[arg(long, value_parser = stream_state())]
+    state: Option<StreamState>,
+    /// Let it start by itself: from now, such as 2h, or in UTC, such as "2026-11-21 19:30"
+    #[arg(long, value_name = "TIME", value_parser = start_time)]
+    at: Option<StartTime>,
     /// Allow only viewers with a token
     #[arg(long)]
     no_anonymous: bool,
@@ -66,6 +117,9 @@ struct Changes {
     /// Title of the event, at most 200 characters
     #[arg(long)]
     title: Option<String>,
+    /// Description, at most 2000 characters
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
     /// State; comments are accepted only in state live
     #[arg(long, value_parser = stream_state())]
     state: Option<StreamState>,
@@ -117,6 +171,21 @@ pub(super) async fn run(args: StreamsArgs, context: &Context) -> anyhow::Result<
         (None, Some(stream_id)) => show(stream_id, context).await?,
         (Some(StreamsCommand::Create(args)), _) => create(args, context).await?,
         (Some(StreamsCommand::Update(args)), _) => update(args, context).await?,
+        (Some(StreamsCommand::Schedule(ScheduleArgs { stream, at, .. })), _) => {
+            let state = Some(StreamState::Scheduled);
+            let patch =
+                StreamPatch { state, starts_at: Some(at.map(|at| at.0)), ..StreamPatch::default() };
+            change(stream, &patch, "Scheduled", context).await?;
+        }
+        (Some(StreamsCommand::Start(OneStream { stream })), _) => {
+            change(stream, &StreamPatch::start(), "Started", context).await?;
+        }
+        (Some(StreamsCommand::End(OneStream { stream })), _) => {
+            let state = Some(StreamState::Ended);
+            let patch = StreamPatch { state, ..StreamPatch::default() };
+            change(stream, &patch, "Ended", context).await?;
+        }
+        (Some(StreamsCommand::Delete(OneStream { stream })), _) => delete(stream, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -152,7 +221,9 @@ async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
     let stream = NewStream {
         stream_id: args.id,
         title: args.title,
+        description: args.description,
         state: args.state,
+        starts_at: args.at.map(|at| at.0),
         anonymous: !args.no_anonymous,
         moderation: args.moderation,
     };
@@ -162,11 +233,33 @@ async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn update(args: UpdateArgs, context: &Context) -> anyhow::Result<()> {
-    let Changes { title, state, anonymous, moderation } = args.changes;
-    let patch = StreamPatch { title, state, anonymous, moderation };
-    let path = format!("/v1/streams/{}", args.stream);
-    let outcome: Outcome = context.admin().post(&path, &patch).await?;
-    context.output().result(&outcome, || describe_change("Updated", &outcome))?;
+    let Changes { title, description, state, anonymous, moderation } = args.changes;
+    let patch =
+        StreamPatch { title, description, state, anonymous, moderation, ..StreamPatch::default() };
+    change(args.stream, &patch, "Updated", context).await
+}
+
+async fn change(
+    stream: StreamId,
+    patch: &StreamPatch,
+    done: &str,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let path = format!("/v1/streams/{stream}");
+    let outcome: Outcome = context.admin().post(&path, patch).await?;
+    context.output().result(&outcome, || describe_change(done, &outcome))?;
+    warn_unreachable(&outcome.unreachable);
+    Ok(())
+}
+
+async fn delete(stream: StreamId, context: &Context) -> anyhow::Result<()> {
+    let path = format!("/v1/streams/{stream}/delete");
+    let outcome: Outcome = context.admin().post(&path, &serde_json::json!({})).await?;
+    let closed = counted(outcome.connections.unwrap_or(0), "connection");
+    let audit_id = outcome.audit_id;
+    context.output().result(&outcome, || {
+        format!("Deleted stream {stream} and closed {closed}. Audit entry {audit_id}.")
+    })?;
     warn_unreachable(&outcome.unreachable);
     Ok(())
 }
@@ -178,8 +271,11 @@ fn describe_change(action: &str, outcome: &Outcome) -> String {
 
 fn describe_stream(stream: &Stream) -> String {
     let open = if stream.anonymous { "open to everyone" } else { "token required" };
+    let is_scheduled = stream.state == StreamState::Scheduled;
+    let start = stream.starts_at.filter(|_| is_scheduled);
+    let start = start.map(|at| format!(" for {} UTC", show_time(at))).unwrap_or_default();
     format!(
-        "{} \"{}\": {}, {open}, moderation {}",
+        "{} \"{}\": {}{start}, {open}, moderation {}",
         stream.stream_id,
         printable(&stream.title),
         stream.state.as_str(),
@@ -227,6 +323,9 @@ fn in_full(stream: &StreamStatus, fixed_by: String) -> String {
     facts(
         &format!("Stream {} is {}", stream.stream_id, stream.state.as_str()),
         &[
+            ("starts at", stream.starts_at.map(show_time).unwrap_or_default()),
+            ("started at", stream.started_at.map(show_time).unwrap_or_default()),
+            ("ended at", stream.ended_at.map(show_time).unwrap_or_default()),
             ("open to", open_to(stream).to_owned()),
             ("moderation", name_of(&stream.moderation)),
             ("viewers", show_count(stream.viewers)),
@@ -242,6 +341,7 @@ fn in_full(stream: &StreamStatus, fixed_by: String) -> String {
             ("deleted", stream.deleted.to_string()),
             ("reactions", reactions.join(", ")),
             ("title", stream.title.clone()),
+            ("description", stream.description.clone()),
         ],
     )
 }
@@ -256,6 +356,10 @@ pub(super) mod tests {
         let quiet = StreamStatus {
             stream_id: StreamId(1),
             title: "Lobby".into(),
+            description: String::new(),
+            starts_at: None,
+            started_at: None,
+            ended_at: None,
             state: StreamState::Live,
             anonymous: true,
             moderation: ModerationMode::Async,
@@ -277,6 +381,8 @@ pub(super) mod tests {
         let busy = StreamStatus {
             stream_id: StreamId(7),
             title: "Grand \u{1b}[2Jfinal".into(),
+            description: "<b>Of the season\u{1b}]0;x\u{7}".into(),
+            started_at: Some(1_795_254_000_000),
             anonymous: false,
             moderation: ModerationMode::Sync,
             viewers: 1_204_000,

@@ -42,6 +42,12 @@ fn invalid_values_are_rejected_while_parsing() {
         "lc token --user 1 --count 0",
         "lc top --interval 1ms",
         "lc streams create --state open",
+        "lc pin 1 42",
+        "lc unpin one",
+        "lc poll open 1 Who? --option a --option b --for 5s",
+        "lc poll open 1 Who? --option a --option b --for 2d",
+        "lc poll close all",
+        "lc poll list 1 --limit 0",
     ] {
         assert!(
             matches!(
@@ -54,6 +60,8 @@ fn invalid_values_are_rejected_while_parsing() {
     }
     assert_eq!(parse_error("lc streams update 7").kind(), ErrorKind::MissingRequiredArgument);
     assert_eq!(parse_error("lc dm ann").kind(), ErrorKind::MissingRequiredArgument);
+    assert_eq!(parse_error("lc pin 1").kind(), ErrorKind::MissingRequiredArgument);
+    assert_eq!(parse_error("lc poll open 1 Who?").kind(), ErrorKind::MissingRequiredArgument);
     assert_eq!(parse_error("lc").kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
 }
 

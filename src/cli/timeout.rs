@@ -28,7 +28,7 @@ pub(super) struct TimeoutArgs {
     #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
         value_parser = duration_up_to(LONGEST_TIMEOUT), add = complete::room_timeouts())]
     duration: Option<Duration>,
-    /// Stream whose room's timeouts are offered; the timeout is for all streams
+    /// Only on this stream, whose room's timeouts are offered [default: on all streams]
     #[arg(long, value_name = "STREAM", add = complete::streams())]
     stream: Option<StreamId>,
     #[command(flatten)]
@@ -44,17 +44,23 @@ pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<
     if args.dry.dry_run {
         let users = vec![args.user.user.into()];
         let duration_ms = Some(duration_ms);
-        let request = PreviewRequest::Timeout { users, duration_ms, include_moderators: false };
+        let request = PreviewRequest::Timeout {
+            users,
+            stream_id: args.stream,
+            duration_ms,
+            include_moderators: false,
+        };
         return preview(&request, context).await;
     }
     let request = SanctionRequest {
+        stream_id: args.stream,
         user: args.user.user.into(),
         reason: args.reason,
         note: args.user.note,
         duration_ms: Some(duration_ms),
     };
     submit("/v1/timeout", &request, context, |outcome| {
-        let done = outcome_text::timed_out(&request.user, request.duration_ms, outcome);
+        let done = outcome_text::timed_out(&request, outcome);
         format!("{done} {}", undo_hint(outcome))
     })
     .await

@@ -1,6 +1,7 @@
 //! `lc token`: creates an access token, through the daemon or with the secret in its data
 //! directory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,12 +17,12 @@ use super::output::{note, now_ms, write};
 use crate::client::admin::AdminError;
 use crate::client::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{
-    AdminClaims, AdminRole, AdminTokenRequest, TokenRequest, TokenUser, Tokens,
+    AdminClaims, AdminRole, AdminTokenRequest, GRANTED_ROLES, TokenRequest, TokenUser, Tokens,
 };
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::parse_duration;
-use crate::protocol::{Role, Standing, UserId};
+use crate::protocol::{Role, Standing, StreamId, UserId};
 
 /// Create an access token
 ///
@@ -48,6 +49,10 @@ pub(super) struct TokenArgs {
     /// Role, which sets what the user may do
     #[arg(long, default_value = "viewer", value_parser = role())]
     role: Role,
+    /// Role on one stream, beside --role: 7=moderator, or 7=broadcaster. Repeat it for more streams
+    #[arg(long = "stream-role", value_name = "STREAM=ROLE", value_parser = stream_role,
+        conflicts_with = "admin")]
+    stream_roles: Vec<(StreamId, Role)>,
     /// Lifetime of the token
     #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true,
         value_parser = duration_up_to(LONGEST_BAN), default_value = "24h")]
@@ -97,6 +102,7 @@ pub(super) async fn run(
                     account_created: None,
                 },
                 account_created: args.account_age.map(ms_before_now),
+                stream_roles: one_role_each(&args.stream_roles)?,
             };
             obtain("/v1/tokens", &request, context, sign).await?
         }
@@ -109,6 +115,25 @@ pub(super) async fn run(
         write(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn stream_role(text: &str) -> Result<(StreamId, Role), String> {
+    let expected = || "expected a stream and a role, such as 7=moderator".to_owned();
+    let (stream, role) = text.split_once('=').ok_or_else(expected)?;
+    let stream_id = stream.parse::<StreamId>().map_err(|error| error.to_string())?;
+    let role = role.parse::<Role>().ok().filter(|role| GRANTED_ROLES.contains(role));
+    let role = role.ok_or_else(|| "the role must be moderator or broadcaster".to_owned())?;
+    Ok((stream_id, role))
+}
+
+fn one_role_each(roles: &[(StreamId, Role)]) -> Result<BTreeMap<StreamId, Role>, UsageError> {
+    let mut streams = BTreeMap::new();
+    for (stream_id, role) in roles {
+        if streams.insert(*stream_id, *role).is_some() {
+            return Err(UsageError(format!("--stream-role names stream {stream_id} twice")));
+        }
+    }
+    Ok(streams)
 }
 
 /// Returns the time this long ago, in milliseconds since the Unix epoch.
@@ -173,6 +198,7 @@ fn sign(request: &TokenRequest, secret: &[u8], now: Duration) -> anyhow::Result<
         claims.subscriber = request.standing.subscriber;
         claims.follower_since = request.standing.follower_since.map(|since_ms| since_ms / 1_000);
         claims.account_created = request.account_created.map(|ms| ms / 1_000);
+        claims.streams.clone_from(&request.stream_roles);
         mint(secret, &claims)
     };
     Ok(request.users()?.into_iter().map(token).collect())
@@ -213,6 +239,7 @@ mod tests {
             count: 2,
             standing: Standing::default(),
             account_created: None,
+            stream_roles: BTreeMap::new(),
         };
         let tokens = sign(&request, SECRET, Duration::from_millis(now_ms())).unwrap();
         let key = DecodingKey::from_secret(SECRET);
@@ -235,6 +262,7 @@ mod tests {
             count,
             standing: Standing::default(),
             account_created: None,
+            stream_roles: BTreeMap::new(),
         };
         let now = Duration::from_millis(now_ms());
         let last = i64::MAX as u64;
@@ -268,6 +296,7 @@ mod tests {
                 account_created: None,
             },
             account_created: Some(1_600_000_000_500),
+            stream_roles: BTreeMap::from([(StreamId(7), Role::Broadcaster)]),
         };
         let now = Duration::from_millis(now_ms());
         let tokens = sign(&request, SECRET, now).unwrap();
@@ -279,7 +308,23 @@ mod tests {
         expected.subscriber = true;
         expected.follower_since = Some(1_700_000_000);
         expected.account_created = Some(1_600_000_000);
+        expected.streams = BTreeMap::from([(StreamId(7), Role::Broadcaster)]);
         assert_eq!(claims, expected);
         assert_eq!(tokens.len(), 2);
+    }
+
+    #[test]
+    fn a_stream_has_one_role() {
+        let moderator = (StreamId(7), Role::Moderator);
+        assert_eq!(stream_role("7=moderator"), Ok(moderator));
+        for bad in
+            ["", "7", "7=", "=moderator", "x=moderator", "0=moderator", "7=admin", "7=viewer"]
+        {
+            assert!(stream_role(bad).is_err(), "{bad}");
+        }
+        let both = [moderator, (StreamId(8), Role::Broadcaster)];
+        assert_eq!(one_role_each(&both).unwrap(), BTreeMap::from(both));
+        let twice = one_role_each(&[moderator, (StreamId(7), Role::Broadcaster)]).unwrap_err();
+        assert_eq!(twice.0, "--stream-role names stream 7 twice");
     }
 }

@@ -30,13 +30,14 @@ pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<Exit
 
 pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
     let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), printable);
-    let mut rows = table(&["node", ">stream", "role", "transport", "connected"]);
+    let mut rows = table(&["node", ">stream", "role", "transport", "address", "connected"]);
     for connection in &who.connections {
         rows.add_row([
             connection.node.to_string(),
             connection.stream_id.to_string(),
             connection.role.to_string(),
             connection.transport.to_string(),
+            connection.address.map_or_else(String::new, |address| address.to_string()),
             show_ago(connection.connected_at, now_ms),
         ]);
     }
@@ -79,6 +80,8 @@ mod tests {
                     connected_at: now_ms - 3_725_000,
                     role: Role::Moderator,
                     transport: TransportKind::Websocket,
+                    address: Some([203, 0, 113, 7].into()),
+                    everywhere: Role::Viewer,
                 },
                 ConnectionInfo {
                     node: NodeId::new("edge-2"),
@@ -86,6 +89,8 @@ mod tests {
                     connected_at: now_ms - 4_000,
                     role: Role::Viewer,
                     transport: TransportKind::Sse,
+                    address: None,
+                    everywhere: Role::Viewer,
                 },
             ],
             sanctions: vec![],

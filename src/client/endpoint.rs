@@ -39,14 +39,39 @@ impl Endpoint {
         Self { tls: true, ..self }
     }
 
+    /// Returns the same server's site below a path, which is empty or begins with `/`.
+    pub fn below(self, path: &str) -> Self {
+        Self { prefix: path.trim_end_matches('/').to_owned(), ..self }
+    }
+
     /// Returns the URL of a stream's WebSocket, which continues after `resume` if that is given.
     pub fn viewer_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
-        let mut url = format!("{self}/ws/{stream}");
-        if let Some(position) = resume {
-            url.push_str(&format!("?epoch={}&seq={}", position.epoch, position.seq));
-        }
-        url
+        format!("{self}/ws/{stream}{}", resume_query(resume))
     }
+
+    /// Returns the URL of a stream's server-sent events, which continue after `resume` if that is
+    /// given.
+    pub fn events_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
+        format!("{}/api/streams/{stream}/events{}", self.http(), resume_query(resume))
+    }
+
+    /// Returns the URL of the first long poll of a stream, which continues after `resume` if that
+    /// is given.
+    pub fn poll_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
+        format!("{}/api/streams/{stream}/comments/poll{}", self.http(), resume_query(resume))
+    }
+
+    /// Returns the http form of the URL.
+    fn http(&self) -> String {
+        self.to_string().replacen("ws", "http", 1)
+    }
+}
+
+/// Returns the query that names a position, or nothing.
+fn resume_query(resume: Option<StreamPosition>) -> String {
+    resume.map_or_else(String::new, |position| {
+        format!("?epoch={}&seq={}", position.epoch, position.seq)
+    })
 }
 
 impl fmt::Display for Endpoint {
@@ -119,6 +144,11 @@ mod tests {
             Endpoint::plain("h", 1).viewer_url(StreamId(7), Some(resume)),
             "ws://h:1/ws/7?epoch=3&seq=99"
         );
+        let secure: Endpoint = "wss://chat.example/base".parse().unwrap();
+        let events = secure.events_url(StreamId(7), Some(resume));
+        assert_eq!(events, "https://chat.example:443/base/api/streams/7/events?epoch=3&seq=99");
+        let poll = Endpoint::plain("h", 1).poll_url(StreamId(7), None);
+        assert_eq!(poll, "http://h:1/api/streams/7/comments/poll");
     }
 
     #[test]

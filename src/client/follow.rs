@@ -116,8 +116,8 @@ mod tests {
             "/v1/top",
             get(async move || match line {
                 "gone" => {
-                    let error = json!({"code": "unknown_stream", "message": "no stream 9"});
-                    (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
+                    let error = json!({"code": "unknown_stream", "detail": "no stream 9"});
+                    (StatusCode::NOT_FOUND, Json(error)).into_response()
                 }
                 line => line.into_response(),
             }),

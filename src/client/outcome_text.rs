@@ -1,12 +1,13 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
 use crate::protocol::admin::{
-    Alert, Outcome, ProblemCode, ReviewItem, ShadowRequest, ThrottleRequest, UserRef,
+    Alert, GrantRequest, Outcome, ProblemCode, ReviewItem, RevokeRequest, SanctionRequest,
+    ShadowRequest, ThrottleRequest, UnbanRequest, UserRef,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_clock, show_duration, show_share};
 use crate::protocol::room::{RoomPatch, TermsPatch};
-use crate::protocol::{CommentId, NodeId, StreamId};
+use crate::protocol::{CommentId, NodeId, StreamId, on_stream};
 
 /// Writes `for 10m`, or `permanently`.
 fn duration_text(duration_ms: Option<u64>) -> String {
@@ -56,25 +57,23 @@ fn left_out_text(outcome: &Outcome) -> String {
     format!(" Left out: {}{more}.", shown.join("; "))
 }
 
-pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
-    let user = user_text(user, outcome);
-    let duration = duration_text(duration_ms);
+pub fn banned(request: &SanctionRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let place = on_stream(request.stream_id);
+    let duration = duration_text(request.duration_ms);
     let replaced = replaced_text(outcome);
-    format!("Banned {user} {duration}: {}.{replaced} {}", closed_text(outcome), done_text(outcome))
+    let closed = closed_text(outcome);
+    format!("Banned {user}{place} {duration}: {closed}.{replaced} {}", done_text(outcome))
 }
 
 /// A ban that closes the user's connections after a time.
-pub fn banned_with_delay(
-    user: &UserRef,
-    duration_ms: Option<u64>,
-    after_ms: u64,
-    outcome: &Outcome,
-) -> String {
-    let user = user_text(user, outcome);
-    let duration = duration_text(duration_ms);
+pub fn banned_with_delay(request: &SanctionRequest, after_ms: u64, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let place = on_stream(request.stream_id);
+    let duration = duration_text(request.duration_ms);
     let replaced = replaced_text(outcome);
     let closed = closing_text(after_ms, outcome);
-    format!("Banned {user} {duration}: {closed}.{replaced} {}", done_text(outcome))
+    format!("Banned {user}{place} {duration}: {closed}.{replaced} {}", done_text(outcome))
 }
 
 fn closing_text(after_ms: u64, outcome: &Outcome) -> String {
@@ -119,10 +118,7 @@ fn many_done(done: &str, things: &str, after_ms: u64, outcome: &Outcome) -> Stri
 pub fn shadowed(request: &ShadowRequest, outcome: &Outcome) -> String {
     let user = user_text(&request.user, outcome);
     let duration = duration_text(request.duration_ms);
-    let place = match request.stream_id {
-        Some(stream_id) => format!(" on stream {stream_id}"),
-        None => String::new(),
-    };
+    let place = on_stream(request.stream_id);
     let done = done_text(outcome);
     format!("Shadowed {user}{place} {duration}: new comments are shown to the user only. {done}")
 }
@@ -130,6 +126,20 @@ pub fn shadowed(request: &ShadowRequest, outcome: &Outcome) -> String {
 pub fn unshadowed(user: &UserRef, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     format!("New comments of {user} are shown to everybody again. {}", done_text(outcome))
+}
+
+pub fn granted(request: &GrantRequest, outcome: &Outcome) -> String {
+    let GrantRequest { user, role, stream_id, .. } = request;
+    let user = user_text(user, outcome);
+    let done = done_text(outcome);
+    format!("Made {user} {role} of stream {stream_id}: {}. {done}", closed_text(outcome))
+}
+
+pub fn revoked(request: &RevokeRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let closed = closed_text(outcome);
+    let done = done_text(outcome);
+    format!("Took the role of {user} on stream {}: {closed}. {done}", request.stream_id)
 }
 
 pub fn forgiven(user: &UserRef, outcome: &Outcome) -> String {
@@ -180,12 +190,13 @@ pub fn view_forgotten(name: &str, outcome: &Outcome) -> String {
     format!("Forgot @{}. {}", printable(name), done_text(outcome))
 }
 
-pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
-    let user = user_text(user, outcome);
-    let duration = duration_text(duration_ms);
+pub fn timed_out(request: &SanctionRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let place = on_stream(request.stream_id);
+    let duration = duration_text(request.duration_ms);
     let replaced = replaced_text(outcome);
     format!(
-        "Timed out {user} {duration}: may watch but not comment.{replaced} {}",
+        "Timed out {user}{place} {duration}: may watch but not comment.{replaced} {}",
         done_text(outcome)
     )
 }
@@ -194,17 +205,23 @@ pub fn kicked(user: &UserRef, outcome: &Outcome) -> String {
     format!("Kicked {}: {}. {}", user_text(user, outcome), closed_text(outcome), done_text(outcome))
 }
 
-pub fn unbanned(user: &UserRef, outcome: &Outcome) -> String {
-    format!(
-        "Unbanned {}: may watch and comment again. {}",
-        user_text(user, outcome),
-        done_text(outcome)
-    )
+pub fn unbanned(request: &UnbanRequest, outcome: &Outcome) -> String {
+    let user = user_text(&request.user, outcome);
+    let place = on_stream(request.stream_id);
+    let left_out = left_out_text(outcome);
+    // Another sanction may still keep the user from that.
+    let may = if left_out.is_empty() { ": may watch and comment again" } else { "" };
+    format!("Unbanned {user}{place}{may}.{left_out} {}", done_text(outcome))
 }
 
 pub fn messaged(user: &UserRef, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     match outcome.connections {
+        None | Some(0) if outcome.kept => format!(
+            "{user} is not connected; the message is kept until the user reads it, \
+             for at most 30 days. {}",
+            done_text(outcome)
+        ),
         None | Some(0) => format!(
             "{user} is not connected; the message was not delivered and is not kept. {}",
             done_text(outcome)
@@ -256,6 +273,52 @@ pub fn room_cleared(stream_id: StreamId, outcome: &Outcome) -> String {
     let comments = counted(outcome.changes.unwrap_or(0), "comment");
     let left_out = left_out_text(outcome);
     format!("Deleted {comments} of stream {stream_id}.{left_out} {}", done_text(outcome))
+}
+
+/// Writes `Pinned comment … of ann in stream 7: "the rules".`
+pub fn pinned(stream_id: StreamId, comment_id: CommentId, outcome: &Outcome) -> String {
+    let comment = outcome.stream.as_ref().and_then(|stream| stream.pinned.as_ref());
+    let author = comment.map(|comment| format!(" of {}", printable(&comment.name)));
+    let text = comment.map(|comment| format!(": {}", quoted(&comment.message)));
+    format!(
+        "Pinned comment {comment_id}{} in stream {stream_id}{}. {}",
+        author.unwrap_or_default(),
+        text.unwrap_or_default(),
+        done_text(outcome)
+    )
+}
+
+pub fn unpinned(stream_id: StreamId, outcome: &Outcome) -> String {
+    format!("No comment is pinned in stream {stream_id} now. {}", done_text(outcome))
+}
+
+pub fn poll_opened(stream_id: StreamId, duration_ms: u64, outcome: &Outcome) -> String {
+    let time = show_duration(duration_ms);
+    let poll = poll_text(outcome);
+    format!("Opened a poll in stream {stream_id} for {time}{poll}. {}", done_text(outcome))
+}
+
+pub fn poll_closed(stream_id: StreamId, outcome: &Outcome) -> String {
+    let poll = poll_text(outcome);
+    format!("Closed the poll of stream {stream_id}{poll}. {}", done_text(outcome))
+}
+
+/// Writes `: "Who wins?" with the options "red", "blue"` for the poll of the changed stream.
+fn poll_text(outcome: &Outcome) -> String {
+    let poll = outcome.stream.as_ref().and_then(|stream| stream.poll.as_ref());
+    let Some(poll) = poll else { return String::new() };
+    let options: Vec<_> = poll.options.iter().map(|option| quoted(option)).collect();
+    format!(": {} with the options {}", quoted(&poll.question), options.join(", "))
+}
+
+/// Writes a text of a user in quotes, of a long one the start.
+fn quoted(text: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    let shown = printable(text);
+    match shown.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("\"{}…\"", &shown[..end]),
+        None => format!("\"{shown}\""),
+    }
 }
 
 /// Writes ` of ann (user 7)`, or nothing if the user is not known.
@@ -350,8 +413,45 @@ pub fn missing_nodes(unreachable: &[NodeId]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::UserId;
     use crate::protocol::admin::{Sanction, SanctionKind};
+    use crate::protocol::stream::{NewStream, Stream};
+    use crate::protocol::{PinnedComment, RoomPoll, UserId};
+
+    fn sanction(user: &str, duration_ms: Option<u64>) -> SanctionRequest {
+        let user = UserRef(user.to_owned());
+        SanctionRequest { user, stream_id: None, reason: None, note: None, duration_ms }
+    }
+
+    #[test]
+    fn sanctions_on_a_stream_name_it() {
+        let outcome = Outcome { audit_id: 17, elapsed_us: 3_140, ..Outcome::default() };
+        let on_seven = |duration_ms| SanctionRequest {
+            stream_id: Some(StreamId(7)),
+            ..sanction("ann", duration_ms)
+        };
+        let done = "Done in 3.1 ms, audit entry 17.";
+        assert_eq!(
+            banned(&on_seven(None), &outcome),
+            format!("Banned ann on stream 7 permanently: not connected. {done}")
+        );
+        assert_eq!(
+            timed_out(&on_seven(Some(60_000)), &outcome),
+            format!("Timed out ann on stream 7 for 1m: may watch but not comment. {done}")
+        );
+        let user = UserRef("ann".into());
+        let lifted = UnbanRequest { user, stream_id: Some(StreamId(7)), note: None };
+        assert_eq!(
+            unbanned(&lifted, &outcome),
+            format!("Unbanned ann on stream 7: may watch and comment again. {done}")
+        );
+        let left_out = vec!["the ban without an end stays in force".to_owned()];
+        assert_eq!(
+            unbanned(&lifted, &Outcome { left_out, ..outcome }),
+            format!(
+                "Unbanned ann on stream 7. Left out: the ban without an end stays in force. {done}"
+            )
+        );
+    }
 
     #[test]
     fn sentences_name_user_duration_and_effect() {
@@ -364,12 +464,12 @@ mod tests {
             ..Outcome::default()
         };
         assert_eq!(
-            banned(&UserRef("troll42".into()), None, &outcome),
+            banned(&sanction("troll42", None), &outcome),
             "Banned troll42 (user 4711) permanently: 2 connections closed. \
              Done in 3.1 ms, audit entry 17."
         );
         assert_eq!(
-            timed_out(&UserRef("4711".into()), Some(600_000), &outcome),
+            timed_out(&sanction("4711", Some(600_000)), &outcome),
             "Timed out troll42 (user 4711) for 10m: may watch but not comment. \
              Done in 3.1 ms, audit entry 17."
         );
@@ -377,6 +477,50 @@ mod tests {
         assert_eq!(
             kicked(&UserRef("troll42".into()), &absent),
             "Kicked user 4711 (name unknown): not connected. Done in 3.1 ms, audit entry 17."
+        );
+    }
+
+    #[test]
+    fn pins_and_polls_repeat_the_texts() {
+        let outcome = Outcome { audit_id: 17, elapsed_us: 3_140, ..Outcome::default() };
+        let done = "Done in 3.1 ms, audit entry 17.";
+        let comment_id = CommentId::from_unix_ticks(9_000, 7, [1; 6]);
+        let pin = |message: &str| {
+            let pinned = PinnedComment {
+                comment_id,
+                user_id: UserId(42),
+                name: "ann".into(),
+                message: message.into(),
+                created_at: 1,
+                badges: Default::default(),
+                pinned_at: 2,
+            };
+            let poll = RoomPoll {
+                poll_id: 17,
+                question: "Who wins?\u{1b}[2J".into(),
+                options: vec!["red".into(), "blue".into()],
+                opened_at: 1,
+                closes_at: 2,
+            };
+            let stream = NewStream::default().begin(StreamId(7), 1);
+            let stream = Stream { pinned: Some(pinned.into()), poll: Some(poll.into()), ..stream };
+            Outcome { stream: Some(stream), ..outcome.clone() }
+        };
+        let seven = StreamId(7);
+        assert_eq!(
+            pinned(seven, comment_id, &pin("the rules")),
+            format!("Pinned comment {comment_id} of ann in stream 7: \"the rules\". {done}")
+        );
+        let long = pinned(seven, comment_id, &pin(&"é".repeat(81)));
+        assert!(long.contains(&format!(": \"{}…\". Done", "é".repeat(80))), "{long}");
+        let poll = "\"Who wins?\u{FFFD}[2J\" with the options \"red\", \"blue\"";
+        assert_eq!(
+            poll_opened(seven, 120_000, &pin("x")),
+            format!("Opened a poll in stream 7 for 2m: {poll}. {done}")
+        );
+        assert_eq!(
+            poll_closed(seven, &pin("x")),
+            format!("Closed the poll of stream 7: {poll}. {done}")
         );
     }
 
@@ -432,10 +576,10 @@ mod tests {
 
     #[test]
     fn what_is_replaced_or_left_out_is_said() {
-        let user = UserRef("7".into());
         let before = Sanction {
             user_id: UserId(7),
             kind: SanctionKind::Ban,
+            stream_id: None,
             name: None,
             reason: None,
             created_by: "bob".into(),
@@ -450,7 +594,7 @@ mod tests {
             ..Outcome::default()
         };
         assert_eq!(
-            banned_with_delay(&user, Some(60_000), 10_000, &outcome),
+            banned_with_delay(&sanction("7", Some(60_000)), 10_000, &outcome),
             "Banned 7 for 1m: 2 connections close in 10s. It replaces the ban until 2026-11-21 \
              09:46:48. Done in 3.1 ms, audit entry 17."
         );

@@ -1,11 +1,12 @@
 //! Makes tokens with the signing secret of a data directory.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Role, UserId};
+use crate::protocol::{Role, StreamId, UserId};
 
 /// The claims of a token. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Claims {
     pub follower_since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_created: Option<u64>,
+    /// Roles on single streams.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<StreamId, Role>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +50,7 @@ impl Claims {
             subscriber: false,
             follower_since: None,
             account_created: None,
+            streams: BTreeMap::new(),
             iss: None,
             aud: None,
         }

@@ -30,6 +30,8 @@ pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::auth::fuzzing::token;
 #[cfg(feature = "daemon")]
+pub use crate::daemon::stages::auth::issuer_keys::fuzzing::key_set;
+#[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::hook::fuzzing::hook_answer;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
@@ -48,7 +50,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -66,6 +68,7 @@ pub const TARGETS: [Target; 17] = [
     ("samples", samples),
     ("hook_answer", hook_answer),
     ("position", position),
+    ("key_set", key_set),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -231,6 +231,11 @@ fn each_target_can_be_run_by_cargo_fuzz() {
 }
 
 #[test]
+fn key_set_holds_on_mutated_seeds() {
+    short_run("key_set", 5_000);
+}
+
+#[test]
 fn hook_answer_holds_on_mutated_seeds() {
     short_run("hook_answer", 10_000);
 }

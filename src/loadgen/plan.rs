@@ -17,6 +17,7 @@ use super::run::LoadRun;
 use super::schedule::Workload;
 use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
+use crate::protocol::admin::TransportKind;
 use crate::protocol::message::Encoding;
 use crate::protocol::{StreamId, UserId};
 
@@ -33,6 +34,8 @@ pub struct LoadPlan {
     pub reactions_per_second: f64,
     /// Times at which all viewers drop their connections and reconnect, since the first comment.
     pub storms: Vec<Duration>,
+    /// Shared evenly by the viewers. Senders use WebSockets.
+    pub transports: Vec<TransportKind>,
     /// Shared evenly by the viewers. Senders use the encoding of their form, without deflate.
     pub forms: Vec<WireForm>,
     pub connections_per_second: f64,
@@ -66,6 +69,7 @@ impl LoadPlan {
             workload: Workload::Rate { per_second: 100.0, duration: Duration::from_secs(30) },
             reactions_per_second: 0.0,
             storms: Vec::new(),
+            transports: vec![TransportKind::Websocket],
             forms: vec![Encoding::Json.into()],
             connections_per_second: 2000.0,
             slow_percent: 0.0,
@@ -121,6 +125,7 @@ impl LoadPlan {
                 viewers,
                 stream: self.stream,
                 endpoints: self.endpoints,
+                transports: self.transports,
                 forms: self.forms,
                 trust: self.trust,
                 tokens: tokens.viewers,

@@ -191,6 +191,7 @@ impl Sender {
         ClientMessage::Comment {
             message: comment.text.as_ref().to_owned(),
             client_ref: Some(format!("{:x}-{}", self.run_id, comment.number)),
+            parent_id: None,
         }
     }
 
@@ -289,7 +290,8 @@ fn parse(encoding: Encoding, payload: &[u8]) -> Result<SenderAnswer, ViewerError
         return Ok(SenderAnswer::Other);
     }
     let number = |text: Option<Arc<str>>| text.as_deref().and_then(number_of);
-    Ok(match decode(encoding, payload)? {
+    let Some(message) = decode(encoding, payload)? else { return Ok(SenderAnswer::Other) };
+    Ok(match message {
         ServerMessage::Ack { client_ref, comment_id, seq } => {
             ack_answer(number(client_ref), comment_id, seq)
         }

@@ -87,8 +87,14 @@ struct WaitingComment {
 }
 
 enum Outgoing {
-    Message(ServerMessage),
+    Message(Box<ServerMessage>),
     Close(CloseCode),
+}
+
+impl Outgoing {
+    fn message(message: ServerMessage) -> Self {
+        Self::Message(Box::new(message))
+    }
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -209,7 +215,7 @@ async fn serve(stream: TcpStream, state: Shared) {
 impl State {
     fn join(&mut self, out: &mpsc::UnboundedSender<Outgoing>, resume: Option<Seq>) {
         let seq = resume.unwrap_or(self.seq);
-        let send = |message| drop(out.send(Outgoing::Message(message)));
+        let send = |message| drop(out.send(Outgoing::message(message)));
         send(ServerMessage::Welcome {
             stream_id: StreamId(1),
             user: None,
@@ -218,6 +224,11 @@ impl State {
             sample_rate: SampleRate::ALL,
             viewers: 1,
             room: Default::default(),
+            reactions: Default::default(),
+            state: Default::default(),
+            starts_at: None,
+            pinned: None,
+            poll: None,
         });
         for batch in self.history.iter().filter(|batch| batch.from_seq > seq) {
             send(ServerMessage::Comments(batch.clone()));
@@ -243,7 +254,7 @@ impl State {
                 self.viewers.retain(|viewer| !viewer.same_channel(out));
                 true
             }
-            ClientMessage::Comment { message, client_ref } => {
+            ClientMessage::Comment { message, client_ref, .. } => {
                 let client_ref = client_ref.unwrap();
                 if let Fault::HoldUntilReactions(reactions) = self.fault
                     && self.reactions < reactions
@@ -278,12 +289,12 @@ impl State {
                 retry_after_ms: None,
                 client_ref: None,
             };
-            drop(out.send(Outgoing::Message(refusal)));
+            drop(out.send(Outgoing::message(refusal)));
             return;
         }
         for viewer in &self.viewers {
             let reactions = [(Arc::from(reaction), self.reactions)].into();
-            drop(viewer.send(Outgoing::Message(ServerMessage::ReactionsUpdate { reactions })));
+            drop(viewer.send(Outgoing::message(ServerMessage::ReactionsUpdate { reactions })));
         }
     }
 
@@ -293,7 +304,7 @@ impl State {
         client_ref: &str,
         out: &mpsc::UnboundedSender<Outgoing>,
     ) -> bool {
-        let send = |message| drop(out.send(Outgoing::Message(message)));
+        let send = |message| drop(out.send(Outgoing::message(message)));
         let ack = |(comment_id, seq)| ServerMessage::Ack {
             client_ref: Some(client_ref.into()),
             comment_id,
@@ -331,6 +342,7 @@ impl State {
             created_at: 0,
             seq: self.seq,
             badges: Default::default(),
+            parent_id: None,
         };
         self.broadcast(number, from_seq, comment);
         self.fault != Fault::LoseAck(number)
@@ -347,8 +359,8 @@ impl State {
         let batch =
             CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false };
         self.history.push(batch.clone());
-        let frame = Outgoing::Message(ServerMessage::Comments(batch.clone()));
-        let again = || Outgoing::Message(ServerMessage::Comments(batch.clone()));
+        let frame = Outgoing::message(ServerMessage::Comments(batch.clone()));
+        let again = || Outgoing::message(ServerMessage::Comments(batch.clone()));
         let first = match self.fault {
             Fault::DropFrame(at) if at == number => vec![],
             Fault::Repeat(at) if at == number => vec![frame, again()],
@@ -357,17 +369,17 @@ impl State {
                 vec![]
             }
             Fault::Gap(at) if at == number => {
-                vec![Outgoing::Message(ServerMessage::Gap { from_seq, to_seq })]
+                vec![Outgoing::message(ServerMessage::Gap { from_seq, to_seq, history: None })]
             }
             Fault::CutOff(at, code) if at == number => {
                 let wait = code.reconnect().then_some(20);
                 let code_name = Arc::from(code.as_str());
                 let bye = ServerMessage::Bye { code: code_name, reconnect_after_ms: wait };
-                vec![Outgoing::Message(bye), Outgoing::Close(code)]
+                vec![Outgoing::message(bye), Outgoing::Close(code)]
             }
             _ => {
                 let held =
-                    self.held.take().map(|held| Outgoing::Message(ServerMessage::Comments(held)));
+                    self.held.take().map(|held| Outgoing::message(ServerMessage::Comments(held)));
                 std::iter::once(frame).chain(held).collect()
             }
         };

@@ -8,6 +8,8 @@
 //! beyond its limit is an error before its payload is read.
 
 pub mod backoff;
+mod blocking;
+pub mod record_layer;
 pub mod replace_file;
 pub mod signals;
 pub mod tls;

@@ -3,7 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// The mode of a file that only its owner may read and change.
+const PRIVATE: u32 = 0o600;
 
 /// Replaces a small file atomically: writes and syncs a new file beside it, then renames that. A
 /// file that is there keeps its mode, and a link leads to the new file as it did to the old one.
@@ -16,12 +20,27 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if known.as_ref().is_some_and(|known| !known.is_file()) {
         return fs::write(path, bytes);
     }
+    replace(path, bytes, known.map(|known| known.permissions()))
+}
+
+/// Replaces a small file as [`replace_file`] does. Only the owner may read or change the new file,
+/// from its creation on and whatever the mode of the old one was. Blocks on the disk.
+///
+/// # Errors
+/// As of [`replace_file`].
+pub fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, Some(fs::Permissions::from_mode(PRIVATE)))
+}
+
+/// The new file has the mode from before anything is written to it; without one, that of any file
+/// that this process creates.
+fn replace(path: &Path, bytes: &[u8], mode: Option<fs::Permissions>) -> io::Result<()> {
     let path = place_of(path)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     // Two programs that write the same file must not write the same new one.
     name.push(format!(".{}.new", std::process::id()));
     let new_path = path.with_file_name(name);
-    let written = write_new(&new_path, bytes, known.map(|known| known.permissions()));
+    let written = write_new(&new_path, bytes, mode);
     if let Err(error) = written.and_then(|()| fs::rename(&new_path, &path)) {
         let _ = fs::remove_file(&new_path);
         return Err(error);
@@ -30,7 +49,13 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: Option<fs::Permissions>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    if mode.is_some() {
+        // Until it has its own mode, nobody else can open it.
+        options.mode(PRIVATE);
+    }
+    let mut file = options.open(path)?;
     if let Some(mode) = mode {
         file.set_permissions(mode)?;
     }
@@ -60,7 +85,7 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -104,6 +129,19 @@ mod tests {
         symlink(&one, &other).unwrap();
         symlink(&other, &one).unwrap();
         assert!(replace_file(&one, b"three").is_err(), "links in a circle");
+    }
+
+    #[test]
+    fn a_private_file_is_private_from_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        replace_private_file(&path, b"one").unwrap();
+        assert_eq!(mode_of(&path), PRIVATE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        replace_private_file(&path, b"two").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode_of(&path)), (b"two".to_vec(), PRIVATE));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

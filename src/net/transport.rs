@@ -8,8 +8,12 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::ServerName;
+use rustls::server::ServerConnection;
 use rustls::{ClientConfig, ClientConnection};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::blocking::{is_blocked, none_if_blocked, some_unless_blocked};
+use super::record_layer::{RecordLayer, RecordTail, TakeOver, TrafficSecrets};
 
 /// Bytes that rustls may buffer for a peer that does not read.
 const TLS_BUFFER_BYTES: usize = 64 * 1024;
@@ -20,12 +24,20 @@ const TLS_BUFFER_BYTES: usize = 64 * 1024;
 pub enum Transport<S = TcpStream> {
     Plain(S),
     Tls(Box<TlsSocket<S>>),
+    /// TLS 1.3 after a handshake as the server, without what rustls keeps of it.
+    Records(Box<RecordSocket<S>>),
 }
 
 #[derive(Debug)]
 pub struct TlsSocket<S> {
     socket: S,
     session: rustls::Connection,
+}
+
+#[derive(Debug)]
+pub struct RecordSocket<S> {
+    socket: S,
+    records: RecordLayer,
 }
 
 /// The parameters of an outgoing connection.
@@ -77,10 +89,30 @@ impl<S: Read + Write + AsFd> Transport<S> {
         Self::Tls(Box::new(TlsSocket { socket, session }))
     }
 
+    /// The server's end after its handshake. `tail` has seen every byte that the session was given;
+    /// `secrets` are those of the handshake.
+    ///
+    /// # Errors
+    /// The configuration of the session does not let secrets out.
+    pub fn server(
+        socket: S,
+        session: ServerConnection,
+        secrets: &TrafficSecrets,
+        tail: RecordTail,
+    ) -> io::Result<Self> {
+        Ok(match RecordLayer::take_over(session, secrets, tail)? {
+            TakeOver::Taken(records) => {
+                Self::Records(Box::new(RecordSocket { socket, records: *records }))
+            }
+            TakeOver::Kept(session) => Self::tls(socket, *session),
+        })
+    }
+
     pub fn socket(&mut self) -> &mut S {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(tls) => &mut tls.socket,
+            Self::Records(tls) => &mut tls.socket,
         }
     }
 
@@ -119,6 +151,7 @@ impl<S: Read + Write + AsFd> Transport<S> {
                 tls.flush()?;
                 Ok(taken)
             }
+            Self::Records(tls) => tls.records.write(&mut tls.socket, slices),
         }
     }
 
@@ -139,6 +172,7 @@ impl<S: Read + Write + AsFd> Transport<S> {
         match self {
             Self::Plain(_) => Ok(true),
             Self::Tls(tls) => tls.flush(),
+            Self::Records(tls) => tls.records.flush(&mut tls.socket),
         }
     }
 
@@ -147,6 +181,7 @@ impl<S: Read + Write + AsFd> Transport<S> {
         match self {
             Self::Plain(socket) => some_unless_blocked(socket.read(buffer)),
             Self::Tls(tls) => tls.read(buffer),
+            Self::Records(tls) => tls.records.read(&mut tls.socket, buffer),
         }
     }
 
@@ -155,12 +190,21 @@ impl<S: Read + Write + AsFd> Transport<S> {
         matches!(self, Self::Plain(_))
     }
 
-    pub fn shutdown_write(&mut self) {
-        if let Self::Tls(tls) = self {
-            tls.session.send_close_notify();
-            // The peer may be gone already; the socket is closed either way.
-            let _ = tls.flush();
+    /// Tells the peer of a session that nothing follows, if the socket takes it now.
+    pub fn say_close(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Tls(tls) => {
+                tls.session.send_close_notify();
+                // The peer may be gone already; the socket is closed either way.
+                let _ = tls.flush();
+            }
+            Self::Records(tls) => tls.records.say_close(&mut tls.socket),
         }
+    }
+
+    pub fn shutdown_write(&mut self) {
+        self.say_close();
         let _ = SockRef::from(&*self.socket()).shutdown(Shutdown::Write);
     }
 }
@@ -189,30 +233,13 @@ impl<S: Read + Write> TlsSocket<S> {
                 None => return Ok(None),
                 Some(0) => return Ok(Some(0)),
                 Some(_) => {
-                    self.session.process_new_packets().map_err(io::Error::other)?;
-                    // Key updates and alerts are answered at once.
-                    self.flush()?;
+                    let state = self.session.process_new_packets();
+                    // Key updates are answered at once, and the peer is told of an error.
+                    let flushed = self.flush();
+                    state.map_err(io::Error::other)?;
+                    flushed?;
                 }
             }
         }
     }
-}
-
-fn none_if_blocked(result: io::Result<usize>) -> io::Result<usize> {
-    match result {
-        Err(error) if is_blocked(&error) => Ok(0),
-        other => other,
-    }
-}
-
-fn some_unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_blocked(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_blocked(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -121,6 +121,8 @@ mod tests {
             user_id: UserId(7),
             name: "ann".into(),
             role: Role::Viewer,
+            everywhere: Role::Viewer,
+            avatar: None,
             comments_per_minute,
             standing: Default::default(),
         }

@@ -7,7 +7,7 @@ use super::{Identity, Role};
 
 /// One badge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Badge {
     Moderator,
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Badges {
     }
 }
 
-#[cfg(feature = "lc")]
+#[cfg(feature = "schema")]
 impl schemars::JsonSchema for Badges {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Badges".into()
@@ -128,6 +128,8 @@ mod tests {
             user_id: UserId(7),
             name: "ann".into(),
             role,
+            everywhere: role,
+            avatar: None,
             comments_per_minute: None,
             standing: Standing { subscriber, ..Standing::default() },
         };

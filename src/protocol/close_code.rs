@@ -61,12 +61,15 @@ close_codes! {
     TooManyConnections = 4005, "too_many_connections";
     /// The token is not valid yet.
     TokenNotYetValid = 4006, "token_not_yet_valid";
+    /// The token cannot be checked now.
+    IdentityUnavailable = 4007, "identity_unavailable";
     /// The stream requires a token, and no valid one was sent within the auth timeout, or the
     /// viewer was watching without one when the stream began to require it.
     AuthTimeout = 4500, "auth_timeout";
     /// The token is not valid.
     Unauthorized = 4501, "unauthorized";
-    /// The token has expired. Reconnect with a new one.
+    /// The token has expired, or its issuer has withdrawn the key that signed it. Reconnect with a
+    /// new one.
     TokenExpired = 4502, "token_expired";
     /// The user is banned. If the ban is for a time, the `bye` says when to reconnect.
     Banned = 4503, "banned";

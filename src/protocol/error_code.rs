@@ -27,6 +27,7 @@ macro_rules! error_codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $retry:expr, $close:expr;)*) => {
         /// A stable error code. Codes may be added, but a code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum ErrorCode {
             $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
         }
@@ -65,8 +66,10 @@ macro_rules! error_codes {
 
 error_codes! {
     // Invalid messages and requests.
-    /// The request line, a header or a parameter is invalid.
+    /// A header or a parameter is invalid, or names something that cannot be used.
     BadRequest = "bad_request", 400, Never, None;
+    /// The header with the viewer's address is not from a trusted proxy, or names no address.
+    BadForwarding = "bad_forwarding", 400, Never, None;
     /// The message is not JSON.
     BadJson = "bad_json", 400, Never, None;
     /// The message is not MessagePack.
@@ -94,6 +97,14 @@ error_codes! {
     ControlCharacters = "control_characters", 422, Never, None;
     /// The reaction does not exist.
     UnknownReaction = "unknown_reaction", 422, Never, None;
+    /// The poll has no such option.
+    UnknownOption = "unknown_option", 422, Never, None;
+    /// The poll is closed, or is not one of the stream.
+    PollClosed = "poll_closed", 409, Never, None;
+    /// The user has voted in the poll already. The first vote counts.
+    AlreadyVoted = "already_voted", 409, Never, None;
+    /// A poll is open on the stream already.
+    PollOpen = "poll_open", 409, Never, None;
     // Authentication and authorization.
     /// This requires a token.
     NotAuthenticated = "not_authenticated", 401, Never, None;
@@ -105,7 +116,7 @@ error_codes! {
     TokenAlgorithm = "token_algorithm", 401, Never, Some(CloseCode::Unauthorized);
     /// The signature of the token matches no configured key.
     TokenSignature = "token_signature", 401, Never, Some(CloseCode::Unauthorized);
-    /// The token has expired (`exp`).
+    /// The token has expired (`exp`), or the key that signed it was withdrawn while it was in use.
     TokenExpired = "token_expired", 401, Never, Some(CloseCode::TokenExpired);
     /// The token is not valid yet (`nbf`). Retry after `retry_after_ms`.
     TokenNotYetValid =
@@ -116,16 +127,22 @@ error_codes! {
     TokenAudience = "token_audience", 401, Never, Some(CloseCode::Unauthorized);
     /// A claim of the token is missing or out of range.
     TokenClaims = "token_claims", 401, Never, Some(CloseCode::Unauthorized);
+    /// The token cannot be checked now: the keys of its issuer, or the store of user ids, do not
+    /// answer. Retry after `retry_after_ms`.
+    IdentityUnavailable =
+        "identity_unavailable", 503, After(5_000), Some(CloseCode::IdentityUnavailable);
     /// The stream requires a token, and no valid one was sent within the auth timeout.
     AuthTimeout = "auth_timeout", 401, Never, Some(CloseCode::AuthTimeout);
     /// The role of the user does not allow this.
     Forbidden = "forbidden", 403, Never, None;
+    /// Users send each other no messages on this server. `messages.between_users` is off.
+    MessagesOff = "messages_off", 403, Never, None;
     /// The user is banned. A ban for a time has `retry_after_ms`.
     Banned = "banned", 403, IfTimed, Some(CloseCode::Banned);
     /// The user is timed out. Retry after `retry_after_ms`.
     TimedOut = "timed_out", 403, After(RETRY_AFTER_MS), None;
     // Limits.
-    /// The user has sent too many comments or reactions. Retry after `retry_after_ms`.
+    /// The user has sent too much, or asked too often. Retry after `retry_after_ms`.
     RateLimited = "rate_limited", 429, After(RETRY_AFTER_MS), None;
     /// The user or address is at its connection limit. By `retry_after_ms` the places of
     /// connections that are dead without having been closed are free again.
@@ -140,6 +157,10 @@ error_codes! {
     UnknownStream = "unknown_stream", 404, Never, Some(CloseCode::UnknownStream);
     /// The stream is scheduled or has ended, so it does not accept comments.
     StreamNotLive = "stream_not_live", 409, Never, None;
+    /// The stream has not started, so there is no moment of it to replay.
+    StreamNotStarted = "stream_not_started", 409, Never, None;
+    /// The moment is after the end of the stream, or has not come yet.
+    BeyondEnd = "beyond_end", 416, Never, None;
     /// The stream has ended, so it cannot be watched. Its history remains.
     StreamEnded = "stream_ended", 409, Never, Some(CloseCode::StreamEnded);
     /// A stream with this id already exists.
@@ -169,7 +190,7 @@ error_codes! {
     /// says it meanwhile.
     SaidBefore = "said_before", 422, IfTimed, None;
     // Moderation.
-    /// The stream moderates comments before publication, and this one was rejected.
+    /// Moderation has rejected the text, and nobody was shown it.
     ModerationRejected = "moderation_rejected", 422, Never, None;
     /// The comment waits for review before it is shown. Do not send it again.
     HeldForReview = "held_for_review", 202, Never, None;
@@ -200,6 +221,12 @@ impl ErrorCode {
     /// Returns whether the same request may succeed after `retry_after_ms`.
     pub fn retry(self) -> bool {
         matches!(self.retry_rule(), After(_))
+    }
+
+    /// Returns the first sentence of [`Self::meaning`], without its full stop.
+    pub fn title(self) -> String {
+        let meaning = self.meaning();
+        meaning.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
     }
 
     /// Returns the code with that text.
@@ -235,8 +262,7 @@ impl std::fmt::Display for ErrorCode {
 /// The retry delay suggested to clients after a full queue or a failed dependency.
 pub const RETRY_AFTER_MS: u64 = 1_000;
 
-/// An error in an HTTP answer or on the admin socket:
-/// `{"error":{"code":…,"message":…,"retry_after_ms":…}}`.
+/// An error, before it is written as a message or as [`ProblemDetails`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     pub code: ErrorCode,
@@ -274,10 +300,56 @@ pub(super) fn without_controls(text: String) -> String {
     text
 }
 
-/// The envelope of [`ErrorBody`].
+/// An error in an HTTP answer or on the admin socket, in the form of RFC 9457.
+///
+/// Readers need `code`, `detail` and `retry_after_ms` only: the rest follows from the code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorEnvelope {
-    pub error: ErrorBody,
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(description = "An error, in the form of RFC 9457."))]
+pub struct ProblemDetails {
+    /// `urn:live-comments:error:` and the code.
+    #[serde(rename = "type", default)]
+    pub problem_type: String,
+    /// A sentence that explains the code, always the same one.
+    #[serde(default)]
+    pub title: String,
+    /// The status of the answer.
+    #[serde(default)]
+    pub status: u16,
+    /// Says what is wrong with this request, and what would be valid.
+    pub detail: String,
+    /// A stable code: programs decide by it.
+    pub code: ErrorCode,
+    /// The same request may succeed after this time, in milliseconds. Absent: waiting does not
+    /// help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl ProblemDetails {
+    /// The content type of an answer with these details.
+    pub const CONTENT_TYPE: &str = "application/problem+json";
+}
+
+impl From<ErrorBody> for ProblemDetails {
+    fn from(body: ErrorBody) -> Self {
+        let ErrorBody { code, message: detail, retry_after_ms } = body;
+        Self {
+            problem_type: format!("urn:live-comments:error:{code}"),
+            title: code.title(),
+            status: code.http_status(),
+            detail,
+            code,
+            retry_after_ms,
+        }
+    }
+}
+
+impl From<ProblemDetails> for ErrorBody {
+    fn from(details: ProblemDetails) -> Self {
+        let ProblemDetails { code, detail: message, retry_after_ms, .. } = details;
+        Self { code, message, retry_after_ms }
+    }
 }
 
 #[cfg(test)]
@@ -301,6 +373,26 @@ mod tests {
                 assert_eq!(code.retry(), close.reconnect(), "{code} closes with {close:?}");
             }
         }
+    }
+
+    #[test]
+    fn problem_details_are_read_back_as_the_error() {
+        let error = ErrorBody::new(ErrorCode::SlowMode, "wait 5 s").retry_after_ms(5_000);
+        let details = ProblemDetails::from(error.clone());
+        let json = serde_json::to_value(&details).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "urn:live-comments:error:slow_mode",
+                "title": "The room is in slow mode, and the user has commented a moment ago",
+                "status": 429,
+                "detail": "wait 5 s",
+                "code": "slow_mode",
+                "retry_after_ms": 5_000,
+            })
+        );
+        let read: ProblemDetails = serde_json::from_value(json).unwrap();
+        assert_eq!(ErrorBody::from(read), error);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::comment::{Comment, Deletion};
-use super::{CommentId, Role, StreamId, UserId};
+use super::{CommentId, Role, StreamId, UserId, tolerant};
 
 /// One event of `comment_events` (keyed by stream) or `moderation_events` (keyed by user).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Score {
 
 /// A moderation decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The comment may be shown.
@@ -343,7 +343,7 @@ impl Event {
     }
 
     pub fn decode(payload: &[u8]) -> Result<Self, BadEvent> {
-        Ok(rmp_serde::from_slice(payload)?)
+        Ok(tolerant::from_slice(payload)?)
     }
 
     pub fn stream_id(&self) -> StreamId {

@@ -115,6 +115,11 @@ numeric_id!(
     "user id"
 );
 
+/// Writes ` on stream 7`, or nothing for all streams.
+pub fn on_stream(stream_id: Option<StreamId>) -> String {
+    stream_id.map(|stream_id| format!(" on stream {stream_id}")).unwrap_or_default()
+}
+
 /// The error of parsing an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: expected {}", expected(.what))]

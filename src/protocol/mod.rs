@@ -13,25 +13,32 @@ pub mod events;
 pub mod filter;
 pub mod ids;
 pub mod json;
+pub mod kept_message;
 pub mod latency;
 pub mod message;
 pub mod moderation;
 pub mod paths;
+pub mod pinned;
 pub mod printable;
 pub mod quantity;
 pub mod room;
-#[cfg(feature = "lc")]
-mod schema;
+pub mod room_poll;
+#[cfg(feature = "schema")]
+pub(crate) mod schema;
 pub mod stream;
 pub mod text;
 pub mod throttle;
+pub mod tolerant;
 pub mod user;
 
 pub use badges::{Badge, Badges};
 pub use close_code::CloseCode;
 pub use comment::{Comment, SequencedComment};
 pub use error_code::ErrorCode;
-pub use ids::{CommentId, Epoch, NodeId, Seq, StreamId, StreamPosition, UserId};
+pub use ids::{CommentId, Epoch, NodeId, Seq, StreamId, StreamPosition, UserId, on_stream};
+pub use kept_message::KeptMessage;
 pub use message::{ClientMessage, ServerMessage};
 pub use moderation::ModerationAct;
-pub use user::{Identity, Role, Standing};
+pub use pinned::PinnedComment;
+pub use room_poll::{PollState, RoomPoll};
+pub use user::{Identity, Role, Standing, UserScope};

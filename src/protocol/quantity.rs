@@ -98,6 +98,26 @@ pub fn show_time(at_ms: u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string().replace('T', " ").replace('Z', "")
 }
 
+/// Parses a time to come, in milliseconds since the Unix epoch: a duration from now, such as `2h`,
+/// or a time in UTC as [`show_time`] writes it; `T` and `Z` may be in it, and seconds left out.
+pub fn parse_start(text: &str, now_ms: u64) -> Result<u64, String> {
+    let text = text.trim();
+    if let Ok(duration) = parse_duration(text) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        return Ok(now_ms.saturating_add(ms));
+    }
+    let minutes_only = text.trim_end_matches('Z').matches(':').count() == 1;
+    let whole =
+        if minutes_only { format!("{}:00", text.trim_end_matches('Z')) } else { text.to_owned() };
+    let at = humantime::parse_rfc3339_weak(&whole).ok();
+    let at = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let at = at.and_then(|at| u64::try_from(at.as_millis()).ok());
+    at.ok_or_else(|| {
+        "must be a duration from now, such as 2h, or a time in UTC, such as 2026-11-21 19:30"
+            .to_owned()
+    })
+}
+
 /// Writes a time of day as `09:46:48`, in UTC.
 pub fn show_clock(at_ms: u64) -> String {
     show_time(at_ms).split_off("2026-11-21 ".len())
@@ -141,6 +161,21 @@ pub fn show_share(rate: SampleRate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_a_time_or_lies_ahead() {
+        let now_ms = 1_795_254_408_000;
+        assert_eq!(parse_start("2h", now_ms), Ok(now_ms + 7_200_000));
+        for same in ["2026-11-21 09:46:48", "2026-11-21T09:46:48Z", " 2026-11-21 09:46:48 "] {
+            assert_eq!(parse_start(same, 0), Ok(now_ms), "{same}");
+        }
+        for short in ["2026-11-21 09:46", "2026-11-21T09:46Z"] {
+            assert_eq!(parse_start(short, 0), Ok(now_ms - 48_000), "{short}");
+        }
+        for bad in ["", "tomorrow", "2026-13-01 00:00", "1969-12-31 23:59", "09:46", "\u{1b}[2J"] {
+            assert!(parse_start(bad, now_ms).unwrap_err().contains("2026-11-21"), "{bad:?}");
+        }
+    }
 
     #[test]
     fn times_are_shown_in_utc() {

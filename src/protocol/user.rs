@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::UserId;
+use super::{StreamId, UserId};
 
 /// The role of a user. Each role includes the permissions of the roles before it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// May read and comment.
@@ -82,13 +82,46 @@ impl Standing {
     }
 }
 
+/// A user on one stream, or on all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserScope {
+    pub user_id: UserId,
+    /// `None` stands for all streams.
+    pub stream_id: Option<StreamId>,
+}
+
+impl UserScope {
+    pub fn everywhere(user_id: UserId) -> Self {
+        Self { user_id, stream_id: None }
+    }
+
+    pub fn on(user_id: UserId, stream_id: StreamId) -> Self {
+        Self { user_id, stream_id: Some(stream_id) }
+    }
+
+    /// Returns whether a stream is meant.
+    pub fn covers(self, stream_id: StreamId) -> bool {
+        self.stream_id.is_none_or(|only| only == stream_id)
+    }
+}
+
+/// The most bytes of the address of a picture.
+pub const MAX_AVATAR_BYTES: usize = 512;
+
 /// The identity that a valid token proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub user_id: UserId,
     /// 1 to 64 characters.
     pub name: Arc<str>,
+    /// The higher one of the role on all streams and that on the stream where the user is.
     pub role: Role,
+    /// The role on all streams. Viewers are not told.
+    #[serde(skip)]
+    pub everywhere: Role,
+    /// The `https` address of a picture, of at most [`MAX_AVATAR_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Arc<str>>,
     /// Comments per minute granted by the token. `None` means the default of the role, 0 no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,

@@ -174,6 +174,7 @@ impl Trial {
 
     async fn ban(&self, user_id: u64) -> Result<Outcome, String> {
         let request = SanctionRequest {
+            stream_id: None,
             user: UserRef(user_id.to_string()),
             reason: Some("test".to_owned()),
             note: None,

@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "the log of a daemon belongs to a failed test")]
 #![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
-// Each test file uses only a part of this module.
+// Each test program uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 pub mod cluster;
 pub mod lcd;
 pub mod moderation;
+pub mod python;
 pub mod recorder;
 pub mod sender;
 pub mod socket;
@@ -129,8 +130,14 @@ impl Daemon {
     }
 
     /// Sends SIGTERM and waits for a successful exit.
-    pub fn terminate(mut self) -> StoppedDaemon {
+    pub fn terminate(self) -> StoppedDaemon {
         self.signal_term();
+        self.stopped()
+    }
+
+    /// Waits for the successful exit of a daemon that was told to stop. A second signal would end
+    /// it at once.
+    pub fn stopped(mut self) -> StoppedDaemon {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.log());
         StoppedDaemon {
@@ -308,18 +315,28 @@ impl Drop for SmallDisk {
 }
 
 /// Returns an address to listen on below the range of ephemeral ports, so that no outgoing
-/// connection can take the port of a stopped daemon before it starts again.
+/// connection can take the port of a stopped daemon before it starts again. Programs that run at
+/// once have ports of their own: 6,000 from `LC_FIRST_TEST_PORT`, which is 20,000 by default.
 pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::env::var("LC_FIRST_TEST_PORT");
+    let first: u16 = first.map_or(20_000, |text| text.parse().expect("a port"));
     loop {
         // Each test process begins at another port.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let step = std::process::id().wrapping_mul(97).wrapping_add(number);
-        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + (step % 10_000) as u16));
+        let address = SocketAddr::from(([127, 0, 0, 1], first + (step % 6_000) as u16));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
+}
+
+/// Raises the limit of open files as far as the system allows; daemons inherit it.
+pub fn raise_limit_of_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }
 
 /// A stopped daemon, whose data is still there.
@@ -394,7 +411,7 @@ impl Viewer {
                 self.position.seq = batch.to_seq;
                 self.comments.extend(batch.comments.iter().cloned());
             }
-            ServerMessage::Gap { from_seq, to_seq } => {
+            ServerMessage::Gap { from_seq, to_seq, .. } => {
                 assert_eq!(*from_seq, self.position.seq + 1, "a gap must join");
                 self.position.seq = *to_seq;
                 self.gaps.push((*from_seq, *to_seq));
@@ -472,7 +489,11 @@ impl Viewer {
 }
 
 pub fn comment(text: &str, client_ref: &str) -> ClientMessage {
-    ClientMessage::Comment { message: text.to_owned(), client_ref: Some(client_ref.to_owned()) }
+    ClientMessage::Comment {
+        message: text.to_owned(),
+        client_ref: Some(client_ref.to_owned()),
+        parent_id: None,
+    }
 }
 
 pub fn msgpack(options: ViewerOptions) -> ViewerOptions {

@@ -140,7 +140,7 @@ impl RecordingViewer {
                     });
                 }
             }
-            ServerMessage::Gap { from_seq, to_seq } => {
+            ServerMessage::Gap { from_seq, to_seq, .. } => {
                 position.seq = to_seq;
                 seen.gaps.push((from_seq, to_seq));
             }

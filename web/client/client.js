@@ -18,6 +18,8 @@ import { settingsOf } from "./options.js";
 import { Outbox } from "./outbox.js";
 import { PositionTracker } from "./position.js";
 import { CommentPoster } from "./posting.js";
+import { Replay } from "./replay.js";
+import { RoomLife } from "./room_life.js";
 import { Timeline } from "./timeline.js";
 import { TokenSource } from "./token.js";
 
@@ -36,10 +38,22 @@ import { TokenSource } from "./token.js";
  * @property {Readonly<Record<string, number>>} reactions All totals.
  * @property {protocol.PresenceMessage} presence
  * @property {protocol.RoomRules} room All rules in force.
+ * @property {StreamEvent} stream The event has changed: it has started, or is called otherwise.
+ * @property {{comment: protocol.PinnedComment | null}} pinned The comment above the chat; null:
+ *   none.
+ * @property {{poll: protocol.Poll | null}} poll It opened, closed, or has votes; null: it is over.
  * @property {protocol.DirectMessage} direct
  * @property {protocol.AnnouncementMessage} announcement
  * @property {LiveCommentsError} error Something failed that no promise tells.
  * @property {protocol.ServerMessage} message Every message, before it has an effect.
+ */
+
+/** @typedef {Omit<protocol.StreamMessage, "type">} StreamEvent */
+
+/**
+ * The life of a stream: before its start also when it starts by itself.
+ *
+ * @typedef {{state: protocol.StreamState, starts_at?: number}} Schedule
  */
 
 /**
@@ -68,10 +82,15 @@ export class LiveComments extends Emitter {
   #user = null;
   /** @type {Record<string, number>} */
   #reactions = {};
+  /** @type {readonly string[]} */
+  #reactionKinds = [];
   #viewers = 0;
   #sampleRate = 1;
   /** @type {protocol.RoomRules} */
   #room = {};
+  /** @type {Schedule} */
+  #schedule = { state: "live" };
+  #life;
 
   /**
    * @param {string | URL} site Address of the server, such as `https://comments.example.org`.
@@ -100,6 +119,10 @@ export class LiveComments extends Emitter {
       onChange: (outgoing) => this.emit("outgoing", outgoing),
     });
     this.#poster = new CommentPoster(this.#api, this.#outbox);
+    this.#life = new RoomLife(this.#api, {
+      pinned: (comment) => this.emit("pinned", { comment }),
+      poll: (poll) => this.emit("poll", { poll }),
+    });
     const { timeline, history } = this;
     const signal = () => this.#abort.signal;
     this.#feed = new CommentFeed(
@@ -160,9 +183,29 @@ export class LiveComments extends Emitter {
     return { ...this.#reactions };
   }
 
+  /** The reactions that the server takes, in the order in which to offer them. */
+  get reactionKinds() {
+    return this.#reactionKinds;
+  }
+
   /** Rules of the room that are in force. */
   get room() {
     return this.#room;
+  }
+
+  /** The comment that is pinned above the chat, or null. */
+  get pinned() {
+    return this.#life.pinned;
+  }
+
+  /** The poll that is open, or that this client saw close last; null if there is none. */
+  get poll() {
+    return this.#life.poll;
+  }
+
+  /** Whether the stream is live, and when it starts. @returns {Readonly<Schedule>} */
+  get schedule() {
+    return this.#schedule;
   }
 
   /** Comments of this viewer that are not shown yet, oldest first. */
@@ -187,15 +230,15 @@ export class LiveComments extends Emitter {
    * server; ignoring the promise is safe, since the event `outgoing` tells the same.
    *
    * @param {string} message
-   * @param {{ref?: string}} [options] The `ref` of an earlier attempt, to send it again: the server
-   *   stores it once.
+   * @param {{ref?: string, parentId?: string}} [options] The `ref` of an earlier attempt, to send
+   *   it again: the server stores it once. The id of the comment that this one answers.
    * @returns {Promise<SendResult>}
    */
-  send(message, { ref } = {}) {
+  send(message, { ref, parentId } = {}) {
     if (this.state === "closed") {
       return rejected(new LiveCommentsError("client_closed", "the client is closed", { ref }));
     }
-    return this.#outbox.send(message, ref);
+    return this.#outbox.send(message, { ref, parentId });
   }
 
   /**
@@ -213,6 +256,70 @@ export class LiveComments extends Emitter {
     this.#api
       .request("/reactions", { method: "POST", body: { reaction } })
       .catch((error) => this.#reportFailure(error));
+  }
+
+  /**
+   * Votes for an option of the open poll. Each user votes once; a second vote is `already_voted`.
+   *
+   * @param {number} pollId
+   * @param {number} option Counted from 0.
+   * @returns {Promise<void>}
+   * @throws {LiveCommentsError}
+   */
+  async vote(pollId, option) {
+    await this.#api.request(`/polls/${pollId}/votes`, { method: "POST", body: { option } });
+  }
+
+  /**
+   * Returns the latest polls with their votes, newest first.
+   *
+   * @param {number} [limit]
+   * @returns {Promise<protocol.Poll[]>}
+   * @throws {LiveCommentsError}
+   */
+  async polls(limit) {
+    /** @type {{polls: protocol.Poll[]}} */
+    const answer = await this.#api.request("/polls", { query: { limit } });
+    return answer.polls;
+  }
+
+  /**
+   * Sends a direct message to another user, where the server has `messages.between_users`. It
+   * is kept until the user acknowledges it, and arrives as the event `direct` if the user is
+   * connected.
+   *
+   * @param {string} user A name, or an id as `id:42`.
+   * @param {string} text
+   * @returns {Promise<void>}
+   * @throws {LiveCommentsError}
+   */
+  async sendMessage(user, text) {
+    await this.#api.request("/messages", { method: "POST", body: { user, message: text } });
+  }
+
+  /**
+   * Returns the direct messages that this user has not acknowledged, oldest first. Those that came
+   * as the event `direct` are among them, with the same `message_id`.
+   *
+   * @returns {Promise<protocol.KeptMessage[]>}
+   * @throws {LiveCommentsError}
+   */
+  async messages() {
+    /** @type {{messages: protocol.KeptMessage[]}} */
+    const answer = await this.#api.request("/messages");
+    return answer.messages;
+  }
+
+  /**
+   * Forgets the direct messages up to this one, also those that were never shown.
+   *
+   * @param {number} messageId
+   * @returns {Promise<void>}
+   * @throws {LiveCommentsError}
+   */
+  async acknowledgeMessages(messageId) {
+    const body = { up_to: messageId };
+    await this.#api.request("/messages/acknowledged", { method: "POST", body });
   }
 
   /** Stops comments, so that the reader can read. Deletions and announcements still arrive. */
@@ -288,6 +395,17 @@ export class LiveComments extends Emitter {
     return this.#api.request("");
   }
 
+  /**
+   * Returns the comments of the stream for a player of its recording.
+   *
+   * @returns {Promise<Replay>}
+   * @throws {LiveCommentsError}
+   * @throws {TypeError} The stream has not started.
+   */
+  async replay() {
+    return new Replay(this.history, await this.stream());
+  }
+
   // A network that is back makes waiting pointless.
   #online = () => {
     if (this.state === "waiting") this.#connection.connect();
@@ -300,6 +418,7 @@ export class LiveComments extends Emitter {
       const error = change.error ?? new LiveCommentsError("client_closed", "the client was closed");
       this.#abort.abort(error);
       this.#outbox.failAll(error.code, error.message);
+      if (error.code === "stream_ended") this.#schedule = { state: "ended" };
     }
     this.emit("state", change);
   }
@@ -308,8 +427,8 @@ export class LiveComments extends Emitter {
     const { duplex } = this.#connection;
     if (duplex && this.paused) this.#connection.send({ type: "pause" });
     this.#outbox.attach((outgoing) => {
-      const { ref, message } = outgoing;
-      if (duplex) this.#connection.send({ type: "comment", message, ref });
+      const { ref, message, parent_id } = outgoing;
+      if (duplex) this.#connection.send({ type: "comment", message, ref, parent_id });
       else this.#poster.deliver(outgoing);
     });
   }
@@ -325,7 +444,7 @@ export class LiveComments extends Emitter {
         this.#welcome(message, ranges);
         break;
       case "comments":
-        this.#taken(this.#feed.comments(message, ranges));
+        this.#taken(this.#feed.comments(message, ranges, this.#connection.duplex));
         break;
       case "gap":
         this.#taken(this.#feed.gap(message, ranges));
@@ -337,6 +456,7 @@ export class LiveComments extends Emitter {
         this.#refused(errorOfMessage(message));
         break;
       case "comment.deleted":
+        this.#life.deleted(message);
         this.#feed.delete(message);
         break;
       case "throttle_notification":
@@ -355,8 +475,20 @@ export class LiveComments extends Emitter {
         this.#setRoom(message);
         this.emit("room", this.#room);
         break;
+      case "stream":
+        this.#setStream(message);
+        break;
       case "direct":
         this.emit("direct", message);
+        break;
+      case "pinned":
+        this.#life.setPinned(message.comment);
+        break;
+      case "poll":
+        this.#life.openedOrClosed(message);
+        break;
+      case "poll_votes":
+        this.#life.counted(message);
         break;
       case "announcement":
         this.emit("announcement", message);
@@ -381,6 +513,10 @@ export class LiveComments extends Emitter {
     this.#viewers = message.viewers;
     this.#sampleRate = message.sample_rate;
     this.#setRoom(message.room ?? {});
+    this.#reactionKinds = message.reactions ?? [];
+    const { state = "live", starts_at } = message;
+    this.#schedule = starts_at === undefined ? { state } : { state, starts_at };
+    this.#life.welcome(message);
     this.emit("welcome", message);
   }
 
@@ -403,6 +539,13 @@ export class LiveComments extends Emitter {
   /** @param {LiveCommentsError} error */
   #refused(error) {
     if (!this.#outbox.refuse(error)) this.emit("error", error);
+  }
+
+  /** @param {protocol.StreamMessage} message */
+  #setStream({ type: _, ...event }) {
+    const { state, starts_at } = event;
+    this.#schedule = starts_at === undefined ? { state } : { state, starts_at };
+    this.emit("stream", event);
   }
 
   /** @param {protocol.RoomRules} message */

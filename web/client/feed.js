@@ -135,14 +135,22 @@ export class CommentFeed {
   /**
    * @param {CommentsMessage} message
    * @param {ConnectionRanges} ranges
+   * @param {boolean} duplex Whether the server knows of a pause.
    * @returns {Intake}
    */
-  comments(message, ranges) {
+  comments(message, ranges, duplex) {
     if (message.echo) {
       this.#show(message.comments, "echo");
       return "taken";
     }
-    if (!this.#hasRoom(message.comments.length)) return "full";
+    const count = message.comments.length;
+    // A server that does not know of the pause leaves out comments. The position stays, and the end
+    // of the pause asks for all of them.
+    const isPart = !duplex && (message.sample_rate ?? 1) < 1;
+    if (this.#paused && (isPart || this.#pause.ignoring)) {
+      return this.#pause.ignore(count) ? "taken" : "full";
+    }
+    if (!this.#hasRoom(count)) return "full";
     const comments = ranges.comments(message);
     if (comments === null) return "lost";
     if (comments.length > 0) this.#keepOrApply({ comments });
@@ -155,6 +163,7 @@ export class CommentFeed {
    * @returns {Intake}
    */
   gap(message, ranges) {
+    if (this.#paused && this.#pause.ignoring) return "taken";
     if (!this.#hasRoom(1)) return "full";
     const range = ranges.gap(message);
     if (range === "lost") return "lost";

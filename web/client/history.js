@@ -14,8 +14,17 @@ import { sleep } from "./clock.js";
 /**
  * @typedef {object} HistoryOptions
  * @property {string} [before] Id of the comment before which to begin. Absent: the newest.
+ * @property {number} [at] Milliseconds since the start of the stream: begin at the newest comment
+ *   of this moment.
  * @property {number} [pageSize] Comments of a request, 1 to 1000 (default 100).
  * @property {AbortSignal} [signal] Ends requests and waits.
+ */
+
+/**
+ * @typedef {object} RepliesPage
+ * @property {number} count All replies to the comment, at most 1000.
+ * @property {Comment[]} comments Newest first.
+ * @property {string} [next_before] Present while there are more: the next page begins before it.
  */
 
 /** The history is written shortly after comments are shown; a deleted one never appears. */
@@ -47,8 +56,22 @@ export class History {
    * @returns {Promise<HistoryPage>}
    * @throws {import("./errors.js").LiveCommentsError}
    */
-  page({ before, pageSize = 100, signal } = {}) {
-    return this.#api.request("/comments", { query: { before, limit: pageSize }, signal });
+  async page({ before, at, pageSize = 100, signal } = {}) {
+    const query = { before, at, limit: pageSize };
+    return await this.#api.request("/comments", { query, signal });
+  }
+
+  /**
+   * Returns a page of the replies to a comment, newest first, and their number.
+   *
+   * @param {string} commentId
+   * @param {HistoryOptions} [options]
+   * @returns {Promise<RepliesPage>}
+   * @throws {import("./errors.js").LiveCommentsError}
+   */
+  replies(commentId, { before, pageSize = 100, signal } = {}) {
+    const path = `/comments/${encodeURIComponent(commentId)}/replies`;
+    return this.#api.request(path, { query: { before, limit: pageSize }, signal });
   }
 
   /**
@@ -61,7 +84,7 @@ export class History {
     let page = await this.page(options);
     yield page;
     while (page.next_before !== undefined) {
-      page = await this.page({ ...options, before: page.next_before });
+      page = await this.page({ ...options, at: undefined, before: page.next_before });
       yield page;
     }
   }

@@ -60,7 +60,7 @@ export class StreamApi {
     const response = await answerOf(
       this.#fetch(url, { method, headers, signal, body: body && JSON.stringify(body) }),
     );
-    // 202 is a comment that is held: an error body.
+    // 202 is a comment that is held: problem details.
     if (!response.ok || response.status === 202) throw await readRefusal(response);
     if (response.status === 204) return /** @type {Answer} */ (undefined);
     try {
@@ -123,14 +123,13 @@ export async function readRefusal(response) {
   const { status } = response;
   /** @type {unknown} */
   const body = await response.json().catch(() => null);
-  const error = field(body, "error");
-  const code = field(error, "code");
+  const code = field(body, "code");
   if (typeof code !== "string") {
     return new LiveCommentsError("bad_answer", `unexpected answer ${status}`, { status });
   }
-  const wait = field(error, "retry_after_ms");
+  const wait = field(body, "retry_after_ms");
   const retryAfterMs = typeof wait === "number" ? wait : undefined;
-  return new LiveCommentsError(code, String(field(error, "message")), { status, retryAfterMs });
+  return new LiveCommentsError(code, String(field(body, "detail")), { status, retryAfterMs });
 }
 
 /**

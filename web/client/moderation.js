@@ -1,5 +1,5 @@
 /** @import { StreamApi } from "./http.js" */
-/** @import { ModerationActs, RoomPatch, RoomRules } from "./protocol.js" */
+/** @import { ActScope, ModerationActs, RoomPatch, RoomRules } from "./protocol.js" */
 
 /**
  * The answer to an act, as far as it applies.
@@ -8,10 +8,14 @@
  * @property {number} [audit_id]
  * @property {string} [user_id]
  * @property {string} [user_name]
+ * @property {string} [stream_id] The stream that a timeout or ban is about; absent: all.
  * @property {number} [expires_at] Time at which a timeout or ban ends.
+ * @property {number} [poll_id] The poll that was opened or closed.
  * @property {number} [deleted]
  * @property {number} [undone] Changes that were taken back.
  * @property {unknown[]} [left_out]
+ * @property {number} [connections] Connections that a message reached.
+ * @property {boolean} [kept] The message reached none, and is kept until the user reads it.
  */
 
 /**
@@ -22,6 +26,29 @@
  * @property {string} message
  * @property {string} reason
  * @property {boolean} held Not shown until it is approved.
+ */
+
+/**
+ * A comment of a user, also one that was deleted.
+ *
+ * @typedef {object} UserComment
+ * @property {string} comment_id
+ * @property {string} stream_id
+ * @property {string} message
+ * @property {number} created_at
+ * @property {string} [removed] The reason why it was deleted, or is hidden from others.
+ * @property {boolean} [shadowed] Only the user sees it.
+ */
+
+/**
+ * The latest comments of a user on the stream.
+ *
+ * @typedef {object} UserCommentList
+ * @property {string} user_id
+ * @property {number} since The counts and comments are of this time up to now.
+ * @property {number} said Comments the user wrote.
+ * @property {number} removed How many of them were deleted, or hidden from others.
+ * @property {UserComment[]} comments The newest first.
  */
 
 /**
@@ -99,30 +126,32 @@ export class Moderation {
   }
 
   /**
-   * Lets a user watch but not comment, on all streams.
+   * Lets a user watch but not comment, on the streams of the moderator's role or those of `scope`.
    *
    * @param {string} user
-   * @param {Why & {durationMs?: number}} [options] 1 s to 30 d; absent: the room's shortest.
+   * @param {Why & {durationMs?: number, scope?: ActScope}} [options] 1 s to 30 d; absent: the
+   *   room's shortest.
    */
   timeout(user, { durationMs, ...why } = {}) {
     return this.act("timeout", { user, duration_ms: durationMs, ...why });
   }
 
   /**
-   * Keeps a user from connecting to any stream.
+   * Keeps a user from connecting to the streams of the moderator's role, or those of `scope`.
    *
    * @param {string} user
-   * @param {Why & {durationMs?: number}} [options] Absent: for ever.
+   * @param {Why & {durationMs?: number, scope?: ActScope}} [options] Absent: for ever.
    */
   ban(user, { durationMs, ...why } = {}) {
     return this.act("ban", { user, duration_ms: durationMs, ...why });
   }
 
   /**
-   * Ends the timeout and the ban of a user.
+   * Ends timeouts and bans of a user: those on this stream, and on all if the role is for all; or
+   * those of `scope`.
    *
    * @param {string} user
-   * @param {Pick<Why, "note">} [why]
+   * @param {Pick<Why, "note"> & {scope?: ActScope}} [why]
    */
   unban(user, why) {
     return this.act("unban", { user, ...why });
@@ -189,6 +218,56 @@ export class Moderation {
   }
 
   /**
+   * Pins a comment above the chat, in place of another.
+   *
+   * @param {string} commentId
+   * @param {Pick<Why, "note">} [why]
+   */
+  pin(commentId, why) {
+    return this.act("pin", { comment_id: commentId, ...why });
+  }
+
+  /**
+   * Takes the pinned comment down.
+   *
+   * @param {Pick<Why, "note">} [why]
+   */
+  unpin(why) {
+    return this.act("unpin", { ...why });
+  }
+
+  /**
+   * Opens a poll, which closes by itself after 10 s to 1 d.
+   *
+   * @param {string} question
+   * @param {string[]} options 2 to 10.
+   * @param {number} durationMs
+   * @param {Pick<Why, "note">} [why]
+   */
+  openPoll(question, options, durationMs, why) {
+    return this.act("open_poll", { question, options, duration_ms: durationMs, ...why });
+  }
+
+  /**
+   * Closes the open poll before its time.
+   *
+   * @param {Pick<Why, "note">} [why]
+   */
+  closePoll(why) {
+    return this.act("close_poll", { ...why });
+  }
+
+  /**
+   * Sends a message to a user, which is kept until the user acknowledges it.
+   *
+   * @param {string} user
+   * @param {string} message
+   */
+  message(user, message) {
+    return this.act("message", { user, message });
+  }
+
+  /**
    * Takes back an act, or a change of the room or its terms.
    *
    * @param {number} auditId That of the answer to the act.
@@ -208,6 +287,17 @@ export class Moderation {
     /** @type {{items: QueueItem[]}} */
     const answer = await this.#api.request("/moderation/queue", { query: { limit } });
     return answer.items;
+  }
+
+  /**
+   * Returns what a user wrote on the stream in the last day, the newest first.
+   *
+   * @param {string} userId
+   * @param {number} [limit] The most comments; absent: 100.
+   * @returns {Promise<UserCommentList>}
+   */
+  commentsOf(userId, limit) {
+    return this.#api.request(`/users/${encodeURIComponent(userId)}/comments`, { query: { limit } });
   }
 
   /**

@@ -4,12 +4,12 @@
  * @module
  */
 
-/** @import { Badge, ClientMessage, Comment, Role, RoomRules } from "./protocol.js" */
-/** @import { ServerMessage, User } from "./protocol.js" */
+/** @import { Badge, ClientMessage, Comment, PinnedComment, Poll } from "./protocol.js" */
+/** @import { Role, RoomRules, ServerMessage, StreamState, User } from "./protocol.js" */
 /** @import { Value } from "./msgpack.js" */
 
 import { decode, encode } from "./msgpack.js";
-import { TimeUuid, uuidText } from "./time_uuid.js";
+import { TimeUuid, uuidBytes, uuidText } from "./time_uuid.js";
 
 const ALL_COMMENTS_PPM = 1_000_000;
 
@@ -76,11 +76,22 @@ function read(fields) {
     case 7:
       return { type: "presence", viewers: fields.number() };
     case 8:
-      return { type: "direct", from: fields.text(), message: fields.text() };
+      return {
+        type: "direct",
+        from: fields.text(),
+        message: fields.text(),
+        message_id: fields.optional(number),
+        from_user: fields.optional((value) => String(integer(value))),
+      };
     case 9:
       return { type: "announcement", message: fields.text() };
     case 10:
-      return { type: "gap", from_seq: fields.number(), to_seq: fields.number() };
+      return {
+        type: "gap",
+        from_seq: fields.number(),
+        to_seq: fields.number(),
+        history: fields.optional(text),
+      };
     case 11:
       return {
         type: "bye",
@@ -97,6 +108,30 @@ function read(fields) {
       return { type: "room_ack", ref: fields.optional(text) };
     case 16:
       return { type: "moderate_ack", ref: fields.optional(text) };
+    case 17:
+      return {
+        type: "stream",
+        state: /** @type {StreamState} */ (fields.text()),
+        title: fields.text(),
+        description: fields.text() || undefined,
+        starts_at: fields.optional(number),
+        started_at: fields.optional(number),
+      };
+    case 18:
+      return {
+        type: "pinned",
+        comment: fields.optional((value) => pinnedComment(array(value))) ?? null,
+      };
+    case 19:
+      return { type: "poll", ...poll(fields.next(array)) };
+    case 20:
+      return {
+        type: "poll_votes",
+        poll_id: fields.number(),
+        votes: fields.next(array).map(number),
+      };
+    case 21:
+      return { type: "vote_ack", ref: fields.optional(text) };
     default:
       return null;
   }
@@ -121,7 +156,9 @@ function elements(message) {
     case "auth":
       return [0, message.token];
     case "comment":
-      return [1, message.message, message.ref ?? null];
+      return message.parent_id === undefined
+        ? [1, message.message, message.ref ?? null]
+        : [1, message.message, message.ref ?? null, uuidBytes(message.parent_id)];
     case "reaction":
       return [2, message.reaction];
     case "pause":
@@ -134,6 +171,8 @@ function elements(message) {
       return [6, JSON.stringify(message.patch), message.ref ?? null];
     case "moderate":
       return [7, JSON.stringify(message.act), message.ref ?? null];
+    case "vote":
+      return [8, message.poll_id, message.option, message.ref ?? null];
   }
 }
 
@@ -151,7 +190,56 @@ function welcome(fields) {
     sample_rate: fields.number() / ALL_COMMENTS_PPM,
     viewers: fields.number(),
     room: fields.optional((value) => rules(array(value))),
+    reactions: fields.optional((value) => names(array(value))),
+    ...fields.optional((value) => schedule(array(value))),
+    pinned: fields.optional((value) => pinnedComment(array(value))),
+    poll: fields.optional((value) => poll(array(value))),
   };
+}
+
+/**
+ * @param {Value[]} values
+ * @returns {PinnedComment}
+ */
+function pinnedComment(values) {
+  const fields = new Fields(values);
+  return present({
+    comment_id: uuidText(fields.next(binary)),
+    user_id: fields.id(),
+    name: fields.text(),
+    message: fields.text(),
+    created_at: fields.number(),
+    badges: badgesOf(fields.number()),
+    pinned_at: fields.number(),
+  });
+}
+
+/**
+ * @param {Value[]} values
+ * @returns {Poll}
+ */
+function poll(values) {
+  const fields = new Fields(values);
+  return present({
+    poll_id: fields.number(),
+    question: fields.text(),
+    options: fields.next(array).map(text),
+    opened_at: fields.number(),
+    closes_at: fields.number(),
+    closed: fields.optional(boolean) || undefined,
+    votes: fields.next(array).map(number),
+  });
+}
+
+/**
+ * Returns the badges of a sum, or undefined for none.
+ *
+ * @param {number} sum
+ * @returns {Badge[] | undefined}
+ */
+function badgesOf(sum) {
+  const badges = BADGES.filter(([bit]) => (sum & bit) !== 0).map(([, badge]) => badge);
+  return sum === 0 ? undefined : badges;
 }
 
 /**
@@ -162,6 +250,16 @@ function user(values) {
   const fields = new Fields(values);
   const user_id = fields.id();
   return { user_id, name: fields.text(), role: /** @type {Role} */ (fields.text()) };
+}
+
+/**
+ * @param {Value[]} values
+ * @returns {{state: StreamState, starts_at?: number}}
+ */
+function schedule(values) {
+  const fields = new Fields(values);
+  const state = /** @type {StreamState} */ (fields.text());
+  return present({ state, starts_at: fields.optional(number) });
 }
 
 /**
@@ -178,6 +276,14 @@ function rules(values) {
     unique_ms: fields.optional(number),
     no_links: fields.optional(boolean) || undefined,
   });
+}
+
+/**
+ * @param {Value[]} values
+ * @returns {string[] | undefined} Undefined for none, which JSON leaves out.
+ */
+function names(values) {
+  return values.length > 0 ? values.map(text) : undefined;
 }
 
 /**
@@ -215,10 +321,16 @@ function batch(rows, fromSeq) {
     seq += fields.number();
     const created_at = id.unixMs() + fields.number();
     const sum = fields.optional(number) ?? 0;
-    const comment = { comment_id: id.toString(), user_id, name, message, created_at, seq };
-    if (sum === 0) return comment;
-    const badges = BADGES.filter(([bit]) => (sum & bit) !== 0).map(([, badge]) => badge);
-    return { ...comment, badges };
+    return present({
+      comment_id: id.toString(),
+      user_id,
+      name,
+      message,
+      created_at,
+      seq,
+      badges: badgesOf(sum),
+      parent_id: fields.optional((value) => uuidText(binary(value))),
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 
 import { Timer } from "./clock.js";
 import { LiveCommentsError, rejected } from "./errors.js";
+import { isUuid } from "./time_uuid.js";
 
 /**
  * - `pending`: not answered yet;
@@ -22,6 +23,7 @@ import { LiveCommentsError, rejected } from "./errors.js";
  * @property {string} message As it was written. The server may bring it into its normal form.
  * @property {OutgoingState} state
  * @property {number} sentAt
+ * @property {string} [parent_id] The comment that it answers.
  * @property {string} [comment_id]
  * @property {number} [seq]
  * @property {LiveCommentsError} [error]
@@ -102,17 +104,24 @@ export class Outbox {
    * tells is also reported by `onChange`.
    *
    * @param {string} message
-   * @param {string} [ref] That of an earlier attempt, to send the same comment again.
+   * @param {{ref?: string, parentId?: string}} [options] The `ref` of an earlier attempt, to send
+   *   the same comment again; the comment that this one answers.
    * @returns {Promise<SendResult>}
    */
-  send(message, ref = this.#nextRef()) {
+  send(message, { ref = this.#nextRef(), parentId } = {}) {
     const known = this.#slots.get(ref);
     if (known) return known.result;
+    // An encoding may have no room for anything else, and each connection would try again.
+    if (parentId !== undefined && !isUuid(parentId)) {
+      return rejected(new LiveCommentsError("bad_message", "parentId is no comment id", { ref }));
+    }
     const { clock, maxPending, timeoutMs } = this.#config;
     if (this.#inState("pending").length >= maxPending) {
       return rejected(new LiveCommentsError("too_many_pending", "too many comments wait", { ref }));
     }
-    const outgoing = { ref, message, state: /** @type {const} */ ("pending"), sentAt: clock.now() };
+    /** @type {Outgoing} */
+    const outgoing = { ref, message, state: "pending", sentAt: clock.now() };
+    if (parentId !== undefined) outgoing.parent_id = parentId;
     const timers = { deadline: new Timer(clock), retry: new Timer(clock) };
     /** @type {Pick<Slot, "resolve" | "reject">} */
     let settle = { resolve: () => {}, reject: () => {} };

@@ -18,15 +18,34 @@ export class PauseBuffer {
   #size = 0;
   #limit;
   #full = false;
+  #ignoring = false;
 
   /** @param {number} limit Comments to keep. */
   constructor(limit) {
     this.#limit = limit;
   }
 
-  /** Whether anything was refused since the pause began. */
+  /** Whether anything was refused or ignored since the pause began. */
   get full() {
     return this.#full;
+  }
+
+  /** Whether everything is ignored from now on. */
+  get ignoring() {
+    return this.#ignoring;
+  }
+
+  /**
+   * Ignores comments, and all that come after them: they are asked for again.
+   *
+   * @param {number} comments
+   * @returns {boolean} False once so many came that receiving them is a waste.
+   */
+  ignore(comments) {
+    this.#full = true;
+    this.#ignoring = true;
+    this.#size += comments;
+    return this.#size <= this.#limit;
   }
 
   /**
@@ -57,6 +76,7 @@ export class PauseBuffer {
     this.#pieces = [];
     this.#size = 0;
     this.#full = false;
+    this.#ignoring = false;
     return pieces;
   }
 }

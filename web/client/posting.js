@@ -33,11 +33,11 @@ export class CommentPoster {
   }
 
   /** @param {Outgoing} outgoing */
-  async #post({ ref, message, state }) {
+  async #post({ ref, message, parent_id, state }) {
     /** @type {Promise<{comment_id: string, seq: number}> | null} */
     const request =
       state === "pending"
-        ? this.#api.request("/comments", { method: "POST", body: { message, ref } })
+        ? this.#api.request("/comments", { method: "POST", body: { message, ref, parent_id } })
         : null;
     const answer = await request?.catch((error) => withRef(error, ref));
     this.#busy.delete(ref);

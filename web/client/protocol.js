@@ -37,6 +37,8 @@
  * @property {number} created_at
  * @property {number} seq
  * @property {Badge[]} [badges] Absent: none.
+ * @property {string} [parent_id] The comment that this one answers, which may be deleted. Absent:
+ *   it is no reply.
  */
 
 /**
@@ -52,6 +54,32 @@
  */
 
 /**
+ * The comment that a moderator has pinned above the chat. It may be older than all that is loaded.
+ *
+ * @typedef {object} PinnedComment
+ * @property {string} comment_id
+ * @property {string} user_id
+ * @property {string} name
+ * @property {string} message
+ * @property {number} created_at
+ * @property {Badge[]} [badges] Absent: none.
+ * @property {number} pinned_at
+ */
+
+/**
+ * A question to the viewers, with its votes.
+ *
+ * @typedef {object} Poll
+ * @property {number} poll_id
+ * @property {string} question
+ * @property {string[]} options
+ * @property {number} opened_at
+ * @property {number} closes_at
+ * @property {boolean} [closed] Absent: it is open.
+ * @property {number[]} votes In the order of the options.
+ */
+
+/**
  * @typedef {object} WelcomeMessage
  * @property {"welcome"} type
  * @property {string} stream_id
@@ -61,6 +89,26 @@
  * @property {number} sample_rate From 0 to 1.
  * @property {number} viewers
  * @property {RoomRules} [room] Absent: no rules.
+ * @property {string[]} [reactions] Those that can be sent, in the order in which to offer them.
+ *   Absent: none, or a server that does not tell.
+ * @property {StreamState} [state] Absent: live.
+ * @property {number} [starts_at] When a scheduled stream starts by itself.
+ * @property {PinnedComment} [pinned] Absent: none is pinned.
+ * @property {Poll} [poll] Absent: none is open.
+ */
+
+/** @typedef {"scheduled" | "live" | "ended"} StreamState */
+
+/**
+ * The event has changed.
+ *
+ * @typedef {object} StreamMessage
+ * @property {"stream"} type
+ * @property {StreamState} state
+ * @property {string} title
+ * @property {string} [description] Absent: none.
+ * @property {number} [starts_at] Absent after the start.
+ * @property {number} [started_at] Absent before the start.
  */
 
 /**
@@ -121,6 +169,27 @@
 /** @typedef {{type: "room"} & RoomRules} RoomMessage */
 
 /**
+ * @typedef {object} PinnedMessage
+ * @property {"pinned"} type
+ * @property {PinnedComment | null} comment Null: none is pinned any longer.
+ */
+
+/** @typedef {{type: "poll"} & Poll} PollMessage A poll was opened or closed. */
+
+/**
+ * @typedef {object} PollVotesMessage
+ * @property {"poll_votes"} type
+ * @property {number} poll_id
+ * @property {number[]} votes In the order of the options.
+ */
+
+/**
+ * @typedef {object} VoteAckMessage
+ * @property {"vote_ack"} type
+ * @property {string} [ref]
+ */
+
+/**
  * @typedef {object} RoomAckMessage
  * @property {"room_ack"} type
  * @property {string} [ref]
@@ -137,6 +206,22 @@
  * @property {"direct"} type
  * @property {string} from A name to show, not an account.
  * @property {string} message
+ * @property {number} [message_id] The message is kept under it until it is acknowledged. Servers of
+ *   earlier versions leave it out.
+ * @property {string} [from_user] The sender, if it is another user. Absent for operators and
+ *   moderators.
+ */
+
+/**
+ * A direct message that this user has not acknowledged.
+ *
+ * @typedef {object} KeptMessage
+ * @property {number} message_id Later messages have higher ones.
+ * @property {string} from A name to show, not an account.
+ * @property {string} [from_user] The sender, if it is another user. Absent for operators and
+ *   moderators.
+ * @property {string} message
+ * @property {number} sent_at
  */
 
 /**
@@ -150,6 +235,7 @@
  * @property {"gap"} type
  * @property {number} from_seq First number of the range that was skipped.
  * @property {number} to_seq Last number of it.
+ * @property {string} [history] Path of the history, which has the range.
  */
 
 /**
@@ -168,10 +254,13 @@
  * A message that the server sends.
  *
  * @typedef {WelcomeMessage | CommentsMessage | AckMessage | ErrorMessage | CommentDeletedMessage
- *   | ThrottleMessage | ReactionsMessage | PresenceMessage | RoomMessage | RoomAckMessage
- *   | ModerateAckMessage | DirectMessage | AnnouncementMessage | GapMessage | ByeMessage
+ *   | ThrottleMessage | ReactionsMessage | PresenceMessage | RoomMessage | PinnedMessage
+ *   | PollMessage | PollVotesMessage | VoteAckMessage | RoomAckMessage | ModerateAckMessage
+ *   | StreamMessage | DirectMessage | AnnouncementMessage | GapMessage | ByeMessage
  *   | PongMessage} ServerMessage
  */
+
+/** @typedef {"stream" | "everywhere"} ActScope The streams that an act on a user is about. */
 
 /**
  * The fields of an act of moderation. The name of the act is the key.
@@ -180,14 +269,21 @@
  * @property {{comment_id: string, reason?: string, note?: string}} delete
  * @property {{user: string, last_ms: number, reason?: string, note?: string}} clear_user
  * @property {{last_ms: number, reason?: string, note?: string}} clear_room
- * @property {{user: string, duration_ms?: number, reason?: string, note?: string}} timeout
- * @property {{user: string, duration_ms?: number, reason?: string, note?: string}} ban
- * @property {{user: string, note?: string}} unban
+ * @property {{user: string, scope?: ActScope, duration_ms?: number, reason?: string,
+ *   note?: string}} timeout
+ * @property {{user: string, scope?: ActScope, duration_ms?: number, reason?: string,
+ *   note?: string}} ban
+ * @property {{user: string, scope?: ActScope, note?: string}} unban
  * @property {{comment_id: string, note?: string}} approve
  * @property {{comment_id: string, reason?: string, note?: string}} reject
  * @property {{comment_id: string, note?: string}
  *   | {user: string, duration_ms?: number, note?: string}} shadow
  * @property {{comment_id: string, note?: string} | {user: string, note?: string}} unshadow
+ * @property {{comment_id: string, note?: string}} pin
+ * @property {{note?: string}} unpin
+ * @property {{question: string, options: string[], duration_ms: number, note?: string}} open_poll
+ * @property {{note?: string}} close_poll
+ * @property {{user: string, message: string}} message
  * @property {{audit_id: number, note?: string}} undo
  */
 
@@ -220,8 +316,9 @@
  * A message that a viewer sends.
  *
  * @typedef {{type: "auth", token: string}
- *   | {type: "comment", message: string, ref?: string}
+ *   | {type: "comment", message: string, ref?: string, parent_id?: string}
  *   | {type: "reaction", reaction: string}
+ *   | {type: "vote", poll_id: number, option: number, ref?: string}
  *   | {type: "pause"}
  *   | {type: "resume", skip?: boolean}
  *   | {type: "ping"}
@@ -233,7 +330,10 @@
  * @typedef {object} StreamInfo
  * @property {string} stream_id
  * @property {string} title
- * @property {"scheduled" | "live" | "ended"} state
+ * @property {string} [description] Absent: none.
+ * @property {StreamState} state
+ * @property {number} [starts_at] When a scheduled stream starts by itself, or was to start.
+ * @property {number} [started_at] When it first went live.
  * @property {boolean} anonymous Whether viewers without a token are admitted.
  * @property {"async" | "sync" | "off"} moderation
  * @property {number} created_at

@@ -70,6 +70,30 @@ export function uuidText(bytes) {
   return withDashes(hexOfUuid(bytes));
 }
 
+/**
+ * Tells whether a value is a UUID in its usual form.
+ *
+ * @param {unknown} value
+ * @returns {boolean}
+ */
+export function isUuid(value) {
+  return typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value);
+}
+
+/**
+ * Returns the 16 bytes of a UUID.
+ *
+ * @param {string} uuid
+ * @returns {Uint8Array<ArrayBuffer>}
+ * @throws {RangeError} It is no UUID.
+ */
+export function uuidBytes(uuid) {
+  const hex = uuid.replaceAll("-", "");
+  if (!/^[0-9a-fA-F]{32}$/.test(hex)) throw new RangeError("a comment id is no UUID");
+  const byteAt = (/** @type {number} */ at) => Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16);
+  return Uint8Array.from({ length: 16 }, (_, at) => byteAt(at));
+}
+
 /** @param {Uint8Array} bytes */
 function hexOfUuid(bytes) {
   if (bytes.length !== 16) throw new RangeError("a comment id does not have 16 bytes");

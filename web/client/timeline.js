@@ -22,8 +22,8 @@ import { Emitter } from "./emitter.js";
 export class Timeline extends Emitter {
   /** @type {Entry[]} */
   #entries = [];
-  /** @type {Set<string>} */
-  #ids = new Set();
+  /** @type {Map<string, Comment>} */
+  #ids = new Map();
   #log = 0;
   #limit;
   #trims = 0;
@@ -82,6 +82,14 @@ export class Timeline extends Emitter {
   }
 
   /**
+   * @param {string} commentId
+   * @returns {Comment | undefined}
+   */
+  get(commentId) {
+    return this.#ids.get(commentId);
+  }
+
+  /**
    * Adds the comments that are not there yet, each at its place.
    *
    * @param {Comment[]} comments In the order of the stream.
@@ -91,7 +99,7 @@ export class Timeline extends Emitter {
   add(comments, age = 0) {
     const fresh = comments.filter(({ comment_id }) => !this.#ids.has(comment_id));
     for (const comment of fresh) {
-      this.#ids.add(comment.comment_id);
+      this.#ids.set(comment.comment_id, comment);
       this.#insert({ comment, log: this.#log - age });
     }
     const removed = this.#trim();

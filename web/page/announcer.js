@@ -12,7 +12,7 @@ const MOST_READ = 3;
  */
 export class Announcer {
   #region;
-  /** @type {string[]} */
+  /** @type {{text: string, id: string}[]} */
   #waiting = [];
   #others = 0;
   #timer = 0;
@@ -24,14 +24,29 @@ export class Announcer {
     this.#show = oncePerFrame(() => this.#read());
   }
 
-  /** @param {string} text */
-  add(text) {
-    this.#waiting.push(text);
+  /**
+   * @param {string} text
+   * @param {string} id That of the comment.
+   */
+  add(text, id) {
+    this.#waiting.push({ text, id });
     if (this.#waiting.length > MOST_READ) {
       this.#waiting.shift();
       this.#others += 1;
     }
     this.#timer ||= setTimeout(this.#show, INTERVAL_MS);
+  }
+
+  /**
+   * Forgets a comment that was deleted, also after it was read out.
+   *
+   * @param {string} id
+   */
+  forget(id) {
+    this.#waiting = this.#waiting.filter((waiting) => waiting.id !== id);
+    for (const line of [...this.#region.children]) {
+      if (line instanceof HTMLElement && line.dataset.id === id) line.remove();
+    }
   }
 
   /** Forgets what was not read yet. */
@@ -43,10 +58,11 @@ export class Announcer {
   #read() {
     this.#timer = 0;
     if (this.#waiting.length === 0) return;
-    const others = this.#others > 0 ? [`${this.#others} more comments.`] : [];
-    const lines = [...others, ...this.#waiting].map((text) => {
+    const others = this.#others > 0 ? [{ text: `${this.#others} more comments.`, id: "" }] : [];
+    const lines = [...others, ...this.#waiting].map(({ text, id }) => {
       const line = document.createElement("p");
       line.textContent = text;
+      line.dataset.id = id;
       return line;
     });
     this.#region.replaceChildren(...lines);

@@ -1,7 +1,7 @@
 /** @import { Comment } from "../client/index.js" */
 
 import { element } from "./dom.js";
-import { timeOfDay, withoutPiles } from "./text.js";
+import { startOf, timeOfDay, withoutPiles } from "./text.js";
 
 const HUES = 12n;
 
@@ -11,18 +11,26 @@ const HUES = 12n;
  * @property {boolean} [time] Absent: shown.
  * @property {boolean} [badges] Absent: shown.
  * @property {boolean} [name] Absent: shown.
+ * @property {Comment} [parent] The comment that it answers, if that is known.
+ * @property {boolean} [earlier] Whether a reply to one that is not known says so. Absent: it does.
  */
 
 /**
  * Makes the parts of a comment. Names and texts are those of strangers: they become text nodes, and
  * each is isolated, so that its direction does not reorder what is around it.
  *
- * @param {Pick<Comment, "user_id" | "name" | "message" | "created_at" | "badges">} comment
+ * @param {Pick<Comment, "user_id" | "name" | "message" | "created_at" | "badges" | "parent_id">
+ *   } comment
  * @param {CommentLook} [look]
  * @returns {HTMLElement[]}
  */
-export function commentParts(comment, { time = true, badges = true, name = true } = {}) {
+export function commentParts(comment, look = {}) {
+  const { time = true, badges = true, name = true, parent, earlier = true } = look;
   const parts = [];
+  if (comment.parent_id !== undefined && (parent || earlier)) {
+    const quote = parent ? quoteParts(parent, name) : ["an earlier comment"];
+    parts.push(element("span", "answers", element("span", "", "↪"), ...quote));
+  }
   if (time) parts.push(timeElement(comment.created_at));
   if (badges) parts.push(...(comment.badges ?? []).map((badge) => element("span", "badge", badge)));
   if (name) parts.push(nameElement(comment));
@@ -41,6 +49,19 @@ export function commentParts(comment, { time = true, badges = true, name = true 
  */
 export function commentRow(comment, look = {}) {
   return element("li", look.mine ? "comment mine" : "comment", ...commentParts(comment, look));
+}
+
+/**
+ * Makes the name and the start of a comment that another one answers. Each has its own direction:
+ * of a text from right to left, the end is cut, too.
+ *
+ * @param {Pick<Comment, "name" | "message">} comment
+ * @param {boolean} [named] Absent: with the name.
+ */
+export function quoteParts({ name, message }, named = true) {
+  const start = element("span", "text", startOf(message));
+  start.dir = "auto";
+  return named ? [element("bdi", "", withoutPiles(name)), start] : [start];
 }
 
 /** @param {number} ms */

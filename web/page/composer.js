@@ -1,6 +1,7 @@
-/** @import { LiveComments, LiveCommentsError, Outgoing } from "../client/index.js" */
+/** @import { Comment, LiveComments, LiveCommentsError, Outgoing } from "../client/index.js" */
 
 import { byId, showText } from "./dom.js";
+import { ReplyTarget } from "./reply_target.js";
 import { keepToken } from "./session_token.js";
 import { countdown, duration } from "./text.js";
 
@@ -11,19 +12,32 @@ const NOTICE_MS = 8_000;
 
 const TIMED_OUT = "timed out";
 
+/** Placeholders of the input while comments are refused. */
+const NOT_LIVE = {
+  scheduled: "Comments open when the stream starts",
+  ended: "The stream has ended",
+};
+
+/** Placeholder of the token: the history of an ended stream may be for users only. */
+const SIGN_IN_TO_READ = "Paste a token, if reading needs one";
+
 /** Roles to which the rules of a room do not apply. */
 const EXEMPT = new Set(["moderator", "broadcaster", "admin"]);
 
 /** The input of comments: signing in and out, slow mode, timeouts, and what failed. */
 export class Composer {
   #chat;
+  #target;
   #signedOut;
-  #noticeTimer = 0;
-  #waitTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noticeTimer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #waitTimer;
   #waitUntil = 0;
   #waitReason = "";
   /** The `ref` of the latest comment that was stored. */
   #stored = "";
+  #signInText;
 
   /**
    * @param {LiveComments} chat
@@ -31,20 +45,26 @@ export class Composer {
    */
   constructor(chat, signedOut) {
     this.#chat = chat;
+    this.#target = new ReplyTarget(chat, () => {
+      this.notice("The comment that you were answering was deleted.");
+    });
     this.#signedOut = signedOut;
     byId("composer").addEventListener("submit", (event) => this.#submit(event));
     byId("sign-in").addEventListener("submit", (event) => this.#signIn(event));
     byId("leave").addEventListener("click", () => this.signOut());
+    this.#signInText = /** @type {HTMLInputElement} */ (byId("token")).placeholder;
     chat.on("welcome", () => this.#showUser());
+    chat.on("stream", () => this.#showInput());
     chat.on("welcome", () => this.#showRoom());
     chat.on("room", () => this.#showRoom());
     chat.on("outgoing", (outgoing) => this.#follow(outgoing));
-    chat.on("error", ({ code, message }) => {
-      if (code !== "unknown_reaction") this.notice(message);
-    });
-    chat.on("state", () => this.#showWait());
+    chat.on("error", ({ message }) => this.notice(message));
     chat.on("state", ({ state, error }) => {
-      if (state === "closed" && error && isTokenFault(error)) this.#dropToken();
+      const isClosed = state === "closed";
+      // The line above the comments says why; nothing else matters any more.
+      if (isClosed) this.#clear();
+      this.#showInput();
+      if (isClosed && error && isTokenFault(error)) this.#dropToken();
     });
   }
 
@@ -59,13 +79,41 @@ export class Composer {
     this.#noticeTimer = setTimeout(() => showText(byId("notice"), ""), NOTICE_MS);
   }
 
+  /**
+   * Begins a reply to a comment.
+   *
+   * @param {Comment} comment
+   */
+  reply(comment) {
+    if (!this.#takesComments) return;
+    this.#target.set(comment);
+    byId("message").focus();
+  }
+
+  #clear() {
+    clearTimeout(this.#noticeTimer);
+    showText(byId("notice"), "");
+    this.#stopWaiting();
+  }
+
   signOut() {
     keepToken(null);
     this.#chat.setToken(null);
-    this.#stopWaiting();
     this.#showForms(false);
+    this.#target.set(null);
+    this.#stopWaiting();
     this.#signedOut();
     this.#chat.connect();
+  }
+
+  /**
+   * The history was refused. After its end a stream admits nobody, so this is how a token is found
+   * to be of no use.
+   *
+   * @param {LiveCommentsError} error
+   */
+  historyRefused(error) {
+    if (isTokenFault(error)) this.#dropToken();
   }
 
   /** @param {Event} event */
@@ -73,9 +121,9 @@ export class Composer {
     event.preventDefault();
     const input = /** @type {HTMLInputElement} */ (byId("message"));
     const text = input.value.trim();
-    if (text === "" || this.#blocks) return;
+    if (text === "" || this.#blocks || !this.#takesComments) return;
     input.value = "";
-    void this.#chat.send(text);
+    void this.#chat.send(text, { parentId: this.#target.take() });
   }
 
   /** @param {Event} event */
@@ -90,7 +138,7 @@ export class Composer {
     this.#chat.connect();
   }
 
-  // The page goes on as a reader, if the stream admits one.
+  // The page continues as a reader, if the stream admits one.
   #dropToken() {
     this.notice("The token was not accepted here, or has expired.");
     this.signOut();
@@ -99,8 +147,24 @@ export class Composer {
   #showUser() {
     const { user } = this.#chat;
     this.#showForms(user !== null);
+    this.#showInput();
+  }
+
+  /** Comments of an event are refused before its start and after its end. */
+  get #takesComments() {
+    return this.#chat.state !== "closed" && this.#chat.schedule.state === "live";
+  }
+
+  #showInput() {
+    const { user, schedule } = this.#chat;
     const input = /** @type {HTMLInputElement} */ (byId("message"));
-    if (user) input.placeholder = `Say something as ${user.name}`;
+    input.disabled = !this.#takesComments;
+    if (!this.#takesComments) this.#target.set(null);
+    if (schedule.state !== "live") input.placeholder = NOT_LIVE[schedule.state];
+    else if (user) input.placeholder = `Say something as ${user.name}`;
+    /** @type {HTMLInputElement} */ (byId("token")).placeholder =
+      schedule.state === "ended" ? SIGN_IN_TO_READ : this.#signInText;
+    this.#showWait();
   }
 
   /** @param {boolean} signedIn */
@@ -165,7 +229,7 @@ export class Composer {
     const left = this.#waitUntil - Date.now();
     const waits = left > 0;
     /** @type {HTMLButtonElement} */ (byId("send")).disabled =
-      this.#blocks || this.#chat.state === "closed";
+      this.#blocks || !this.#takesComments;
     showText(byId("wait"), waits ? `${this.#waitReason} ${countdown(left)}` : "");
     if (!waits) clearInterval(this.#waitTimer);
   }

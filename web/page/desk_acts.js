@@ -111,6 +111,7 @@ function resultInWords(answer) {
   if (answer?.expires_at !== undefined) parts.push(`until ${timeOfDay(answer.expires_at)}`);
   const leftOut = answer?.left_out?.length ?? 0;
   if (leftOut > 0) parts.push(`${leftOut} left out`);
+  if (answer?.kept) parts.push("kept until the user reads it");
   return parts.join(", ");
 }
 
@@ -141,6 +142,12 @@ export function actsOn(chat) {
       text: `Shadow: ${comment.name}: ${comment.message}`,
       run: () => moderation.shadowComment(comment.comment_id),
     }),
+    /** @param {Comment} comment */
+    pin: (comment) => ({
+      text: `Pin: ${comment.name}: ${comment.message}`,
+      run: () => moderation.pin(comment.comment_id),
+    }),
+    unpin: () => ({ text: "Take the pinned comment down", run: () => moderation.unpin() }),
     /**
      * @param {Author} author
      * @param {{durationMs?: number, reason?: string, note?: string}} [how]
@@ -156,6 +163,18 @@ export function actsOn(chat) {
     ban: (author, how) => ({
       text: `Ban ${author.name}`,
       run: () => moderation.ban(user(author), how),
+    }),
+    /**
+     * @param {Author} author
+     * @param {string} text
+     */
+    message: (author, text) => ({
+      text: `Message to ${author.name}: ${text}`,
+      run: async () => {
+        // It cannot be taken back, so its number is not kept.
+        const { audit_id: _, ...answer } = await moderation.message(user(author), text);
+        return answer;
+      },
     }),
     /** @param {Author} author */
     unban: (author) => ({

@@ -4,7 +4,7 @@ import { byId, showText } from "./dom.js";
 import { compact } from "./text.js";
 
 /**
- * Shows the title, the number of viewers and announcements.
+ * Shows the number of viewers and announcements.
  *
  * @param {LiveComments} chat
  */
@@ -20,15 +20,4 @@ export function showFacts(chat) {
     byId("announcement").hidden = false;
   });
   byId("dismiss").addEventListener("click", () => (byId("announcement").hidden = true));
-  // The page also works without the title. It may be for those who have signed in.
-  const tryTitle = () => void showTitle(chat).catch(() => chat.once("welcome", tryTitle));
-  tryTitle();
-}
-
-/** @param {LiveComments} chat */
-async function showTitle(chat) {
-  const { title, stream_id } = await chat.stream();
-  const named = title || `Stream ${stream_id}`;
-  byId("title").textContent = named;
-  document.title = named;
 }

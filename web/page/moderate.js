@@ -10,10 +10,11 @@ import { DeskActs, actsOn } from "./desk_acts.js";
 import { listenToKeys } from "./desk_keys.js";
 import { DeskQueue } from "./desk_queue.js";
 import { byId, showText } from "./dom.js";
+import { PollPanel } from "./poll_panel.js";
 import { FOLLOWED_COMMENTS } from "./reading.js";
 import { RoomPanel } from "./room_panel.js";
 import { keyOf } from "./rows.js";
-import { takeToken } from "./session_token.js";
+import { reloadOnToken, takeToken } from "./session_token.js";
 import { site, streamIdOf } from "./site.js";
 import { StreamView } from "./stream_view.js";
 import { UserCard } from "./user_card.js";
@@ -38,23 +39,32 @@ class Desk {
   /** Whether keys act on the queue; otherwise on the live chat. */
   #inQueue = false;
 
-  /** @param {string} streamId */
-  constructor(streamId) {
-    const options = { token: takeToken(), maxComments: FOLLOWED_COMMENTS };
+  /**
+   * @param {string} streamId
+   * @param {string | null} token
+   */
+  constructor(streamId, token) {
+    const options = { token, maxComments: FOLLOWED_COMMENTS };
     this.#chat = new LiveComments(site, streamId, options);
-    this.#view = new StreamView(this.#chat, { dress: (row, node) => this.#dress(row, node) });
+    this.#view = new StreamView(this.#chat, {
+      dress: (row, node) => this.#dress(row, node),
+      replyButtons: false,
+    });
     this.#acts = new DeskActs(this.#chat, byId("acts"));
     this.#on = actsOn(this.#chat);
-    this.#card = new UserCard(this.#chat, this.#acts);
+    const reply = (/** @type {Comment} */ comment) => this.#view.composer.reply(comment);
+    this.#card = new UserCard(this.#chat, this.#acts, reply);
     this.#queue = new DeskQueue(this.#chat, this.#acts, (author) => this.#card.open(author));
     this.#room = new RoomPanel(this.#chat, this.#acts, ({ settings }) => {
       const { timeouts_ms } = /** @type {{timeouts_ms?: number[]}} */ (settings);
       this.#card.setTimeouts(timeouts_ms);
     });
+    new PollPanel(this.#chat, this.#acts);
     // Its rows are options of the element around it.
     byId("comments").querySelector("ol")?.setAttribute("role", "presentation");
     byId("comments").addEventListener("focus", () => this.#enter(false));
     byId("queue").addEventListener("focus", () => this.#enter(true));
+    byId("unpin").addEventListener("click", () => this.#unpin());
     byId("help-open").addEventListener("click", () => this.#help());
     listenToKeys(this.#keys());
     this.#chat.on("welcome", ({ user }) => this.#admit(user?.role ?? null));
@@ -89,6 +99,8 @@ class Desk {
       { keys: ["Enter"], text: "Open the user's card", press: () => this.#openCard() },
       { keys: ["d"], text: "Delete the selected comment", press: comment(on.delete) },
       { keys: ["s"], text: "Shadow the selected comment", press: comment(on.shadow) },
+      { keys: ["i"], text: "Pin the selected comment", press: comment(on.pin) },
+      { keys: ["o"], text: "Take the pinned comment down", press: () => this.#unpin() },
       { keys: ["t"], text: "Time the author out", press: author(on.timeout) },
       { keys: ["b"], text: "Ban the author", press: author(on.ban) },
       {
@@ -100,6 +112,11 @@ class Desk {
       { keys: ["a"], text: "Approve what waits", press: () => this.#queue.decide("approve") },
       { keys: ["r"], text: "Reject what waits", press: () => this.#queue.decide("reject") },
       { keys: ["u"], text: "Take the last act back", press: () => this.#acts.undoLast() },
+      {
+        keys: ["y"],
+        text: "Reply to the selected comment",
+        press: () => this.#selected && this.#view.composer.reply(this.#selected),
+      },
       { keys: ["p"], text: "Pause, or resume", press: () => byId("pause").click() },
       { keys: ["Escape"], text: "Back to the newest comment", press: () => this.#leave() },
       { keys: ["?"], text: "This list", press: () => this.#help() },
@@ -130,6 +147,10 @@ class Desk {
       this.#select(row);
       this.#card.open(row, row);
     });
+  }
+
+  #unpin() {
+    if (this.#chat.pinned) void this.#acts.do(this.#on.unpin());
   }
 
   /** @param {boolean} inQueue */
@@ -220,5 +241,7 @@ class Desk {
 /** @typedef {import("./desk_acts.js").Author} Author */
 
 const streamId = streamIdOf(location);
-if (streamId) new Desk(streamId);
+const token = takeToken();
+reloadOnToken();
+if (streamId) new Desk(streamId, token);
 else showText(byId("problem"), "The address names no stream.");

@@ -3,14 +3,14 @@
  * control. Its look comes from the address, see `OverlayOptions`.
  */
 
-/** @import { Comment, Timeline } from "../client/index.js" */
+/** @import { Comment } from "../client/index.js" */
 /** @import { OverlayOptions } from "./overlay_options.js" */
 
 import { LiveComments } from "../client/index.js";
 import { commentRow } from "./comment_view.js";
 import { byId, oncePerFrame } from "./dom.js";
 import { overlayOptions } from "./overlay_options.js";
-import { tokenInFragment } from "./session_token.js";
+import { reloadOnToken, tokenInFragment } from "./session_token.js";
 import { site, streamIdOf } from "./site.js";
 
 /** Time that the fading itself takes, as in overlay.css. */
@@ -32,9 +32,10 @@ class OverlayList {
   /**
    * @param {HTMLElement} root
    * @param {OverlayOptions} options
-   * @param {Timeline} timeline
+   * @param {LiveComments} chat
    */
-  constructor(root, options, timeline) {
+  constructor(root, options, chat) {
+    const { timeline } = chat;
     this.#root = root;
     this.#options = options;
     this.#timeline = timeline;
@@ -43,6 +44,19 @@ class OverlayList {
       for (const { comment_id } of removed) this.#faded.delete(comment_id);
       draw();
     });
+    chat.on("deleted", ({ comment_id }) => this.#forgetQuotes(comment_id));
+  }
+
+  /**
+   * Takes the start of a deleted comment out of its replies.
+   *
+   * @param {string} commentId
+   */
+  #forgetQuotes(commentId) {
+    for (const { comment_id, parent_id } of this.#timeline.comments) {
+      if (parent_id !== commentId) continue;
+      this.#shown.get(comment_id)?.querySelector(":scope > .answers")?.remove();
+    }
   }
 
   #draw() {
@@ -66,8 +80,11 @@ class OverlayList {
   /** @param {Comment} comment */
   #make(comment) {
     const { fade, names, badges, times } = this.#options;
-    const { comment_id } = comment;
-    const row = commentRow(comment, { name: names, badges, time: times });
+    const { comment_id, parent_id } = comment;
+    // Of the older comments, an overlay shows none: it does not mention them either.
+    const parent = parent_id === undefined ? undefined : this.#timeline.get(parent_id);
+    const look = { name: names, badges, time: times, parent, earlier: false };
+    const row = commentRow(comment, look);
     this.#shown.set(comment_id, row);
     if (fade > 0) this.#fadeLater(comment_id, row);
     return row;
@@ -113,10 +130,12 @@ function start(streamId) {
     token: tokenInFragment(),
     maxComments: options.lines,
   });
-  new OverlayList(byId("comments"), options, chat.timeline);
+  new OverlayList(byId("comments"), options, chat);
   chat.on("state", ({ state }) => {
     if (state === "closed") setTimeout(() => chat.connect(), REFUSED_RETRY_MS);
   });
+  // A program that is given another token may keep the page open.
+  reloadOnToken();
   // Where comments fade, those of before have faded.
   if (options.fade === 0)
     chat.once("welcome", () => void chat.loadOlder(options.lines).catch(() => {}));

@@ -17,56 +17,61 @@ const FACES = new Map([
 
 const MOST_KINDS = 64;
 
-/** The buttons of the reactions, with their totals. */
+/** The buttons of the reactions that the server offers, with their totals. */
 export class ReactionBar {
   #chat;
-  /** @type {Map<string, {pressable: HTMLButtonElement, total: number}>} */
-  #kinds = new Map();
-  #last = "";
+  #root = byId("reactions");
+  /** @type {Map<string, HTMLButtonElement>} In the order of the server. */
+  #buttons = new Map();
 
   /** @param {LiveComments} chat */
   constructor(chat) {
     this.#chat = chat;
-    for (const kind of FACES.keys()) this.#show(kind, 0);
-    chat.on("reactions", (totals) => {
-      for (const [kind, total] of Object.entries(totals)) this.#show(kind, total);
-    });
-    // The server has a list of its own, and says so when a kind is not on it.
-    chat.on("error", ({ code }) => {
-      if (code === "unknown_reaction") this.#remove(this.#last);
-    });
+    chat.on("welcome", () => this.#offer());
+    chat.on("reactions", () => this.#showTotals());
+    // Without a connection a reaction would be lost.
+    chat.on("state", () => this.#enable());
   }
 
-  /**
-   * @param {string} kind
-   * @param {number} total
-   */
-  #show(kind, total) {
-    const known = this.#kinds.get(kind);
-    if (known?.total === total || (!known && this.#kinds.size >= MOST_KINDS)) return;
-    const pressable = known?.pressable ?? this.#addButton(kind);
-    const face = FACES.get(kind) ?? kind;
-    pressable.textContent = total > 0 ? `${face} ${compact(total)}` : face;
-    pressable.setAttribute("aria-label", `${kind}, ${total}`);
-    if (known) beat(pressable);
-    this.#kinds.set(kind, { pressable, total });
+  #offer() {
+    const kinds = this.#chat.reactionKinds.slice(0, MOST_KINDS);
+    const known = [...this.#buttons.keys()];
+    if (kinds.length !== known.length || kinds.some((kind, index) => kind !== known[index])) {
+      this.#buttons = new Map(kinds.map((kind) => [kind, this.#makeButton(kind)]));
+      this.#root.replaceChildren(...this.#buttons.values());
+      this.#root.hidden = kinds.length === 0;
+    }
+    this.#showTotals();
+    this.#enable();
   }
 
   /** @param {string} kind */
-  #addButton(kind) {
-    const made = button("", () => {
-      this.#last = kind;
-      this.#chat.react(kind);
-    });
-    made.title = kind;
-    byId("reactions").append(made);
+  #makeButton(kind) {
+    const made = button("", () => this.#chat.react(kind));
+    made.dataset.kind = kind;
     return made;
   }
 
-  /** @param {string} kind */
-  #remove(kind) {
-    this.#kinds.get(kind)?.pressable.remove();
-    this.#kinds.delete(kind);
+  #showTotals() {
+    const totals = this.#chat.reactions;
+    for (const [kind, pressable] of this.#buttons) {
+      const total = totals[kind] ?? 0;
+      const face = FACES.get(kind) ?? kind;
+      const text = total > 0 ? `${face} ${compact(total)}` : face;
+      if (pressable.textContent === text) continue;
+      const isFirst = pressable.textContent === "";
+      pressable.textContent = text;
+      pressable.setAttribute("aria-label", total > 0 ? `${kind}, ${total}` : kind);
+      if (!isFirst) beat(pressable);
+    }
+  }
+
+  #enable() {
+    const { user, state } = this.#chat;
+    for (const [kind, pressable] of this.#buttons) {
+      pressable.disabled = user === null || state !== "open";
+      pressable.title = user === null ? `${kind} (sign in to react)` : kind;
+    }
   }
 }
 

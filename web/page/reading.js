@@ -51,14 +51,18 @@ export class Reading {
   /** Reads back when there is no connection any more. */
   #archive = /** @type {HistoryReader | null} */ (null);
 
+  #notAllowed;
+
   /**
    * @param {{chat: LiveComments, rows: StreamRows, list: VirtualList<StreamRow>}} parts
    * @param {() => void} changed Something that `state` tells is different.
+   * @param {(error: LiveCommentsError) => void} notAllowed The history is not for this viewer.
    */
-  constructor({ chat, rows, list }, changed) {
+  constructor({ chat, rows, list }, changed, notAllowed) {
     this.#chat = chat;
     this.#list = list;
     this.#changed = changed;
+    this.#notAllowed = notAllowed;
     chat.on("comments", ({ comments, source }) => {
       if (source !== "history" && !list.following) this.#unseen += comments.length;
     });
@@ -75,7 +79,9 @@ export class Reading {
       this.#loadFirst();
     });
     chat.on("state", ({ state }) => {
-      if (state === "closed") this.#loadFirst();
+      if (state !== "closed") return;
+      this.#refused = false;
+      this.#loadFirst();
     });
   }
 
@@ -209,7 +215,10 @@ export class Reading {
   #loadFailed(error) {
     const { status = 0, retryAfterMs = RETRY_MS } = error instanceof LiveCommentsError ? error : {};
     this.#refused = status >= 400 && status < 500 && status !== 429;
-    if (this.#refused) return;
+    if (this.#refused) {
+      if (error instanceof LiveCommentsError) this.#notAllowed(error);
+      return;
+    }
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = 0;

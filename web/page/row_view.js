@@ -1,4 +1,4 @@
-/** @import { User } from "../client/index.js" */
+/** @import { Comment, User } from "../client/index.js" */
 /** @import { NoteRow, OutgoingRow, StreamRow } from "./rows.js" */
 
 import { commentParts, commentRow } from "./comment_view.js";
@@ -9,6 +9,8 @@ import { button, element } from "./dom.js";
  * @property {(row: NoteRow) => void} fillGap
  * @property {(row: OutgoingRow) => void} sendAgain
  * @property {(row: OutgoingRow) => void} discard
+ * @property {(commentId: string) => Comment | undefined} parentOf
+ * @property {((row: Comment) => void) | null} reply Null: rows have no button for it.
  */
 
 /**
@@ -20,7 +22,7 @@ import { button, element } from "./dom.js";
  * @returns {HTMLElement}
  */
 export function rowElement(row, user, actions) {
-  if ("comment_id" in row) return commentRow(row, { mine: row.user_id === user?.user_id });
+  if ("comment_id" in row) return commentElement(row, user, actions);
   if (row.kind === "outgoing") return outgoingElement(row, user, actions);
   const text = element("span", "text", row.text);
   text.dir = "auto";
@@ -30,6 +32,24 @@ export function rowElement(row, user, actions) {
       " ",
       button("Load them", () => actions.fillGap(row), "small"),
     );
+  return made;
+}
+
+/**
+ * @param {Comment} row
+ * @param {User | null} user
+ * @param {RowActions} actions
+ */
+function commentElement(row, user, { parentOf, reply }) {
+  const parent = row.parent_id === undefined ? undefined : parentOf(row.parent_id);
+  const made = commentRow(row, { mine: row.user_id === user?.user_id, parent });
+  if (reply && user) {
+    const answer = button("Reply", () => reply(row), "reply small");
+    answer.setAttribute("aria-label", `Reply to ${row.name}`);
+    // Keys choose a comment in the input, without a stop at each row.
+    answer.tabIndex = -1;
+    made.append(answer);
+  }
   return made;
 }
 
@@ -47,7 +67,7 @@ const MARKS = {
  * @param {RowActions} actions
  */
 function outgoingElement(row, user, actions) {
-  const { message, state, sentAt } = row.outgoing;
+  const { message, state, sentAt, parent_id } = row.outgoing;
   const { user_id, name } = user ?? { user_id: "0", name: "you" };
   const mark = element("span", "mark", MARKS[state]);
   if (state === "failed") {
@@ -57,6 +77,8 @@ function outgoingElement(row, user, actions) {
     );
   }
   if (state === "held") mark.append(button("Hide", () => actions.discard(row), "small"));
-  const parts = commentParts({ user_id, name, message, created_at: sentAt });
+  const parent = parent_id === undefined ? undefined : actions.parentOf(parent_id);
+  const own = { user_id, name, message, created_at: sentAt, parent_id };
+  const parts = commentParts(own, { parent });
   return element("li", `comment mine ${state}`, ...parts, mark);
 }

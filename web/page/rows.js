@@ -1,11 +1,11 @@
 /** @import { Comment, Gap, LiveComments, Outgoing } from "../client/index.js" */
 
 /**
- * A line between comments: a message to this user, a gap, or a fact about the stream.
+ * A line between comments: a gap, or a fact about the stream.
  *
  * @typedef {object} NoteRow
  * @property {string} key
- * @property {"note" | "direct" | "gap"} kind
+ * @property {"note" | "gap"} kind
  * @property {string} text
  * @property {number} afterSeq It comes after the comments up to this number.
  * @property {Gap} [gap]

@@ -16,6 +16,16 @@ export function takeToken() {
   return given;
 }
 
+/**
+ * Loads the page again when a token is put behind its address, which browsers do not do. So nothing
+ * of another user stays, whatever the transport.
+ */
+export function reloadOnToken() {
+  addEventListener("hashchange", () => {
+    if (tokenInFragment() !== null) location.reload();
+  });
+}
+
 /** @returns {string | null} */
 export function tokenInFragment() {
   return new URLSearchParams(location.hash.slice(1)).get("token") || null;

@@ -3,29 +3,34 @@
 import { byId, showText } from "./dom.js";
 import { codeInWords, countdown } from "./text.js";
 
+/** @typedef {import("../client/index.js").StreamState} StreamState */
+
 /** A delay that is worth counting down. */
 const LONG_WAIT_MS = 60_000;
+
+/** @type {Record<StateChange["state"], string>} Classes of the dot. */
+const DOTS = { idle: "", connecting: "", open: "on", waiting: "off", closed: "off" };
 
 /** Shows whether comments arrive, and why not. */
 export class StatusLine {
   #chat;
   #until = 0;
-  #timer = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
   #problem = "";
 
   /** @param {LiveComments} chat */
   constructor(chat) {
     this.#chat = chat;
     chat.on("state", (change) => this.#show(change));
+    chat.on("stream", () => this.#showWord());
+    chat.on("welcome", () => this.#showWord());
     byId("retry").addEventListener("click", () => chat.connect());
   }
 
   /** @param {StateChange} change */
-  #show({ state, transport, retryInMs, error }) {
-    const dot = { idle: "", connecting: "", open: "on", waiting: "off", closed: "off" }[state];
-    byId("dot").className = `dot ${dot}`;
-    byId("retry").hidden = state !== "waiting" && state !== "closed";
-    byId("status").textContent = statusText(state, transport);
+  #show({ state, retryInMs, error }) {
+    this.#showWord();
     clearInterval(this.#timer);
     showText(byId("countdown"), "");
     if (state === "waiting" && retryInMs !== undefined) this.#count(retryInMs);
@@ -34,6 +39,19 @@ export class StatusLine {
       this.#problem = "";
     }
     showText(byId("problem"), this.#problem);
+  }
+
+  #showWord() {
+    const { state, transport, schedule } = this.#chat;
+    // An ended stream admits nobody: to try again is of no use.
+    byId("retry").hidden =
+      (state !== "waiting" && state !== "closed") || schedule.state === "ended";
+    const isSettled = state === "open" || (state === "closed" && schedule.state === "ended");
+    const dot = isSettled && schedule.state !== "live" ? schedule.state : DOTS[state];
+    byId("dot").className = `dot ${dot}`;
+    const words = isSettled ? streamText(schedule.state, transport) : connectionText(state);
+    // A text that is set again would be read out again.
+    if (byId("status").textContent !== words) byId("status").textContent = words;
   }
 
   /** @param {number} ms */
@@ -46,11 +64,20 @@ export class StatusLine {
 }
 
 /**
- * @param {StateChange["state"]} state
+ * Returns the state of a stream that is watched, or that has ended. Before its start that is only
+ * the state of the connection.
+ *
+ * @param {StreamState} stream
  * @param {StateChange["transport"]} transport
  */
-function statusText(state, transport) {
-  if (state === "open") return transport === "websocket" ? "live" : `live, by ${transport}`;
+function streamText(stream, transport) {
+  if (stream === "ended") return "ended";
+  const word = stream === "live" ? "live" : "connected";
+  return transport === "websocket" ? word : `${word}, by ${transport}`;
+}
+
+/** @param {StateChange["state"]} state */
+function connectionText(state) {
   if (state === "waiting") return "reconnecting";
   return state === "closed" ? "disconnected" : "connecting…";
 }
@@ -58,7 +85,6 @@ function statusText(state, transport) {
 /** @type {Record<string, string>} */
 const PROBLEMS = {
   banned: "You are banned from these comments.",
-  stream_ended: "This stream has ended. Its comments can be read here.",
   unknown_stream: "There is no such stream.",
   token_required: "This stream is for people who have signed in.",
   auth_timeout: "This stream is for people who have signed in.",
@@ -71,6 +97,8 @@ const PROBLEMS = {
  */
 function problemText(state, error, chat) {
   if (!error || (state !== "closed" && state !== "waiting")) return "";
+  // The line of the event says it.
+  if (error.code === "stream_ended") return "";
   if (chat.user === null && error.code === "auth_timeout") return PROBLEMS.auth_timeout ?? "";
   return PROBLEMS[error.code] ?? `${codeInWords(error.code)}: ${error.message}`;
 }

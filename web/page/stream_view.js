@@ -4,7 +4,11 @@
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { byId, oncePerFrame } from "./dom.js";
+import { EventLine } from "./event_line.js";
 import { showFacts } from "./facts.js";
+import { MessagePanel } from "./message_panel.js";
+import { showPinned } from "./pinned.js";
+import { PollView } from "./poll_view.js";
 import { Reading } from "./reading.js";
 import { ReadingControls } from "./reading_controls.js";
 import { rowElement } from "./row_view.js";
@@ -20,6 +24,7 @@ const MOST_OWN = 200;
  * @typedef {object} StreamViewOptions
  * @property {(row: StreamRow, node: HTMLElement) => void} [dress] Adds to the element of a row.
  * @property {(rows: StreamRow[]) => void} [shown] The list has these rows.
+ * @property {boolean} [replyButtons] Rows have a button that answers them. Absent: true.
  */
 
 /** The live comments of a stream with all that belongs to reading and writing them. */
@@ -28,6 +33,8 @@ export class StreamView {
   #options;
   #rows;
   #reading;
+  #poll;
+  #messages;
   /** @type {StreamRow[]} */
   #shown = [];
 
@@ -51,16 +58,22 @@ export class StreamView {
     for (const name of /** @type {const} */ (["state", "welcome", "throttle", "paused"])) {
       chat.on(name, showControls);
     }
-    this.#reading = new Reading({ chat, rows: this.#rows, list: this.list }, showControls);
+    this.#reading = new Reading({ chat, rows: this.#rows, list: this.list }, showControls, (error) =>
+      this.composer.historyRefused(error),
+    );
     controls.listen(this.#reading);
     /** @readonly */
-    this.composer = new Composer(chat, () => this.#rows.forgetOutgoing());
+    this.composer = new Composer(chat, () => this.#forgetUser());
     new StatusLine(chat);
     showFacts(chat);
+    new EventLine(chat);
+    showPinned(chat);
+    this.#poll = new PollView(chat);
+    this.#messages = new MessagePanel(chat);
     this.#followOwn();
+    this.#followParents();
     this.#announce();
-    chat.on("state", draw);
-    chat.on("direct", ({ from, message }) => this.#rows.addNote("direct", `${from}: ${message}`));
+    for (const name of /** @type {const} */ (["state", "welcome", "stream"])) chat.on(name, draw);
   }
 
   /** The rows of the list, oldest first. */
@@ -72,17 +85,32 @@ export class StreamView {
     this.#shown = this.#rows.all();
     this.#reading.setShown(this.#shown);
     this.list.setRows(this.#shown);
-    byId("empty").hidden = this.#shown.length > 0 || this.#chat.state !== "open";
+    this.#showSchedule();
     this.#options.shown?.(this.#shown);
+  }
+
+  /** Nobody is invited to write before the start of the stream or after its end. */
+  #showSchedule() {
+    const { state, schedule } = this.#chat;
+    const empty = byId("empty");
+    empty.hidden = this.#shown.length > 0 || state !== "open";
+    /** @type {HTMLElement | null} */
+    const invitation = empty.querySelector(".invitation");
+    if (invitation) invitation.hidden = schedule.state !== "live";
+    byId("comments").classList.toggle("read-only", schedule.state !== "live");
   }
 
   /** @param {StreamRow} row */
   #createNode(row) {
+    const { replyButtons = true } = this.#options;
     const node = rowElement(row, this.#chat.user, {
       fillGap: async (gapRow) => {
         if (gapRow.gap && (await this.#reading.fill(gapRow.gap))) this.#rows.remove(gapRow);
       },
-      sendAgain: ({ outgoing: { message, ref } }) => void this.#chat.send(message, { ref }),
+      sendAgain: ({ outgoing: { message, ref, parent_id } }) =>
+        void this.#chat.send(message, { ref, parentId: parent_id }),
+      parentOf: (commentId) => this.#chat.timeline.get(commentId),
+      reply: replyButtons ? (comment) => this.composer.reply(comment) : null,
       discard: (ownRow) => this.#rows.remove(ownRow),
     });
     this.#options.dress?.(row, node);
@@ -111,11 +139,35 @@ export class StreamView {
     });
   }
 
+  /** Replies repeat the start of what they answer, once that is loaded, until it is deleted. */
+  #followParents() {
+    const redraw = (/** @type {Set<string>} */ parents) => {
+      this.list.redraw((row) => {
+        if ("comment_id" in row) return parents.has(row.parent_id ?? "");
+        return row.kind === "outgoing" && parents.has(row.outgoing.parent_id ?? "");
+      });
+    };
+    this.#chat.timeline.on("change", ({ added }) => {
+      if (added.length > 0) redraw(new Set(added.map(({ comment_id }) => comment_id)));
+    });
+    this.#chat.on("deleted", ({ comment_id }) => redraw(new Set([comment_id])));
+  }
+
+  /** Forgets what belongs to a user that has signed out. */
+  #forgetUser() {
+    this.#rows.forgetOutgoing();
+    this.#poll.forget();
+    this.#messages.clear();
+  }
+
   #announce() {
     const announcer = new Announcer(byId("announcer"));
     this.#chat.on("comments", ({ comments, source }) => {
       if (source === "history" || !this.list.following) return;
-      for (const { name, message } of comments) announcer.add(`${name}: ${message}`);
+      for (const { name, message, comment_id } of comments) {
+        announcer.add(`${name}: ${message}`, comment_id);
+      }
     });
+    this.#chat.on("deleted", ({ comment_id }) => announcer.forget(comment_id));
   }
 }

@@ -1,6 +1,7 @@
 /** Texts for people: times, numbers, and the texts of strangers. */
 
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
 const counts = new Intl.NumberFormat([], { notation: "compact" });
 
 /** Marks that are drawn above and below one character. Languages need a few, never dozens. */
@@ -18,12 +19,35 @@ export function withoutPiles(text) {
   return text.replace(tooManyMarks, "$1");
 }
 
+/** Characters of a comment that a reply to it repeats. */
+const QUOTED = 80;
+
+/**
+ * Returns the start of a comment, to show as text.
+ *
+ * @param {string} message
+ * @returns {string}
+ */
+export function startOf(message) {
+  const characters = [...withoutPiles(message)];
+  const start = characters.slice(0, QUOTED).join("");
+  return characters.length > QUOTED ? `${start}…` : start;
+}
+
 /**
  * @param {number} ms Since the Unix epoch.
  * @returns {string} Such as 14:05.
  */
 export function timeOfDay(ms) {
   return clock.format(ms);
+}
+
+/**
+ * @param {number} ms Since the Unix epoch.
+ * @returns {string} Such as Nov 30, 2026, 14:05.
+ */
+export function dateAndTime(ms) {
+  return calendar.format(ms);
 }
 
 /**

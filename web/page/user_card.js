@@ -21,6 +21,7 @@ export class UserCard {
   #chat;
   #acts;
   #on;
+  #reply;
   /** @type {Author | null} */
   #author = null;
   /** @type {Comment | null} The comment through which the card was opened. */
@@ -35,19 +36,29 @@ export class UserCard {
   /**
    * @param {LiveComments} chat
    * @param {DeskActs} acts
+   * @param {(comment: Comment) => void} reply
    */
-  constructor(chat, acts) {
+  constructor(chat, acts, reply) {
     this.#chat = chat;
     this.#acts = acts;
     this.#on = actsOn(chat);
+    this.#reply = reply;
     this.#drawComments = oncePerFrame(() => this.#showComments());
     chat.timeline.on("change", ({ added, removed }) => {
       const ofUser = (/** @type {Comment} */ { user_id }) => user_id === this.#author?.user_id;
       if (added.some(ofUser) || removed.some(ofUser)) this.#drawComments();
     });
-    chat.on("deleted", ({ comment_id }) => this.#found.delete(comment_id));
+    chat.on("deleted", ({ comment_id }) => {
+      this.#found.delete(comment_id);
+      // It may have been quoted.
+      if (this.isOpen) this.#drawComments();
+    });
     byId("card-close").addEventListener("click", () => this.close());
     byId("card-search").addEventListener("click", () => void this.#searchHistory());
+    byId("card-send").addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#send();
+    });
   }
 
   get isOpen() {
@@ -76,7 +87,7 @@ export class UserCard {
       this.#search.abort();
       this.#found.clear();
       showText(byId("card-searched"), "");
-      for (const id of ["card-reason", "card-note"]) {
+      for (const id of ["card-reason", "card-note", "card-message"]) {
         /** @type {HTMLInputElement} */ (byId(id)).value = "";
       }
     }
@@ -100,6 +111,14 @@ export class UserCard {
     return { reason: text("card-reason"), note: text("card-note") };
   }
 
+  async #send() {
+    const input = /** @type {HTMLInputElement} */ (byId("card-message"));
+    const text = input.value.trim();
+    if (!this.#author || text === "") return;
+    const sent = await this.#acts.do(this.#on.message(this.#author, text));
+    if (sent && input.value.trim() === text) input.value = "";
+  }
+
   /** @param {Author} author */
   #showButtons(author) {
     const on = this.#on;
@@ -111,6 +130,8 @@ export class UserCard {
       ? [
           act("Delete the comment", () => on.delete(comment), true),
           act("Shadow the comment", () => on.shadow(comment)),
+          act("Pin", () => on.pin(comment)),
+          button("Reply", () => this.#reply(comment), "small"),
         ]
       : [];
     const timeouts = this.#timeouts.map((durationMs) => {
@@ -154,13 +175,19 @@ export class UserCard {
       .sort((one, other) => other.created_at - one.created_at)
       .slice(0, MOST_COMMENTS);
     const rows = newest.map((comment) => {
-      const row = commentRow(comment, { name: false });
+      const row = commentRow(comment, { name: false, parent: this.#parentOf(comment) });
       const remove = () => void this.#acts.do(this.#on.delete(comment));
       row.append(element("span", "mark", button("Delete", remove, "small")));
       return row;
     });
     byId("card-comments").replaceChildren(...rows);
     showText(byId("card-none"), rows.length > 0 ? "" : "No comment of this user is loaded.");
+  }
+
+  /** @param {Comment} comment */
+  #parentOf({ parent_id }) {
+    if (parent_id === undefined) return undefined;
+    return this.#chat.timeline.get(parent_id) ?? this.#found.get(parent_id);
   }
 
   /** Reads the history for comments of the user. */

@@ -7,16 +7,15 @@ import { LiveComments } from "../client/index.js";
 import { byId, showText } from "./dom.js";
 import { ReactionBar } from "./reactions.js";
 import { FOLLOWED_COMMENTS } from "./reading.js";
-import { takeToken } from "./session_token.js";
+import { reloadOnToken, takeToken } from "./session_token.js";
 import { site, streamIdOf } from "./site.js";
 import { StreamView } from "./stream_view.js";
 
 const streamId = streamIdOf(location);
+const token = takeToken();
+reloadOnToken();
 if (streamId) {
-  const chat = new LiveComments(site, streamId, {
-    token: takeToken(),
-    maxComments: FOLLOWED_COMMENTS,
-  });
+  const chat = new LiveComments(site, streamId, { token, maxComments: FOLLOWED_COMMENTS });
   const view = new StreamView(chat);
   new ReactionBar(chat);
   // For those who look at a session in the console of the browser.

@@ -35,6 +35,8 @@ export class VirtualList {
   #rows = [];
   /** @type {Map<string, {row: Row, node: HTMLElement}>} */
   #nodes = new Map();
+  /** @type {Set<string>} Keys of rows whose elements are made anew. */
+  #outdated = new Set();
   /** First row that has an element. */
   #first = 0;
   #following = true;
@@ -120,6 +122,16 @@ export class VirtualList {
     this.#nodes.clear();
     this.#offsets.forgetAll();
     this.#request();
+  }
+
+  /**
+   * Draws some rows again, as far as they have elements.
+   *
+   * @param {(row: Row) => boolean} wanted
+   */
+  redraw(wanted) {
+    for (const [key, { row }] of this.#nodes) if (wanted(row)) this.#outdated.add(key);
+    if (this.#outdated.size > 0) this.#request();
   }
 
   /** Goes to the newest row and stays there. */
@@ -238,13 +250,14 @@ export class VirtualList {
     /** @type {Set<string>} Keys whose rows are other objects than before. */
     const changed = new Set();
     for (const [key, { row, node }] of this.#nodes) {
-      if (wanted.get(key) === row) continue;
+      if (wanted.get(key) === row && !this.#outdated.has(key)) continue;
       if (wanted.has(key)) changed.add(key);
       // The focus would fall back to the page.
       if (node.contains(document.activeElement)) this.#viewport.focus({ preventScroll: true });
       node.remove();
       this.#nodes.delete(key);
     }
+    this.#outdated.clear();
     /** @type {{index: number, key: string, node: HTMLElement}[]} Rows of unknown height. */
     const fresh = [];
     let next = this.#window.firstElementChild;

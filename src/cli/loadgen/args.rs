@@ -9,6 +9,7 @@ use crate::cli::arguments::path;
 use crate::client::Endpoint;
 use crate::loadgen::{Threshold, WireForm};
 use crate::protocol::StreamId;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::message::Encoding;
 use crate::protocol::quantity::{parse_count, parse_duration};
 
@@ -26,7 +27,7 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "ID", default_value = "1")]
     pub stream: StreamId,
 
-    /// WebSocket connections that watch
+    /// Connections that watch
     #[arg(long, value_name = "N", default_value = "100", value_parser = parse_count)]
     pub viewers: u64,
 
@@ -62,9 +63,14 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "P", default_value = "0", value_parser = parse_percent)]
     pub slow_percent: f64,
 
-    /// The form of messages; several, as in json,msgpack+deflate, share the viewers. With +deflate
-    /// viewers offer permessage-deflate and read it as any client does; senders' own connections
-    /// are not compressed
+    /// The transport of viewers; several, as in websocket,sse,poll, share the viewers. Server-sent
+    /// events and long polls carry JSON; senders use WebSockets
+    #[arg(long, value_enum, default_value = "websocket", value_delimiter = ',')]
+    pub transport: Vec<TransportArg>,
+
+    /// The form of messages over WebSocket; several, as in json,msgpack+deflate, share the viewers.
+    /// With +deflate viewers offer permessage-deflate and read it as any client does; senders' own
+    /// connections are not compressed
     #[arg(long, value_enum, default_value = "json", value_delimiter = ',')]
     pub encoding: Vec<EncodingArg>,
 
@@ -127,6 +133,23 @@ impl From<EncodingArg> for WireForm {
             Msgpack | MsgpackDeflate => Encoding::Msgpack,
         };
         Self { encoding, deflate: matches!(arg, JsonDeflate | MsgpackDeflate) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    Websocket,
+    Sse,
+    Poll,
+}
+
+impl From<TransportArg> for TransportKind {
+    fn from(arg: TransportArg) -> Self {
+        match arg {
+            TransportArg::Websocket => Self::Websocket,
+            TransportArg::Sse => Self::Sse,
+            TransportArg::Poll => Self::Poll,
+        }
     }
 }
 
@@ -231,6 +254,7 @@ mod tests {
             ("--processes 0", "from 1 to 1024"),
             ("--source-addresses 0", "from 1 to 1M"),
             ("--encoding json,xml", "msgpack"),
+            ("--transport sse,telnet", "websocket"),
             ("--viewers 5 --no-viewers", "cannot be used with"),
         ] {
             let error = parse(line).unwrap_err();

@@ -27,7 +27,7 @@ use crate::protocol::printable::describe;
 use crate::protocol::{ErrorCode, StreamId};
 
 pub(super) use args::parse_speed;
-pub use args::{EncodingArg, LoadgenArgs};
+pub use args::{EncodingArg, LoadgenArgs, TransportArg};
 
 /// The time that a signalled run may take beyond its grace: viewers leave, workers report.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,6 +89,7 @@ async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Load
         workload,
         reactions_per_second: args.reactions_rate as f64,
         storms: args.storm_at.clone(),
+        transports: args.transport.iter().map(|transport| (*transport).into()).collect(),
         forms: args.encoding.iter().map(|encoding| (*encoding).into()).collect(),
         connections_per_second: args.connect_rate as f64,
         slow_percent: args.slow_percent,

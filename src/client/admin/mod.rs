@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::protocol::admin::ACTOR_HEADER;
-use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
+use crate::protocol::error_code::{ErrorBody, ProblemDetails};
 use crate::protocol::json;
 
 pub use remote::{InvalidNodeAddress, NodeAddress, RemoteDaemon, RemoteSetupError};
@@ -334,8 +334,8 @@ impl Answer {
             return Ok(self);
         }
         let text = self.collect(way).await?;
-        Err(match serde_json::from_slice::<ErrorEnvelope>(&text) {
-            Ok(envelope) => AdminError::Refused(envelope.error),
+        Err(match serde_json::from_slice::<ProblemDetails>(&text) {
+            Ok(details) => AdminError::Refused(details.into()),
             Err(_) => {
                 let text = String::from_utf8_lossy(&text[..text.len().min(300)]).into_owned();
                 AdminError::Broken(format!("the daemon answered {status}: {text}"))

@@ -42,9 +42,9 @@ async fn a_post_carries_body_and_actor() {
 
 #[tokio::test]
 async fn a_refusal_keeps_its_code_and_message() {
-    let envelope = json!({"error": {"code": "bad_request", "message": "two users are called ann"}});
+    let details = json!({"code": "bad_request", "detail": "two users are called ann"});
     let routes = axum::Router::new()
-        .route("/v1/who/ann", get(async move || (StatusCode::BAD_REQUEST, Json(envelope))))
+        .route("/v1/who/ann", get(async move || (StatusCode::BAD_REQUEST, Json(details))))
         .route("/v1/status", get(async || (StatusCode::BAD_GATEWAY, "upstream gone")));
     let (_dir, client, _server) = serve(routes);
 

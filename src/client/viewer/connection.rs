@@ -13,7 +13,9 @@ use crate::net::websocket::frame::put_client_frame;
 use crate::net::websocket::{FrameReader, Incoming, Opcode, ReadRules};
 use crate::protocol::message::{Encoding, json, msgpack};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{ClientMessage, Epoch, Identity, Seq, ServerMessage};
+use crate::protocol::{
+    ClientMessage, Epoch, Identity, PinnedComment, PollState, Seq, ServerMessage,
+};
 
 /// permessage-deflate is not offered.
 const RULES: ReadRules = super::read_rules(false);
@@ -54,6 +56,12 @@ pub struct Welcome {
     pub seq: Seq,
     pub sample_rate: SampleRate,
     pub viewers: u64,
+    /// The reactions that can be sent, in the order in which they are offered.
+    pub reactions: Arc<[Arc<str>]>,
+    /// The comment above the chat.
+    pub pinned: Option<Arc<PinnedComment>>,
+    /// The poll that is open.
+    pub poll: Option<Arc<PollState>>,
 }
 
 impl Welcome {
@@ -63,9 +71,17 @@ impl Welcome {
     /// The server refuses the viewer, or sent what must follow a welcome.
     pub fn from_message(message: ServerMessage) -> Result<Option<Self>, ViewerError> {
         match message {
-            ServerMessage::Welcome { user, epoch, seq, sample_rate, viewers, .. } => {
-                Ok(Some(Self { user, epoch, seq, sample_rate, viewers }))
-            }
+            ServerMessage::Welcome {
+                user,
+                epoch,
+                seq,
+                sample_rate,
+                viewers,
+                reactions,
+                pinned,
+                poll,
+                ..
+            } => Ok(Some(Self { user, epoch, seq, sample_rate, viewers, reactions, pinned, poll })),
             ServerMessage::Error { code, message, retry_after_ms, .. } => {
                 Err(ViewerError::Refused { code, message, retry_after_ms })
             }
@@ -135,10 +151,14 @@ impl ViewerConnection {
 }
 
 impl ViewerReader {
-    /// Returns the next message. Cancelling it loses nothing.
+    /// Returns the next message of a kind that is known. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<ServerMessage, ViewerError> {
-        let payload = self.next_payload().await?;
-        decode(self.encoding, &payload)
+        loop {
+            let payload = self.next_payload().await?;
+            if let Some(message) = decode(self.encoding, &payload)? {
+                return Ok(message);
+            }
+        }
     }
 
     /// Returns the next message undecoded. Cancelling it loses nothing.

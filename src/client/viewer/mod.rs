@@ -7,12 +7,18 @@
 //! read ahead of the caller, so a caller that stops reading fills the kernel's buffers, and then
 //! the server closes the connection.
 //!
+//! [`StreamFollower`] reconnects, resumes and sends comments again by itself.
+//!
 //! [`Upgrade`] is the same handshake without I/O, for callers that hold thousands of connections;
 //! with the types of [`net::websocket`](crate::net::websocket) they read frames and
-//! permessage-deflate, which [`ViewerConnection`] does not offer.
+//! permessage-deflate, which [`ViewerConnection`] does not offer. [`Fallback`] and
+//! [`FallbackReader`] are server-sent events and long polls for the same callers.
 
 mod connection;
 mod error;
+mod fallback;
+mod follower;
+mod http_answer;
 mod options;
 mod position;
 mod reconnect;
@@ -23,6 +29,9 @@ mod upgrade;
 
 pub use connection::{ViewerConnection, ViewerReader, ViewerWriter, Welcome};
 pub use error::{ConnectError, ViewerError};
+pub use fallback::{Fallback, FallbackAnswer, FallbackReader};
+pub use follower::{FollowerError, FollowerEvent, StreamFollower, TooManyPending};
+pub use http_answer::AnswerError;
 pub use options::ViewerOptions;
 pub use position::{Advance, Position, SeqRange};
 pub use reconnect::Reconnect;
@@ -40,13 +49,21 @@ pub const fn read_rules(deflate: bool) -> ReadRules {
     ReadRules { sender: Side::Server, max_message_bytes: MAX_MESSAGE_BYTES, deflate }
 }
 
-/// Decodes a server's message.
-pub fn decode(encoding: Encoding, payload: &[u8]) -> Result<ServerMessage, ViewerError> {
+/// Decodes a server's message. Returns `None` for one of a kind that only later versions know. It
+/// is to be ignored.
+///
+/// # Errors
+/// [`ViewerError::BadMessage`].
+pub fn decode(encoding: Encoding, payload: &[u8]) -> Result<Option<ServerMessage>, ViewerError> {
     match encoding {
-        Encoding::Json => {
-            json::decode_server(payload).map_err(|error| ViewerError::BadMessage(error.to_string()))
-        }
+        Encoding::Json => match json::decode_server(payload) {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if json::is_unknown_type(&error) => Ok(None),
+            Err(error) => Err(ViewerError::BadMessage(error.to_string())),
+        },
+        Encoding::Msgpack if !msgpack::is_known(payload) => Ok(None),
         Encoding::Msgpack => msgpack::decode_server(payload)
+            .map(Some)
             .map_err(|error| ViewerError::BadMessage(error.to_string())),
     }
 }

@@ -14,8 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::*;
 use crate::client::{Endpoint, Trust};
+use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, Epoch, ErrorCode, StreamId, StreamPosition};
+use crate::protocol::{
+    CloseCode, CommentId, Epoch, ErrorCode, SequencedComment, StreamId, StreamPosition, UserId,
+};
 
 async fn listen() -> (TcpListener, ViewerOptions) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -34,6 +37,11 @@ fn welcome() -> ServerMessage {
         sample_rate: SampleRate::ALL,
         viewers: 3,
         room: Default::default(),
+        reactions: Default::default(),
+        state: Default::default(),
+        starts_at: None,
+        pinned: None,
+        poll: None,
     }
 }
 
@@ -68,7 +76,8 @@ async fn serve(
             .unwrap();
     }
     let frame = CloseFrame { code: code.number().into(), reason: code.as_str().into() };
-    socket.close(Some(frame)).await.unwrap();
+    // A viewer that gave the connection up has left already.
+    socket.close(Some(frame)).await.ok();
     // The peer's answer, before which the connection must not be torn down.
     while let Some(Ok(_)) = socket.next().await {}
     drop(socket);
@@ -127,7 +136,7 @@ async fn a_refusal_over_http_has_code_and_wait() {
     let server = async {
         let mut stream = accept(&listener).await;
         let _ = stream.read(&mut [0; 4096]).await.unwrap();
-        let body = r#"{"error":{"code":"node_full","message":"full","retry_after_ms":1500}}"#;
+        let body = r#"{"code":"node_full","detail":"full","retry_after_ms":1500}"#;
         let head = format!("HTTP/1.1 503 Full\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     };
@@ -210,4 +219,143 @@ async fn self_signed_certificates_need_a_request() {
             }
         }
     }
+}
+
+/// Returns a batch of comments, each with the number of its id and its number in the stream.
+fn batch(from_seq: u64, to_seq: u64, comments: &[(u64, u64)]) -> CommentsBatch {
+    let comment = |&(id, seq): &(u64, u64)| SequencedComment {
+        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + id, 1, [3; 6]),
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: "hi".into(),
+        created_at: 1,
+        seq,
+        badges: Default::default(),
+        parent_id: None,
+    };
+    CommentsBatch {
+        epoch: Epoch(2),
+        from_seq,
+        to_seq,
+        sample_rate: SampleRate::ALL,
+        comments: comments.iter().map(comment).collect(),
+        echo: false,
+    }
+}
+
+/// Serves these messages on one connection after another.
+async fn serve_each(listener: &TcpListener, connections: &[Vec<ServerMessage>]) {
+    for messages in connections {
+        serve(accept(listener).await, Encoding::Json, messages, CloseCode::Kicked).await;
+    }
+}
+
+/// Returns the numbers of the comments that a follower gives out until it has lost so many
+/// connections, and why they were lost.
+async fn followed(options: ViewerOptions, losses: usize) -> (Vec<u64>, Vec<String>) {
+    let mut follower = StreamFollower::new(options);
+    let mut seqs = Vec::new();
+    let mut lost = Vec::new();
+    while lost.len() < losses {
+        match follower.next().await.unwrap() {
+            FollowerEvent::Comment(comment) => seqs.push(comment.seq),
+            FollowerEvent::Lost { why, retry_in } => {
+                assert!(retry_in >= Duration::from_millis(100), "{retry_in:?}");
+                lost.push(why);
+            }
+            FollowerEvent::Connected(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    (seqs, lost)
+}
+
+#[tokio::test]
+async fn an_own_comment_that_came_early_comes_once() {
+    let (listener, options) = listen().await;
+    let echo = ServerMessage::Comments(CommentsBatch { echo: true, ..batch(43, 43, &[(3, 43)]) });
+    let mut newer = welcome();
+    if let ServerMessage::Welcome { epoch, seq, .. } = &mut newer {
+        *epoch = Epoch(3);
+        *seq = 10;
+    }
+    let connections = [
+        vec![welcome(), echo.clone(), echo],
+        vec![welcome(), ServerMessage::Comments(batch(42, 44, &[(2, 42), (3, 43), (4, 44)]))],
+        vec![newer, ServerMessage::Comments(batch(11, 12, &[(3, 11), (5, 12)]))],
+    ];
+    let (_, (seqs, _)) = tokio::join!(serve_each(&listener, &connections), followed(options, 3));
+    assert_eq!(seqs, [43, 42, 44, 12]);
+}
+
+#[tokio::test]
+async fn a_missing_range_is_told_and_waited_after() {
+    let (listener, options) = listen().await;
+    let connections = [
+        vec![welcome(), ServerMessage::Comments(batch(45, 45, &[(5, 45)]))],
+        vec![welcome(), ServerMessage::Comments(batch(42, 45, &[(2, 42), (5, 45)]))],
+    ];
+    let (_, (seqs, lost)) = tokio::join!(serve_each(&listener, &connections), followed(options, 2));
+    assert_eq!(seqs, [42, 45]);
+    assert!(lost[0].contains("42 to 44 are missing"), "{}", lost[0]);
+}
+
+#[tokio::test]
+async fn a_ref_that_waits_no_longer_is_not_stored_again() {
+    let (listener, options) = listen().await;
+    let comment_id = batch(1, 1, &[(1, 1)]).comments[0].comment_id;
+    let ack = ServerMessage::Ack { client_ref: Some("sent twice".into()), comment_id, seq: 42 };
+    let comments = ServerMessage::Comments(batch(42, 42, &[(1, 42)]));
+    let connections = [vec![welcome(), ack, comments]];
+    let (_, (seqs, _)) = tokio::join!(serve_each(&listener, &connections), followed(options, 1));
+    assert_eq!(seqs, [42], "`followed` accepts no other event");
+}
+
+#[tokio::test]
+async fn a_cancelled_call_continues_to_connect() {
+    let (listener, options) = listen().await;
+    let server = async {
+        let stream = accept(&listener).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        serve(stream, Encoding::Json, &[welcome()], CloseCode::Kicked).await;
+        tokio::time::timeout(Duration::from_millis(50), listener.accept()).await.is_ok()
+    };
+    let viewer = async {
+        let mut follower = StreamFollower::new(options);
+        loop {
+            let event = tokio::time::timeout(Duration::from_millis(10), follower.next()).await;
+            match event {
+                Err(_) => {}
+                Ok(event) => break (event.unwrap(), follower.next().await.unwrap()),
+            }
+        }
+    };
+    let (has_second, (first, then)) = tokio::join!(server, viewer);
+    assert!(!has_second, "each cancelled call began again");
+    assert!(matches!(first, FollowerEvent::Connected(_)), "{first:?}");
+    assert!(matches!(then, FollowerEvent::Lost { .. }), "{then:?}");
+}
+
+#[test]
+fn kinds_of_later_versions_are_ignored() {
+    let later = rmp_serde::to_vec(&(99, "more")).unwrap();
+    for (encoding, payload) in [
+        (Encoding::Json, &br#"{"type":"fireworks","colour":"red"}"#[..]),
+        (Encoding::Msgpack, &later[..]),
+    ] {
+        assert_eq!(decode(encoding, payload), Ok(None));
+    }
+    let presence = br#"{"type":"presence","viewers":9,"colour":"red"}"#;
+    let told = decode(Encoding::Json, presence);
+    assert_eq!(told, Ok(Some(ServerMessage::Presence { viewers: 9 })));
+    for bad in [
+        &br#"{"type":"presence"}"#[..],
+        br#"{"type":7}"#,
+        br#"{"type":"stream","state":"paused","title":"x"}"#,
+        b"{",
+    ] {
+        let told = decode(Encoding::Json, bad);
+        assert!(matches!(told, Err(ViewerError::BadMessage(_))), "{told:?}");
+    }
+    assert!(decode(Encoding::Msgpack, b"\x92\x07").is_err());
 }

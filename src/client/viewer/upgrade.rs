@@ -1,15 +1,12 @@
 //! The client's opening handshake without I/O (RFC 6455 §4.1).
 
 use super::ConnectError;
+use super::http_answer::{AnswerError, AnswerHead, push_token, split_authority};
 use crate::client::Endpoint;
 use crate::net::websocket::extensions::check_answer;
 use crate::net::websocket::handshake::{NONCE_BYTES, accept_key, key};
-use crate::protocol::error_code::ErrorEnvelope;
 use crate::protocol::message::Encoding;
 use crate::protocol::{StreamId, StreamPosition};
-
-/// Limit of a server's response: some headers, perhaps an error in JSON.
-const MAX_RESPONSE_BYTES: usize = 16 << 10;
 
 /// One viewer's handshake.
 #[derive(Debug, Clone, Copy)]
@@ -25,17 +22,6 @@ pub struct Upgrade<'a> {
     pub resume: Option<StreamPosition>,
     /// Differs from connection to connection; the response proves that the server read it.
     pub nonce: [u8; NONCE_BYTES],
-}
-
-/// The parts of a response's head that matter.
-struct ResponseHead<'a> {
-    status: u16,
-    accept: Option<&'a str>,
-    protocol: Option<&'a str>,
-    extensions: Option<&'a str>,
-    content_length: Option<usize>,
-    /// The body is not read.
-    chunked: bool,
 }
 
 impl Upgrade<'_> {
@@ -56,12 +42,7 @@ impl Upgrade<'_> {
             request.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
         }
         if let Some(token) = self.token {
-            if !token.bytes().all(|byte| (0x21..0x7F).contains(&byte)) {
-                return Err(self.failed("the token has characters that a header cannot hold"));
-            }
-            request.push_str("Authorization: Bearer ");
-            request.push_str(token);
-            request.push_str("\r\n");
+            push_token(&mut request, token, &url)?;
         }
         request.push_str("\r\n");
         Ok(request.into_bytes())
@@ -73,32 +54,27 @@ impl Upgrade<'_> {
     /// # Errors
     /// The server refused, or the response is not one to this handshake.
     pub fn read_response(&self, bytes: &[u8], ended: bool) -> Result<Option<usize>, ConnectError> {
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return match (ended, bytes.len() > MAX_RESPONSE_BYTES) {
-                (_, true) => Err(self.failed("its response does not end")),
-                (true, _) => Err(self.failed("it closed the connection without a response")),
-                _ => Ok(None),
-            };
-        };
-        let body_at = end + 4;
-        let head = std::str::from_utf8(&bytes[..end]).ok().and_then(ResponseHead::parse);
-        let head = head.ok_or_else(|| self.failed("its response is not HTTP/1.1"))?;
-        if head.status == 101 {
+        let answer = Self::read_answer(bytes, ended);
+        answer.map_err(|error| error.at(self.url()))?.map_or(Ok(None), |(head, end)| {
             self.check(&head)?;
-            return Ok(Some(body_at));
+            Ok(Some(end))
+        })
+    }
+
+    /// Reads the head of an answer that opens the connection.
+    fn read_answer(
+        bytes: &[u8],
+        ended: bool,
+    ) -> Result<Option<(AnswerHead<'_>, usize)>, AnswerError> {
+        let Some((head, end)) = AnswerHead::read(bytes, ended)? else { return Ok(None) };
+        if head.status == 101 {
+            return Ok(Some((head, end)));
         }
-        let body = &bytes[body_at..];
-        let complete =
-            head.chunked || head.content_length.is_some_and(|length| body.len() >= length);
-        if complete || ended || bytes.len() > MAX_RESPONSE_BYTES {
-            let body = serde_json::from_slice::<ErrorEnvelope>(body).ok();
-            let body = body.map(|envelope| envelope.error);
-            return Err(ConnectError::Refused { url: self.url(), status: head.status, body });
-        }
+        head.refuse(&bytes[end..], ended)?;
         Ok(None)
     }
 
-    fn check(&self, head: &ResponseHead<'_>) -> Result<(), ConnectError> {
+    fn check(&self, head: &AnswerHead<'_>) -> Result<(), ConnectError> {
         if head.accept != Some(accept_key(&key(self.nonce)).as_str()) {
             return Err(self.failed("its Sec-WebSocket-Accept does not match the key"));
         }
@@ -117,40 +93,6 @@ impl Upgrade<'_> {
     fn failed(&self, problem: &str) -> ConnectError {
         ConnectError::Handshake { url: self.url(), problem: problem.to_owned() }
     }
-}
-
-impl<'a> ResponseHead<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut lines = text.split("\r\n");
-        let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        let mut head = Self {
-            status,
-            accept: None,
-            protocol: None,
-            extensions: None,
-            content_length: None,
-            chunked: false,
-        };
-        for line in lines {
-            let (name, value) = line.split_once(':')?;
-            let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
-                "sec-websocket-accept" => head.accept = Some(value),
-                "sec-websocket-protocol" => head.protocol = Some(value),
-                "sec-websocket-extensions" => head.extensions = Some(value),
-                "transfer-encoding" => head.chunked = true,
-                "content-length" => head.content_length = value.parse().ok(),
-                _ => {}
-            }
-        }
-        Some(head)
-    }
-}
-
-/// Splits a URL into its authority and the path after it.
-fn split_authority(url: &str) -> (&str, &str) {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split_at(rest.find('/').unwrap_or(rest.len()))
 }
 
 #[cfg(test)]
@@ -236,7 +178,7 @@ mod tests {
     fn a_refusal_has_its_reason() {
         let endpoint = Endpoint::plain("h", 1);
         let upgrade = upgrade(&endpoint);
-        let body = r#"{"error":{"code":"node_full","message":"full","retry_after_ms":1500}}"#;
+        let body = r#"{"code":"node_full","detail":"full","retry_after_ms":1500}"#;
         let length = body.len();
         let answer =
             format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{body}");
@@ -250,7 +192,7 @@ mod tests {
         for (bytes, ended) in [(&b"SSH-2.0-x\r\n\r\n"[..], false), (b"HTTP/1.1 101", true)] {
             assert_eq!(upgrade.read_response(bytes, ended).unwrap_err().kind(), "bad_handshake");
         }
-        let endless = vec![b'x'; MAX_RESPONSE_BYTES + 1];
+        let endless = vec![b'x'; (16 << 10) + 1];
         assert!(upgrade.read_response(&endless, false).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! The types that stages exchange through channels created by the assembly. Because of them no
 //! stage imports another.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::protocol::room::RoomPatch;
 use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, ModerationAct, Role, Seq, StreamId, StreamPosition,
-    UserId,
+    UserId, UserScope,
 };
 
 /// One viewer connection on this node. A reused slot gets a new generation, so a late reply never
@@ -41,6 +43,8 @@ pub struct Submission {
     /// As the viewer sent it.
     pub message: String,
     pub client_ref: Option<Arc<str>>,
+    /// The comment that this one answers.
+    pub parent_id: Option<CommentId>,
     pub reply_to: ReplyTo,
 }
 
@@ -183,6 +187,28 @@ pub struct ReactionCounts {
     pub counts: Vec<(u16, u32)>,
 }
 
+/// A vote on its way to be counted.
+#[derive(Debug)]
+pub struct Vote {
+    pub stream_id: StreamId,
+    pub user_id: UserId,
+    pub poll_id: u64,
+    /// As the viewer sent it, counted from 0.
+    pub option: u64,
+    /// When this node received it, in milliseconds since the Unix epoch.
+    pub arrived_ms: u64,
+    pub reply_to: VoteReplyTo,
+}
+
+/// The receiver of a vote's outcome.
+#[derive(Debug)]
+pub enum VoteReplyTo {
+    /// Answered through [`ViewerSink::room_changed`].
+    Connection { connection: ConnectionId, client_ref: Option<Arc<str>> },
+    /// A handler of an HTTP request.
+    Caller(oneshot::Sender<Result<(), ErrorBody>>),
+}
+
 /// A viewer after its handshake, passed from the gateway to a delivery worker.
 #[derive(Debug)]
 pub struct NewViewer {
@@ -233,13 +259,26 @@ impl ViewerLink {
 #[derive(Debug, Clone)]
 pub struct Bearer {
     pub identity: Arc<Identity>,
+    /// The role that operators gave the user on the stream, viewer without one.
+    pub given: Role,
     /// The time the token remains valid, leeway included. The connection is closed after it.
     pub expires_in: Duration,
+    /// The key that signed the token, if the issuer may withdraw it. The connection is closed then.
+    pub issuer_key: Option<IssuerKeyId>,
 }
+
+/// Identifies a key that an issuer publishes, while the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuerKeyId(pub NonZeroU32);
 
 /// Everything the gateway holds for a connection: its registration and its share of the limits.
 /// Both are released on drop.
-pub trait Permit: Send + std::fmt::Debug {}
+pub trait Permit: Send + std::fmt::Debug {
+    /// Returns the viewer's address, if the permit is that of a connection.
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+}
 
 /// Takes viewers; delivery implements it.
 pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
@@ -254,7 +293,7 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
-    /// Answers a [`RoomRequest`] with its [`RoomChange::ack`] or an error.
+    /// Answers a [`RoomRequest`] with its [`RoomChange::ack`] or an error; a [`Vote`], too.
     fn room_changed(
         &self,
         connection: ConnectionId,
@@ -262,14 +301,19 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<ServerMessage, ErrorBody>,
     );
 
-    /// Closes every connection of a user with a code, after an error that says why. Resolves to the
-    /// number of connections closed.
+    /// Closes every connection of a user, or those to a stream, with a code, after an error that
+    /// says why. Resolves to the number of connections closed.
     fn disconnect_user(
         &self,
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         error: Option<ErrorBody>,
     ) -> BoxFuture<'static, u64>;
+
+    /// Closes every connection whose token was signed with one of these keys, because the issuer
+    /// has withdrawn them, as if the token had expired. Resolves to the number of connections
+    /// closed.
+    fn close_signed_by(&self, keys: Arc<[IssuerKeyId]>) -> BoxFuture<'static, u64>;
 
     /// Pings every connection of a user, so that those that are dead are closed within the pong
     /// timeout. Resolves to the number of connections pinged.
@@ -288,8 +332,7 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
     fn watched_streams(&self) -> Vec<StreamId>;
 
     /// Sends a direct message to every connection of a user. Resolves to their number.
-    fn direct(&self, user_id: UserId, from: Arc<str>, message: Arc<str>)
-    -> BoxFuture<'static, u64>;
+    fn direct(&self, user_id: UserId, message: DirectMessage) -> BoxFuture<'static, u64>;
 
     /// Sends every viewer `bye` with a reconnect time drawn from `0..=jitter`, and closes it.
     /// Resolves to their number when all are closed.
@@ -297,6 +340,18 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
 
     /// Returns the current number of connections.
     fn connections(&self) -> u64;
+}
+
+/// A direct message on its way to the connections of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectMessage {
+    /// A name to show.
+    pub from: Arc<str>,
+    pub message: Arc<str>,
+    /// The id under which it is kept. Nodes of earlier versions send none.
+    pub message_id: Option<u64>,
+    /// The sender, if it is another user.
+    pub from_user: Option<UserId>,
 }
 
 /// The sink of a node without viewers.
@@ -321,10 +376,14 @@ impl ViewerSink for NoViewers {
 
     fn disconnect_user(
         &self,
-        _: UserId,
+        _: UserScope,
         _: CloseCode,
         _: Option<ErrorBody>,
     ) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn close_signed_by(&self, _: Arc<[IssuerKeyId]>) -> BoxFuture<'static, u64> {
         Box::pin(std::future::ready(0))
     }
 
@@ -340,7 +399,7 @@ impl ViewerSink for NoViewers {
         Vec::new()
     }
 
-    fn direct(&self, _: UserId, _: Arc<str>, _: Arc<str>) -> BoxFuture<'static, u64> {
+    fn direct(&self, _: UserId, _: DirectMessage) -> BoxFuture<'static, u64> {
         Box::pin(std::future::ready(0))
     }
 
@@ -358,6 +417,8 @@ impl ViewerSink for NoViewers {
 pub struct AuthRequest {
     pub connection: ConnectionId,
     pub stream_id: StreamId,
+    /// The address that the connection came from.
+    pub address: Option<IpAddr>,
     pub token: String,
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub(crate) mod disk_probe;
 pub(crate) mod free_name;
 pub mod handoff;
+pub mod http_client;
 pub mod log_output;
 mod losses;
 pub mod metrics;

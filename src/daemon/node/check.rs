@@ -24,7 +24,7 @@ use crate::daemon::base::disk_probe::try_directory;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
-use crate::daemon::stages::moderation;
+use crate::daemon::stages::{auth, moderation};
 use crate::protocol::admin::dependency::REVIEW_HOOK;
 use crate::protocol::admin::{BreakerState, Problem, ProblemCode, Status};
 use crate::protocol::printable::printable;
@@ -62,6 +62,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
+    }
+    if let Some(result) = auth::try_issuer(&config.auth).await {
+        report.add("issuer keys", result);
     }
     if let Some(result) = moderation::try_hook(&config.moderation).await {
         report.add(REVIEW_HOOK, result);

@@ -89,10 +89,11 @@ pub(super) fn greeting(config: &Config, address: SocketAddr) -> String {
     let secure = config.gateway.tls.is_some() || config.gateway.dev_tls;
     let (http, ws) = if secure { ("https", "wss") } else { ("http", "ws") };
     let lc = lc_command(config);
+    let site = format!("{address}{}", config.gateway.base_path);
     format!(
         "lcd {version} is ready (data in {data})\n\
          \n\
-         \x20 watch     {http}://{address}/            or {ws}://{address}/ws/1\n\
+         \x20 watch     {http}://{site}/            or {ws}://{site}/ws/1\n\
          \x20 comment   {lc} token --user 42 --name ann --role viewer\n\
          \x20 operate   {lc} top\n\
          \x20 try it    {lc} loadgen --viewers 100 --rate 50 --duration 10s\n",

@@ -8,6 +8,7 @@ use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::{
     AuthConfig, CommentsEngine, Config, EventLogEngine, MetadataEngine,
 };
+use crate::daemon::base::http_client;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::{admin, gateway};
 use crate::daemon::engines::choose::Engines;
@@ -54,6 +55,11 @@ fn add_tokens(config: &Config, faults: &mut Vec<String>) {
         if let Err(error) = Verifier::new(&only, None, Arc::new(SystemClock)) {
             faults.push(error.to_string());
         }
+    }
+    if let Some(path) = &config.auth.jwks_ca
+        && let Err(reason) = http_client::trusting(Some(path))
+    {
+        faults.push(format!("`auth.jwks_ca`: cannot use {}: {reason}", path.display()));
     }
     let configured = &config.auth.signing_key;
     let own = config.node.data_dir.join(SIGNING_SECRET);

@@ -9,3 +9,4 @@ pub mod delivery;
 pub mod ingest;
 pub mod moderation;
 pub mod reactions;
+pub mod votes;

@@ -25,6 +25,7 @@ pub(crate) fn sample_comment(number: u64) -> Comment {
         message: "hi".into(),
         created_at: comment_id.unix_ms(),
         badges: Default::default(),
+        parent_id: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -12,7 +13,9 @@ use tokio::sync::Semaphore;
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::recent::memory::MemoryRecent;
-use crate::daemon::engines::recent::{DeletionState, RecentCache, RecentEvent, RecentPage};
+use crate::daemon::engines::recent::{
+    DeletionState, EarlierPlaces, RecentCache, RecentEvent, RecentPage,
+};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Called with the range of every append and the number of its events.
@@ -26,10 +29,13 @@ pub(crate) struct TestRecent {
     down_stream: Mutex<Option<StreamId>>,
     incomplete: AtomicBool,
     tombstones: Mutex<Vec<CommentId>>,
+    earlier: Mutex<Option<EarlierPlaces>>,
     observer: OnceLock<AppendObserver>,
     held: AtomicBool,
     page_requests: Semaphore,
+    deletion_wait: Mutex<Duration>,
     head_requests: AtomicUsize,
+    page_reads: AtomicUsize,
     released_pages: Semaphore,
 }
 
@@ -41,10 +47,13 @@ impl Default for TestRecent {
             down_stream: Mutex::default(),
             incomplete: AtomicBool::new(false),
             tombstones: Mutex::default(),
+            earlier: Mutex::default(),
             observer: OnceLock::new(),
             held: AtomicBool::new(false),
             page_requests: Semaphore::new(0),
+            deletion_wait: Mutex::default(),
             head_requests: AtomicUsize::new(0),
+            page_reads: AtomicUsize::new(0),
             released_pages: Semaphore::new(0),
         }
     }
@@ -69,14 +78,29 @@ impl TestRecent {
         Self { held: AtomicBool::new(true), ..Self::default() }
     }
 
+    /// Calls of `after` so far.
+    pub(crate) fn page_reads(&self) -> usize {
+        self.page_reads.load(Ordering::SeqCst)
+    }
+
     /// While down, every call fails.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
 
+    /// Every call of `deletion_states` takes this long.
+    pub(crate) fn set_deletion_wait(&self, wait: Duration) {
+        *self.deletion_wait.lock() = wait;
+    }
+
     /// Calls about this one stream fail.
     pub(crate) fn set_down_for(&self, stream_id: Option<StreamId>) {
         *self.down_stream.lock() = stream_id;
+    }
+
+    /// Sets the places of comments in an earlier epoch, of every stream.
+    pub(crate) fn set_earlier(&self, places: EarlierPlaces) {
+        *self.earlier.lock() = Some(places);
     }
 
     /// While incomplete, the cache hands out no pages.
@@ -142,6 +166,7 @@ impl RecentCache for TestRecent {
         seq: Seq,
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
+        self.page_reads.fetch_add(1, Ordering::SeqCst);
         // Read when it is requested, like a store whose answer is on its way.
         let page = self.cache.after(stream_id, seq, limit).await;
         if self.held.load(Ordering::SeqCst) {
@@ -159,6 +184,11 @@ impl RecentCache for TestRecent {
         self.head_requests.fetch_add(1, Ordering::SeqCst);
         self.check(Some(stream_id))?;
         self.cache.head(stream_id).await
+    }
+
+    async fn earlier(&self, stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError> {
+        self.check(Some(stream_id))?;
+        Ok(self.earlier.lock().clone())
     }
 
     async fn add_tombstone(
@@ -201,6 +231,10 @@ impl RecentCache for TestRecent {
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<DeletionState>, StoreError> {
+        let wait = *self.deletion_wait.lock();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         self.check(Some(stream_id))?;
         self.cache.deletion_states(stream_id, comment_ids).await
     }

@@ -97,13 +97,26 @@ impl TestRegistry {
 
     /// The same for a user with a role.
     pub(crate) async fn place_as(&self, role: Role, user_id: u64, node: &str) {
-        let stream_id = StreamId(1);
+        self.place_on(StreamId(1), role, role, user_id, node).await;
+    }
+
+    /// Registers a connection to a stream of a user with a role there, and one on all streams.
+    pub(crate) async fn place_on(
+        &self,
+        stream_id: StreamId,
+        role: Role,
+        everywhere: Role,
+        user_id: u64,
+        node: &str,
+    ) {
         let connection = ConnectionInfo {
             node: NodeId::new(node),
             stream_id,
             connected_at: 0,
             role,
             transport: TransportKind::Websocket,
+            address: None,
+            everywhere,
         };
         self.register(UserId(user_id), connection, 0).await.expect("no limit");
     }

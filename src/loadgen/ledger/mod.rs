@@ -203,10 +203,12 @@ impl Ledger {
             // A sender's own comment, outside the ranges.
             ServerMessage::Comments(batch) if batch.echo => PayloadMeaning::Other,
             ServerMessage::Comments(batch) => self.add_batch(batch),
-            ServerMessage::Gap { from_seq, to_seq } => match SeqRange::new(*from_seq, *to_seq) {
-                Some(range) => PayloadMeaning::Gap(range),
-                None => PayloadMeaning::Malformed(format!("gap from {from_seq} to {to_seq}")),
-            },
+            ServerMessage::Gap { from_seq, to_seq, .. } => {
+                match SeqRange::new(*from_seq, *to_seq) {
+                    Some(range) => PayloadMeaning::Gap(range),
+                    None => PayloadMeaning::Malformed(format!("gap from {from_seq} to {to_seq}")),
+                }
+            }
             ServerMessage::CommentDeleted(deletion) => {
                 self.acked.mark_deleted(deletion.comment_id);
                 PayloadMeaning::Deletion(deletion.comment_id)

@@ -58,7 +58,8 @@ impl SharedLedger {
             Some(meaning) => meaning,
             None => {
                 let meaning = match &decoded {
-                    Ok(message) => ledger.interpret(message),
+                    Ok(Some(message)) => ledger.interpret(message),
+                    Ok(None) => PayloadMeaning::Other,
                     Err(error) => PayloadMeaning::Malformed(error.to_string()),
                 };
                 ledger.payloads.insert(hash, payload, meaning.clone());

@@ -27,6 +27,7 @@ fn shown(seq: Seq) -> SequencedComment {
         created_at: 0,
         seq,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 
@@ -60,7 +61,16 @@ impl LedgerRun {
     }
 
     fn join(&self, viewer: usize, epoch: Epoch, seq: Seq) {
-        let welcome = Welcome { user: None, epoch, seq, sample_rate: SampleRate::ALL, viewers: 1 };
+        let welcome = Welcome {
+            user: None,
+            epoch,
+            seq,
+            sample_rate: SampleRate::ALL,
+            viewers: 1,
+            reactions: Default::default(),
+            pinned: None,
+            poll: None,
+        };
         self.handle.lock().record_welcome(viewer, &welcome, self.now);
     }
 
@@ -170,7 +180,7 @@ async fn gaps_samples_and_deletions_are_no_losses() {
     let run = LedgerRun::new(1);
     let rate = SampleRate::from_share(0.5).unwrap();
     (11..=60).for_each(|seq| run.ack(seq, 0));
-    run.deliver(0, &ServerMessage::Gap { from_seq: 11, to_seq: 20 });
+    run.deliver(0, &ServerMessage::Gap { from_seq: 11, to_seq: 20, history: None });
     let kept: Vec<_> = (21..=40).filter(|seq| rate.keeps(id(*seq))).collect();
     run.deliver(0, &sampled(21, 40, &kept, rate));
     let deletion = Deletion { comment_id: id(41), reason: "x".into(), timestamp: 0 };
@@ -327,7 +337,7 @@ proptest! {
                 let to = from + length;
                 let seqs: Vec<_> = (from..=to).filter(|seq| mask >> (seq % 64) & 1 == 0).collect();
                 if *gap {
-                    run.deliver(viewer, &ServerMessage::Gap { from_seq: from, to_seq: to });
+                    run.deliver(viewer, &ServerMessage::Gap { from_seq: from, to_seq: to, history: None });
                 } else {
                     run.deliver(viewer, &batch(from, to, &seqs));
                 }

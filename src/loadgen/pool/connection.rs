@@ -17,6 +17,7 @@ use crate::loadgen::ledger::{ReceivedPayload, ViewerPresence};
 use crate::net::Transport;
 use crate::net::transport::Connect;
 use crate::net::websocket::{Incoming, Message, Opcode, client_frame};
+use crate::protocol::admin::TransportKind;
 
 /// Attempts of a viewer that never had a welcome and is refused with a time to retry. A viewer that
 /// is refused because too many connect at once is not limited: it gets its turn in the end.
@@ -25,7 +26,7 @@ const FIRST_ATTEMPTS: u32 = 5;
 const SLOW_WINDOW_BYTES: usize = 4096;
 
 /// [`ControlFlow::Break`] when nothing more is read from the connection.
-type Flow = ControlFlow<()>;
+pub(super) type Flow = ControlFlow<()>;
 
 impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
     /// Begins an attempt to connect.
@@ -69,7 +70,7 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
         let Some(transport) = &mut viewer.transport else { return };
         if matches!(viewer.state, ViewerState::Connecting) {
             match transport.is_established() {
-                Ok(true) => self.send_upgrade(index),
+                Ok(true) => self.begin_handshake(index),
                 Ok(false) => return,
                 Err(source) => return self.on_unreachable(index, source),
             }
@@ -89,8 +90,26 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
             self.begin_connect(index);
         } else if self.viewers[index].is_connecting() {
             let waited = self.plan.viewer_plan.connect_timeout;
-            let error = ConnectError::TimedOut { url: self.upgrade(index).url(), waited };
+            let error = ConnectError::TimedOut { url: self.url(index), waited };
             self.on_connect_failed(index, &error);
+        }
+    }
+
+    /// Sends the first request of a connection.
+    fn begin_handshake(&mut self, index: usize) {
+        if self.plan.transport(index as u64) == TransportKind::Websocket {
+            self.send_upgrade(index);
+        } else {
+            self.begin_fallback(index);
+        }
+    }
+
+    /// Returns the URL that a viewer connects to.
+    pub(super) fn url(&self, index: usize) -> String {
+        if self.plan.transport(index as u64) == TransportKind::Websocket {
+            self.upgrade(index).url()
+        } else {
+            self.fallback(index).url()
         }
     }
 
@@ -162,11 +181,14 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
         self.on_lost(index, ViewerError::Broken("the stream ended".to_owned()));
     }
 
-    fn on_broken(&mut self, index: usize, error: &std::io::Error) {
+    pub(super) fn on_broken(&mut self, index: usize, error: &std::io::Error) {
         self.on_lost(index, ViewerError::Broken(error.to_string()));
     }
 
     fn on_bytes(&mut self, index: usize, bytes: &[u8]) -> Flow {
+        if let Some(reader) = self.viewers[index].fallback.take() {
+            return self.on_answer(index, reader, bytes);
+        }
         let ViewerState::Upgrading(before) = &mut self.viewers[index].state else {
             return self.on_frames(index, bytes);
         };
@@ -248,10 +270,12 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
         }
     }
 
-    fn on_message(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
+    pub(super) fn on_message(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
         let encoding = self.plan.form(index as u64).encoding;
         if !matches!(self.viewers[index].state, ViewerState::Watching) {
-            return match decode(encoding, payload).and_then(Welcome::from_message) {
+            let welcome = decode(encoding, payload)
+                .and_then(|message| message.map_or(Ok(None), Welcome::from_message));
+            return match welcome {
                 Ok(Some(welcome)) => self.on_welcome(index, &welcome, now),
                 Ok(None) => Flow::Continue(()),
                 Err(error) => {
@@ -302,15 +326,15 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
             return self.reconnect_now(index);
         }
         viewer.address = 0;
-        let url = self.upgrade(index).url();
+        let url = self.url(index);
         self.on_connect_failed(index, &ConnectError::Unreachable { url, source });
     }
 
     /// Handles the end of a connection, before or after the welcome.
-    fn on_lost(&mut self, index: usize, error: ViewerError) {
+    pub(super) fn on_lost(&mut self, index: usize, error: ViewerError) {
         let viewer = &mut self.viewers[index];
         if !viewer.is_connected() {
-            let url = self.upgrade(index).url();
+            let url = self.url(index);
             return self.on_connect_failed(index, &ConnectError::NotWelcome { url, error });
         }
         self.stats.record_close(&error);
@@ -326,7 +350,7 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
     }
 
     /// Handles a failed attempt to connect.
-    fn on_connect_failed(&mut self, index: usize, error: &ConnectError) {
+    pub(super) fn on_connect_failed(&mut self, index: usize, error: &ConnectError) {
         self.stats.record_refusal(error);
         let viewer = &mut self.viewers[index];
         let names_retry_time = matches!(error, ConnectError::Refused { body: Some(body), .. }

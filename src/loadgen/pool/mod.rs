@@ -7,11 +7,13 @@
 //! viewers that can read them. When full: commands are bounded and their sender waits. Messages
 //! that are not read fast enough wait in the kernel, and the totals say how late the loop was.
 //!
-//! [`connection`] handles one connection from its first packet to its end.
+//! [`connection`] handles one connection from its first packet to its end, [`fallback`] what
+//! differs without a WebSocket.
 
 mod commands;
 mod connection;
 mod event_sender;
+mod fallback;
 mod inflate_cache;
 mod lateness;
 mod messages;

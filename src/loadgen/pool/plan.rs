@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{Endpoint, Trust};
 use crate::loadgen::clock::Micros;
 use crate::protocol::StreamId;
+use crate::protocol::admin::TransportKind;
 use crate::protocol::message::Encoding;
 
 /// The form of the messages that a viewer asks for.
@@ -38,6 +39,8 @@ pub(crate) struct ViewerPlan {
     pub endpoints: Vec<Endpoint>,
     pub stream: StreamId,
     /// Shared evenly by the viewers.
+    pub transports: Vec<TransportKind>,
+    /// Shared evenly by the viewers; those without a WebSocket read JSON.
     pub forms: Vec<WireForm>,
     pub trust: Trust,
     /// One per viewer, or none.
@@ -59,6 +62,7 @@ impl ViewerPlan {
             viewers,
             endpoints: vec![endpoint],
             stream,
+            transports: vec![TransportKind::Websocket],
             forms: vec![Encoding::Json.into()],
             trust: Trust::default(),
             tokens: Vec::new(),
@@ -152,8 +156,19 @@ impl PoolPlan {
         (self.global_number(index) % self.viewer_plan.endpoints.len() as u64) as usize
     }
 
+    /// Returns a viewer's transport. The viewers of each endpoint share the transports evenly, and
+    /// those of each transport the forms.
+    pub(crate) fn transport(&self, index: u64) -> TransportKind {
+        let ViewerPlan { forms, transports, .. } = &self.viewer_plan;
+        let round = self.round(index) / forms.len() as u64;
+        transports[(round % transports.len() as u64) as usize]
+    }
+
     /// Returns a viewer's form. The viewers of each endpoint share the forms evenly.
     pub(crate) fn form(&self, index: u64) -> WireForm {
+        if self.transport(index) != TransportKind::Websocket {
+            return Encoding::Json.into();
+        }
         let forms = &self.viewer_plan.forms;
         forms[(self.round(index) % forms.len() as u64) as usize]
     }
@@ -218,6 +233,27 @@ mod tests {
             prop_assert_eq!(seen.len() as u64, viewers);
             prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
         }
+    }
+
+    #[test]
+    fn transports_are_shared_evenly_and_forms_by_sockets() {
+        let forms = vec![Encoding::Json.into(), Encoding::Msgpack.into()];
+        let transports = TransportKind::ALL.to_vec();
+        let viewer_plan = ViewerPlan { forms, transports, ..plan(6_000) };
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for part in PoolPlan::divide(viewer_plan, &[], 2, &RunContext::default()) {
+            for index in 0..part.viewers() {
+                let json = part.form(index).encoding == Encoding::Json;
+                *counts.entry((part.transport(index).as_str(), json)).or_default() += 1;
+            }
+        }
+        let expected = [
+            (("poll", true), 2_000),
+            (("sse", true), 2_000),
+            (("websocket", false), 1_000),
+            (("websocket", true), 1_000),
+        ];
+        assert_eq!(counts, BTreeMap::from(expected));
     }
 
     #[test]

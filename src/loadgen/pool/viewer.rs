@@ -1,7 +1,7 @@
 //! One viewer of a pool: about 100 bytes, and a buffer only while a message is incomplete.
 
 use super::inflate_cache::WindowId;
-use crate::client::viewer::Reconnect;
+use crate::client::viewer::{FallbackReader, Reconnect};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
 
@@ -29,6 +29,8 @@ pub(super) enum ViewerState {
 pub(super) struct PoolViewer {
     pub transport: Option<Transport>,
     pub frames: FrameReader,
+    /// Reads in place of `frames` what comes to a viewer without a WebSocket.
+    pub fallback: Option<Box<FallbackReader>>,
     /// The deflate window that compressed messages refer to.
     pub window: WindowId,
     pub state: ViewerState,
@@ -48,6 +50,7 @@ impl PoolViewer {
         Self {
             transport: None,
             frames: FrameReader::default(),
+            fallback: None,
             window: WindowId::EMPTY,
             state: ViewerState::Waiting,
             reconnect: Reconnect::default(),
@@ -62,6 +65,7 @@ impl PoolViewer {
     pub(super) fn disconnect(&mut self, next: ViewerState) {
         self.transport = None;
         self.frames = FrameReader::default();
+        self.fallback = None;
         self.window = WindowId::EMPTY;
         self.state = next;
     }

@@ -5,10 +5,21 @@
 //! always takes the context away from the client, which a server may do to any offer (§7.1.1).
 //! In the mode [`Deflate::Shared`] the server keeps its own context, because all viewers of a
 //! stream are sent one deflate stream; a client that demands `server_no_context_takeover` gets each
-//! message compressed by itself. A smaller server window cannot be promised in either mode; such
-//! an offer is passed over.
+//! message compressed by itself. Neither mode compresses within a smaller window. An offer that
+//! demands one is accepted only if there is no better one: the client may then compress, and is
+//! sent messages that are not, which any window can read (§6).
 
 const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
+
+macro_rules! small_window_answer {
+    ($bits:literal) => {
+        concat!(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; ",
+            "server_max_window_bits=",
+            $bits
+        )
+    };
+}
 
 /// The agreement on permessage-deflate. The client's messages are without context in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +30,9 @@ pub enum Deflate {
     Single,
     /// With the server's context kept: one deflate stream for all viewers of a stream.
     Shared,
+    /// The client may compress. It is sent nothing compressed, because it demands a smaller window
+    /// than the one that the server compresses with.
+    ReceiveOnly,
 }
 
 /// A header that breaks the grammar.
@@ -50,24 +64,52 @@ impl AcceptedOffer {
             (Deflate::Shared, true) => {
                 "permessage-deflate; client_no_context_takeover; server_max_window_bits=15"
             }
+            // Made by [`Self::with_small_window`], which knows the window.
+            (Deflate::ReceiveOnly, _) => return None,
         };
         Some(Self { deflate, answer })
     }
+
+    /// Accepts a window of 8 to 14 bits. The server promises to keep no context as well, whether or
+    /// not the client asked for it: it sends nothing that would have one.
+    fn with_small_window(bits: u8) -> Option<Self> {
+        let answer = *SMALL_WINDOW_ANSWERS.get(usize::from(bits.checked_sub(8)?))?;
+        Some(Self { deflate: Deflate::ReceiveOnly, answer })
+    }
 }
 
-/// Accepts the first offer that the server can keep, at most in the given mode. `values` are the
-/// header's lines; a line with other than visible ASCII is `None`.
+/// The answers to offers with `server_max_window_bits` from 8 to 14.
+const SMALL_WINDOW_ANSWERS: [&str; 7] = [
+    small_window_answer!("8"),
+    small_window_answer!("9"),
+    small_window_answer!("10"),
+    small_window_answer!("11"),
+    small_window_answer!("12"),
+    small_window_answer!("13"),
+    small_window_answer!("14"),
+];
+
+/// Accepts the first offer that the server can compress for, at most in the given mode; without
+/// such an offer, the first that it can keep by not compressing. `values` are the header's lines; a
+/// line with other than visible ASCII is `None`.
 pub fn accept_offer<'a>(
     values: impl IntoIterator<Item = Option<&'a str>>,
     mode: Deflate,
 ) -> Result<Option<AcceptedOffer>, MalformedExtensions> {
-    let mut accepted = None;
+    let mut compressing = None;
+    let mut receiving = None;
     for value in values {
         for extension in parse(value.ok_or(MalformedExtensions)?)? {
-            accepted = accepted.or(accept(&extension, mode));
+            let accepted = accept(&extension, mode);
+            match accepted {
+                Some(AcceptedOffer { deflate: Deflate::ReceiveOnly, .. }) => {
+                    receiving = receiving.or(accepted);
+                }
+                _ => compressing = compressing.or(accepted),
+            }
         }
     }
-    Ok(accepted)
+    Ok(compressing.or(receiving))
 }
 
 fn accept(offer: &Extension<'_>, mode: Deflate) -> Option<AcceptedOffer> {
@@ -75,19 +117,20 @@ fn accept(offer: &Extension<'_>, mode: Deflate) -> Option<AcceptedOffer> {
     if mode == Deflate::Off || !offer.is_deflate_with_unique_parameters() {
         return None;
     }
-    let mut names_window = false;
+    let mut names_window = None;
     for (name, value) in &offer.parameters {
         match (*name, *value) {
             ("client_no_context_takeover" | "client_max_window_bits", None) => {}
             ("server_no_context_takeover", None) => deflate = Deflate::Single,
             ("client_max_window_bits", Some(bits)) if window_bits(bits).is_some() => {}
-            ("server_max_window_bits", Some(bits)) if window_bits(bits) == Some(15) => {
-                names_window = true;
-            }
+            ("server_max_window_bits", Some(bits)) => names_window = Some(window_bits(bits)?),
             _ => return None,
         }
     }
-    AcceptedOffer::new(deflate, names_window)
+    match names_window {
+        Some(bits) if bits < 15 => AcceptedOffer::with_small_window(bits),
+        _ => AcceptedOffer::new(deflate, names_window.is_some()),
+    }
 }
 
 /// Why a server's response cannot be accepted by the client.
@@ -216,6 +259,7 @@ mod tests {
             "permessage-deflate; client_no_context_takeover",
             "x-webkit-deflate-frame, permessage-deflate",
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
+            "permessage-deflate, permessage-deflate; server_max_window_bits=10",
             "Permessage-Deflate",
         ] {
             assert_eq!(accept_in(Deflate::Shared, offer), accepted(Deflate::Shared), "{offer}");
@@ -241,8 +285,8 @@ mod tests {
     fn unacceptable_offers_are_passed_over() {
         for offer in [
             "permessage-bzip2",
-            "permessage-deflate; server_max_window_bits=14",
             "permessage-deflate; server_max_window_bits",
+            "permessage-deflate; server_max_window_bits=7",
             "permessage-deflate; server_max_window_bits=015",
             "permessage-deflate; client_max_window_bits=16",
             "permessage-deflate; client_max_window_bits=7",
@@ -253,6 +297,27 @@ mod tests {
             assert_eq!(accept_in(Deflate::Shared, offer), Ok(None), "{offer}");
         }
         assert_eq!(accept_offer([], Deflate::Shared), Ok(None));
+    }
+
+    #[test]
+    fn a_small_window_is_kept_by_not_compressing() {
+        for (offer, bits) in [
+            ("permessage-deflate; server_max_window_bits=14", 14),
+            ("permessage-deflate; server_max_window_bits=8; client_max_window_bits=9", 8),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=9", 9),
+            ("permessage-deflate; server_max_window_bits=10, permessage-bzip2", 10),
+        ] {
+            for mode in [Deflate::Single, Deflate::Shared] {
+                let accepted = accept_in(mode, offer).unwrap().unwrap();
+                assert_eq!(accepted.deflate, Deflate::ReceiveOnly, "{offer}");
+                let expected = format!(
+                    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                     server_max_window_bits={bits}"
+                );
+                assert_eq!(accepted.answer, expected);
+            }
+            assert_eq!(accept_in(Deflate::Off, offer), Ok(None), "{offer}");
+        }
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub enum FrameError {
     BadClose,
     #[error("a message has more bytes than the {max} allowed")]
     MessageTooLarge { max: usize },
+    #[error("a text message is not UTF-8")]
+    NotUtf8,
 }
 
 /// Code and reason of a close frame.

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod handshake;
 mod inflate;
 mod reader;
+mod text_check;
 
 pub use extensions::Deflate;
 pub use frame::{

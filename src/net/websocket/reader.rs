@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::frame::{
     CloseStatus, FrameError, Header, Opcode, apply_mask, parse_close, parse_header,
 };
+use super::text_check::TextCheck;
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub enum Incoming<'a> {
 pub struct Message<'a> {
     /// [`Opcode::Text`] or [`Opcode::Binary`].
     pub opcode: Opcode,
-    /// The payload is still deflated.
+    /// The payload is still deflated. Text that is not is UTF-8.
     pub compressed: bool,
     pub payload: Cow<'a, [u8]>,
 }
@@ -57,14 +58,16 @@ pub struct FrameReader {
 struct Partial {
     frame: Option<PartialFrame>,
     message: Option<Fragments>,
+    /// Of the message that is incomplete, if it is plain text.
+    text: TextCheck,
 }
 
 /// A frame of which only the start has arrived.
 #[derive(Debug)]
 enum PartialFrame {
     Header(Vec<u8>),
-    /// The payload so far, still masked. Later reads are appended in place, so that a large message
-    /// is copied once.
+    /// The payload so far, unmasked. Later reads are appended in place, so that a large message is
+    /// copied once.
     Payload(Header, Vec<u8>),
 }
 
@@ -107,7 +110,7 @@ impl FrameReader {
     ) -> Result<Option<Frame<'a>>, FrameError> {
         let header = match self.partial.as_mut().and_then(|partial| partial.frame.take()) {
             Some(PartialFrame::Payload(header, payload)) => {
-                return Ok(self.fill(header, payload, input));
+                return self.fill(header, payload, input);
             }
             Some(PartialFrame::Header(bytes)) => self.finish_header(rules, bytes, input)?,
             None => self.take_header(rules, input)?,
@@ -116,14 +119,42 @@ impl FrameReader {
         // The limit of a message bounds it, so it fits.
         let payload_bytes = header.payload_bytes as usize;
         let Some((payload, rest)) = input.split_at_checked(payload_bytes) else {
-            return Ok(self.fill(header, Vec::with_capacity(payload_bytes), input));
+            return self.fill(header, Vec::with_capacity(payload_bytes), input);
         };
         *input = rest;
-        self.free_if_complete();
-        let Some(mask) = header.mask else { return Ok(Some((header, Cow::Borrowed(payload)))) };
-        let mut payload = payload.to_vec();
-        apply_mask(&mut payload, mask, 0);
-        Ok(Some((header, Cow::Owned(payload))))
+        let mut payload = Cow::Borrowed(payload);
+        if let Some(mask) = header.mask {
+            apply_mask(payload.to_mut(), mask, 0);
+        }
+        self.check_text(&header, &payload, header.fin)?;
+        self.free_if_complete(&header);
+        Ok(Some((header, payload)))
+    }
+
+    /// Checks a piece of a message, if it is plain text.
+    fn check_text(
+        &mut self,
+        header: &Header,
+        piece: &[u8],
+        is_last: bool,
+    ) -> Result<(), FrameError> {
+        let is_text = match self.fragments() {
+            Some(fragments) if header.opcode == Opcode::Continuation => {
+                fragments.opcode == Opcode::Text && !fragments.compressed
+            }
+            _ => header.opcode == Opcode::Text && !header.rsv1,
+        };
+        if !is_text {
+            return Ok(());
+        }
+        let mut whole = TextCheck::default();
+        let text = match &mut self.partial {
+            Some(partial) => &mut partial.text,
+            None if is_last => &mut whole,
+            none => &mut none.insert(Box::default()).text,
+        };
+        text.push(piece)?;
+        if is_last { text.finish() } else { Ok(()) }
     }
 
     /// Takes a header that begins at the front of `input`.
@@ -168,25 +199,28 @@ impl FrameReader {
         header: Header,
         mut payload: Vec<u8>,
         input: &mut &'a [u8],
-    ) -> Option<Frame<'a>> {
-        let missing = header.payload_bytes as usize - payload.len();
+    ) -> Result<Option<Frame<'a>>, FrameError> {
+        let at = payload.len();
+        let missing = header.payload_bytes as usize - at;
         let (more, rest) = input.split_at(missing.min(input.len()));
         payload.extend_from_slice(more);
         *input = rest;
-        if more.len() < missing {
-            self.keep(PartialFrame::Payload(header, payload));
-            return None;
-        }
-        self.free_if_complete();
         if let Some(mask) = header.mask {
-            apply_mask(&mut payload, mask, 0);
+            apply_mask(&mut payload[at..], mask, at);
         }
-        Some((header, Cow::Owned(payload)))
+        let is_whole = more.len() == missing;
+        self.check_text(&header, &payload[at..], is_whole && header.fin)?;
+        if !is_whole {
+            self.keep(PartialFrame::Payload(header, payload));
+            return Ok(None);
+        }
+        self.free_if_complete(&header);
+        Ok(Some((header, Cow::Owned(payload))))
     }
 
     /// Frees memory after a complete frame, unless its message is incomplete.
-    fn free_if_complete(&mut self) {
-        self.partial.take_if(|partial| partial.message.is_none());
+    fn free_if_complete(&mut self, header: &Header) {
+        self.partial.take_if(|partial| header.fin && partial.message.is_none());
     }
 
     fn keep(&mut self, frame: PartialFrame) {
@@ -256,7 +290,7 @@ impl FrameReader {
             self.keep_fragments(fragments);
             return Ok(None);
         }
-        self.free_if_complete();
+        self.free_if_complete(header);
         let Fragments { opcode, compressed, payload } = fragments;
         let payload = Cow::Owned(payload);
         Ok(Some(Incoming::Message(Message { opcode, compressed, payload })))
@@ -394,6 +428,21 @@ mod tests {
             ),
             (Side::Server, server_frame(Opcode::Ping, true, b"x"), FrameError::ReservedBits),
             (Side::Server, server_frame(Opcode::Close, false, &[0]), FrameError::BadClose),
+            (
+                Side::Client,
+                [
+                    of_client(Opcode::Text, false, b"\xCE\xBA\xED"),
+                    of_client(Opcode::Ping, true, b"\xFF"),
+                    of_client(Opcode::Continuation, false, b"\xA0"),
+                ]
+                .concat(),
+                FrameError::NotUtf8,
+            ),
+            (
+                Side::Client,
+                of_client(Opcode::Text, true, b"a \xFF and more to come")[..12].to_vec(),
+                FrameError::NotUtf8,
+            ),
         ] {
             assert_eq!(read(sender, &bytes, &[]).unwrap_err(), expected, "{bytes:?}");
         }

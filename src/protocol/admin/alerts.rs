@@ -6,7 +6,7 @@ use crate::protocol::NodeId;
 
 /// How much an alert matters to viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Viewers are served.
@@ -27,7 +27,7 @@ impl Severity {
 /// Thresholds of `[alerts]` by which a console judges the same figures, as the node that answers
 /// has them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AlertThresholds {
     /// Age of the oldest unread record from which a growing lag is told, in milliseconds.
@@ -55,7 +55,7 @@ impl Default for AlertThresholds {
 
 /// `GET /v1/alerts`: something that is wrong, on one node or on several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Alert {
     /// The rule and the subject. The same on every node, and as long as the alert lasts.
     pub id: String,
@@ -105,7 +105,7 @@ impl Alert {
 
 /// An operator's acknowledgement of an alert, as nodes tell it to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertAck {
     /// The [`Alert::id`].
     pub id: String,
@@ -131,7 +131,7 @@ pub struct AckRequest {
 
 /// The state of a cluster, for people and exit codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     #[default]
@@ -154,7 +154,7 @@ impl Health {
 
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A dependency fails, or works again.
@@ -186,7 +186,7 @@ impl EventKind {
 
 /// `GET /v1/events?where=&after=&limit=&follow=`: one change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EventItem {
     /// The place in the order of the node that was asked; `after` continues behind it.
     pub id: u64,

@@ -11,6 +11,9 @@ pub const UNSHADOW: &str = "unshadow";
 pub const SHADOW_COMMENT: &str = "shadow_comment";
 /// Takes back that a comment is hidden.
 pub const UNSHADOW_COMMENT: &str = "unshadow_comment";
+/// Gives a user a role on a stream.
+pub const GRANT: &str = "grant";
+pub const REVOKE: &str = "revoke";
 /// Sets the points of a user to none.
 pub const FORGIVE: &str = "forgive";
 pub const KICK: &str = "kick";
@@ -29,12 +32,19 @@ pub const THROTTLE: &str = "throttle";
 pub const DRAIN: &str = "drain";
 pub const CREATE_STREAM: &str = "create_stream";
 pub const UPDATE_STREAM: &str = "update_stream";
+pub const DELETE_STREAM: &str = "delete_stream";
 /// The rules of a room.
 pub const ROOM: &str = "room";
 /// The blocked terms of a room.
 pub const ROOM_TERMS: &str = "room_terms";
 /// Stands for the deletions of the comments of a room.
 pub const CLEAR_ROOM: &str = "clear_room";
+/// A comment above the chat of a stream.
+pub const PIN: &str = "pin";
+pub const UNPIN: &str = "unpin";
+/// A question to the viewers of a stream.
+pub const OPEN_POLL: &str = "open_poll";
+pub const CLOSE_POLL: &str = "close_poll";
 /// Stands for the entries of several changes that were made as one.
 pub const BATCH: &str = "batch";
 /// Takes back what another entry records.

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeleteRequest, ReviewRequest, SanctionRequest, UserRef, UserRequest};
+use super::{DeleteRequest, ReviewRequest, SanctionRequest, UnbanRequest, UserRef, UserRequest};
 use crate::protocol::StreamId;
+#[cfg(feature = "schema")]
+use crate::protocol::text::MAX_NOTE_CHARS;
 
 /// The most changes of one request.
 pub const MAX_CHANGES: usize = 100;
@@ -35,7 +37,7 @@ pub struct BatchRequest {
 pub enum BatchChange {
     Ban(SanctionRequest),
     Timeout(SanctionRequest),
-    Unban(UserRequest),
+    Unban(UnbanRequest),
     Kick(UserRequest),
     Delete(DeleteRequest),
     Approve(ReviewRequest),
@@ -62,15 +64,26 @@ pub struct DeleteOfUserRequest {
 
 /// `POST /v1/streams/{id}/room/clear`: deletes the latest comments of a room, whoever wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(description = "The latest comments of a room, whoever wrote them.")
+)]
 #[serde(deny_unknown_fields)]
 pub struct ClearRoomRequest {
     /// The comments of this time up to now, from 1 s to 1 d.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1_000, max = 86_400_000)))]
     pub last_ms: u64,
     /// Shown to viewers: one word, as for a single deletion.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(schema_with = "crate::protocol::schema::optional_public_word")
+    )]
     pub reason: Option<String>,
     /// For operators: only the audit log has it.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_NOTE_CHARS)))]
     pub note: Option<String>,
 }
 

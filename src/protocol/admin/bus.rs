@@ -9,7 +9,7 @@ use crate::protocol::latency::LatencyHistogram;
 
 /// Whether a server of the bus answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BusNodeState {
     Works,
@@ -20,7 +20,7 @@ pub enum BusNodeState {
 /// embedded. In a [`super::NodeReport`] it is what that node measured; the answer for the cluster
 /// adds up all reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BusNode {
     /// Host and port of a Redis node, or `embedded`.
     pub address: String,
@@ -64,7 +64,7 @@ pub struct BusNode {
 /// The load of one shard on one server. A stream has one channel per shard, on the server that the
 /// channel's name hashes to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BusShard {
     pub shard: u32,
     pub messages_per_second: f64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The colour of a cluster's name in consoles, which choose the shade by their background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ClusterColour {
     Red,

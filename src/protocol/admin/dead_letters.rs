@@ -9,7 +9,7 @@ pub const MAX_DEAD_LETTERS: usize = 100;
 
 /// The state of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterState {
     /// Nobody has dealt with it.
@@ -33,7 +33,7 @@ impl DeadLetterState {
 /// `GET /v1/dead-letters?limit=&stream=`: newest first, among the newest 1000. A record that
 /// several consumers could not process has one for each of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeadLetterItem {
     /// Partition and offset in the topic of dead letters, such as `0-17`.
     pub id: String,
@@ -81,7 +81,7 @@ pub struct DeadLettersRequest {
 
 /// The answer to [`DeadLettersRequest`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeadLettersOutcome {
     /// The audit entries: one per record that was requeued, one for all that were acknowledged.
     pub audit_ids: Vec<u64>,
@@ -96,7 +96,7 @@ pub struct DeadLettersOutcome {
 
 /// A dead letter that could not be requeued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeadLetterFailure {
     pub id: String,
     pub why: String,

@@ -6,7 +6,7 @@ use super::alerts::Health;
 
 /// The outcome of a check; a worse one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
     Well,
@@ -31,7 +31,7 @@ impl From<Health> for CheckResult {
 /// The result of one check. `GET /v1/doctor?node=` answers with those of the servers behind the
 /// engines, judged by the figures of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DoctorFinding {
     /// The name of the check, such as `files` or `redis pubsub limit`.
     pub check: String,

@@ -7,7 +7,7 @@ use crate::protocol::throttle::SampleRate;
 
 /// The cause of an egress limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EgressLimit {
     /// `delivery.egress_bytes_per_second`.
@@ -18,7 +18,7 @@ pub enum EgressLimit {
 
 /// The bytes per second that a node sends to its viewers, averaged over several seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Egress {
     pub sent_bytes_per_second: u64,
     /// The bytes that the node would send without a limit.
@@ -34,7 +34,7 @@ pub struct Egress {
 
 /// The comments that one node leaves out of one stream because of its egress limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StreamEgress {
     pub stream_id: StreamId,
     /// The share of the sampled comments that is shown.

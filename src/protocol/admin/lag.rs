@@ -22,7 +22,7 @@ pub enum LagState {
 
 /// `GET /v1/lag`: the lag of a consumer group behind the end of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConsumerLag {
     pub group: String,
     pub topic: String,
@@ -73,7 +73,7 @@ impl ConsumerLag {
 
 /// The lag of a consumer group over all partitions of a topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupLag {
     pub group: String,
     pub topic: String,

@@ -15,6 +15,7 @@ mod dead_letters;
 pub mod dependency;
 mod doctor;
 mod egress;
+mod grants;
 mod lag;
 mod moderation;
 mod node;
@@ -58,6 +59,7 @@ pub use self::dead_letters::{
 };
 pub use self::doctor::{CheckResult, DoctorFinding};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::grants::{GRANTED_ROLES, Grant, GrantRequest, RevokeRequest};
 pub use self::lag::{ConsumerLag, GroupLag, LagState};
 pub use self::moderation::{DecidedCount, DecisionCounts, MAX_DECIDED, RecentModeration};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
@@ -65,8 +67,9 @@ pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, LATE_AFTER_MS, per_second};
 pub use self::requests::{
-    AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
-    RestoreRequest, ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+    AcknowledgeRequest, AnnounceRequest, ClaimRequest, ClosePollRequest, DeleteRequest,
+    DirectRequest, DrainRequest, OpenPollRequest, PinRequest, RestoreRequest, ReviewRequest,
+    SanctionRequest, ThrottleRequest, UnbanRequest, UnpinRequest, UserRef, UserRequest,
 };
 pub use self::review::{
     AUTHOR_BANNED, EXPIRED, ModerationDecision, Offender, REOPENED, ReviewEvidence, STREAM_NOT_LIVE,
@@ -123,7 +126,7 @@ pub struct Cluster<T> {
 /// `GET /v1/tail/{stream}`: one line per comment, decision or restoration on a stream, before
 /// sampling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TailItem {
     Comment(TailComment),
@@ -159,7 +162,7 @@ pub enum TailItem {
 
 /// A comment with what moderators are told of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TailComment {
     #[serde(flatten)]
     pub comment: SequencedComment,
@@ -177,6 +180,8 @@ impl From<SequencedComment> for TailComment {
 
 /// `GET /v1/history/{stream}?before=&limit=` and `GET /api/streams/{id}/comments`: newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(description = "A page of history, newest first."))]
 pub struct HistoryPage {
     pub comments: Vec<SequencedComment>,
     /// The `before` parameter of the next page; absent on the last page.
@@ -185,14 +190,14 @@ pub struct HistoryPage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tokens {
     pub tokens: Vec<String>,
 }
 
 /// The answer to every request that changes something.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The audit log entry that records the change.
     pub audit_id: u64,
@@ -208,6 +213,9 @@ pub struct Outcome {
     pub connections: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// The stream that a ban or timeout holds on, or was lifted on. Absent if that is all streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<StreamId>,
     /// The ban or timeout that was in force before and is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Sanction>,
@@ -227,12 +235,18 @@ pub struct Outcome {
     /// The stream after the change, if one was created or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// The poll that was opened or closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_id: Option<u64>,
     /// The node that was told to drain, or to accept viewers again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
     /// Whether a report of that node has shown the change. Absent if it is the node that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<bool>,
+    /// True if a message waits for its user, who is not connected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// The texts of the losses that are acknowledged: those that were shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
@@ -244,9 +258,9 @@ pub struct Outcome {
     pub elapsed_us: u64,
 }
 
-/// `GET /v1/mod/queue`: a comment that waits for review.
+/// A comment that waits for review.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReviewItem {
     pub comment_id: CommentId,
     pub stream_id: StreamId,
@@ -265,6 +279,9 @@ pub struct ReviewItem {
     /// Those of the author when the comment was accepted; none for comments of earlier versions.
     #[serde(default, skip_serializing_if = "Badges::is_empty")]
     pub badges: Badges,
+    /// The comment that it answers, if it is a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<CommentId>,
     /// The evidence that it was flagged by.
     #[serde(flatten)]
     pub evidence: ReviewEvidence,
@@ -284,7 +301,7 @@ pub struct ReviewItem {
 
 /// `GET /v1/audit?limit=`: newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     pub audit_id: u64,
     /// Milliseconds since the Unix epoch.

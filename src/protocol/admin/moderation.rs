@@ -9,7 +9,7 @@ pub const MAX_DECIDED: usize = 32;
 
 /// Comments that moderation stages checked over a time, and of them those not accepted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DecisionCounts {
     pub checked: u64,
@@ -54,7 +54,7 @@ impl DecisionCounts {
 
 /// The number of times that a stage decided so for a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecidedCount {
     pub stage: String,
     pub reason: String,
@@ -65,7 +65,7 @@ pub struct DecidedCount {
 /// The decisions of moderation stages of the last minute and of the hour before it. Decisions of
 /// people are not counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RecentModeration {
     pub minute: DecisionCounts,

@@ -21,7 +21,7 @@ pub fn viewers_of(connections: u64, senders: u64) -> u64 {
 
 /// `GET /v1/nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeStatus {
     pub node: NodeId,
     pub roles: Vec<String>,
@@ -157,7 +157,7 @@ pub fn drain_effect(node: &NodeStatus, nodes: &[NodeStatus], within: Option<Dura
 
 /// A node that does not report any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SilentNode {
     pub node: NodeId,
     /// Milliseconds since its last report.

@@ -47,6 +47,8 @@ pub enum ProblemCode {
     ReviewHookFailing,
     /// Files could not be read again, and those from before are still in force.
     ReloadFailed,
+    /// The public keys of the issuer of tokens cannot be read.
+    IssuerKeysFailing,
 }
 
 impl ProblemCode {
@@ -88,13 +90,14 @@ impl ProblemCode {
             Self::PartitionsUnreachable => "partitions_unreachable",
             Self::ReviewHookFailing => "review_hook_failing",
             Self::ReloadFailed => "reload_failed",
+            Self::IssuerKeysFailing => "issuer_keys_failing",
         }
     }
 }
 
 /// One problem of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A [`ProblemCode`]; text, because later versions may send others.
     pub code: String,

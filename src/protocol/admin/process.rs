@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Figures of a process. What is absent is unknown. Read once per second, the disk once in ten.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ProcessStatus {
     /// Milliseconds since the Unix epoch, on the clock of the node. Identifies a run of the node:
@@ -50,7 +50,7 @@ impl ProcessStatus {
 
 /// Rates of one node over the last second, for tables of nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct NodeRates {
     pub connections_opened: f64,

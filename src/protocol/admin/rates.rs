@@ -25,7 +25,7 @@ macro_rules! rates {
     ($($(#[$doc:meta])* $name:ident: $counter:expr,)*) => {
         /// Changes of [`Counters`] per second, over the last second that a node has measured.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-        #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(default)]
         pub struct CounterRates {
             $($(#[$doc])* pub $name: f64,)*

@@ -22,7 +22,7 @@ pub const STREAM_NOT_LIVE: &str = "stream_not_live";
 
 /// The evidence by which a moderation stage flagged a comment, as moderators read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReviewEvidence {
     /// The moderation stage that flagged the comment; absent for comments of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl ReviewItem {
 /// comment that was flagged is here once a person has decided. With `restored=true`, to train on,
 /// comments whose deletion was taken back are here as accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModerationDecision {
     pub comment_id: CommentId,
     pub stream_id: StreamId,
@@ -123,7 +123,7 @@ pub struct ModerationDecision {
 /// `GET /v1/mod/offenders?limit=`: a user with the comments that were removed in the last hour,
 /// most first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Offender {
     pub user_id: UserId,
     /// The name as of the last of these comments; absent if it is not known.

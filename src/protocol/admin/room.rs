@@ -8,7 +8,7 @@ use crate::protocol::stream::Stream;
 
 /// The settings of a room, and the rules that follow from them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Room {
     pub stream_id: StreamId,
     pub title: String,

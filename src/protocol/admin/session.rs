@@ -20,7 +20,7 @@ pub const ADMIN_AUDIENCE: &str = "lcd-admin";
 /// The role of a person at the admin API. Each includes the rights of those before it. It is
 /// another one than the [`Role`](crate::protocol::Role) of a user of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AdminRole {
     /// Reads.
@@ -65,7 +65,7 @@ impl FromStr for AdminRole {
 
 /// `GET /v1/session`: who the requests of this connection act for, and on which cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Session {
     /// The node that answers.
     pub node: String,
@@ -132,6 +132,9 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/undo", Moderator),
     ("/v1/views", Moderator),
     ("/v1/views/forget", Moderator),
+    // A role on a stream comes with powers over its users.
+    ("/v1/grant", Operator),
+    ("/v1/revoke", Operator),
     ("/v1/alerts/ack", Operator),
     ("/v1/announce", Operator),
     ("/v1/throttle", Operator),
@@ -141,9 +144,14 @@ const POSTS: &[(&str, AdminRole)] = &[
     ("/v1/dead-letters/ack", Operator),
     ("/v1/streams", Operator),
     ("/v1/streams/{id}", Operator),
+    ("/v1/streams/{id}/delete", Operator),
     ("/v1/streams/{id}/room", Moderator),
     ("/v1/streams/{id}/room/terms", Moderator),
     ("/v1/streams/{id}/room/clear", Moderator),
+    ("/v1/streams/{id}/pin", Moderator),
+    ("/v1/streams/{id}/unpin", Moderator),
+    ("/v1/streams/{id}/polls", Moderator),
+    ("/v1/streams/{id}/polls/close", Moderator),
     ("/v1/tokens", Operator),
     ("/v1/tokens/users", Operator),
     ("/v1/tokens/admin", Operator),
@@ -173,6 +181,9 @@ pub fn role_to_undo(action: &str) -> AdminRole {
         audit_action::ROOM => needed_role("/v1/streams/{id}/room"),
         audit_action::ROOM_TERMS => needed_role("/v1/streams/{id}/room/terms"),
         audit_action::CLEAR_ROOM => needed_role("/v1/streams/{id}/room/clear"),
+        audit_action::PIN | audit_action::UNPIN => {
+            needed_role(&format!("/v1/streams/{{id}}/{action}"))
+        }
         _ => needed_role(&format!("/v1/{action}")),
     }
 }
@@ -230,12 +241,16 @@ mod tests {
             "room",
             "room_terms",
             "clear_room",
+            "pin",
+            "unpin",
             "dm",
             "undo",
         ] {
             assert_eq!(role_to_undo(action), Moderator, "{action}");
         }
-        for action in ["throttle", "drain", "update_stream", "announce", "anything"] {
+        for action in
+            ["throttle", "drain", "update_stream", "announce", "grant", "revoke", "anything"]
+        {
             assert_eq!(role_to_undo(action), Operator, "{action}");
         }
     }

@@ -8,7 +8,7 @@ use crate::protocol::{StreamId, UserId};
 
 /// `GET /v1/shadows`: a user whose new comments are shown to the user only, who is told nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shadow {
     pub user_id: UserId,
     /// The stream that it applies to; absent if it applies to all.

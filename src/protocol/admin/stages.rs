@@ -8,7 +8,7 @@ use crate::protocol::latency::LatencyHistogram;
 /// A stage, in the order in which a comment passes them. The archiver and moderation read the log
 /// beside the broadcast stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StageName {
     /// Items: connections. Refused: those not let in. Queue: connections open. Latency: from
@@ -101,7 +101,7 @@ pub struct StageReport {
 /// The measurements of one stage by all nodes that have it. Rates and latencies are those that the
 /// nodes measured themselves, so they are right when nodes come and go.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StageStatus {
     pub name: StageName,
     /// Number of nodes that measure it.
@@ -120,7 +120,7 @@ pub struct StageStatus {
 
 /// The fullest queue of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FullestQueue {
     pub node: NodeId,
     pub queue: u64,

@@ -25,7 +25,7 @@ use crate::protocol::{NodeId, StreamId};
 
 /// `GET /v1/status`: the health of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     pub node: NodeId,
     /// The name of the cluster; absent if its configuration has none.
@@ -39,6 +39,9 @@ pub struct Status {
     pub ready: bool,
     pub draining: bool,
     pub listen: String,
+    /// The path of the site that viewers find everything below; absent if it is the root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub base_path: String,
     /// The SHA-256 of the certificate that the node presents, in hexadecimal; absent without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
@@ -83,11 +86,23 @@ pub struct Status {
 
 /// `GET /v1/streams`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StreamStatus {
     pub stream_id: StreamId,
     pub title: String,
+    /// Absent if it is empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     pub state: StreamState,
+    /// When a scheduled stream is to start by itself, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<u64>,
+    /// When the stream first went live; absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<u64>,
+    /// When the stream ended; absent in any other state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
     pub anonymous: bool,
     pub moderation: ModerationMode,
     pub viewers: u64,
@@ -153,7 +168,7 @@ impl StreamStatus {
 
 /// `GET /v1/workers`: one delivery worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerStatus {
     pub node: NodeId,
     pub worker: u32,
@@ -172,7 +187,7 @@ pub struct WorkerStatus {
 
 /// Counters of one node since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Comments that arrived, valid or not.
     pub received: u64,
@@ -220,7 +235,7 @@ pub struct Counters {
 
 /// Decisions of moderation since the node started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModerationCounts {
     pub checked: u64,
     pub accepted: u64,
@@ -324,7 +339,7 @@ pub struct NodeReport {
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TopSnapshot {
     /// Milliseconds since the Unix epoch.
     pub taken_at: u64,
@@ -391,6 +406,10 @@ mod tests {
         let stream = StreamStatus {
             stream_id: StreamId(7),
             title: String::new(),
+            description: String::new(),
+            starts_at: None,
+            started_at: None,
+            ended_at: None,
             state: StreamState::Live,
             anonymous: true,
             moderation: ModerationMode::Off,

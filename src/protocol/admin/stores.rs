@@ -11,7 +11,7 @@ use crate::protocol::latency::LatencyHistogram;
 /// [`super::NodeReport`] it is what that node measured; the answer for the cluster adds up all
 /// reports. The health checks of the daemon are not counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreStatus {
     /// The name of the contract, such as `comment store`. Its circuit breaker has the same one.
     pub contract: String,
@@ -43,7 +43,7 @@ pub struct StoreStatus {
 
 /// The connections to a store, summed over the nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PoolUse {
     pub in_use: u64,
     pub max: u64,

@@ -10,7 +10,7 @@ use crate::protocol::{NodeId, StreamId, UserId};
 
 /// `GET /v1/streams/{id}/talkers`: the last minutes of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Talkers {
     pub stream_id: StreamId,
     /// The time that is counted, in milliseconds: five to ten minutes on a stream that is older. 0
@@ -29,7 +29,7 @@ pub struct Talkers {
 
 /// A user of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Talker {
     pub user_id: UserId,
     /// The latest name; what does not fit into 25 bytes is replaced by `…`.
@@ -49,7 +49,7 @@ pub struct Talker {
 /// A text that several users say. Texts that differ in case, spaces, punctuation or repeated
 /// letters are one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SameText {
     /// The same for the same text on all nodes.
     pub id: u32,

@@ -22,7 +22,7 @@ pub struct TextTrialRequest {
 
 /// `POST /v1/mod/test`: what moderation would decide about a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TextTrial {
     /// The node that answers. Repeats and floods are those that it has counted.
     pub node: NodeId,
@@ -43,7 +43,7 @@ pub struct TextTrial {
 /// By how much thresholds of moderation are lower for a user at a moment, and why. Scores are 0 to
 /// 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ThresholdShift {
     /// The sum of the others. Negative if they are higher, which counts only for flags.
     pub lowered: f64,
@@ -59,7 +59,7 @@ pub struct ThresholdShift {
 
 /// The answer of one moderation stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TriedStage {
     pub stage: String,
     pub decision: Decision,
@@ -91,7 +91,7 @@ pub struct TriedStage {
 
 /// A score of a text, beside the thresholds that hold for this user at this moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TriedScore {
     /// The property that is measured: `toxicity`.
     pub name: String,
@@ -109,7 +109,7 @@ pub struct TriedScore {
 
 /// A rule that a text breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BrokenRule {
     /// The reason that a decision by this rule has: `blocked_word`.
     pub rule: String,

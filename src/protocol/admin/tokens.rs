@@ -2,14 +2,17 @@
 //! same rules.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::AdminRole;
-use crate::protocol::{Role, Standing, UserId, text};
+use super::{AdminRole, GRANTED_ROLES};
+use crate::protocol::{Role, Standing, StreamId, UserId, text};
 
 /// The most tokens of one request.
 pub const MAX_TOKENS: u32 = 10_000;
+/// The most roles on single streams of one token, which must stay short enough for a header.
+const MAX_STREAM_ROLES: usize = 50;
 /// The longest lifetime of a token for the admin API, 30 days: nothing but its end or another
 /// signing secret takes it back.
 pub const MAX_ADMIN_TOKEN_MS: u64 = 30 * 86_400_000;
@@ -38,14 +41,19 @@ pub struct TokenRequest {
     /// of which viewers are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_created: Option<u64>,
+    /// Roles on single streams beside `role`, at most 50: each one of
+    /// [`GRANTED_ROLES`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stream_roles: BTreeMap<StreamId, Role>,
 }
 
 impl TokenRequest {
     /// Returns the users that get a token, with their names in the normal form.
     ///
     /// # Errors
-    /// The number of tokens, an id or a name is not allowed.
+    /// The number of tokens, a role on a stream, an id or a name is not allowed.
     pub fn users(&self) -> Result<Vec<TokenUser>, InvalidTokens> {
+        check_stream_roles(&self.stream_roles)?;
         if !(1..=MAX_TOKENS).contains(&self.count) {
             let problem = format!("must be 1 to {MAX_TOKENS}, not {}", self.count);
             return Err(InvalidTokens { field: "count", problem });
@@ -144,6 +152,22 @@ pub struct InvalidTokens {
     pub problem: String,
 }
 
+fn check_stream_roles(roles: &BTreeMap<StreamId, Role>) -> Result<(), InvalidTokens> {
+    let invalid = |problem| Err(InvalidTokens { field: "stream_roles", problem });
+    if roles.len() > MAX_STREAM_ROLES {
+        return invalid(format!("must be at most {MAX_STREAM_ROLES}, not {}", roles.len()));
+    }
+    for (stream_id, role) in roles {
+        if !stream_id.is_valid() {
+            return invalid(format!("must name streams from 1 to {}, not {stream_id}", i64::MAX));
+        }
+        if !GRANTED_ROLES.contains(role) {
+            return invalid(format!("must be moderator or broadcaster, not {role}"));
+        }
+    }
+    Ok(())
+}
+
 /// Checks an id as well, because decoding it from JSON does not.
 fn checked_user(user_id: UserId, name: &str) -> Result<TokenUser, InvalidTokens> {
     if !user_id.is_valid() {
@@ -184,6 +208,7 @@ mod tests {
             count,
             standing: Standing::default(),
             account_created: None,
+            stream_roles: BTreeMap::new(),
         }
     }
 
@@ -229,6 +254,31 @@ mod tests {
             (request(1, "ann", MAX_TOKENS + 1), "count"),
         ] {
             assert_eq!(request.users().unwrap_err().field, field, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn roles_on_streams_are_those_that_can_be_given() {
+        let with = |roles: &[(u64, Role)]| TokenRequest {
+            stream_roles: roles.iter().map(|(id, role)| (StreamId(*id), *role)).collect(),
+            ..request(1, "ann", 1)
+        };
+        let last = i64::MAX as u64;
+        let good = with(&[(7, Role::Moderator), (last, Role::Broadcaster)]);
+        assert!(good.users().is_ok());
+        let text = serde_json::to_string(&good).unwrap();
+        assert!(text.contains(r#""stream_roles":{"7":"moderator""#), "{text}");
+        assert_eq!(serde_json::from_str::<TokenRequest>(&text).unwrap(), good);
+        let many: Vec<_> = (1..=51).map(|id| (id, Role::Moderator)).collect();
+        assert!(with(&many[1..]).users().is_ok());
+        for bad in [
+            with(&many),
+            with(&[(7, Role::Viewer)]),
+            with(&[(7, Role::Admin)]),
+            with(&[(0, Role::Moderator)]),
+            with(&[(last + 1, Role::Moderator)]),
+        ] {
+            assert_eq!(bad.users().unwrap_err().field, "stream_roles", "{bad:?}");
         }
     }
 }

@@ -3,16 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DeleteOfUserRequest, UserRef};
+#[cfg(feature = "schema")]
+use crate::protocol::text::MAX_NOTE_CHARS;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
 
 /// `POST /v1/undo`: takes back what an audit entry records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(description = "The audit entry of the act to take back."))]
 #[serde(deny_unknown_fields)]
 pub struct UndoRequest {
     pub audit_id: u64,
     /// For operators: only the audit log has it.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_NOTE_CHARS)))]
     pub note: Option<String>,
 }
 
@@ -22,6 +27,9 @@ pub struct UndoRequest {
 pub enum PreviewRequest {
     Ban {
         users: Vec<UserRef>,
+        /// Absent: on all streams.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_id: Option<StreamId>,
         /// Absent: without an end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
@@ -34,6 +42,9 @@ pub enum PreviewRequest {
     },
     Timeout {
         users: Vec<UserRef>,
+        /// Absent: on all streams.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_id: Option<StreamId>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
         /// As in a [`BatchRequest`](super::BatchRequest).
@@ -74,7 +85,7 @@ pub enum PreviewRequest {
 
 /// The effect that a change would have.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Preview {
     /// A sentence for the person who decides.
     pub effect: String,

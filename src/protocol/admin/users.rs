@@ -1,13 +1,15 @@
 //! Users: their connections, bans and timeouts.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, Shadow, TransportKind, audit_action};
 use crate::protocol::quantity::show_time;
-use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId, on_stream};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SanctionKind {
     /// The user may neither connect nor comment.
@@ -28,10 +30,13 @@ impl SanctionKind {
 
 /// `GET /v1/bans`: an active ban or timeout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sanction {
     pub user_id: UserId,
     pub kind: SanctionKind,
+    /// The stream that it holds on; absent if it holds on all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<StreamId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,19 +49,26 @@ pub struct Sanction {
 }
 
 impl Sanction {
-    /// Writes `the ban until 2026-11-21 09:46:48`, in UTC, or `the ban without an end`.
+    /// Returns whether it holds on a stream, if it has not run out.
+    pub fn holds_on(&self, stream_id: StreamId) -> bool {
+        self.stream_id.is_none_or(|only| only == stream_id)
+    }
+
+    /// Writes `the ban until 2026-11-21 09:46:48`, in UTC, `the ban without an end`, or `the ban
+    /// on stream 7 without an end`.
     pub fn text(&self) -> String {
         let kind = self.kind.as_str();
+        let place = on_stream(self.stream_id);
         match self.expires_at {
-            Some(end) => format!("the {kind} until {}", show_time(end)),
-            None => format!("the {kind} without an end"),
+            Some(end) => format!("the {kind}{place} until {}", show_time(end)),
+            None => format!("the {kind}{place} without an end"),
         }
     }
 }
 
 /// `GET /v1/who/{user}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Who {
     pub user_id: UserId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,18 +85,28 @@ pub struct Who {
 impl Who {
     /// Returns the highest role of the user's connections; viewer without a connection.
     pub fn role(&self) -> Role {
-        highest_role(&self.connections)
+        self.role_on(None)
+    }
+
+    /// Returns the user's [`highest_role`] on a stream, or on any.
+    pub fn role_on(&self, stream_id: Option<StreamId>) -> Role {
+        highest_role(&self.connections, stream_id)
     }
 }
 
-/// Returns the highest role of these connections; viewer if there are none.
-pub fn highest_role(connections: &[ConnectionInfo]) -> Role {
-    connections.iter().map(|connection| connection.role).max().unwrap_or_default()
+/// Returns the highest role that these connections show on a stream, or on any for `None`; viewer
+/// if there are none. Connections to other streams show roles that count on all.
+pub fn highest_role(connections: &[ConnectionInfo], stream_id: Option<StreamId>) -> Role {
+    let role = |connection: &ConnectionInfo| match stream_id {
+        Some(only) if only != connection.stream_id => connection.everywhere,
+        _ => connection.role,
+    };
+    connections.iter().map(role).max().unwrap_or_default()
 }
 
 /// One connection of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConnectionInfo {
     pub node: NodeId,
     pub stream_id: StreamId,
@@ -96,11 +118,19 @@ pub struct ConnectionInfo {
     /// Nodes of earlier versions do not tell it: websocket.
     #[serde(default)]
     pub transport: TransportKind,
+    /// The address that it came from, behind trusted proxies too. Nodes of earlier versions do not
+    /// tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The role that the user's token gave it on all streams. Nodes of earlier versions do not tell
+    /// it: viewer.
+    #[serde(default)]
+    pub everywhere: Role,
 }
 
 /// `GET /v1/users/{user}`: a user in full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserDetail {
     #[serde(flatten)]
     pub who: Who,
@@ -121,7 +151,7 @@ pub struct UserDetail {
 
 /// The points of a user at this moment, and what they do. Rounded to thousandths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserReputation {
     /// 0 to 20. Removed comments, timeouts and bans add points; they decay.
     pub points: f64,
@@ -140,7 +170,7 @@ pub struct UserReputation {
 
 /// A comment of a user, as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserComment {
     pub comment_id: CommentId,
     pub stream_id: StreamId,

@@ -12,7 +12,7 @@ pub const MAX_VIEW_BYTES: usize = 4_096;
 /// The settings of a saved view. The names are those of the console that saved it: another version
 /// ignores those that it does not know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ViewSettings {
     /// The view, such as `streams`.
@@ -27,7 +27,7 @@ pub struct ViewSettings {
 
 /// How one table of a view is filtered, sorted and shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TableSettings {
     /// The table, such as `streams`.
@@ -48,7 +48,7 @@ pub struct TableSettings {
 
 /// `GET /v1/views`: a view that operators open as `@NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SavedView {
     pub name: String,
     pub settings: ViewSettings,

@@ -28,6 +28,7 @@ pub mod rows;
 mod talkers;
 #[cfg(test)]
 mod tests;
+mod user_rows;
 
 use std::borrow::Cow;
 use std::fmt;

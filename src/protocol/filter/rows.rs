@@ -1,10 +1,11 @@
-//! The columns of what the admin API lists.
+//! The columns of what the admin API lists; those of what is in force on users are in
+//! [`super::user_rows`].
 
 use super::Kind::{Bytes, Duration, Flag, Number, Share, Text, Word};
 use super::{Column, Columns, Kind, Row, Value};
 use crate::protocol::admin::{
     Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem,
-    NodeStatus, Sanction, Shadow, Status, StreamStatus, WorkerStatus,
+    NodeStatus, Status, StreamStatus, WorkerStatus,
 };
 use crate::protocol::stream::ModerationMode;
 
@@ -277,72 +278,6 @@ impl Columns for BreakerStatus {
         Column::new("state", Text),
         Column::new("for", Duration),
         Column::new("error", Text),
-    ];
-}
-
-impl Row for At<'_, Sanction> {
-    fn column(&self, name: &str) -> Option<Value<'_>> {
-        let sanction = self.item;
-        Some(match name {
-            "user" => Value::count(sanction.user_id.0),
-            "name" => sanction.name.as_deref()?.into(),
-            "kind" => sanction.kind.as_str().into(),
-            "left" => Value::count(sanction.expires_at?.saturating_sub(self.now_ms)),
-            "age" => self.age(sanction.created_at),
-            "by" => sanction.created_by.as_str().into(),
-            "reason" => sanction.reason.as_deref()?.into(),
-            _ => return None,
-        })
-    }
-
-    fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        visit(&self.item.user_id.to_string());
-        visit(&self.item.created_by);
-        self.item.name.iter().chain(&self.item.reason).for_each(|text| visit(text));
-    }
-}
-
-impl Columns for At<'_, Sanction> {
-    const COLUMNS: &'static [Column] = &[
-        Column::new("user", Number),
-        Column::new("name", Text),
-        Column::new("kind", Text),
-        Column::new("left", Duration),
-        Column::new("age", Duration),
-        Column::new("by", Text),
-        Column::new("reason", Text),
-    ];
-}
-
-impl Row for At<'_, Shadow> {
-    fn column(&self, name: &str) -> Option<Value<'_>> {
-        let shadow = self.item;
-        Some(match name {
-            "user" => Value::count(shadow.user_id.0),
-            "stream" => Value::count(shadow.stream_id?.0),
-            "name" => shadow.name.as_deref()?.into(),
-            "left" => Value::count(shadow.expires_at?.saturating_sub(self.now_ms)),
-            "age" => self.age(shadow.created_at),
-            "by" => shadow.created_by.as_str().into(),
-            _ => return None,
-        })
-    }
-
-    fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        visit(&self.item.user_id.to_string());
-        visit(&self.item.created_by);
-        self.item.name.iter().for_each(|text| visit(text));
-    }
-}
-
-impl Columns for At<'_, Shadow> {
-    const COLUMNS: &'static [Column] = &[
-        Column::new("user", Number),
-        Column::new("stream", Number),
-        Column::new("name", Text),
-        Column::new("left", Duration),
-        Column::new("age", Duration),
-        Column::new("by", Text),
     ];
 }
 

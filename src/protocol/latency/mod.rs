@@ -68,7 +68,7 @@ fn middle(bucket: usize) -> Duration {
 
 /// Counts of latencies by bucket. It holds only buckets that are in use, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "Runs", into = "Runs")]
 pub struct LatencyHistogram {
     buckets: Vec<(u8, u64)>,
@@ -164,7 +164,7 @@ impl LatencyHistogram {
 /// The serialized form. Each run is the index of a bucket, then the counts of it and of those that
 /// follow it.
 #[derive(Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Runs {
     #[serde(default)]
     sum_us: u64,

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::{BadMessage, ClientMessage, ServerMessage};
-use crate::protocol::{ErrorCode, json};
+use crate::protocol::room::RoomPatch;
+use crate::protocol::{ErrorCode, ModerationAct, json};
 
 pub fn encode(message: &ServerMessage) -> Vec<u8> {
     json::to_vec(message).expect("a server message has string keys only, and memory does not fail")
@@ -16,15 +18,52 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
     json::to_vec(message).expect("a client message has string keys only, and memory does not fail")
 }
 
+/// Decodes a message from the server. Further fields are ignored.
+///
+/// # Errors
+/// It is no message, or one of a type that is not known; see [`is_unknown_type`].
 pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, serde_json::Error> {
     serde_json::from_slice(payload)
 }
 
+/// Returns whether a message from the server could not be decoded because this version does not
+/// know its type. A client ignores it.
+pub fn is_unknown_type(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    // The list of words tells the type from a field that has a word.
+    error.is_data() && text.starts_with("unknown variant") && text.contains("of `welcome`, ")
+}
+
 /// Decodes a message from a viewer. `payload` must be UTF-8; the framing layer checks that.
 pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
-    match serde_json::from_slice::<ClientMessage>(payload) {
+    let read = serde_json::from_slice(payload).and_then(|message| {
+        // serde takes arrays for structures.
+        if payload.contains(&b'[') {
+            refuse_arrays(&message, payload)?;
+        }
+        Ok(message)
+    });
+    match read {
         Ok(message) => message.checked(),
         Err(error) => Err(to_bad_message(&error).with_ref(client_ref(payload))),
+    }
+}
+
+/// Refuses a message that has arrays in the place of objects, field by field in the order of the
+/// code.
+fn refuse_arrays(message: &ClientMessage, payload: &[u8]) -> serde_json::Result<()> {
+    let mut fields: Value = serde_json::from_slice(payload)?;
+    if fields.is_array() {
+        return Err(serde_json::Error::custom("an array is not an object"));
+    }
+    match message {
+        ClientMessage::Room { .. } => {
+            json::read_object::<RoomPatch>("patch", fields["patch"].take()).map(drop)
+        }
+        ClientMessage::Moderate { .. } => {
+            json::read_object::<ModerationAct>("act", fields["act"].take()).map(drop)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -76,9 +115,7 @@ fn to_bad_message(error: &serde_json::Error) -> BadMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ModerationAct;
     use crate::protocol::message::msgpack;
-    use crate::protocol::room::RoomPatch;
     use proptest::prelude::*;
 
     #[test]
@@ -93,10 +130,19 @@ mod tests {
             (r#"{"type":"comment"}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":7}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":"x","ref":""}"#, ErrorCode::BadMessage),
+            (r#"{"type":"comment","message":"x","parent_id":7}"#, ErrorCode::BadMessage),
+            (r#"{"type":"comment","message":"x","parent_id":"seven"}"#, ErrorCode::BadMessage),
+            (
+                r#"{"type":"comment","message":"x","parent_id":"936da01f-9abd-4d9d-80c7-02af85c822a8"}"#,
+                ErrorCode::BadMessage,
+            ),
             (r#"{"type":"room","patch":{}}"#, ErrorCode::BadMessage),
             (r#"{"type":"room","patch":{"slow":1}}"#, ErrorCode::BadMessage),
             (r#"{"type":"room","patch":{"slow_ms":1}}"#, ErrorCode::BadMessage),
             (r#"{"type":"room","patch":{"checks":{"late":"x"}}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"room","patch":[5000]}"#, ErrorCode::BadMessage),
+            (r#"{"type":"moderate","act":{"unban":["id:42"]}}"#, ErrorCode::BadMessage),
+            (r#"["ping"]"#, ErrorCode::BadMessage),
             (r#"{"type":"moderate","act":{"shout":{}}}"#, ErrorCode::BadMessage),
             (r#"{"type":"moderate","act":{"ban":{}}}"#, ErrorCode::BadMessage),
         ] {
@@ -113,6 +159,17 @@ mod tests {
             (r#"{"type":"comment"}"#, "`message` is missing"),
             (r#"{"type":"moderate"}"#, "`act` is missing"),
             (r#"{"type":"room","patch":null}"#, "`patch`: null is not an object"),
+            (r#"{"type":"room","patch":[5000]}"#, "`patch`: an array is not an object"),
+            (r#"["ping"]"#, "an array is not an object"),
+            (
+                r#"{"type":"room","patch":{"no_links":7}}"#,
+                "`patch.no_links`: integer `7` is not a boolean",
+            ),
+            (r#"{"type":"comment","message":7}"#, "`message`: integer `7` is not a string"),
+            (r#"{"type":"comment","message":"x","ref":7}"#, "`ref`: integer `7` is not a string"),
+            (r#"{"type":"auth","token":null}"#, "`token`: null is not a string"),
+            (r#"{"type":"reaction","reaction":[]}"#, "`reaction`: an array is not a string"),
+            (r#"{"type":"resume","skip":1}"#, "`skip`: integer `1` is not a boolean"),
         ] {
             let bad = decode_client(payload.as_bytes()).unwrap_err();
             assert_eq!(bad.message, told, "{payload}");
@@ -183,9 +240,16 @@ mod tests {
     #[test]
     fn documented_messages_are_decoded() {
         let comment = br#"{"type":"comment","message":"hi","ref":"a"}"#;
-        let expected =
-            ClientMessage::Comment { message: "hi".into(), client_ref: Some("a".into()) };
-        assert_eq!(decode_client(comment), Ok(expected));
+        let hi = |parent_id| ClientMessage::Comment {
+            message: "hi".into(),
+            client_ref: Some("a".into()),
+            parent_id,
+        };
+        assert_eq!(decode_client(comment), Ok(hi(None)));
+        let reply = br#"{"type":"comment","message":"hi","ref":"a",
+            "parent_id":"2f5e1c80-c6e5-11f0-8000-0242ac120002"}"#;
+        let parent = "2f5e1c80-c6e5-11f0-8000-0242ac120002".parse().unwrap();
+        assert_eq!(decode_client(reply), Ok(hi(Some(parent))));
         assert_eq!(decode_client(br#"{"type":"pause"}"#), Ok(ClientMessage::Pause));
         let patch = RoomPatch { slow_ms: Some(None), shield: Some(true), ..RoomPatch::default() };
         let change = ClientMessage::Room { patch: patch.into(), client_ref: Some("a".into()) };

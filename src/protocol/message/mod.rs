@@ -11,6 +11,8 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "daemon")]
+pub(crate) use client::read_parent_id;
 pub use client::{BadMessage, ClientMessage, MAX_REF_CHARS, check_ref};
 pub use server::{CommentsBatch, ServerMessage};
 

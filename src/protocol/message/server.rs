@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::room::RoomRules;
+use crate::protocol::stream::{StreamNotice, StreamState};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, ErrorCode, Identity, Seq, StreamId};
+use crate::protocol::{
+    CommentId, Epoch, ErrorCode, Identity, PinnedComment, PollState, Seq, StreamId, UserId,
+};
 
 /// A message to a viewer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,22 @@ pub enum ServerMessage {
         /// Absent if there is no rule.
         #[serde(default, skip_serializing_if = "RoomRules::is_open")]
         room: RoomRules,
+        /// The reactions that can be sent, in the order in which they are offered. Servers of
+        /// earlier versions leave it out.
+        #[serde(default, skip_serializing_if = "no_names")]
+        reactions: Arc<[Arc<str>]>,
+        /// Absent if the stream is live.
+        #[serde(default, skip_serializing_if = "StreamState::is_live")]
+        state: StreamState,
+        /// When the stream is to start by itself, in milliseconds since the Unix epoch; absent
+        /// after the start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        starts_at: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pinned: Option<Arc<PinnedComment>>,
+        /// The poll that is open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        poll: Option<Arc<PollState>>,
     },
     /// A batch of comments, in order.
     Comments(CommentsBatch),
@@ -62,6 +81,25 @@ pub enum ServerMessage {
     },
     /// The rules of the room have changed. These are all of them.
     Room(RoomRules),
+    /// The event has changed: it has started, was scheduled for another time, or is called
+    /// otherwise.
+    Stream(StreamNotice),
+    /// Another comment is pinned above the chat, or none.
+    Pinned {
+        comment: Option<Arc<PinnedComment>>,
+    },
+    /// A poll was opened or closed.
+    Poll(Arc<PollState>),
+    /// The votes of the open poll, in the order of its options.
+    PollVotes {
+        poll_id: u64,
+        votes: Vec<u64>,
+    },
+    /// The vote of this viewer counts.
+    VoteAck {
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        client_ref: Option<Arc<str>>,
+    },
     /// The change of the room that this moderator sent is made.
     RoomAck {
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -72,10 +110,18 @@ pub enum ServerMessage {
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         client_ref: Option<Arc<str>>,
     },
-    /// A message from the operators to this user.
+    /// A message to this user.
     Direct {
+        /// A name to show, not an account.
         from: Arc<str>,
         message: Arc<str>,
+        /// The id under which the message is kept until the user acknowledges it. It may arrive
+        /// more than once. Servers of earlier versions leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<u64>,
+        /// The sender, if it is another user. Messages of operators and moderators have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_user: Option<UserId>,
     },
     Announcement {
         message: Arc<str>,
@@ -84,6 +130,10 @@ pub enum ServerMessage {
     Gap {
         from_seq: Seq,
         to_seq: Seq,
+        /// The address of the history, a path of the same server. Servers of earlier versions
+        /// leave it out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        history: Option<Arc<str>>,
     },
     /// The connection is about to be closed.
     Bye {
@@ -123,6 +173,10 @@ impl CommentsBatch {
         let comments = self.comments.iter().filter(is_left).cloned().collect();
         Self { epoch, from_seq, to_seq, sample_rate, comments, echo }
     }
+}
+
+fn no_names(names: &Arc<[Arc<str>]>) -> bool {
+    names.is_empty()
 }
 
 fn is_false(value: &bool) -> bool {

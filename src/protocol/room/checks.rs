@@ -18,7 +18,7 @@ pub const UNCHECKED: &str = "unchecked";
 
 /// The end of a comment that is not checked in time, on a stream in synchronous mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WhenLate {
     /// It is published, and checked afterwards as on a stream in asynchronous mode.
@@ -33,7 +33,7 @@ pub enum WhenLate {
 /// The end of a comment while moderation is down: of each on a stream in asynchronous mode, and of
 /// one that would pass because its check was late in synchronous mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WhenDown {
     /// It is published, and checked when moderation returns.
@@ -68,7 +68,7 @@ impl WhenDown {
 
 /// The settings of a room's checks. Viewers are not told them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RoomChecks {
     /// In synchronous mode, a check may take this long, in milliseconds. Absent:
@@ -101,11 +101,18 @@ impl RoomChecks {
     }
 }
 
-/// A change of [`RoomChecks`]. Absent fields stay unchanged; null gives the deadline its default.
+/// A change of the checks of a room. Absent fields stay unchanged; null gives the deadline its
+/// default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChecksPatch {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(range(min = SHORTEST_DEADLINE_MS, max = LONGEST_DEADLINE_MS))
+    )]
     pub deadline_ms: Option<Option<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<WhenLate>,

@@ -6,7 +6,7 @@ use super::BadRoomField;
 
 /// A language that can be recognized, by its code in ISO 639-1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     Ar,
@@ -83,7 +83,7 @@ impl std::str::FromStr for Language {
 
 /// The decision about a comment in another language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageAction {
     /// A person reviews the comment. In a room with synchronous moderation it is hidden until then.
@@ -106,10 +106,11 @@ impl LanguageAction {
 
 /// The languages of a room, and what happens to comments that are certainly in another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LanguagePolicy {
     /// At least one, in the order of their codes.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub allowed: Vec<Language>,
     #[serde(default)]
     pub action: LanguageAction,

@@ -51,7 +51,7 @@ const SHIELD: RoomRules = RoomRules {
 
 /// The rules that the comments of viewers are held to. Moderators and higher roles are exempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RoomRules {
     /// Slow mode: a user waits this long from one comment to the next, in milliseconds.
@@ -121,7 +121,7 @@ fn followers_text(ms: u64) -> String {
 
 /// The settings of a room, as moderators change them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct RoomSettings {
     pub rules: RoomRules,
@@ -199,30 +199,48 @@ impl RoomSettings {
 
 /// `POST /v1/streams/{id}/room`. Absent fields stay unchanged; null ends a rule that has a time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(description = "Absent fields stay unchanged; null ends a rule that has a time.")
+)]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomPatch {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = SECOND_MS, max = LONGEST_SLOW_MS)))]
     pub slow_ms: Option<Option<u64>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = LONGEST_FOLLOWERS_MS)))]
     pub followers_ms: Option<Option<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscribers_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emotes_only: Option<bool>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(range(min = SHORTEST_UNIQUE_MS, max = LONGEST_UNIQUE_MS))
+    )]
     pub unique_ms: Option<Option<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_links: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shield: Option<bool>,
-    /// Replaces all presets.
+    /// Replaces all presets. Each is longer than the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_TIMEOUT_PRESETS)))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(inner(range(min = SECOND_MS, max = LONGEST_TIMEOUT_MS)))
+    )]
     pub timeouts_ms: Option<Vec<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<ChecksPatch>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub languages: Option<Option<LanguagePolicy>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = SECOND_MS, max = LONGEST_DELAY_MS)))]
     pub delay_ms: Option<Option<u64>>,
 }
 

@@ -14,7 +14,7 @@ pub const MAX_TERM_CHARS: usize = 100;
 
 /// The decision about a comment that has a blocked term of its room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TermAction {
     /// Nobody sees the comment.
@@ -42,10 +42,11 @@ impl TermAction {
 /// A word, phrase or emoji that comments of a room must not have. It matches like a word of
 /// `moderation.rules.blocked_words`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoomTerm {
     /// In [normal form](normal_term).
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub term: String,
     #[serde(default)]
     pub action: TermAction,
@@ -53,13 +54,21 @@ pub struct RoomTerm {
 
 /// `POST /v1/streams/{id}/room/terms`: terms to add and to remove, each named once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(description = "Terms to add and to remove, each named once.")
+)]
+#[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
 #[serde(default, deny_unknown_fields)]
 pub struct TermsPatch {
     /// Replaces the action of a term that the room has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_ROOM_TERMS)))]
     pub add: Vec<RoomTerm>,
     /// A term that the room does not have is ignored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_ROOM_TERMS)))]
     pub remove: Vec<String>,
 }
 

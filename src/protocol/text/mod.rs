@@ -28,6 +28,8 @@ use class::Class;
 pub const MAX_NAME_CHARS: usize = 64;
 /// The most characters of a title.
 pub const MAX_TITLE_CHARS: usize = 200;
+/// The most characters of a description.
+pub const MAX_DESCRIPTION_CHARS: usize = 2_000;
 /// The most characters of a reason, note, announcement or direct message.
 pub const MAX_NOTE_CHARS: usize = 500;
 
@@ -63,6 +65,11 @@ pub fn name(text: &str) -> Result<Cow<'_, str>, TextError> {
 /// Returns the normal form of a stream's title: up to 200 characters. It may be empty.
 pub fn title(text: &str) -> Result<Cow<'_, str>, TextError> {
     within(normalize_label(text)?, MAX_TITLE_CHARS)
+}
+
+/// Returns the normal form of a stream's description: up to 2,000 characters. It may be empty.
+pub fn description(text: &str) -> Result<Cow<'_, str>, TextError> {
+    within(normalize(text)?, MAX_DESCRIPTION_CHARS)
 }
 
 /// Returns the normal form of a reason, note, announcement or direct message: 1 to 500 characters,

@@ -7,11 +7,11 @@ use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, ClearRoomRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
     RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
-    ThrottleRequest, UndoRequest, UserRequest,
+    ThrottleRequest, UnbanRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::room::{RoomPatch, TermsPatch};
-use crate::protocol::{NodeId, StreamId};
+use crate::protocol::{NodeId, StreamId, on_stream};
 
 /// A change to request through the admin socket.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub(crate) enum Action {
     Ban(SanctionRequest),
     Timeout(SanctionRequest),
     Kick(UserRequest),
-    Unban(UserRequest),
+    Unban(UnbanRequest),
     /// Shows the new comments of a user to the user only.
     Shadow(ShadowRequest),
     /// Ends all of that.
@@ -86,15 +86,19 @@ pub(crate) struct Done {
 /// Names an action: `ban zed_k`.
 pub(crate) fn describe(action: &Action) -> String {
     match action {
-        Action::Ban(request) => format!("ban {}", request.user.0),
-        Action::Timeout(request) => format!("time out {}", request.user.0),
+        Action::Ban(request) => format!("ban {}{}", request.user.0, on_stream(request.stream_id)),
+        Action::Timeout(request) => {
+            format!("time out {}{}", request.user.0, on_stream(request.stream_id))
+        }
         Action::Kick(request) => format!("kick {}", request.user.0),
-        Action::Unban(request) => format!("unban {}", request.user.0),
+        Action::Unban(request) => {
+            format!("unban {}{}", request.user.0, on_stream(request.stream_id))
+        }
         Action::Shadow(request) => {
-            let place = request.stream_id.map(|id| format!(" on stream {id}"));
+            let place = on_stream(request.stream_id);
             let time = request.duration_ms.map(|ms| format!(" for {}", show_duration(ms)));
             let user = &request.user.0;
-            format!("shadow-ban {user}{}{}", place.unwrap_or_default(), time.unwrap_or_default())
+            format!("shadow-ban {user}{place}{}", time.unwrap_or_default())
         }
         Action::Unshadow(request) => format!("end the shadow bans of {}", request.user.0),
         Action::Room { stream_id, patch } => {
@@ -199,12 +203,10 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::ForgetView(request) => client.post("/v1/views/forget", request).await,
     }?;
     let done = match action {
-        Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
-        Action::Timeout(request) => {
-            outcome_text::timed_out(&request.user, request.duration_ms, &outcome)
-        }
+        Action::Ban(request) => outcome_text::banned(request, &outcome),
+        Action::Timeout(request) => outcome_text::timed_out(request, &outcome),
         Action::Kick(request) => outcome_text::kicked(&request.user, &outcome),
-        Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
+        Action::Unban(request) => outcome_text::unbanned(request, &outcome),
         Action::Shadow(request) => outcome_text::shadowed(request, &outcome),
         Action::Unshadow(request) => outcome_text::unshadowed(&request.user, &outcome),
         Action::Room { stream_id, patch } => {

@@ -55,7 +55,13 @@ mod tests {
 
     fn ban(user: usize) -> Action {
         let user = UserRef(format!("id:{user}"));
-        Action::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        Action::Ban(SanctionRequest {
+            user,
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms: None,
+        })
     }
 
     fn sizes(actions: &[Action]) -> Vec<(usize, Option<u64>)> {

@@ -29,9 +29,7 @@ pub(super) fn words(request: &BatchRequest) -> Words {
 pub(super) fn done_text(request: &BatchRequest, outcome: &Outcome) -> String {
     let after_ms = request.disconnect_after_ms.unwrap_or(0);
     match &request.changes[..] {
-        [BatchChange::Ban(ban)] => {
-            outcome_text::banned_with_delay(&ban.user, ban.duration_ms, after_ms, outcome)
-        }
+        [BatchChange::Ban(ban)] => outcome_text::banned_with_delay(ban, after_ms, outcome),
         [BatchChange::Ban(first) | BatchChange::Timeout(first), ..] => {
             outcome_text::sanctioned(words(request).done, first.duration_ms, after_ms, outcome)
         }
@@ -75,7 +73,13 @@ mod tests {
         let timeout = |user: &str| {
             let user = UserRef(user.to_owned());
             let duration_ms = Some(600_000);
-            BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+            BatchChange::Timeout(SanctionRequest {
+                user,
+                stream_id: None,
+                reason: None,
+                note: None,
+                duration_ms,
+            })
         };
         let changes = vec![timeout("ann"), timeout("zed")];
         let batch = BatchRequest { changes, disconnect_after_ms: None, include_moderators: false };

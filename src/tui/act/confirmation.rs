@@ -273,7 +273,13 @@ mod tests {
 
     fn ban(user: &str) -> Action {
         let user = UserRef(user.to_owned());
-        Action::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        Action::Ban(SanctionRequest {
+            user,
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms: None,
+        })
     }
 
     fn preview(effect: &str) -> Preview {
@@ -350,7 +356,13 @@ mod tests {
         let timeout = |user: u64| {
             let user = UserRef(format!("id:{user}"));
             let duration_ms = Some(600_000);
-            Action::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+            Action::Timeout(SanctionRequest {
+                user,
+                stream_id: None,
+                reason: None,
+                note: None,
+                duration_ms,
+            })
         };
         let asked = Confirmation::new(vec![timeout(1)], 0, None);
         assert_eq!(asked.consent, Consent::None);

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::action::Action;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AnnounceRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UserRef, UserRequest,
+    AnnounceRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UnbanRequest, UserRef,
+    UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share, show_duration};
 use crate::protocol::room::DEFAULT_TIMEOUT_MS;
@@ -203,7 +204,13 @@ impl Form {
                 };
                 let reason = optional(1);
                 let note = optional(2);
-                Action::Timeout(SanctionRequest { user, reason, note, duration_ms })
+                Action::Timeout(SanctionRequest {
+                    user,
+                    stream_id: None,
+                    reason,
+                    note,
+                    duration_ms,
+                })
             }
             FormKind::Shadow => {
                 let stream_id = match value(2) {
@@ -218,12 +225,14 @@ impl Form {
             }
             FormKind::Unshadow => Action::Unshadow(UserRequest { user, note: optional(1) }),
             FormKind::Kick => Action::Kick(UserRequest { user, note: optional(1) }),
-            FormKind::Unban => Action::Unban(UserRequest { user, note: optional(1) }),
+            FormKind::Unban => {
+                Action::Unban(UnbanRequest { user, stream_id: None, note: optional(1) })
+            }
             FormKind::Ban | FormKind::Throttle { .. } | FormKind::Announce { .. } => {
                 let reason = optional(1);
                 let note = optional(2);
                 let duration_ms = duration_ms(3)?;
-                Action::Ban(SanctionRequest { user, reason, note, duration_ms })
+                Action::Ban(SanctionRequest { user, stream_id: None, reason, note, duration_ms })
             }
         })
     }
@@ -248,9 +257,8 @@ fn for_user(action: &Action, user: &UserRef) -> Action {
     let mut action = action.clone();
     match &mut action {
         Action::Ban(request) | Action::Timeout(request) => request.user.clone_from(user),
-        Action::Kick(request) | Action::Unban(request) | Action::Unshadow(request) => {
-            request.user.clone_from(user);
-        }
+        Action::Kick(request) | Action::Unshadow(request) => request.user.clone_from(user),
+        Action::Unban(request) => request.user.clone_from(user),
         Action::Shadow(request) => request.user.clone_from(user),
         _ => {}
     }
@@ -336,6 +344,7 @@ mod tests {
     fn a_filled_form_becomes_its_request() {
         let ban = filled(FormKind::Ban, &[" troll42 ", "", " see ticket 7", "7d"]).submit();
         let expected = SanctionRequest {
+            stream_id: None,
             user: UserRef("troll42".into()),
             reason: None,
             note: Some("see ticket 7".into()),

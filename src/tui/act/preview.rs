@@ -10,12 +10,14 @@ pub(super) fn preview_of(actions: &[Action]) -> Option<PreviewRequest> {
     Some(match actions.first()? {
         Action::Ban(request) => PreviewRequest::Ban {
             users: acted_against(actions)?,
+            stream_id: request.stream_id,
             duration_ms: request.duration_ms,
             disconnect_after_ms: Some(undo_window_ms(actions.len())),
             include_moderators: false,
         },
         Action::Timeout(request) => PreviewRequest::Timeout {
             users: acted_against(actions)?,
+            stream_id: request.stream_id,
             duration_ms: request.duration_ms,
             include_moderators: false,
         },
@@ -76,7 +78,7 @@ mod tests {
     use crate::protocol::StreamId;
     use crate::protocol::admin::{
         DeleteOfUserRequest, DrainRequest, SanctionRequest, ShadowRequest, ThrottleRequest,
-        UserRequest,
+        UnbanRequest, UserRequest,
     };
 
     fn user(user: u64) -> UserRef {
@@ -85,7 +87,13 @@ mod tests {
 
     fn sanction(number: u64) -> SanctionRequest {
         let duration_ms = Some(60_000);
-        SanctionRequest { user: user(number), reason: None, note: None, duration_ms }
+        SanctionRequest {
+            user: user(number),
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms,
+        }
     }
 
     #[test]
@@ -94,6 +102,7 @@ mod tests {
         let bans: Vec<_> = (1..=38).map(|number| Action::Ban(sanction(number))).collect();
         let ban = PreviewRequest::Ban {
             users: users.clone(),
+            stream_id: None,
             duration_ms: Some(60_000),
             // As long as the act can be taken back.
             disconnect_after_ms: Some(30_000),
@@ -102,7 +111,9 @@ mod tests {
         assert_eq!(preview_of(&bans), Some(ban));
         let timeouts: Vec<_> = (1..=38).map(|number| Action::Timeout(sanction(number))).collect();
         let duration_ms = Some(60_000);
-        let timeout = PreviewRequest::Timeout { users, duration_ms, include_moderators: false };
+        let include_moderators = false;
+        let stream_id = None;
+        let timeout = PreviewRequest::Timeout { users, stream_id, duration_ms, include_moderators };
         assert_eq!(preview_of(&timeouts), Some(timeout));
         let shadow = |number| {
             let stream_id = Some(StreamId(7));
@@ -136,7 +147,7 @@ mod tests {
         let drain = |undo| preview_of(&[Action::Drain(DrainRequest { node: None, undo })]);
         assert_eq!(drain(false), Some(PreviewRequest::Drain { node: None }));
         assert_eq!(drain(true), None, "it harms nobody");
-        let lifted = Action::Unban(UserRequest { user: user(1), note: None });
+        let lifted = Action::Unban(UnbanRequest { user: user(1), stream_id: None, note: None });
         assert_eq!(preview_of(&[lifted]), None);
         assert_eq!(preview_of(&[]), None);
     }

@@ -4,7 +4,7 @@ use super::action::Action;
 use super::batch_text;
 use crate::protocol::admin::{
     BatchChange, DrainRequest, RestoreRequest, SanctionRequest, ShadowRequest, ThrottleRequest,
-    UndoRequest, UserRef, UserRequest,
+    UnbanRequest, UndoRequest, UserRef, UserRequest,
 };
 use crate::tui::feed::Moment;
 
@@ -127,11 +127,19 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
 /// Returns the acts that taking an action back amounts to; none if that is small. The share that a
 /// stream had is taken from `moment`, which is as old as the latest snapshot.
 pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> Vec<Action> {
-    let unban = |user: &UserRef| Action::Unban(UserRequest { user: user.clone(), note: None });
+    let unban = |user: &UserRef, stream_id| {
+        Action::Unban(UnbanRequest { user: user.clone(), stream_id, note: None })
+    };
     let restore = |comment_id| Action::Restore(RestoreRequest { comment_id, note: None });
-    let ban = |user: &UserRef| {
+    let ban = |user: &UserRef, stream_id| {
         let user = user.clone();
-        Action::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        Action::Ban(SanctionRequest {
+            user,
+            stream_id,
+            reason: None,
+            note: None,
+            duration_ms: None,
+        })
     };
     match action {
         Action::Drain(DrainRequest { node, undo }) => {
@@ -145,8 +153,10 @@ pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> V
                 for_ms: None,
             })]
         }
-        Action::Ban(request) | Action::Timeout(request) => vec![unban(&request.user)],
-        Action::Unban(request) => vec![ban(&request.user)],
+        Action::Ban(request) | Action::Timeout(request) => {
+            vec![unban(&request.user, request.stream_id)]
+        }
+        Action::Unban(request) => vec![ban(&request.user, request.stream_id)],
         Action::Shadow(request) => {
             let user = request.user.clone();
             vec![Action::Unshadow(UserRequest { user, note: None })]
@@ -161,8 +171,10 @@ pub(crate) fn equivalents_of_undo(action: &Action, moment: Option<&Moment>) -> V
         Action::Reject(request) => vec![restore(request.comment_id)],
         Action::Batch(request) => {
             let of_change = |change: &BatchChange| match change {
-                BatchChange::Ban(part) | BatchChange::Timeout(part) => Some(unban(&part.user)),
-                BatchChange::Unban(part) => Some(ban(&part.user)),
+                BatchChange::Ban(part) | BatchChange::Timeout(part) => {
+                    Some(unban(&part.user, part.stream_id))
+                }
+                BatchChange::Unban(part) => Some(ban(&part.user, part.stream_id)),
                 BatchChange::Delete(part) => Some(restore(part.comment_id)),
                 BatchChange::Reject(part) => Some(restore(part.comment_id)),
                 BatchChange::Kick(_) | BatchChange::Approve(_) => None,

@@ -352,6 +352,10 @@ fn stream(id: u64, title: &str) -> StreamStatus {
     StreamStatus {
         stream_id: StreamId(id),
         title: title.to_owned(),
+        description: String::new(),
+        starts_at: None,
+        started_at: None,
+        ended_at: None,
         state: match id {
             2 | 3 => StreamState::Ended,
             11 => StreamState::Scheduled,

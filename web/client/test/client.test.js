@@ -136,6 +136,21 @@ test("another log is told, and its comments come after the old", async () => {
   client.close();
 });
 
+test("a comment that another log repeats is shown once", async () => {
+  const { client, sockets, events, reconnect } = await connected();
+  sockets.last.receive(batch(11, 12));
+  // Its id is that of the comment that was shown at 12.
+  const again = { ...comment(1), comment_id: "id-12" };
+  const repeated = { ...batch(1, 2), comments: [again, comment(2)], epoch: 4 };
+  await reconnect(welcome(0, { epoch: 4 }), /** @type {ServerMessage} */ (repeated));
+  // The server knows only on the first connection what was shown before.
+  const second = { ...batch(3, 4), comments: [{ ...comment(3), comment_id: "id-11" }], epoch: 4 };
+  await reconnect(welcome(2, { epoch: 4 }), /** @type {ServerMessage} */ (second));
+  assert.deepEqual(events, ["live 11 12", "restart 4 0", "live 2"]);
+  assert.deepEqual(shown(client), [11, 12, 2]);
+  client.close();
+});
+
 test("a pending comment is sent again with its ref and shown once", async () => {
   const { client, sockets, reconnect } = await connected({ token: "token" });
   const result = client.send("hello");
@@ -374,9 +389,9 @@ test("types that are newer than the client are passed on", async () => {
   /** @type {string[]} */
   const types = [];
   client.on("message", ({ type }) => types.push(type));
-  const newer = /** @type {ServerMessage} */ (/** @type {unknown} */ ({ type: "poll" }));
+  const newer = /** @type {ServerMessage} */ (/** @type {unknown} */ ({ type: "quiz" }));
   sockets.last.receive(newer, { type: "pong" });
-  assert.deepEqual(types, ["poll", "pong"]);
+  assert.deepEqual(types, ["quiz", "pong"]);
   assert.deepEqual(events, []);
   client.close();
 });
@@ -414,7 +429,13 @@ test("moderation calls have the paths and fields of the protocol", async () => {
   await moderation.unshadowComment("id");
   await moderation.unshadowUser("bob", { note: "n" });
   await moderation.undo(12);
+  await moderation.pin("id", { note: "n" });
+  await moderation.unpin();
+  await moderation.openPoll("Who?", ["a", "b"], 60_000);
+  await moderation.closePoll();
+  await moderation.message("id:43", "hi");
   assert.deepEqual(await moderation.queue(5), []);
+  await moderation.commentsOf("42", 20);
   await moderation.patchRoom({ slow_ms: null });
   const asked = http.requests.map(({ method, url, body }) => {
     const path = url.pathname.replace("/api/streams/7/", "") + url.search;
@@ -434,7 +455,13 @@ test("moderation calls have the paths and fields of the protocol", async () => {
     'POST moderation/unshadow {"comment_id":"id"}',
     'POST moderation/unshadow {"user":"bob","note":"n"}',
     'POST moderation/undo {"audit_id":12}',
+    'POST moderation/pin {"comment_id":"id","note":"n"}',
+    "POST moderation/unpin {}",
+    'POST moderation/open_poll {"question":"Who?","options":["a","b"],"duration_ms":60000}',
+    "POST moderation/close_poll {}",
+    'POST moderation/message {"user":"id:43","message":"hi"}',
     "GET moderation/queue?limit=5",
+    "GET users/42/comments?limit=20",
     'PATCH room {"slow_ms":null}',
   ]);
   assert.equal(http.requests[0]?.headers.get("Authorization"), "Bearer token");
@@ -446,10 +473,10 @@ test("an expired token is replaced once for a request", async () => {
   const { client, http } = await connected({ token: () => `token-${(count += 1)}` });
   http.answer = ({ headers }) => {
     if (headers.get("Authorization") === "Bearer token-2") return json({ terms: [] });
-    return json({ error: { code: "token_expired", message: "expired" } }, 401);
+    return json({ code: "token_expired", detail: "expired" }, 401);
   };
   assert.deepEqual(await client.moderation.terms(), []);
-  http.answer = () => json({ error: { code: "forbidden", message: "no" } }, 403);
+  http.answer = () => json({ code: "forbidden", detail: "no" }, 403);
   await assert.rejects(client.moderation.terms(), { code: "forbidden", status: 403 });
   http.answer = () => new Response("<html>proxy</html>", { status: 502 });
   await assert.rejects(client.moderation.terms(), { code: "bad_answer", status: 502 });

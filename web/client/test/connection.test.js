@@ -247,8 +247,7 @@ test("a better transport that fails again changes nothing", async () => {
 test("a refusal over HTTP is waited for, then the best is tried", async () => {
   const { client, clock, sockets, http, states } = start();
   http.answer = () => {
-    const error = { code: "connection_rate", message: "wait", retry_after_ms: 7_000 };
-    return json({ error }, 503);
+    return json({ code: "connection_rate", detail: "wait", retry_after_ms: 7_000 }, 503);
   };
   await settle();
   sockets.last.end(1006);

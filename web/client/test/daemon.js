@@ -229,6 +229,37 @@ const checks = {
     assert.equal(bob.timeline.size, stored);
   },
 
+  "a moment of the stream can be replayed": async (transport) => {
+    const ann = viewer(transport, { token: tokens.ann });
+    await opened(ann);
+    const said = await say(ann, 30);
+    await shows(ann, said);
+    const bob = viewer(transport);
+    const { started_at = 0 } = await bob.stream();
+    const momentOf = (/** @type {string | undefined} */ text) => {
+      const found = ann.timeline.comments.find(({ message }) => message === text);
+      return (found?.created_at ?? 0) - started_at;
+    };
+    const replay = await bob.replay();
+    const read = async (/** @type {string | undefined} */ text) => {
+      return (await replay.seek(momentOf(text))).map(({ message }) => message);
+    };
+    const end = Date.now() + PATIENCE_MS;
+    // The history is written shortly after comments are shown.
+    while (!(await read(said[29])).includes(said[29] ?? "")) {
+      assert.ok(Date.now() < end, "the last comment in the history");
+    }
+    const found = await read(said[19]);
+    const rest = await replay.advance(Date.now() - started_at - 1);
+    const later = [...found, ...rest.map(({ message }) => message)];
+    assert.deepEqual(
+      later.filter((text) => said.slice(15).includes(text)),
+      said.slice(15),
+      "each once, in order",
+    );
+    await assert.rejects(replay.seek(Date.now() - started_at + 600_000), { code: "beyond_end" });
+  },
+
   "refusals are told, and change nothing": async (transport) => {
     const ann = viewer(transport, { token: tokens.ann });
     await opened(ann);
@@ -239,6 +270,43 @@ const checks = {
     await opened(anonymous);
     await assert.rejects(anonymous.send("hello"), { code: "not_authenticated" });
     assert.equal(ann.state, "open");
+  },
+
+  "a reply, a pin and a vote reach everybody": async (transport) => {
+    const moderator = viewer(transport, { token: tokens.moderator, encoding: "msgpack" });
+    const ann = viewer(transport, { token: tokens.ann, encoding: "msgpack" });
+    const bob = viewer(transport, { token: tokens.bob });
+    await Promise.all([opened(moderator), opened(ann), opened(bob)]);
+    const [question = ""] = await say(bob, 1);
+    await shows(ann, [question]);
+    const parent = ann.timeline.comments.find(({ message }) => message === question);
+    const parentId = parent?.comment_id ?? "";
+    const answer = anyText();
+    await ann.send(answer, { parentId });
+    await shows(bob, [answer]);
+    const reply = bob.timeline.comments.find(({ message }) => message === answer);
+    assert.equal(reply?.parent_id, parentId);
+
+    await moderator.moderation.pin(parentId);
+    const pinned = () => [moderator, ann, bob].every(({ pinned: it }) => it?.message === question);
+    await until("the pin", pinned);
+    await moderator.moderation.delete(parentId);
+    await until("no pin", () => [moderator, ann, bob].every(({ pinned: it }) => it === null));
+
+    const { poll_id } = await moderator.moderation.openPoll("Who wins?", ["red", "blue"], 60_000);
+    try {
+      await until("the poll", () => ann.poll?.question === "Who wins?");
+      const pollId = ann.poll?.poll_id ?? 0;
+      assert.equal(poll_id, pollId);
+      await ann.vote(pollId, 1);
+      await assert.rejects(ann.vote(pollId, 0), { code: "already_voted" });
+      const counted = () => [ann, bob].every(({ poll }) => String(poll?.votes) === "0,1");
+      await until("the vote", counted);
+    } finally {
+      await moderator.moderation.closePoll();
+    }
+    await until("the result", () => [ann, bob].every(({ poll }) => poll?.closed === true));
+    assert.deepEqual((await ann.polls(1))[0]?.votes, [0, 1]);
   },
 
   "reactions are counted": async (transport) => {

@@ -125,6 +125,23 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     assert.equal(client.state, "open");
   });
 
+  test(`${transport}: a pause of a throttled stream has all at its end`, async () => {
+    const { daemon, client } = await connected({ transports });
+    await until(() => client.state === "open");
+    let batches = 0;
+    client.on("message", ({ type }) => (batches += type === "comments" ? 1 : 0));
+    client.pause();
+    daemon.publish(6, true);
+    await until(() => batches === 1);
+    daemon.publish(2);
+    await until(() => batches === 2);
+    assert.equal(client.state, "open");
+    assert.deepEqual(client.timeline.comments, []);
+    client.resume();
+    await until(() => client.timeline.size === 8);
+    assert.deepEqual(shown(client), range(1, 8));
+  });
+
   test(`${transport}: a ban that the server tells closes the client`, async () => {
     const { client } = await connected({ transports, token: "secret" }, (daemon) => {
       daemon.events = { status: 403, code: "banned" };
@@ -169,6 +186,7 @@ test("a bye ends an event stream as it ends a socket", async () => {
   await until(() => client.state === "open");
   daemon.endStreams({ type: "bye", code: "stream_ended" });
   await until(() => client.state === "closed");
+  assert.deepEqual(client.schedule, { state: "ended" });
 });
 
 test("204 stops an event stream for good", async () => {

@@ -43,6 +43,8 @@ export class HttpDaemon {
   reactions = 0;
   /** @type {Map<string, Comment>} */
   #refs = new Map();
+  /** Numbers of comments that are not sent live. @type {Set<number>} */
+  #leftOut = new Set();
   /** @type {Set<() => void>} */
   #waiting = new Set();
   /** @type {Set<ServerResponse>} */
@@ -73,9 +75,13 @@ export class HttpDaemon {
    * Stores comments and sends them to all viewers.
    *
    * @param {number} count
+   * @param {boolean} [throttled] Whether only every second one is sent live.
    */
-  publish(count) {
-    for (let index = 0; index < count; index += 1) this.log.push(comment(this.log.length + 1));
+  publish(count, throttled = false) {
+    for (let index = 0; index < count; index += 1) {
+      this.log.push(comment(this.log.length + 1));
+      if (throttled && index % 2 === 1) this.#leftOut.add(this.log.length);
+    }
     this.#wake();
   }
 
@@ -131,14 +137,15 @@ export class HttpDaemon {
     const seq = url.searchParams.get("seq");
     let next = seq === null ? this.log.length : Number(seq);
     response.write(`retry: 2000\n\n${eventOf(this.#welcome(next, token))}`);
-    const write = () => {
-      const message = this.#batchAfter(next);
+    const write = (isLive = true) => {
+      const message = this.#batchAfter(next, isLive);
       if (message) response.write(`id: 3:${this.log.length}\n${eventOf(message)}`);
       next = this.log.length;
     };
-    write();
-    this.#waiting.add(write);
-    response.on("close", () => this.#waiting.delete(write));
+    write(false);
+    const writeLive = () => write();
+    this.#waiting.add(writeLive);
+    response.on("close", () => this.#waiting.delete(writeLive));
   }
 
   /**
@@ -165,7 +172,7 @@ export class HttpDaemon {
         response.on("close", () => resolve(undefined));
       });
     }
-    const message = this.#batchAfter(next);
+    const message = this.#batchAfter(next, true);
     sendJson(response, 200, { since: `at-${this.log.length}`, messages: message ? [message] : [] });
   }
 
@@ -207,13 +214,16 @@ export class HttpDaemon {
 
   /**
    * @param {number} seq
+   * @param {boolean} isLive
    * @returns {ServerMessage | null}
    */
-  #batchAfter(seq) {
-    const comments = this.log.slice(seq);
-    if (comments.length === 0) return null;
+  #batchAfter(seq, isLive) {
+    const all = this.log.slice(seq);
+    if (all.length === 0) return null;
     const range = { epoch: 3, from_seq: seq + 1, to_seq: this.log.length };
-    return { type: "comments", ...range, comments };
+    const comments = all.filter((comment) => !isLive || !this.#leftOut.has(comment.seq));
+    const sample_rate = comments.length < all.length ? 0.5 : 1;
+    return { type: "comments", ...range, sample_rate, comments };
   }
 }
 
@@ -227,15 +237,16 @@ function eventOf(message) {
  * @param {Refusal} refusal
  */
 function refuse(response, { status, ...error }) {
-  sendJson(response, status, { error: { message: "refused", ...error } });
+  sendJson(response, status, { status, detail: "refused", ...error }, "application/problem+json");
 }
 
 /**
  * @param {ServerResponse} response
  * @param {number} status
  * @param {unknown} body
+ * @param {string} [type]
  */
-function sendJson(response, status, body) {
+function sendJson(response, status, body, type = "application/json") {
   if (response.destroyed) return;
-  response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+  response.writeHead(status, { "Content-Type": type }).end(JSON.stringify(body));
 }

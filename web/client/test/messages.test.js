@@ -47,7 +47,7 @@ test("each kind has the fields of JSON", () => {
   /** @type {[import("../msgpack.js").Value[], object | null][]} */
   const cases = [
     [
-      [0, 7, [2n ** 63n - 1n, "ann", "viewer"], 3, 840, 500_000, 12, rules],
+      [0, 7, [2n ** 63n - 1n, "ann", "viewer"], 3, 840, 500_000, 12, rules, ["fire", "wow"]],
       {
         type: "welcome",
         stream_id: "7",
@@ -57,10 +57,11 @@ test("each kind has the fields of JSON", () => {
         sample_rate: 0.5,
         viewers: 12,
         room: { slow_ms: 30_000, subscribers_only: true },
+        reactions: ["fire", "wow"],
       },
     ],
     [
-      [0, 2n ** 63n - 1n, null, 3, 840, 1_000_000, 0, null],
+      [0, 2n ** 63n - 1n, null, 3, 840, 1_000_000, 0, null, []],
       {
         type: "welcome",
         stream_id: "9223372036854775807",
@@ -70,6 +71,77 @@ test("each kind has the fields of JSON", () => {
         sample_rate: 1,
         viewers: 0,
       },
+    ],
+    [
+      [0, 7, null, 3, 840, 1_000_000, 0, null, [], ["scheduled", 1_800_000_000_000]],
+      {
+        type: "welcome",
+        stream_id: "7",
+        user: null,
+        epoch: 3,
+        seq: 840,
+        sample_rate: 1,
+        viewers: 0,
+        state: "scheduled",
+        starts_at: 1_800_000_000_000,
+      },
+    ],
+    [
+      [0, 7, null, 3, 840, 1_000_000, 0, null, [], null, null, [17, "?", ["a"], 1, 2, false, [3]]],
+      {
+        type: "welcome",
+        stream_id: "7",
+        user: null,
+        epoch: 3,
+        seq: 840,
+        sample_rate: 1,
+        viewers: 0,
+        poll: {
+          poll_id: 17,
+          question: "?",
+          options: ["a"],
+          opened_at: 1,
+          closes_at: 2,
+          votes: [3],
+        },
+      },
+    ],
+    [
+      [0, 7, null, 3, 840, 1_000_000, 0, null, [], null, [ID_BYTES, 1, "n", "m", 5, 0, 6]],
+      {
+        type: "welcome",
+        stream_id: "7",
+        user: null,
+        epoch: 3,
+        seq: 840,
+        sample_rate: 1,
+        viewers: 0,
+        pinned: {
+          comment_id: ID,
+          user_id: "1",
+          name: "n",
+          message: "m",
+          created_at: 5,
+          pinned_at: 6,
+        },
+      },
+    ],
+    [
+      [19, [17, "?", ["a", "b"], 1, 2, true, [3, 4]]],
+      {
+        type: "poll",
+        poll_id: 17,
+        question: "?",
+        options: ["a", "b"],
+        opened_at: 1,
+        closes_at: 2,
+        closed: true,
+        votes: [3, 4],
+      },
+    ],
+    [
+      [17, "live", "Final", "", null, 1_800_000_000_000],
+      { type: "stream", state: "live", title: "Final", started_at: 1_800_000_000_000 },
     ],
     [[2, null, ID_BYTES, 9], { type: "ack", comment_id: ID, seq: 9 }],
     [[2, "a", ID_BYTES, 9], { type: "ack", ref: "a", comment_id: ID, seq: 9 }],
@@ -95,8 +167,26 @@ test("each kind has the fields of JSON", () => {
     ],
     [[7, 3], { type: "presence", viewers: 3 }],
     [[8, "moderator", "hi"], { type: "direct", from: "moderator", message: "hi" }],
+    [
+      [8, "moderator", "hi", 5, null],
+      { type: "direct", from: "moderator", message: "hi", message_id: 5 },
+    ],
+    [
+      [8, "ann", "hi", 6, 2n ** 63n - 1n],
+      {
+        type: "direct",
+        from: "ann",
+        message: "hi",
+        message_id: 6,
+        from_user: "9223372036854775807",
+      },
+    ],
     [[9, "hi", "a later field"], { type: "announcement", message: "hi" }],
     [[10, 1, 2], { type: "gap", from_seq: 1, to_seq: 2 }],
+    [
+      [10, 1, 2, "api/streams/7/comments"],
+      { type: "gap", from_seq: 1, to_seq: 2, history: "api/streams/7/comments" },
+    ],
     [[11, "kicked", 0], { type: "bye", code: "kicked", reconnect_after_ms: 0 }],
     [[11, "banned", null], { type: "bye", code: "banned" }],
     [[12], { type: "pong" }],
@@ -123,11 +213,62 @@ test("each kind has the fields of JSON", () => {
       },
     ],
     [
+      [1, 3, 1, 1, 1_000_000, [[ID_BYTES, 1, "n", "m", 0, 0, 0, ID_BYTES]]],
+      {
+        type: "comments",
+        epoch: 3,
+        from_seq: 1,
+        to_seq: 1,
+        sample_rate: 1,
+        comments: [
+          {
+            comment_id: ID,
+            user_id: "1",
+            name: "n",
+            message: "m",
+            created_at: TimeUuid.fromBytes(ID_BYTES).unixMs(),
+            seq: 1,
+            parent_id: ID,
+          },
+        ],
+      },
+    ],
+    [
       [14, [null, 0, false, true, 5, true]],
       { type: "room", followers_ms: 0, emotes_only: true, unique_ms: 5, no_links: true },
     ],
     [[15, "a"], { type: "room_ack", ref: "a" }],
     [[16, null], { type: "moderate_ack" }],
+    [[18, null], { type: "pinned", comment: null }],
+    [
+      [19, [17, "?", ["a", "b"], 1, 2, false, [3, 4]]],
+      {
+        type: "poll",
+        poll_id: 17,
+        question: "?",
+        options: ["a", "b"],
+        opened_at: 1,
+        closes_at: 2,
+        votes: [3, 4],
+      },
+    ],
+    [[20, 17, [5, 6]], { type: "poll_votes", poll_id: 17, votes: [5, 6] }],
+    [[21, "a"], { type: "vote_ack", ref: "a" }],
+    [
+      [18, [ID_BYTES, 1, "n", "m", 5, 1, 6]],
+      {
+        type: "pinned",
+        comment: {
+          comment_id: ID,
+          user_id: "1",
+          name: "n",
+          message: "m",
+          created_at: 5,
+          badges: ["moderator"],
+          pinned_at: 6,
+        },
+      },
+    ],
     [[99, "a later kind"], null],
   ];
   for (const [values, expected] of cases) {
@@ -149,6 +290,8 @@ test("messages of a viewer have the layout of docs/protocol.md", () => {
     [{ type: "auth", token: "t" }, [0, "t"]],
     [{ type: "comment", message: "hello", ref: "a" }, [1, "hello", "a"]],
     [{ type: "comment", message: "hello" }, [1, "hello", null]],
+    [{ type: "comment", message: "hello", parent_id: ID }, [1, "hello", null, ID_BYTES]],
+    [{ type: "vote", poll_id: 17, option: 1 }, [8, 17, 1, null]],
     [{ type: "reaction", reaction: "fire" }, [2, "fire"]],
     [{ type: "pause" }, [3]],
     [{ type: "resume" }, [4, null]],

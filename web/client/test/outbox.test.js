@@ -114,7 +114,7 @@ test("a comment without an answer in time fails, for a retry by hand", async () 
   const ref = refOf(outbox);
   await clock.advance(60_000);
   await assert.rejects(result, { code: "not_sent", ref });
-  outbox.send("hello", ref);
+  outbox.send("hello", { ref });
   assert.deepEqual(delivered, [`hello ${ref}`, `hello ${ref}`]);
 });
 
@@ -130,6 +130,34 @@ test("pending comments are bounded, and so are acknowledged ones", async () => {
     outbox.send("more");
   }
   assert.ok(outbox.outgoing.length <= 4);
+});
+
+const PARENT = "2f5e1c80-c6e5-11f0-8000-0242ac120002";
+
+test("what a comment answers stays with it, over a reconnect and a retry", async () => {
+  const { clock, outbox } = outboxWith();
+  /** @type {(string | undefined)[]} */
+  const parents = [];
+  const deliver = (/** @type {{parent_id?: string}} */ { parent_id }) => parents.push(parent_id);
+  outbox.attach(deliver);
+  outbox.send("hello", { parentId: PARENT }).catch(() => {});
+  const ref = refOf(outbox);
+  outbox.detach();
+  outbox.attach(deliver);
+  outbox.refuse(new LiveCommentsError("overloaded", "full", { ref, retryAfterMs: 1_000 }));
+  await clock.advance(1_000);
+  assert.deepEqual(parents, [PARENT, PARENT, PARENT]);
+  assert.equal(outbox.outgoing[0]?.parent_id, PARENT);
+});
+
+test("an answer to what is no comment id is refused at once", async () => {
+  const { outbox, states, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  const odd = /** @type {string} */ (/** @type {unknown} */ (7));
+  for (const parentId of ["", "nope", `${PARENT}0`, PARENT.replaceAll("-", ""), odd]) {
+    await assert.rejects(outbox.send("hello", { parentId }), { code: "bad_message" });
+  }
+  assert.deepEqual([states, delivered, outbox.outgoing], [[], [], []]);
 });
 
 test("a rejection that nobody awaits is no unhandled one", async () => {

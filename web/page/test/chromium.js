@@ -1,20 +1,89 @@
 /**
- * Drives a Chromium over its debugging protocol, without a package. Node before 22 needs
- * `--experimental-websocket`.
+ * Drives a Chromium over its debugging protocol, without a package: messages go through two pipes,
+ * each ended by a zero byte.
  */
+
+/** @import { Readable, Writable } from "node:stream" */
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const PATIENCE_MS = 20_000;
+/** Only a failing check waits for so long. */
+const PATIENCE_MS = 90_000;
 
-/** A browser without a window, with a profile of its own. */
+/** A server that is away, also behind a proxy, and what is blocked: a page has to live with it. */
+const AWAY = /net::ERR_|status of 50[234]|closed before receiving a handshake/;
+
+/** @typedef {"websocket" | "events" | "polling"} TransportName */
+
+/**
+ * @typedef {object} PageLook
+ * @property {number} [width]
+ * @property {number} [height]
+ * @property {boolean} [dark] Absent: dark.
+ * @property {number} [scale] Pixels of a picture per pixel of the page (default 1).
+ * @property {boolean} [transparent]
+ * @property {number} [clockMs] Time by which the clock of the device is ahead.
+ * @property {TransportName} [transport] The best one that works, as behind a bad proxy.
+ */
+
+/**
+ * Takes the place of `WebSocket` where a proxy blocks it: the debugging protocol can block
+ * requests, but no WebSocket.
+ */
+const NO_WEBSOCKET = `globalThis.WebSocket = class {
+  readyState = 0;
+  constructor() {
+    setTimeout(() => {
+      this.readyState = 3;
+      this.onerror?.(new Event("error"));
+      this.onclose?.(new CloseEvent("close", { code: 1006 }));
+    });
+  }
+  send() {}
+  close() {}
+}`;
+
+/** @type {Record<string, number>} Codes of keys that write no letter. */
+const KEY_CODES = {
+  Tab: 9,
+  Enter: 13,
+  Escape: 27,
+  End: 35,
+  Home: 36,
+  ArrowUp: 38,
+  ArrowDown: 40,
+};
+
+/** @param {number} ms */
+function wrongClock(ms) {
+  return `{ const now = Date.now; Date.now = () => now() + ${ms}; }`;
+}
+
+const FLAGS = [
+  "--headless=new",
+  // The sandbox needs rights that root and containers do not have; the pages are our own.
+  "--no-sandbox",
+  "--remote-debugging-pipe",
+  "--disable-dev-shm-usage",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-extensions",
+  "--no-first-run",
+  "--mute-audio",
+  "--hide-scrollbars=false",
+  // Marks in pictures of pages are the same on each machine.
+  "--lang=en-US",
+];
+
+/** A browser without a window, with a profile of its own. It ends with this process. */
 export class Chromium {
   #process;
   #profile;
-  #socket;
+  #output;
   #count = 0;
   /** @type {Map<number, {resolve: (result: any) => void, reject: (error: Error) => void}>} */
   #calls = new Map();
@@ -24,13 +93,26 @@ export class Chromium {
   /**
    * @param {import("node:child_process").ChildProcess} process
    * @param {string} profile
-   * @param {WebSocket} socket
    */
-  constructor(process, profile, socket) {
+  constructor(process, profile) {
     this.#process = process;
     this.#profile = profile;
-    this.#socket = socket;
-    socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(String(data))));
+    this.#output = /** @type {Writable} */ (process.stdio[3]);
+    const input = /** @type {Readable} */ (process.stdio[4]);
+    let errors = "";
+    process.stderr?.on("data", (chunk) => (errors = `${errors}${chunk}`.slice(-4_000)));
+    process.on("error", ({ message }) => {
+      this.#fail(new Error(`no browser, which scripts/setup installs: ${message}`));
+    });
+    process.on("exit", () => this.#fail(new Error(`the browser has ended: ${errors}`)));
+    // Writing to a browser that has ended fails, too.
+    this.#output.on("error", () => {});
+    let text = "";
+    input.setEncoding("utf8").on("data", (/** @type {string} */ chunk) => {
+      const messages = `${text}${chunk}`.split("\0");
+      text = messages.pop() ?? "";
+      for (const message of messages) this.#receive(JSON.parse(message));
+    });
   }
 
   /**
@@ -40,36 +122,27 @@ export class Chromium {
    */
   static async start(program = process.env.CHROMIUM ?? "chromium") {
     const profile = await mkdtemp(join(tmpdir(), "lc-chromium-"));
-    const flags = ["--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--no-first-run"];
-    flags.push("--disable-gpu", "--hide-scrollbars=false", `--user-data-dir=${profile}`);
-    const child = spawn(program, [...flags, "about:blank"], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    const address = await new Promise((resolve, reject) => {
-      let text = "";
-      child.stderr.on("data", (chunk) => {
-        text += chunk;
-        const found = /DevTools listening on (ws:\S+)/.exec(text);
-        if (found) resolve(found[1]);
-      });
-      child.on("error", reject);
-      child.on("exit", () => reject(new Error(`the browser ended: ${text}`)));
-    });
-    const socket = new WebSocket(address);
-    await new Promise((resolve, reject) => {
-      socket.addEventListener("open", resolve);
-      socket.addEventListener("error", reject);
-    });
-    return new Chromium(child, profile, socket);
+    const flags = [...FLAGS, `--user-data-dir=${profile}`, "about:blank"];
+    const child = spawn(program, flags, { stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"] });
+    const browser = new Chromium(child, profile);
+    await browser.call("Browser.getVersion");
+    return browser;
+  }
+
+  /** The pages that were opened. */
+  get pages() {
+    return [...this.#pages.values()];
   }
 
   /**
    * Opens a page.
    *
    * @param {string} url
-   * @param {{width?: number, height?: number, dark?: boolean, transparent?: boolean}} [look]
+   * @param {PageLook} [look]
    */
-  async open(url, { width = 900, height = 700, dark = true, transparent = false } = {}) {
+  async open(url, look = {}) {
+    const { width = 900, height = 700, dark = true, scale = 1, transparent, transport } = look;
+    const { clockMs = 0 } = look;
     const { targetId } = await this.call("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
     const page = new ChromiumPage(this, sessionId);
@@ -77,17 +150,39 @@ export class Chromium {
     await page.call("Page.enable");
     await page.call("Runtime.enable");
     await page.call("Log.enable");
-    await page.resize(width, height);
+    await page.call("Network.enable");
+    // A page in the background would not be drawn.
+    await page.call("Emulation.setFocusEmulationEnabled", { enabled: true });
+    await page.resize(width, height, scale);
     const value = dark ? "dark" : "light";
     await page.call("Emulation.setEmulatedMedia", {
-      features: [{ name: "prefers-color-scheme", value }],
+      features: [
+        { name: "prefers-color-scheme", value },
+        // A picture is not taken in the middle of a movement.
+        { name: "prefers-reduced-motion", value: "reduce" },
+      ],
     });
     if (transparent) {
       const color = { r: 0, g: 0, b: 0, a: 0 };
       await page.call("Emulation.setDefaultBackgroundColorOverride", { color });
     }
+    if (transport === "events" || transport === "polling") {
+      await page.call("Page.addScriptToEvaluateOnNewDocument", { source: NO_WEBSOCKET });
+    }
+    if (clockMs !== 0) {
+      const source = wrongClock(clockMs);
+      await page.call("Page.addScriptToEvaluateOnNewDocument", { source });
+    }
+    // The same for `fetch` and for EventSource.
+    const urls = transport === "polling" ? ["*/api/streams/*/events*"] : [];
+    await page.call("Network.setBlockedURLs", { urls });
     await page.call("Page.navigate", { url });
     return page;
+  }
+
+  /** Forgets a page that was closed. @param {string} session */
+  forget(session) {
+    this.#pages.delete(session);
   }
 
   /**
@@ -99,15 +194,23 @@ export class Chromium {
   call(method, params = {}, sessionId = undefined) {
     this.#count += 1;
     const id = this.#count;
-    this.#socket.send(JSON.stringify({ id, method, params, sessionId }));
+    this.#output.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
     return new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject }));
   }
 
   async stop() {
     const ended = new Promise((resolve) => this.#process.on("exit", resolve));
-    this.#process.kill();
-    await ended;
-    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    if (this.#process.exitCode === null) {
+      this.#process.kill();
+      await ended;
+    }
+    await rm(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
+
+  /** @param {Error} error */
+  #fail(error) {
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
   }
 
   /** @param {any} message */
@@ -195,10 +298,28 @@ export class ChromiumPage {
    */
   async press(key) {
     const text = { Enter: "\r" }[key] ?? (key.length === 1 ? key : undefined);
-    const code = { Enter: 13, Escape: 27, End: 35, Home: 36, ArrowUp: 38, ArrowDown: 40 }[key];
-    const fields = { key, text, windowsVirtualKeyCode: code ?? key.toUpperCase().charCodeAt(0) };
+    const code = KEY_CODES[key] ?? key.toUpperCase().charCodeAt(0);
+    const fields = { key, text, windowsVirtualKeyCode: code };
     await this.call("Input.dispatchKeyEvent", { type: "keyDown", ...fields });
     await this.call("Input.dispatchKeyEvent", { type: "keyUp", ...fields, text: undefined });
+  }
+
+  /**
+   * Presses the mouse on an element, does something, and lets go.
+   *
+   * @param {string} selector
+   * @param {() => Promise<void>} meanwhile
+   */
+  async hold(selector, meanwhile) {
+    const { x, y } = await this.value(`(() => {
+      const { left, top } = document.querySelector(${JSON.stringify(selector)})
+        .getBoundingClientRect();
+      return { x: left + 12, y: top + 8 };
+    })()`);
+    const fields = { x, y, button: "left", clickCount: 1 };
+    await this.call("Input.dispatchMouseEvent", { type: "mousePressed", ...fields });
+    await meanwhile();
+    await this.call("Input.dispatchMouseEvent", { type: "mouseReleased", ...fields });
   }
 
   /**
@@ -216,16 +337,23 @@ export class ChromiumPage {
   /**
    * @param {number} width
    * @param {number} height
+   * @param {number} [scale]
    */
-  resize(width, height) {
+  resize(width, height, scale = 1) {
     const mobile = width < 500;
-    const fields = { width, height, deviceScaleFactor: 1, mobile };
+    const fields = { width, height, deviceScaleFactor: scale, mobile };
     return this.call("Emulation.setDeviceMetricsOverride", fields);
   }
 
-  /** @param {string} file */
+  async close() {
+    await this.call("Page.close");
+    this.#browser.forget(this.#session);
+  }
+
+  /** @param {string} file Its end says the format: `.png`, or the smaller `.webp`. */
   async screenshot(file) {
-    const { data } = await this.call("Page.captureScreenshot", { format: "png" });
+    const look = file.endsWith(".webp") ? { format: "webp", quality: 80 } : { format: "png" };
+    const { data } = await this.call("Page.captureScreenshot", look);
     await writeFile(file, Buffer.from(data, "base64"));
   }
 
@@ -235,7 +363,8 @@ export class ChromiumPage {
       const { exception, text } = params.exceptionDetails;
       this.problems.push(exception?.description ?? text);
     } else if (method === "Log.entryAdded" && params.entry.level === "error") {
-      this.problems.push(`${params.entry.text} ${params.entry.url ?? ""}`);
+      const { text, url = "" } = params.entry;
+      if (!AWAY.test(text)) this.problems.push(`${text} ${url}`);
     }
   }
 }

@@ -354,6 +354,8 @@ impl Side {
             user_id: played.user,
             name: played.comment.user.clone(),
             role: Role::Viewer,
+            everywhere: Role::Viewer,
+            avatar: None,
             comments_per_minute: None,
             standing: Default::default(),
         };

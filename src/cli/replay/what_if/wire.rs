@@ -77,6 +77,7 @@ impl Wire {
             created_at: ticks / 10_000,
             seq: self.seq,
             badges: Default::default(),
+            parent_id: None,
         });
         if at_ms < self.sent_ms + BATCH_INTERVAL_MS {
             return sent;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod alerts;
+mod auth;
 mod cassandra;
 mod cluster;
 mod delivery;
@@ -21,6 +22,7 @@ mod load;
 mod moderation;
 mod paths;
 mod postgres;
+mod proxies;
 mod redis;
 mod screening;
 mod sections;
@@ -29,6 +31,7 @@ mod validate;
 
 pub use admin::AdminConfig;
 pub use alerts::AlertsConfig;
+pub use auth::{AuthConfig, ClaimNames, KeyAlgorithm, KeyConfig, KeySource, key_address};
 pub use cassandra::CassandraConfig;
 pub use cluster::ClusterConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
@@ -42,6 +45,7 @@ pub use moderation::{
     ModelConfig, ModerationConfig, ModerationStage, ReputationConfig, RuleAction, RulesConfig,
 };
 pub use postgres::PostgresConfig;
+pub use proxies::{AddressRange, ForwardedHeader, InvalidRange};
 pub use redis::RedisConfig;
 pub use screening::{HeldConfig, ScreeningConfig};
 pub use sections::*;

@@ -23,6 +23,7 @@ fn settings(config: &mut Config) -> Vec<(&'static str, &mut PathBuf)> {
         paths.push(("gateway.tls.key", &mut tls.key));
     }
     let mut optional: Vec<(&'static str, Option<&mut PathBuf>)> = vec![
+        ("auth.jwks_ca", auth.jwks_ca.as_mut()),
         ("redis.password_file", redis.password_file.as_mut()),
         ("cassandra.password_file", cassandra.password_file.as_mut()),
         ("cassandra.tls_ca", cassandra.tls_ca.as_mut()),
@@ -87,6 +88,7 @@ mod tests {
         config.node.data_dir = path();
         config.node.admin_socket = path();
         config.auth.signing_key = path();
+        config.auth.jwks_ca = Some(path());
         config.auth.keys =
             vec![KeyConfig { algorithm: KeyAlgorithm::HS256, file: path(), kid: None }];
         config.gateway.tls = Some(TlsConfig { certificate: path(), key: path() });

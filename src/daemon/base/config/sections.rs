@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::AdminConfig;
 use super::alerts::AlertsConfig;
+use super::auth::AuthConfig;
 use super::cassandra::CassandraConfig;
 use super::cluster::ClusterConfig;
 use super::delivery::DeliveryConfig;
@@ -16,6 +17,7 @@ use super::engines::EnginesConfig;
 use super::kafka::KafkaConfig;
 use super::moderation::ModerationConfig;
 use super::postgres::PostgresConfig;
+use super::proxies::{AddressRange, ForwardedHeader};
 use super::redis::RedisConfig;
 use crate::policy::comment_limits::RoleLimits;
 use crate::policy::throttle::{ThrottleLevel, ThrottleRules};
@@ -39,6 +41,7 @@ pub struct Config {
     pub broadcast: BroadcastConfig,
     pub delivery: DeliveryConfig,
     pub reactions: ReactionsConfig,
+    pub messages: MessagesConfig,
     pub moderation: ModerationConfig,
     pub store: StoreConfig,
     pub shutdown: ShutdownConfig,
@@ -114,6 +117,16 @@ pub struct GatewayConfig {
     pub tls: Option<TlsConfig>,
     /// Serves wss with a certificate generated at start, for development.
     pub dev_tls: bool,
+    /// The path of the site that pages, API and WebSockets are below. Empty: its root. Health and
+    /// metrics are at the root in any case.
+    pub base_path: String,
+    /// Every connection begins with a header of the PROXY protocol, version 2, and comes from a
+    /// trusted proxy.
+    pub proxy_protocol: bool,
+    /// The header of requests in which trusted proxies name the viewer's address.
+    pub forwarded_header: ForwardedHeader,
+    /// The proxies that are believed about addresses.
+    pub trusted_proxies: Vec<AddressRange>,
     /// The most viewers of this node. More are answered 503.
     pub max_connections: u32,
     /// The most connections of a user over all nodes. 0 means no limit.
@@ -151,6 +164,10 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             tls: None,
             dev_tls: false,
+            base_path: String::new(),
+            proxy_protocol: false,
+            forwarded_header: ForwardedHeader::Off,
+            trusted_proxies: Vec::new(),
             max_connections: 1_000_000,
             max_connections_per_user: 20,
             max_connections_per_address: 0,
@@ -173,60 +190,6 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// PEM of the private key.
     pub key: PathBuf,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthConfig {
-    /// Only tokens with this `iss` are accepted. Empty: any.
-    pub issuer: String,
-    /// Only tokens whose `aud` has this name are accepted. Empty: only tokens without `aud`.
-    pub audience: String,
-    /// The clock difference that is tolerated when `exp` and `nbf` are checked.
-    #[serde(with = "humantime_serde")]
-    pub leeway: Duration,
-    /// The claim with the time at which the account was created, in seconds since the Unix epoch.
-    /// Empty: none has it.
-    pub account_created_claim: String,
-    /// The file with the secret that signs and verifies this node's own tokens. It must be the same
-    /// on every node of a cluster. Empty: `signing.key` in the data directory, created at the first
-    /// start.
-    pub signing_key: PathBuf,
-    /// Keys in addition to the node's own signing secret.
-    pub keys: Vec<KeyConfig>,
-}
-
-impl Default for AuthConfig {
-    fn default() -> Self {
-        Self {
-            issuer: String::new(),
-            audience: String::new(),
-            leeway: Duration::from_secs(30),
-            account_created_claim: "account_created".to_owned(),
-            signing_key: PathBuf::new(),
-            keys: Vec::new(),
-        }
-    }
-}
-
-/// The accepted signature algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeyAlgorithm {
-    HS256,
-    RS256,
-    ES256,
-    EdDSA,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyConfig {
-    pub algorithm: KeyAlgorithm,
-    /// HS256: the secret itself. Others: the public key as PEM.
-    pub file: PathBuf,
-    /// The key is only used for tokens with this `kid`.
-    #[serde(default)]
-    pub kid: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -378,6 +341,22 @@ impl Default for ReactionsConfig {
             window: Duration::from_millis(500),
             per_second: 10,
         }
+    }
+}
+
+/// Direct messages that viewers send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MessagesConfig {
+    /// Whether viewers may send each other messages.
+    pub between_users: bool,
+    /// The most messages of a user per minute, on one edge. 0 means no limit.
+    pub per_minute: u32,
+}
+
+impl Default for MessagesConfig {
+    fn default() -> Self {
+        Self { between_users: false, per_minute: 10 }
     }
 }
 

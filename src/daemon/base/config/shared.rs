@@ -26,12 +26,17 @@ const EDGES: &[&str] = &[
     "auth.issuer",
     "auth.audience",
     "auth.account_created_claim",
+    "auth.claims",
+    "auth.jwks_url",
+    "auth.oidc_issuer",
     "ingest.comments_per_minute",
     "ingest.max_comment_chars",
     "ingest.max_comment_bytes",
     "ingest.ref_lifetime",
     "reactions.kinds",
     "reactions.per_second",
+    "messages.between_users",
+    "messages.per_minute",
 ];
 const COORDINATORS: &[&str] =
     &["broadcast.throttle", "broadcast.hysteresis", "broadcast.step_down_after"];
@@ -237,6 +242,8 @@ mod tests {
             ("ingest.comments_per_minute", {
                 Box::new(|config| config.ingest.comments_per_minute.viewer = 7)
             }),
+            ("auth.claims", Box::new(|config| config.auth.claims.user = "uid".to_owned())),
+            ("auth.jwks_url", Box::new(|config| config.auth.jwks_url = "https://x".to_owned())),
             ("moderation.rules.link_action", {
                 Box::new(|config| config.moderation.rules.link_action = RuleAction::Reject)
             }),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::cluster::MAX_NAME_CHARS;
 use super::sections::MAX_CHAR_BYTES;
 use super::{
-    AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig, ModelConfig,
-    ModerationConfig, ReputationConfig,
+    AdminConfig, CassandraConfig, Config, DeliveryConfig, ForwardedHeader, GatewayConfig,
+    KafkaConfig, ModelConfig, ModerationConfig, ReputationConfig,
 };
 use crate::policy::throttle::{MAX_LEVELS, levels_step_down};
 use crate::protocol::admin::ADMIN_AUDIENCE;
@@ -71,6 +71,9 @@ fn check_all(config: &Config, faults: &mut Faults) {
         "auth.audience",
         "must be another name: tokens for the admin API have this one",
     );
+    for (key, text) in config.auth.faults() {
+        faults.check(false, key, text);
+    }
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),
@@ -162,6 +165,7 @@ fn gateway(config: &Config, faults: &mut Faults) {
         "must be 0 (those of one second) to 10000000",
     );
     sizes(config, faults);
+    proxies(gateway, faults);
     let times = [
         ("gateway.handshake_timeout", gateway.handshake_timeout),
         ("gateway.auth_timeout", gateway.auth_timeout),
@@ -177,6 +181,32 @@ fn gateway(config: &Config, faults: &mut Faults) {
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
     );
+}
+
+fn proxies(gateway: &GatewayConfig, faults: &mut Faults) {
+    faults.check(
+        is_base_path(&gateway.base_path),
+        "gateway.base_path",
+        "must be empty or like /live: names of letters, digits, dashes, dots, underscores and \
+         tildes, at most 200 characters, without a slash at the end; not /metrics, /healthz or \
+         /readyz",
+    );
+    let believes = gateway.proxy_protocol || gateway.forwarded_header != ForwardedHeader::Off;
+    faults.check(
+        !believes || !gateway.trusted_proxies.is_empty(),
+        "gateway.trusted_proxies",
+        "must name the proxies that gateway.proxy_protocol and gateway.forwarded_header trust",
+    );
+}
+
+fn is_base_path(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(allowed) && !name.bytes().all(|byte| byte == b'.')
+    };
+    let Some(names) = path.strip_prefix('/') else { return path.is_empty() };
+    let taken = ["/metrics", "/healthz", "/readyz"].contains(&path);
+    path.len() <= 200 && !taken && names.split('/').all(is_name)
 }
 
 /// Checks that no limit on the size of a comment or message forbids what another allows.

@@ -24,6 +24,8 @@ pub struct NodeFacts {
     pub version: String,
     /// The bound address that viewers connect to.
     pub listen: String,
+    /// Of `gateway.base_path`.
+    pub base_path: String,
     pub data_dir: String,
     pub roles: Vec<String>,
     /// The engine per contract, such as `eventlog` → `embedded`.
@@ -75,6 +77,7 @@ impl NodeFacts {
             about: identity.about.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen,
+            base_path: config.gateway.base_path.clone(),
             // The readers of the status may have another working directory.
             data_dir: std::path::absolute(&config.node.data_dir)
                 .unwrap_or_else(|_| config.node.data_dir.clone())

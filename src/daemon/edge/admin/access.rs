@@ -203,9 +203,7 @@ fn not_authenticated(text: &str) -> HttpError {
 /// Returns the error for a peer that has proved nothing. Its connection is closed, so that it takes
 /// no place of others.
 fn refused(body: ErrorBody) -> HttpError {
-    HttpError::from(body)
-        .with_header("www-authenticate", HeaderValue::from_static("Bearer"))
-        .with_header("connection", HeaderValue::from_static("close"))
+    HttpError::from(body).with_header("connection", HeaderValue::from_static("close"))
 }
 
 /// Answers a request if its caller is known and has the role that its path needs. Reading needs the

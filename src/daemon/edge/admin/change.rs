@@ -10,9 +10,10 @@ use crate::daemon::edge::http::{HttpError, Json};
 use crate::daemon::stages::moderation::check_terms;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
-    ClearRoomRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest,
-    ForgetViewRequest, Outcome, RestoreRequest, ReviewItem, ReviewRequest, SanctionRequest,
-    SaveViewRequest, ShadowRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
+    ClearRoomRequest, ClosePollRequest, DeleteOfUserRequest, DeleteRequest, DirectRequest,
+    DrainRequest, ForgetViewRequest, GrantRequest, OpenPollRequest, Outcome, PinRequest,
+    RestoreRequest, ReviewItem, ReviewRequest, RevokeRequest, SanctionRequest, SaveViewRequest,
+    ShadowRequest, ThrottleRequest, TokenRequest, Tokens, UnbanRequest, UndoRequest, UnpinRequest,
     UserRequest, UserTokensRequest, audit_action, role_to_undo,
 };
 use crate::protocol::room::{RoomPatch, TermsPatch};
@@ -37,9 +38,11 @@ macro_rules! changes {
 changes! {
     ban(JsonBody<SanctionRequest>);
     timeout(JsonBody<SanctionRequest>);
-    unban(JsonBody<UserRequest>);
+    unban(JsonBody<UnbanRequest>);
     shadow(JsonBody<ShadowRequest>);
     unshadow(JsonBody<UserRequest>);
+    grant(JsonBody<GrantRequest>);
+    revoke(JsonBody<RevokeRequest>);
     kick(JsonBody<UserRequest>);
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);
@@ -86,6 +89,17 @@ pub(super) async fn update_stream(
     Ok(Json(outcome))
 }
 
+pub(super) async fn delete_stream(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.delete_stream(&actor, stream_id).await?;
+    let text = change_text::delete_stream(stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::DELETE_STREAM, &text, &outcome);
+    Ok(Json(outcome))
+}
+
 pub(super) async fn update_room(
     State(state): State<AdminState>,
     Requester(actor): Requester,
@@ -121,6 +135,54 @@ pub(super) async fn clear_room(
     let outcome = state.parts.control.clear_room(&actor, stream_id, &request).await?;
     let text = change_text::clear_room(&request, stream_id, &outcome);
     state.parts.record_outcome(actor.name(), audit_action::CLEAR_ROOM, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn pin(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(request): JsonBody<PinRequest>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.pin(&actor, stream_id, &request).await?;
+    let text = change_text::pin(&request, stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::PIN, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn unpin(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(request): JsonBody<UnpinRequest>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.unpin(&actor, stream_id, &request).await?;
+    let text = change_text::unpin(stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::UNPIN, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn open_poll(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(request): JsonBody<OpenPollRequest>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.open_poll(&actor, stream_id, &request).await?;
+    let text = change_text::open_poll(stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::OPEN_POLL, &text, &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn close_poll(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    PathParam(stream_id): PathParam<StreamId>,
+    JsonBody(request): JsonBody<ClosePollRequest>,
+) -> Answer<Json<Outcome>> {
+    let outcome = state.parts.control.close_poll(&actor, stream_id, &request).await?;
+    let text = change_text::close_poll(stream_id);
+    state.parts.record_outcome(actor.name(), audit_action::CLOSE_POLL, &text, &outcome);
     Ok(Json(outcome))
 }
 

@@ -3,16 +3,17 @@
 //! In: the request, which the audit entry has as its detail, and the outcome. Out: a clause without
 //! the actor. Always holds: no text of a viewer, and no message, is in it.
 
-use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AcknowledgeRequest, AnnounceRequest, BatchChange, BatchRequest, ClearRoomRequest,
-    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest, Outcome,
-    RestoreRequest, ReviewRequest, SanctionRequest, SaveViewRequest, ShadowRequest,
-    ThrottleRequest, UndoRequest, UserRef, UserRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ForgetViewRequest,
+    GrantRequest, Outcome, PinRequest, RestoreRequest, ReviewRequest, RevokeRequest,
+    SanctionRequest, SaveViewRequest, ShadowRequest, ThrottleRequest, UnbanRequest, UndoRequest,
+    UserRef, UserRequest,
 };
 use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::room::{RoomPatch, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
+use crate::protocol::{StreamId, on_stream};
 
 /// Writes `ann (user 42)`, or `user 42` without a known name.
 fn user(user: &UserRef, outcome: &Outcome) -> String {
@@ -38,25 +39,37 @@ fn lasting(duration_ms: Option<u64>) -> String {
 }
 
 pub(super) fn ban(request: &SanctionRequest, outcome: &Outcome) -> String {
-    format!("banned {} {}", user(&request.user, outcome), lasting(request.duration_ms))
+    let stream = on_stream(request.stream_id);
+    format!("banned {}{stream} {}", user(&request.user, outcome), lasting(request.duration_ms))
 }
 
 pub(super) fn timeout(request: &SanctionRequest, outcome: &Outcome) -> String {
-    format!("timed out {} {}", user(&request.user, outcome), lasting(request.duration_ms))
+    let stream = on_stream(request.stream_id);
+    format!("timed out {}{stream} {}", user(&request.user, outcome), lasting(request.duration_ms))
 }
 
-pub(super) fn unban(request: &UserRequest, outcome: &Outcome) -> String {
-    format!("unbanned {}", user(&request.user, outcome))
+pub(super) fn unban(request: &UnbanRequest, outcome: &Outcome) -> String {
+    format!("unbanned {}{}", user(&request.user, outcome), on_stream(request.stream_id))
 }
 
 pub(super) fn shadow(request: &ShadowRequest, outcome: &Outcome) -> String {
-    let stream = request.stream_id.map(|id| format!(" on stream {id}")).unwrap_or_default();
+    let stream = on_stream(request.stream_id);
     let lasting = lasting(request.duration_ms);
     format!("shadow-banned {}{stream} {lasting}", user(&request.user, outcome))
 }
 
 pub(super) fn unshadow(request: &UserRequest, outcome: &Outcome) -> String {
     format!("ended the shadow bans of {}", user(&request.user, outcome))
+}
+
+pub(super) fn grant(request: &GrantRequest, outcome: &Outcome) -> String {
+    let user = user(&request.user, outcome);
+    format!("made {user} {} of stream {}", request.role, request.stream_id)
+}
+
+pub(super) fn revoke(request: &RevokeRequest, outcome: &Outcome) -> String {
+    let user = user(&request.user, outcome);
+    format!("took the role of {user} on stream {}", request.stream_id)
 }
 
 pub(super) fn forgive(request: &UserRequest, outcome: &Outcome) -> String {
@@ -149,15 +162,21 @@ pub(super) fn create_stream(request: &NewStream, outcome: &Outcome) -> String {
 
 /// Names the settings that were changed. Their values are in the audit entry.
 pub(super) fn update_stream(patch: &StreamPatch, outcome: &Outcome) -> String {
-    let StreamPatch { title, state, anonymous, moderation } = patch;
+    let StreamPatch { title, description, state, starts_at, anonymous, moderation } = patch;
     let changed = [
         title.is_some().then_some("title"),
+        description.is_some().then_some("description"),
+        starts_at.is_some().then_some("start time"),
         state.is_some().then_some("state"),
         anonymous.is_some().then_some("anonymous"),
         moderation.is_some().then_some("moderation"),
     ];
     let stream = outcome.stream.as_ref().map(|stream| format!("stream {}", stream.stream_id));
     changed_text(&changed, &stream.unwrap_or_else(|| "a stream".to_owned()))
+}
+
+pub(super) fn delete_stream(stream_id: StreamId) -> String {
+    format!("deleted stream {stream_id}")
 }
 
 fn changed_text(names: &[Option<&str>], of: &str) -> String {
@@ -215,6 +234,22 @@ pub(super) fn clear_room(
     format!("deleted {comments} of stream {stream_id} from the last {time}")
 }
 
+pub(super) fn pin(request: &PinRequest, stream_id: StreamId) -> String {
+    format!("pinned comment {} in stream {stream_id}", request.comment_id)
+}
+
+pub(super) fn unpin(stream_id: StreamId) -> String {
+    format!("unpinned the comment of stream {stream_id}")
+}
+
+pub(super) fn open_poll(stream_id: StreamId) -> String {
+    format!("opened a poll in stream {stream_id}")
+}
+
+pub(super) fn close_poll(stream_id: StreamId) -> String {
+    format!("closed the poll of stream {stream_id}")
+}
+
 pub(super) fn save_view(request: &SaveViewRequest, _: &Outcome) -> String {
     format!("saved the view @{}", request.name)
 }
@@ -232,7 +267,7 @@ pub(super) fn undo(request: &UndoRequest, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::protocol::throttle::SampleRate;
-    use crate::protocol::{CommentId, NodeId, UserId};
+    use crate::protocol::{CommentId, NodeId, Role, UserId};
 
     fn of_42() -> Outcome {
         Outcome { user_id: Some(UserId(42)), ..Outcome::default() }
@@ -240,13 +275,17 @@ mod tests {
 
     fn sanction(duration_ms: Option<u64>) -> SanctionRequest {
         let user = UserRef("42".to_owned());
-        SanctionRequest { user, reason: None, note: None, duration_ms }
+        SanctionRequest { user, stream_id: None, reason: None, note: None, duration_ms }
     }
 
     #[test]
     fn a_change_of_a_user_names_user_and_duration() {
         let known = Outcome { user_name: Some("ann".to_owned()), ..of_42() };
         let request = UserRequest { user: UserRef("ann".to_owned()), note: None };
+        let on_seven = Some(StreamId(7));
+        let there = |duration_ms| SanctionRequest { stream_id: on_seven, ..sanction(duration_ms) };
+        let lifted =
+            |stream_id| UnbanRequest { user: UserRef("ann".to_owned()), stream_id, note: None };
         let direct = |outcome: &Outcome| {
             let user = UserRef("ann".to_owned());
             super::direct(&DirectRequest { user, message: "secret".to_owned() }, outcome)
@@ -255,7 +294,10 @@ mod tests {
             (ban(&sanction(Some(300_000)), &of_42()), "banned user 42 for 5m"),
             (ban(&sanction(None), &known), "banned ann (user 42) permanently"),
             (timeout(&sanction(Some(60_000)), &known), "timed out ann (user 42) for 1m"),
-            (unban(&request, &known), "unbanned ann (user 42)"),
+            (unban(&lifted(None), &known), "unbanned ann (user 42)"),
+            (unban(&lifted(on_seven), &known), "unbanned ann (user 42) on stream 7"),
+            (ban(&there(None), &of_42()), "banned user 42 on stream 7 permanently"),
+            (timeout(&there(Some(60_000)), &of_42()), "timed out user 42 on stream 7 for 1m"),
             (kick(&request, &Outcome::default()), "kicked user ann"),
             (direct(&known), "sent a message to ann (user 42)"),
         ] {
@@ -270,6 +312,13 @@ mod tests {
         assert_eq!(on_one, "shadow-banned user 42 on stream 7 for 1m");
         assert_eq!(unshadow(&request, &known), "ended the shadow bans of ann (user 42)");
         assert_eq!(forgive(&request, &known), "forgave ann (user 42)");
+        let user = UserRef("ann".to_owned());
+        let stream_id = StreamId(7);
+        let role = Role::Moderator;
+        let given = GrantRequest { user: user.clone(), role, stream_id, note: None };
+        assert_eq!(grant(&given, &known), "made ann (user 42) moderator of stream 7");
+        let taken = RevokeRequest { user, stream_id, note: None };
+        assert_eq!(revoke(&taken, &known), "took the role of ann (user 42) on stream 7");
         let absent = Outcome { connections: Some(0), ..of_42() };
         assert_eq!(direct(&absent), "sent a message to user 42, who is not connected");
     }

@@ -23,7 +23,7 @@ use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
 use crate::daemon::stages::moderation::{self, ModerationContext, ModerationContextParts};
 use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
-use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
+use crate::protocol::error_code::{ErrorBody, ErrorCode, ProblemDetails};
 use crate::protocol::{Identity, NodeId};
 
 /// A request: the first line is method, path and query, the second the operator's name, the rest is
@@ -71,8 +71,8 @@ pub fn admin_request(data: &[u8]) {
             return;
         }
         let body = response.into_body().collect().await.expect("an answer is whole").to_bytes();
-        let envelope: ErrorEnvelope = serde_json::from_slice(&body).expect("errors are envelopes");
-        let error = envelope.error;
+        let details: ProblemDetails = serde_json::from_slice(&body).expect("errors have details");
+        let error = ErrorBody::from(details);
         assert_eq!(status, error.code.http_status());
         assert_ne!(error.code, ErrorCode::Internal, "{}", error.message);
         assert!(!error.message.is_empty() && !error.message.chars().any(char::is_control));
@@ -120,7 +120,7 @@ pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
     let mut config = Config::default();
     config.node.name = "a".to_owned();
     let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
-    let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
+    let minter: Minter = Arc::new(|identity: &Identity, _, _| Ok(identity.name.to_string()));
     let identity = NodeIdentity {
         node: NodeId::new("a"),
         identity: "1".to_owned(),

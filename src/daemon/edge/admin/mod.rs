@@ -4,7 +4,7 @@
 //! In: requests of [`crate::protocol::admin`] from users that may open the socket (mode 0660: its
 //! owner and group), and from the network from holders of a certificate or a token with a role
 //! (`remote`, `access`). Out: answers in JSON, live data as JSON lines, errors as an
-//! `ErrorEnvelope` with a stable code and its HTTP status. Every change goes through [`Control`],
+//! `ProblemDetails` with a stable code and its HTTP status. Every change goes through [`Control`],
 //! which validates and records it.
 //!
 //! Always holds: a request that is answered with an error has changed nothing, unless a dependency
@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `/v1/status` | `Status` |
 //! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bans` `/v1/shadows` | `Cluster` of each |
-//! | `/v1/bus` `/v1/lag` `/v1/stores` | `Cluster` of each |
+//! | `/v1/bus` `/v1/lag` `/v1/stores` `/v1/grants` | `Cluster` of each |
 //! | `/v1/doctor?node=` | `Cluster<DoctorFinding>` about the servers of the engines |
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
 //! | `/v1/rules` | `RulesInForce` |
@@ -40,8 +40,10 @@
 //! | `POST` | takes |
 //! |---|---|
 //! | `/v1/ban` `/v1/timeout` | `SanctionRequest` |
-//! | `/v1/unban` `/v1/kick` `/v1/unshadow` | `UserRequest` |
+//! | `/v1/unban` | `UnbanRequest` |
+//! | `/v1/kick` `/v1/unshadow` | `UserRequest` |
 //! | `/v1/shadow` | `ShadowRequest` |
+//! | `/v1/grant` `/v1/revoke` | `GrantRequest`, `RevokeRequest` |
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
 //! | `/v1/dead-letters/requeue` `…/ack` | `DeadLettersRequest`, and answers `DeadLettersOutcome` |
 //! | `/v1/delete_of_user`, `/v1/batch` | `DeleteOfUserRequest`, `BatchRequest` |

@@ -8,12 +8,12 @@ use super::error::Answer;
 use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
-    Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status, StoreStatus,
-    StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, Grant, HistoryPage, ModerationDecision,
+    NodeStatus, Offender, ReviewItem, Room, RulesInForce, Sanction, SavedView, Shadow, Status,
+    StoreStatus, StreamStatus, UserDetail, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::room::RoomTerm;
-use crate::protocol::{CommentId, ErrorCode, StreamId};
+use crate::protocol::{CommentId, ErrorCode, PollState, StreamId};
 
 /// The most rows of one answer.
 const MAX_LIMIT: usize = 1_000;
@@ -101,6 +101,10 @@ pub(super) async fn shadows(State(state): State<AdminState>) -> Answer<Json<Clus
     Ok(listed(state.parts.control.shadows().await?))
 }
 
+pub(super) async fn grants(State(state): State<AdminState>) -> Answer<Json<Cluster<Grant>>> {
+    Ok(listed(state.parts.control.grants().await?))
+}
+
 pub(super) async fn views(State(state): State<AdminState>) -> Answer<Json<Cluster<SavedView>>> {
     Ok(listed(state.parts.control.views().await?))
 }
@@ -117,6 +121,16 @@ pub(super) async fn room_terms(
     PathParam(stream_id): PathParam<StreamId>,
 ) -> Answer<Json<Cluster<RoomTerm>>> {
     Ok(listed(state.parts.control.room_terms(stream_id).await?))
+}
+
+/// Polls that are listed.
+const MAX_POLLS: usize = 100;
+
+pub(super) async fn polls(
+    State(state): State<AdminState>,
+    PathParam(stream_id): PathParam<StreamId>,
+) -> Answer<Json<Cluster<PollState>>> {
+    Ok(listed(state.parts.control.polls(stream_id, MAX_POLLS).await?.to_vec()))
 }
 
 pub(super) async fn who(

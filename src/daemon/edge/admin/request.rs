@@ -1,14 +1,16 @@
-//! Extractors for requests. Whatever is wrong with a request is answered with an error envelope.
+//! Extractors for requests. Whatever is wrong with a request is answered with problem details.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::access::Caller;
-use crate::daemon::edge::http::{BodyLimits, HttpError, parse_json, read_body, read_json};
+use crate::daemon::edge::http::{
+    BodyLimits, HttpError, parse_json, read_body, read_json, read_query,
+};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::ErrorCode;
 
@@ -96,11 +98,8 @@ pub(super) struct Params<T>(pub(super) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let Query(params) = Query::from_request_parts(parts, state)
-            .await
-            .map_err(|error| HttpError::new(ErrorCode::BadRequest, error.body_text()))?;
-        Ok(Self(params))
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
+        read_query(&parts.uri).map(Self)
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn test(
         message,
         created_at: now_ms,
         badges: Default::default(),
+        parent_id: None,
     };
     let role = user.as_ref().map(|user| user.role());
     parts.trials.context.look_up(&[comment.user_id]).await;

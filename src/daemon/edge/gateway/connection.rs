@@ -12,20 +12,24 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::handover::IntoTransport;
+use super::proxy::{PreambleError, TrustedProxies, read_preamble};
+use super::secure_stream::SecureStream;
 use super::tls::HTTP2;
 use crate::daemon::base::config::GatewayConfig;
+use crate::daemon::base::metrics::count;
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::{
     ConnectionSlot, HeadLimits, HttpConnection, KeepAlive, TakenSocket, Takeover, in_turns,
     set_answer_timeout,
 };
 
 /// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at
-/// most about 20 KiB.
+/// most about 20 KiB, and over TLS 50 KiB more while a record is incomplete: rustls has its start,
+/// and so has `SecureStream` unless the connection speaks HTTP/2.
 pub const MAX_HTTP_CONNECTIONS: usize = 8192;
 
 /// Request line and headers together.
@@ -38,6 +42,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct ConnectionService {
     router: Router,
+    /// Believed about the address of every connection; `None` without the PROXY protocol.
+    proxies: Option<TrustedProxies>,
+    /// Counts connections that are not served.
+    board: StatusBoard,
     tls: Option<TlsAcceptor>,
     /// Permits for TLS handshakes: one per core.
     tls_turns: Arc<Semaphore>,
@@ -61,6 +69,7 @@ impl ConnectionService {
         router: Router,
         tls: Option<TlsAcceptor>,
         config: &GatewayConfig,
+        board: StatusBoard,
         finish: CancellationToken,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -68,6 +77,8 @@ impl ConnectionService {
         let keep_alive = KeepAlive { interval: config.ping_interval, timeout: config.pong_timeout };
         Self {
             router,
+            proxies: config.proxy_protocol.then(|| TrustedProxies::new(config)),
+            board,
             tls,
             tls_turns,
             handshake_timeout: config.handshake_timeout,
@@ -82,23 +93,45 @@ impl ConnectionService {
     }
 
     /// Serves one accepted socket until it closes, times out, or leaves HTTP by an upgrade.
-    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
+    pub(super) async fn serve(self, mut stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
         let deadline = Instant::now() + self.handshake_timeout;
         if let Err(error) = set_options(&stream) {
             debug!(%peer, %error, "cannot set socket options");
             return;
         }
+        let Some(peer) = self.true_peer(&mut stream, peer, deadline).await else { return };
         let Some(tls) = self.tls.clone() else {
             return self.serve_http(stream, peer, slot, deadline).await;
         };
-        match timeout_at(deadline, in_turns(&self.tls_turns, tls.accept(stream))).await {
-            Ok(Ok(stream)) if is_http2(&stream) => {
+        match timeout_at(deadline, in_turns(&self.tls_turns, SecureStream::accept(&tls, stream)))
+            .await
+        {
+            Ok(Ok(mut stream)) if stream.protocol() == Some(HTTP2) => {
+                stream.stay_in_http();
                 self.serve_http2(stream, peer, slot, deadline).await;
             }
             Ok(Ok(stream)) => self.serve_http(stream, peer, slot, deadline).await,
             Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
             Err(_) => debug!(%peer, "TLS handshake timed out"),
         }
+    }
+
+    /// Returns the address of the viewer, which a proxy tells first if so configured. `None` if the
+    /// connection must be closed.
+    async fn true_peer(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        deadline: Instant,
+    ) -> Option<SocketAddr> {
+        let Some(proxies) = &self.proxies else { return Some(peer) };
+        let read = timeout_at(deadline, read_preamble(stream, peer, proxies)).await;
+        let read = read.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()));
+        let refused = |error: &PreambleError| {
+            debug!(%peer, %error, "connection refused");
+            count(&self.board.metrics().connections_refused, error.reason());
+        };
+        read.inspect_err(refused).ok()
     }
 
     async fn serve_http<I>(self, io: I, peer: SocketAddr, slot: ConnectionSlot, deadline: Instant)
@@ -122,7 +155,7 @@ impl ConnectionService {
 
     async fn serve_http2(
         self,
-        io: TlsStream<TcpStream>,
+        io: SecureStream,
         peer: SocketAddr,
         slot: ConnectionSlot,
         deadline: Instant,
@@ -155,11 +188,6 @@ impl ConnectionService {
             takeover: None,
         }
     }
-}
-
-/// Reports whether the client has chosen HTTP/2.
-fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {

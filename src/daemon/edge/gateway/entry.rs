@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use axum::http::Method;
 use axum::http::header::HeaderValue;
 
 use super::admission::{ROUNDING_MS, ViewerPermit, ViewerSlot};
@@ -14,7 +15,7 @@ use crate::daemon::stages::control::admission::close_inadmissible_of;
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::quantity::counted;
-use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
+use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition, UserScope};
 
 /// A viewer that asks to watch a stream.
 #[derive(Debug)]
@@ -46,6 +47,20 @@ impl Admitted {
             permit: Box::new(self.permit),
         }
     }
+}
+
+/// Refuses methods besides `GET` on a path that opens a viewer: `HEAD` would open one that is sent
+/// nothing.
+///
+/// # Errors
+/// `method_not_allowed` with the header `Allow`.
+pub(super) fn get_only(method: &Method) -> Result<(), HttpError> {
+    if *method == Method::GET {
+        return Ok(());
+    }
+    let text = format!("{method} is not allowed on this path; GET is");
+    let error = HttpError::new(ErrorCode::MethodNotAllowed, text);
+    Err(error.with_header("allow", HeaderValue::from_static("GET")))
 }
 
 /// Takes one of the node's places for viewers.
@@ -97,7 +112,10 @@ pub(super) async fn admit(
 ) -> Result<Admitted, ErrorBody> {
     let Entrant { stream_id, token, address, transport } = entrant;
     let stream = state.watchable_stream(stream_id)?;
-    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
+    let bearer = match token? {
+        Some(token) => Some(state.admission.identify(&token, stream_id).await?),
+        None => None,
+    };
     slot.count_address(address).map_err(|limit| {
         let held = counted(limit as u64, "connection");
         let text = format!("your address already has {held}, the most allowed");
@@ -113,10 +131,13 @@ pub(super) async fn admit(
         return Err(ErrorBody::new(ErrorCode::NotAuthenticated, text));
     }
     let user = match &bearer {
-        Some(bearer) => state.admission.register(&bearer.identity, stream_id, transport).await?,
+        Some(bearer) => {
+            let identity = &bearer.identity;
+            state.admission.register(identity, stream_id, transport, Some(address)).await?
+        }
         None => None,
     };
-    let permit = ViewerPermit { _slot: slot, _user: user };
+    let permit = ViewerPermit { address, _slot: slot, _user: user };
     Ok(Admitted { stream_id, bearer, must_authenticate, permit })
 }
 
@@ -135,15 +156,27 @@ pub(super) async fn admit_over_http(
     })
 }
 
-/// Hands a viewer to delivery. A ban or a change of the stream that came into force meanwhile may
-/// have missed the viewer, whom delivery did not know yet, so both are looked at again.
+/// Hands a viewer to delivery. A withdrawal of the key of its token, a change of its role, a ban or
+/// a change of the stream that came into force meanwhile may have missed the viewer, whom delivery
+/// did not know yet, so all are looked at again.
 pub(super) async fn attach(state: &GatewayState, viewer: NewViewer) {
     let stream_id = viewer.stream_id;
-    let user_id = viewer.bearer.as_ref().map(|bearer| bearer.identity.user_id);
+    let user = viewer.bearer.as_ref().map(|bearer| (bearer.identity.user_id, bearer.given));
+    let issuer_key = viewer.bearer.as_ref().and_then(|bearer| bearer.issuer_key);
     state.sink.attach(viewer);
-    let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
-    if let Some((user_id, error)) = ban {
-        state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;
+    if let Some(key) = issuer_key.filter(|key| state.admission.is_withdrawn(*key)) {
+        state.sink.close_signed_by([key].into()).await;
+    }
+    if let Some((user_id, given)) = user
+        && state.admission.is_outdated(user_id, stream_id, given)
+    {
+        let who = UserScope::on(user_id, stream_id);
+        state.sink.disconnect_user(who, CloseCode::Kicked, None).await;
+    }
+    let who = user.map(|(user_id, _)| UserScope::on(user_id, stream_id));
+    let ban = who.and_then(|who| Some((who, state.admission.ban_error(who)?)));
+    if let Some((who, error)) = ban {
+        state.sink.disconnect_user(who, CloseCode::Banned, Some(error)).await;
     }
     let now_ms = state.clock.now_ms();
     close_inadmissible_of(stream_id, &state.streams, &*state.sink, now_ms).await;

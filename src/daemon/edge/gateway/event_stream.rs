@@ -11,24 +11,24 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::Method;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use rand::RngExt as _;
+use serde_json::json;
 
-use super::entry::{Entrant, admit_over_http, attach};
+use super::entry::{Entrant, admit_over_http, attach, get_only};
 use super::farewell::Farewell;
-use super::parameters::Parameters;
+use super::openapi::{ADMISSION_ERRORS, Operation, Tag};
+use super::parameters::{Parameters, describe_position};
+use super::positions::EVENT_ID_PATTERN;
 use super::state::GatewayState;
 use crate::daemon::base::handoff::ViewerLink;
 use crate::daemon::base::pipe::{PipeReader, pipe};
-use crate::daemon::edge::http::{
-    Answer, ConnectionSlot, ConnectionUse, HttpError, LentSlot, Takeover,
-};
+use crate::daemon::edge::http::{Answer, ConnectionSlot, ConnectionUse, LentSlot, Takeover};
+use crate::protocol::StreamId;
 use crate::protocol::admin::TransportKind;
-use crate::protocol::{ErrorCode, StreamId};
 
 const EVENT_STREAM: &str = "text/event-stream";
 const NO_STORE: &str = "no-store";
@@ -74,13 +74,21 @@ pub(super) async fn open(
     Ok(answer(events))
 }
 
-/// Refuses `HEAD`, which would otherwise open a viewer that is sent nothing.
-pub(super) fn get_only(method: &Method) -> Result<(), HttpError> {
-    if *method == Method::GET {
-        return Ok(());
-    }
-    let text = format!("{method} is not allowed on this path; GET is");
-    Err(HttpError::new(ErrorCode::MethodNotAllowed, text))
+pub(super) fn describe(operation: &mut Operation<'_>) {
+    operation
+        .named(Tag::Watching, "open_events", "Sends the messages of a stream as server-sent events")
+        .text("The answer does not end by itself. Each event has a message as its data, and those")
+        .text("that move the position have it as their id. `Last-Event-ID` wins over the query.")
+        .may_have_query_token();
+    describe_position(operation);
+    operation
+        .header(
+            "Last-Event-ID",
+            json!({ "type": "string", "pattern": EVENT_ID_PATTERN }),
+            "The id of the last event that was received: `EPOCH:SEQ`.",
+        )
+        .answer_as(200, EVENT_STREAM, json!({}), "The events, until the connection ends.")
+        .errors(ADMISSION_ERRORS);
 }
 
 /// Returns the first line, which tells a browser after how many milliseconds to reconnect. Each

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
+use super::secure_stream::SecureStream;
 use crate::daemon::edge::http::set_answer_timeout;
 use crate::net::Transport;
 
@@ -16,7 +16,7 @@ use crate::net::Transport;
 pub(super) struct BareSocket {
     pub(super) transport: Transport,
     /// Bytes the HTTP library read beyond the handshake. Bytes that TLS has decrypted but nobody
-    /// has read stay in the TLS session.
+    /// has read stay in the transport.
     pub(super) early_bytes: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn take_socket(upgraded: Upgraded) -> io::Result<BareSocket> {
         }
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+    match upgraded.downcast::<TokioIo<SecureStream>>() {
         Ok(parts) => {
             let transport = parts.io.into_inner().into_transport(None)?;
             Ok(BareSocket { transport, early_bytes: parts.read_buf.to_vec() })
@@ -52,10 +52,9 @@ impl IntoTransport for TcpStream {
     }
 }
 
-impl IntoTransport for TlsStream<TcpStream> {
+impl IntoTransport for SecureStream {
     fn into_transport(self, answer_timeout: Option<Duration>) -> io::Result<Transport> {
-        let (stream, session) = self.into_inner();
-        Ok(Transport::tls(detach(stream, answer_timeout)?, session))
+        self.detach_with(|stream| detach(stream, answer_timeout))
     }
 }
 

@@ -10,8 +10,9 @@
 //! too.
 //!
 //! Always holds:
-//! - Every refusal carries a stable [`ErrorCode`](crate::protocol::ErrorCode), as the JSON
-//!   [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) over HTTP.
+//! - Every refusal carries a stable [`ErrorCode`](crate::protocol::ErrorCode), as
+//!   [`ProblemDetails`](crate::protocol::error_code::ProblemDetails) over HTTP. Only a request head
+//!   that is too large or not HTTP is refused without a body, by the HTTP library: 431, 414 or 400.
 //! - **A WebSocket is refused in one of two ways.** Browsers hide the HTTP answer to a handshake
 //!   from the page. A refusal that concerns the *viewer* (token, ban, unknown or ended stream,
 //!   connections per user or address) therefore comes after the upgrade: an `error` message, `bye`,
@@ -23,6 +24,8 @@
 //!   directory is checked again after the hand-over.
 //! - No cookie or other ambient credential is read. Any web page may call the API and open viewer
 //!   connections (CORS allows every origin), because a token must be sent on purpose.
+//! - The address of a viewer is that of its connection, or what a trusted proxy says in front of it
+//!   or in a header ([`proxy`]). The paths of viewers may be below a [`base_path`].
 //! - TLS and the first request head must be complete within `gateway.handshake_timeout`. The same
 //!   time applies between two requests of one connection, and to each body.
 //!
@@ -40,6 +43,7 @@
 
 mod admission;
 mod api;
+mod base_path;
 mod comment_pages;
 mod connection;
 mod entry;
@@ -51,18 +55,23 @@ pub(crate) mod fuzzing;
 mod handover;
 mod health;
 mod listener;
+mod message_door;
+mod openapi;
 mod page;
 mod parameters;
 mod parts;
 mod poll_sessions;
 mod polling;
 mod positions;
+mod proxy;
 mod reaction_door;
 mod room_task;
 mod routes;
+mod secure_stream;
 mod server;
 mod state;
 mod tls;
+mod user_rate;
 mod websocket;
 
 #[cfg(test)]

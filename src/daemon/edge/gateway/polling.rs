@@ -5,27 +5,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::Version;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
-use axum::http::{Uri, Version};
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::entry::{Entrant, admit_over_http, attach};
-use super::event_stream::get_only;
-use super::parameters::{Parameters, bad};
+use super::entry::{Entrant, admit_over_http, attach, get_only};
+use super::openapi::{ADMISSION_ERRORS, Operation, Tag};
+use super::parameters::{Parameters, bad, describe_position};
 use super::poll_sessions::{Owner, Poll, PollFailure, PollSession, Since};
 use super::positions::parse_number;
 use super::state::GatewayState;
 use crate::daemon::base::handoff::ViewerLink;
 use crate::daemon::base::pipe::pipe;
-use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
+use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError, read_query};
+use crate::protocol::ErrorCode::*;
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::{ErrorCode, StreamId, StreamPosition};
 
 /// The longest wait of a poll, and the default. Proxies cut off requests that take a minute.
 const MAX_WAIT_MS: u64 = 30_000;
+
+/// The form of a `since`: epoch, sequence, session and answer.
+const SINCE_PATTERN: &str = "^[0-9]{1,10}\\.[0-9]{1,16}\\.[0-9a-f]{32}\\.[0-9]{1,10}$";
 
 #[derive(Deserialize)]
 struct RawQuery {
@@ -51,7 +57,7 @@ pub(super) async fn poll(
     request: Request,
 ) -> Answer {
     get_only(request.method())?;
-    let query = read_query(request.uri())?;
+    let query: RawQuery = read_query(request.uri())?;
     let Parameters { token, resume_from } = Parameters::read(&request)?;
     let poll = PollRequest {
         stream_id: super::api::parse_id(&stream_id)?,
@@ -69,11 +75,46 @@ pub(super) async fn poll(
     Ok(answer)
 }
 
-fn read_query(uri: &Uri) -> Result<RawQuery, HttpError> {
-    let query = Query::<RawQuery>::try_from_uri(uri);
-    query
-        .map(|Query(query)| query)
-        .map_err(|error| bad(&format!("the query: {}", error.body_text())))
+/// A message as a WebSocket carries it.
+#[derive(JsonSchema)]
+#[schemars(
+    description = "A message to the viewer, such as `welcome` or `comments`; docs/protocol.md \
+                          describes them."
+)]
+#[allow(dead_code, reason = "only its schema is used: answers are made of bytes that are shared")]
+struct PolledMessage {
+    #[schemars(rename = "type")]
+    message_type: String,
+}
+
+/// The answer to a poll.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used: answers are made of bytes that are shared")]
+struct Polled {
+    /// The `since` of the next request: at most 128 letters, digits and dots.
+    #[schemars(length(max = 128))]
+    since: String,
+    messages: Vec<PolledMessage>,
+}
+
+pub(super) fn describe(operation: &mut Operation<'_>) {
+    let wait =
+        json!({ "type": "integer", "minimum": 0, "maximum": MAX_WAIT_MS, "default": MAX_WAIT_MS });
+    operation
+        .named(Tag::Watching, "long_poll", "Waits for messages of a stream")
+        .text("A request without `since` begins, and is answered at once.")
+        .may_have_query_token()
+        .query(
+            "since",
+            json!({ "type": "string", "pattern": SINCE_PATTERN }),
+            "The `since` of the latest answer.",
+        )
+        .query("wait_ms", wait, "The longest wait for a message, in milliseconds.");
+    describe_position(operation);
+    operation
+        .answer::<Polled>(200, "The messages since then; none after a wait without any.")
+        .errors(ADMISSION_ERRORS)
+        .errors(&[Overloaded]);
 }
 
 fn parse_since(text: &str) -> Result<Since, HttpError> {
@@ -81,9 +122,8 @@ fn parse_since(text: &str) -> Result<Since, HttpError> {
 }
 
 fn parse_wait(text: Option<&str>) -> Result<Duration, HttpError> {
-    let wait_ms = text.map_or(Some(MAX_WAIT_MS), parse_number::<u64>);
+    let wait_ms = text.map_or(Some(MAX_WAIT_MS), |text| parse_number(text, MAX_WAIT_MS));
     wait_ms
-        .filter(|wait_ms| *wait_ms <= MAX_WAIT_MS)
         .map(Duration::from_millis)
         .ok_or_else(|| bad(&format!("`wait_ms` must be a number from 0 to {MAX_WAIT_MS}")))
 }

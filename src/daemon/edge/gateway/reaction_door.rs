@@ -1,31 +1,25 @@
-//! Reactions over HTTP, on their way to the window that adds them up.
+//! Reactions over HTTP, on their way to the window that adds them up, and the limits of votes.
 
-use ahash::AHashMap;
-use parking_lot::Mutex;
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::user_rate::UserRate;
 use crate::daemon::base::config::ReactionsConfig;
 use crate::daemon::base::handoff::ReactionCounts;
+use crate::daemon::stages::delivery::{VOTES_PER_SECOND, too_many, unknown_reaction};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::{ErrorCode, StreamId, UserId};
 
-/// Checks reactions and passes them on. A user may send as many per second to a node over HTTP as
-/// over one WebSocket.
+/// Checks reactions and passes them on. A user may send as many of them, and as many votes, per
+/// second to a node over HTTP as over one WebSocket.
 #[derive(Debug)]
 pub(crate) struct ReactionDoor {
     kinds: Vec<String>,
-    /// 0 means no limit.
-    per_second: u32,
     reports: mpsc::Sender<Vec<ReactionCounts>>,
-    used: Mutex<UsedSecond>,
-}
-
-/// The reactions of each user in one second.
-#[derive(Debug, Default)]
-struct UsedSecond {
-    second: u64,
-    by_user: AHashMap<UserId, u32>,
+    reactions: UserRate,
+    votes: UserRate,
 }
 
 impl ReactionDoor {
@@ -33,8 +27,13 @@ impl ReactionDoor {
         config: &ReactionsConfig,
         reports: mpsc::Sender<Vec<ReactionCounts>>,
     ) -> Self {
-        let kinds = config.kinds.clone();
-        Self { kinds, per_second: config.per_second, reports, used: Mutex::default() }
+        let per_second = |limit| UserRate::new(limit, Duration::from_secs(1));
+        Self {
+            kinds: config.kinds.clone(),
+            reports,
+            reactions: per_second(config.per_second),
+            votes: per_second(VOTES_PER_SECOND),
+        }
     }
 
     /// Counts a reaction of a user.
@@ -49,16 +48,9 @@ impl ReactionDoor {
         reaction: &str,
         now_ms: u64,
     ) -> Result<(), ErrorBody> {
-        let kind = self.kinds.iter().position(|kind| kind == reaction).ok_or_else(|| {
-            let mut names: Vec<_> = self.kinds.iter().map(String::as_str).collect();
-            names.sort_unstable();
-            let text = format!("no such reaction; there are {}", names.join(", "));
-            ErrorBody::new(ErrorCode::UnknownReaction, text)
-        })?;
-        if !self.take_turn(user_id, now_ms / 1000) {
-            return Err(ErrorBody::new(ErrorCode::RateLimited, "too many reactions")
-                .retry_after_ms(RETRY_AFTER_MS));
-        }
+        let kind = self.kinds.iter().position(|kind| kind == reaction);
+        let kind = kind.ok_or_else(|| unknown_reaction(self.kinds.iter().map(String::as_str)))?;
+        self.reactions.take(user_id, now_ms).map_err(|_| too_many("reactions"))?;
         let counts = vec![(kind as u16, 1)];
         let refused = match self.reports.try_send(vec![ReactionCounts { stream_id, counts }]) {
             Ok(()) => return Ok(()),
@@ -73,17 +65,12 @@ impl ReactionDoor {
         Err(refused.retry_after_ms(RETRY_AFTER_MS))
     }
 
-    fn take_turn(&self, user_id: UserId, second: u64) -> bool {
-        if self.per_second == 0 {
-            return true;
-        }
-        let mut used = self.used.lock();
-        if used.second != second {
-            *used = UsedSecond { second, by_user: AHashMap::new() };
-        }
-        let count = used.by_user.entry(user_id).or_default();
-        *count += 1;
-        *count <= self.per_second
+    /// Takes one of the votes that a user may send in this second.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(super) fn admit(&self, user_id: UserId, now_ms: u64) -> Result<(), ErrorBody> {
+        self.votes.take(user_id, now_ms).map_err(|_| too_many("votes"))
     }
 }
 
@@ -108,6 +95,10 @@ mod tests {
         let fire = config.kinds.iter().position(|kind| kind == "fire").unwrap() as u16;
         let counted = ReactionCounts { stream_id: StreamId(5), counts: vec![(fire, 1)] };
         assert_eq!(window.try_recv().unwrap(), [counted]);
+        for _ in 0..5 {
+            assert_eq!(door.admit(UserId(1), 999), Ok(()), "votes have a limit of their own");
+        }
+        assert_eq!(door.admit(UserId(1), 999).unwrap_err().message, "too many votes");
         assert_eq!(react(1, "fire", 1000), Ok(()), "a new second");
         drop(window);
         assert_eq!(react(2, "fire", 1000), Err(ErrorCode::ShuttingDown));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -11,36 +10,65 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
+use axum::{Extension, Router};
 
+use super::base_path::Mounted;
+use super::openapi::{Document, Routes, ServedDocument};
+use super::parameters::refuse_other_bytes;
 use super::state::{GatewayState, Operations};
-use super::{api, entry, event_stream, exposition, health, page, polling, websocket};
+use super::{api, entry, event_stream, exposition, health, openapi, page, polling, websocket};
 use crate::daemon::edge::http::{HttpError, finish_changes};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, ModerationAct};
+
+const OPENAPI: &str = "/openapi.json";
 
 /// Returns the paths of a node with the role `edge`: viewers, the API, health and metrics.
 pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router {
-    let api = Router::new()
-        .route("/api/streams", get(api::streams::list).post(api::streams::create))
-        .route("/api/streams/{stream_id}", get(api::streams::show).patch(api::streams::change))
-        .route("/api/streams/{stream_id}/room", get(api::room::show).patch(api::room::change))
-        .route(
-            "/api/streams/{stream_id}/room/terms",
-            get(api::room::terms).patch(api::room::change_terms),
-        )
-        .route("/api/streams/{stream_id}/room/clear", post(api::room::clear))
-        .route("/api/streams/{stream_id}/moderation/queue", get(api::moderation::queue))
-        .route("/api/streams/{stream_id}/moderation/{act}", post(api::moderation::act))
-        .layer(from_fn_with_state(state.changes.clone(), finish_changes))
-        // Submissions need no task of their own: ingest has them as soon as they are queued.
-        .route(
-            "/api/streams/{stream_id}/comments",
-            post(api::comments::submit).get(api::comments::history),
-        )
-        .route("/api/streams/{stream_id}/reactions", post(api::reactions::react))
-        .route("/api/streams/{stream_id}/events", get(event_stream::open))
-        .route("/api/streams/{stream_id}/comments/poll", get(polling::poll))
+    let base_path = state.config.base_path.clone();
+    let mut document = Document::new(&base_path);
+    let viewers = viewer_routes(state, &mut document);
+    let operations = operation_routes(operations, &mut document);
+    if base_path.is_empty() {
+        return with_fallbacks(viewers.merge(operations)).layer(served(document));
+    }
+    // Viewers reach the paths below the base path only.
+    let viewers = document_route(viewers, &mut document);
+    let mounted = Mounted::new(&base_path, with_fallbacks(viewers));
+    operations
+        .fallback(move |request: Request| mounted.clone().answer(request))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(served(document))
+}
+
+/// Answers what no route takes, and lets scripts of other sites use the API.
+fn with_fallbacks(router: Router) -> Router {
+    let router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(refuse_other_bytes))
+        .layer(from_fn(allow_any_origin));
+    checked(router)
+}
+
+/// Compares errors with the document, in tests.
+#[cfg(test)]
+fn checked(router: Router) -> Router {
+    router.layer(from_fn(openapi::refuse_undocumented))
+}
+
+#[cfg(not(test))]
+fn checked(router: Router) -> Router {
+    router
+}
+
+/// Returns the paths of viewers: pages, sockets and the API.
+fn viewer_routes(state: Arc<GatewayState>, document: &mut Document) -> Router {
+    let steering =
+        steering_routes(document).layer(from_fn_with_state(state.changes.clone(), finish_changes));
+    let api = other_api_routes(steering, document)
         .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
+    // These are for people and WebSockets, and not in the document.
     Router::new()
         .route("/", get(page::index))
         .route("/overlay/{stream_id}", get(page::overlay))
@@ -54,25 +82,102 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
         )
         .merge(api)
         .with_state(state)
-        .merge(operation_routes(operations))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(allow_any_origin))
+}
+
+/// Adds what changes streams and rooms, and shows them.
+fn steering_routes(document: &mut Document) -> Router<Arc<GatewayState>> {
+    use api::{messages, moderation, room, streams};
+    const STREAM: &str = "/api/streams/{stream_id}";
+    const ROOM: &str = "/api/streams/{stream_id}/room";
+    const TERMS: &str = "/api/streams/{stream_id}/room/terms";
+    const MODERATION: &str = "/api/streams/{stream_id}/moderation";
+    Routes::new(document)
+        .get("/api/streams", streams::list, streams::describe_list)
+        .post("/api/streams", streams::create, streams::describe_create)
+        .get(STREAM, streams::show, streams::describe_show)
+        .patch(STREAM, streams::change, streams::describe_change)
+        .delete(STREAM, streams::delete, streams::describe_delete)
+        .get(ROOM, room::show, room::describe_show)
+        .patch(ROOM, room::change, room::describe_change)
+        .get(TERMS, room::terms, room::describe_terms)
+        .patch(TERMS, room::change_terms, room::describe_change_terms)
+        .post("/api/streams/{stream_id}/room/clear", room::clear, room::describe_clear)
+        .get(
+            "/api/streams/{stream_id}/moderation/queue",
+            moderation::queue,
+            moderation::describe_queue,
+        )
+        .post("/api/streams/{stream_id}/messages", messages::send, messages::describe_send)
+        .post_named(MODERATION, &ModerationAct::NAMES, moderation::act, moderation::describe_act)
+        .into_router()
+}
+
+/// Adds what viewers send and read, and what moderators read. Submissions need no task of their
+/// own: ingest has them as soon as they are queued.
+fn other_api_routes(
+    before: Router<Arc<GatewayState>>,
+    document: &mut Document,
+) -> Router<Arc<GatewayState>> {
+    use api::{comments, history, messages, moderation, polls, reactions, replies};
+    const COMMENTS: &str = "/api/streams/{stream_id}/comments";
+    const EVENTS: &str = "/api/streams/{stream_id}/events";
+    const POLL: &str = "/api/streams/{stream_id}/comments/poll";
+    Routes::after(before, document)
+        .get(
+            "/api/streams/{stream_id}/users/{user_id}/comments",
+            moderation::comments_of_user,
+            moderation::describe_comments_of_user,
+        )
+        .post(COMMENTS, comments::submit, comments::describe_submit)
+        .get(COMMENTS, history::history, history::describe_history)
+        .get(
+            "/api/streams/{stream_id}/comments/{comment_id}/replies",
+            replies::replies,
+            replies::describe_replies,
+        )
+        .get("/api/streams/{stream_id}/messages", messages::list, messages::describe_list)
+        .post(
+            "/api/streams/{stream_id}/messages/acknowledged",
+            messages::acknowledge,
+            messages::describe_acknowledge,
+        )
+        .get("/api/streams/{stream_id}/polls", polls::list, polls::describe_list)
+        .post("/api/streams/{stream_id}/polls/{poll_id}/votes", polls::vote, polls::describe_vote)
+        .post("/api/streams/{stream_id}/reactions", reactions::react, reactions::describe_react)
+        .get_without_head(EVENTS, event_stream::open, event_stream::describe)
+        .get_without_head(POLL, polling::poll, polling::describe)
+        .into_router()
 }
 
 /// Returns the paths of a node without the role `edge`: health and metrics.
 pub(super) fn operations_router(operations: Operations) -> Router {
-    operation_routes(operations)
+    let mut document = Document::new("");
+    operation_routes(operations, &mut document)
         .fallback(no_viewers)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(served(document))
 }
 
-fn operation_routes(operations: Operations) -> Router {
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(exposition::metrics))
-        .with_state(operations)
+/// Adds what a node of any role answers.
+fn operation_routes(operations: Operations, document: &mut Document) -> Router {
+    let router = Routes::new(document)
+        .get("/healthz", health::healthz, health::describe_healthz)
+        .get("/readyz", health::readyz, health::describe_readyz)
+        .get("/metrics", exposition::metrics, exposition::describe)
+        .into_router();
+    document_route(router, document).with_state(operations)
+}
+
+/// Adds the document itself.
+fn document_route<S>(before: Router<S>, document: &mut Document) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    Routes::after(before, document).get(OPENAPI, openapi::show, openapi::describe).into_router()
+}
+
+fn served(document: Document) -> Extension<Arc<ServedDocument>> {
+    Extension(Arc::new(document.into()))
 }
 
 /// Refuses requests that store something while the node drains. Reads are answered until the end.
@@ -108,7 +213,8 @@ async fn method_not_allowed(method: Method) -> HttpError {
 /// Allows every origin: no credential is ambient (there are no cookies), so none needs to be kept
 /// out.
 async fn allow_any_origin(request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with("/api/") {
+    let path = request.uri().path();
+    if !path.starts_with("/api/") && path != OPENAPI {
         return next.run(request).await;
     }
     let preflight = request.method() == Method::OPTIONS;
@@ -116,11 +222,15 @@ async fn allow_any_origin(request: Request, next: Next) -> Response {
         if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+    let exposed = HeaderValue::from_static("ETag, Retry-After");
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     if preflight {
         let allowed = [
-            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH"),
-            (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, Last-Event-ID"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
+            (
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                "Authorization, Content-Type, If-None-Match, Last-Event-ID",
+            ),
             (ACCESS_CONTROL_MAX_AGE, "86400"),
         ];
         for (name, value) in allowed {

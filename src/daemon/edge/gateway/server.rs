@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -15,8 +16,10 @@ use super::comment_pages::{CommentPages, PageSources};
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::farewell::Farewell;
 use super::listener::{BoundListener, GatewayError, listen};
+use super::message_door::MessageDoor;
 use super::parts::GatewayParts;
 use super::poll_sessions::{PollSessions, PollTask};
+use super::proxy::{Forwarding, believe};
 use super::reaction_door::ReactionDoor;
 use super::room_task::RoomTask;
 use super::routes;
@@ -96,12 +99,21 @@ impl Gateway {
             recent: parts.recent,
             streams: parts.streams.clone(),
             clock: parts.clock.clone(),
+            pins_timeout: parts.config.redis.timeout,
         };
+        let board = parts.board.clone();
         let polls = Arc::<PollSessions>::default();
         let jitter = parts.config.shutdown.reconnect_jitter;
         let state = Arc::new(GatewayState {
             polls: polls.clone(),
             reactions: ReactionDoor::new(&parts.config.reactions, parts.reactions),
+            messages: MessageDoor::new(
+                &parts.config.messages,
+                parts.sanctions,
+                parts.pipeline,
+                parts.context,
+            ),
+            votes: parts.votes,
             farewell: Farewell::new(begun.stopping.clone(), jitter),
             slots: Arc::new(ViewerSlots::new(&config)),
             rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
@@ -119,7 +131,7 @@ impl Gateway {
             handshakes: begun.handshakes.clone(),
             changes: begun.changes.clone(),
         });
-        let gateway = Self::bind_router(&config, routes::router(state, operations), begun)?;
+        let gateway = Self::bind_router(&config, routes::router(state, operations), board, begun)?;
         let polls = PollTask::new(polls);
         Ok(BoundGateway { gateway, viewers: ViewerTasks { auth, rooms, names, polls, releases } })
     }
@@ -133,20 +145,25 @@ impl Gateway {
         board: StatusBoard,
         log: SharedLog,
     ) -> Result<Self, GatewayError> {
-        let router = routes::operations_router(Operations { board, log });
-        Self::bind_router(config, router, BegunTasks::default())
+        let router = routes::operations_router(Operations { board: board.clone(), log });
+        Self::bind_router(config, router, board, BegunTasks::default())
     }
 
     fn bind_router(
         config: &GatewayConfig,
         router: Router,
+        board: StatusBoard,
         begun: BegunTasks,
     ) -> Result<Self, GatewayError> {
+        let router = match Forwarding::new(config, &board) {
+            Some(forwarding) => router.layer(from_fn_with_state(forwarding, believe)),
+            None => router,
+        };
         let Tls { acceptor, renewal, presented } = Tls::new(config)?;
         let bound = listen(config.listen)?;
         let server = HttpServer::new("gateway", MAX_HTTP_CONNECTIONS);
         let finish = server.finish_token().clone();
-        let service = ConnectionService::new(router, acceptor, config, finish);
+        let service = ConnectionService::new(router, acceptor, config, board, finish);
         Ok(Self { bound, server, service, certificate: renewal, presented, begun })
     }
 

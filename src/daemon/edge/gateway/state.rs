@@ -8,11 +8,12 @@ use tokio_util::task::TaskTracker;
 use super::admission::{Admission, ConnectionRate, ViewerSlots};
 use super::comment_pages::CommentPages;
 use super::farewell::Farewell;
+use super::message_door::MessageDoor;
 use super::poll_sessions::PollSessions;
 use super::reaction_door::ReactionDoor;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeflateMode, GatewayConfig};
-use crate::daemon::base::handoff::{Submission, ViewerSink};
+use crate::daemon::base::handoff::{Submission, ViewerSink, Vote};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::edge::http::BodyLimits;
@@ -45,6 +46,8 @@ pub(super) struct GatewayState {
     pub(super) admission: Arc<Admission>,
     pub(super) polls: Arc<PollSessions>,
     pub(super) reactions: ReactionDoor,
+    pub(super) messages: MessageDoor,
+    pub(super) votes: mpsc::Sender<Vote>,
     pub(super) farewell: Farewell,
     pub(super) slots: Arc<ViewerSlots>,
     pub(super) rate: ConnectionRate,

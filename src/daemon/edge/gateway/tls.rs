@@ -6,6 +6,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
+use super::secure_stream::HandshakeSecrets;
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::edge::http::{
     CertificateFiles, CertificateIdentity, CertificateRenewal, PresentedCertificate, TlsError,
@@ -40,6 +41,9 @@ impl Tls {
             .map_err(|cause| TlsError::Mismatch { section: "gateway.tls", cause })?
             .with_no_client_auth()
             .with_cert_resolver(presented.resolver());
+        // Viewers leave rustls after their handshake: see [`super::secure_stream`].
+        server.enable_secret_extraction = true;
+        server.key_log = Arc::new(HandshakeSecrets);
         server.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         let renewal = files.map(|files| CertificateRenewal::new(files, &presented));
         let acceptor = Some(TlsAcceptor::from(Arc::new(server)));

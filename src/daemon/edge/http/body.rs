@@ -32,6 +32,26 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     parse_json(&read_body(request, limits).await?)
 }
 
+/// Reads a body that may be left out, and decodes it as JSON. Returns `None` for one without a
+/// byte, which needs no content type.
+///
+/// # Errors
+/// Those of [`read_json`] for any other body.
+pub(crate) async fn read_optional_json<T: DeserializeOwned>(
+    request: Request<Body>,
+    limits: BodyLimits,
+) -> Result<Option<T>, HttpError> {
+    let checked_type = check_content_type(request.headers());
+    let bytes = read_body(request, BodyLimits { requires_json_type: false, ..limits }).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if limits.requires_json_type {
+        checked_type?;
+    }
+    parse_json(&bytes).map(Some)
+}
+
 /// Reads a body.
 ///
 /// # Errors
@@ -69,7 +89,7 @@ pub(crate) async fn read_body(
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HttpError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| HttpError::new(ErrorCode::BadUtf8, format!("the body: {error}")))?;
-    serde_json::from_str(text).map_err(|error| {
+    json::from_str(text).map_err(|error| {
         if error.is_data() {
             let text = format!("the body's fields are wrong: {}", json::misfit(&error));
             return HttpError::new(ErrorCode::BadMessage, text);

@@ -1,12 +1,11 @@
 //! Errors as they are answered over HTTP.
 
-use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::Json;
-use crate::protocol::ErrorCode;
-use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
+use crate::protocol::error_code::{ErrorBody, ProblemDetails};
+use crate::protocol::{ErrorCode, json};
 
 /// A request that is answered with an error.
 ///
@@ -15,7 +14,7 @@ use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 #[derive(Debug)]
 pub(crate) struct HttpError {
     pub(crate) body: ErrorBody,
-    /// Headers besides `Retry-After`, such as `Upgrade`.
+    /// Headers besides `Retry-After` and `WWW-Authenticate`, such as `Upgrade`.
     headers: Vec<(&'static str, HeaderValue)>,
 }
 
@@ -46,9 +45,16 @@ impl IntoResponse for HttpError {
             .into_iter()
             .map(|(name, value)| (HeaderName::from_static(name), value))
             .collect();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait_ms) = self.body.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
         }
-        (status, headers, Json(ErrorEnvelope { error: self.body })).into_response()
+        let Ok(body) = json::to_vec(&ProblemDetails::from(self.body)) else {
+            return (status, headers).into_response();
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ProblemDetails::CONTENT_TYPE));
+        (status, headers, body).into_response()
     }
 }

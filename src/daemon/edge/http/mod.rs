@@ -1,7 +1,7 @@
 //! The parts of an HTTP server that the gateway and the admin socket share.
 //!
-//! In: accepted sockets of any kind and a router. Out: answers in JSON; errors as an
-//! [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) with a stable code and its HTTP
+//! In: accepted sockets of any kind and a router. Out: answers in JSON; errors as
+//! [`ProblemDetails`](crate::protocol::error_code::ProblemDetails) with a stable code and its HTTP
 //! status.
 //!
 //! Always holds: a connection occupies a slot of its server from accept to close; bodies are read
@@ -14,8 +14,10 @@
 mod body;
 mod certificate;
 mod changes;
+mod conditional;
 mod connection;
 mod error;
+mod query;
 mod server;
 mod takeover;
 mod turns;
@@ -27,16 +29,18 @@ use serde::Serialize;
 
 use crate::protocol::json;
 
-pub(crate) use body::{BodyLimits, parse_json, read_body, read_json};
+pub(crate) use body::{BodyLimits, parse_json, read_body, read_json, read_optional_json};
 pub(crate) use certificate::{
     CertificateFiles, CertificateIdentity, crypto_provider, expiry_ms, read_certificates,
 };
 pub use certificate::{CertificateRenewal, PresentedCertificate, TlsError};
 pub(crate) use changes::finish_changes;
+pub(crate) use conditional::has_current;
 pub(crate) use connection::{
     ConnectionUse, HeadLimits, HttpConnection, KeepAlive, set_answer_timeout,
 };
 pub(crate) use error::HttpError;
+pub(crate) use query::read_query;
 pub(crate) use server::{ConnectionSlot, HttpServer, LentSlot};
 pub(crate) use takeover::{TakenSocket, Takeover};
 pub(crate) use turns::in_turns;

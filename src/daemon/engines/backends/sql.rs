@@ -24,6 +24,7 @@ pub(crate) trait Columns {
     fn text(&self, column: &str) -> Result<&str, StoreError>;
     fn text_or_null(&self, column: &str) -> Result<Option<&str>, StoreError>;
     fn bytes(&self, column: &str) -> Result<&[u8], StoreError>;
+    fn bytes_or_null(&self, column: &str) -> Result<Option<&[u8]>, StoreError>;
 
     /// Returns a whole number of 0 or more.
     fn natural(&self, column: &str) -> Result<u64, StoreError> {
@@ -36,11 +37,12 @@ pub(crate) trait Columns {
 
     /// Returns the id that the column `sort_key` stands for.
     fn comment_id(&self) -> Result<CommentId, StoreError> {
-        let bytes = self.bytes("sort_key")?;
-        let key = bytes.try_into().map_err(|_| {
-            StoreError::Corrupt(format!("a sort key of {} bytes, expected 16", bytes.len()))
-        })?;
-        Ok(CommentId::from_sort_key(key))
+        comment_id(self.bytes("sort_key")?)
+    }
+
+    /// Returns the id that the column `parent_key` stands for, if it has one.
+    fn parent_id(&self) -> Result<Option<CommentId>, StoreError> {
+        self.bytes_or_null("parent_key")?.map(comment_id).transpose()
     }
 
     /// Returns the badges that the column `badges` adds up.
@@ -50,6 +52,13 @@ pub(crate) trait Columns {
             .map_err(|_| StoreError::Corrupt(format!("a comment with the badges {bits}")))?;
         Ok(Badges::from_bits(bits))
     }
+}
+
+fn comment_id(sort_key: &[u8]) -> Result<CommentId, StoreError> {
+    let key = sort_key.try_into().map_err(|_| {
+        StoreError::Corrupt(format!("a sort key of {} bytes, expected 16", sort_key.len()))
+    })?;
+    Ok(CommentId::from_sort_key(key))
 }
 
 fn natural(column: &str, value: i64) -> Result<u64, StoreError> {
@@ -85,6 +94,10 @@ macro_rules! columns {
             }
 
             fn bytes(&self, column: &str) -> Result<&[u8], StoreError> {
+                Ok(self.try_get(column)?)
+            }
+
+            fn bytes_or_null(&self, column: &str) -> Result<Option<&[u8]>, StoreError> {
                 Ok(self.try_get(column)?)
             }
         }

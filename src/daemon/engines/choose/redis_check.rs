@@ -163,6 +163,8 @@ impl RedisCheck<'_> {
             connected_at: 0,
             role: Role::Viewer,
             transport: TransportKind::Websocket,
+            address: None,
+            everywhere: Role::Viewer,
         };
         let used = async {
             let id = a.register(USER, info, 1).await.map_err(text)?;
@@ -216,6 +218,8 @@ impl RedisCheck<'_> {
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 0, [2, 0, 0, 0, 0, 1]);
         recent.append(STREAM, 1, 2, Vec::new()).await.map_err(text)?;
         recent.head(STREAM).await.map_err(text)?;
+        let next = RedisRecent::new(self.nodes.clone(), redis, store, Epoch(2));
+        next.earlier(STREAM).await.map_err(text)?;
         recent.add_tombstone(STREAM, comment_id, 1).await.map_err(text)?;
         recent.restore_comment(STREAM, comment_id, 2).await.map_err(text)?;
         recent.is_complete().await.map_err(text)?;

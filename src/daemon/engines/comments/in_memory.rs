@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::marks::{self, CommentMark};
 use super::{
-    ArchiveBatch, ArchivedComment, CommentKey, CommentStore, StorePositions, StoredComment,
-    Tombstone,
+    ArchiveBatch, ArchivedComment, CommentKey, CommentStore, MAX_COUNTED_REPLIES, SINCE_COMMENTS,
+    StorePositions, StoredComment, Tombstone, first_id_at,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::Position;
@@ -167,14 +167,31 @@ impl InMemoryComments {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
         assert!((1..=1000).contains(&limit), "outside of the contract: {limit}");
+        let Some(end) = self.end(stream_id, before)? else { return Ok(Vec::new()) };
+        self.read_rows(reader, stream_id, limit, |place, _| place < end)
+    }
+
+    /// Returns the place that a page ends at; `None` if there is no older comment.
+    fn end(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+    ) -> Result<Option<Place>, StoreError> {
+        match before {
+            None => Ok(Some((usize::MAX, Seq::MAX))),
+            Some(before) => Ok(self.call()?.place_of(stream_id, before)),
+        }
+    }
+
+    /// Returns the newest visible comments of a stream among those that are wanted.
+    fn read_rows(
+        &self,
+        reader: Option<UserId>,
+        stream_id: StreamId,
+        limit: usize,
+        is_wanted: impl Fn(Place, &ArchivedComment) -> bool,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
         let tables = self.call()?;
-        let end = match before {
-            None => (usize::MAX, Seq::MAX),
-            Some(before) => match tables.place_of(stream_id, before) {
-                None => return Ok(Vec::new()),
-                Some(end) => end,
-            },
-        };
         let of_stream = tables.comments.range((stream_id, [0; 16])..=(stream_id, [u8::MAX; 16]));
         let is_shown = |key: &Key, row: &ArchivedComment| {
             let is_own = reader == Some(row.comment.user_id);
@@ -184,7 +201,8 @@ impl InMemoryComments {
                 None => is_own || !row.shadow,
             }
         };
-        let shown = of_stream.filter(|(key, (place, row))| *place < end && is_shown(key, row));
+        let shown =
+            of_stream.filter(|(key, (place, row))| is_wanted(*place, row) && is_shown(key, row));
         let mut shown: Vec<_> = shown.map(|(_, placed)| placed).collect();
         shown.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
         shown.truncate(limit);
@@ -284,6 +302,41 @@ impl CommentStore for InMemoryComments {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
         self.read_page(Some(reader), stream_id, before, limit)
+    }
+
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        assert!((1..=1000).contains(&limit), "outside of the contract: {limit}");
+        let CommentKey { stream_id, comment_id } = parent;
+        let Some(end) = self.end(stream_id, before)? else { return Ok(Vec::new()) };
+        self.read_rows(reader, stream_id, limit, |place, row| {
+            place < end && row.comment.parent_id == Some(comment_id)
+        })
+    }
+
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError> {
+        Ok(self.replies(reader, parent, None, MAX_COUNTED_REPLIES).await?.len())
+    }
+
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        let tables = self.call()?;
+        let from = key(stream_id, first_id_at(since_ms));
+        let next = tables.comments.range(from..=(stream_id, [u8::MAX; 16])).take(SINCE_COMMENTS);
+        let first = next.min_by_key(|(_, (place, _))| *place);
+        Ok(first.map(|(_, (_, row))| row.comment.comment_id))
     }
 
     async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {

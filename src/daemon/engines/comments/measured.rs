@@ -65,6 +65,32 @@ impl CommentStore for MeasuredComments {
         measured(&self.meter, self.store.page_for(reader, stream_id, before, limit)).await
     }
 
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        measured(&self.meter, self.store.replies(reader, parent, before, limit)).await
+    }
+
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError> {
+        measured(&self.meter, self.store.reply_count(reader, parent)).await
+    }
+
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        measured(&self.meter, self.store.first_since(stream_id, since_ms)).await
+    }
+
     async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
         measured(&self.meter, self.store.hidden_authors(stream_id)).await
     }

@@ -42,6 +42,14 @@ use crate::protocol::comment::Comment;
 use crate::protocol::events::HiddenFrom;
 use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
+/// Ids that [`CommentStore::first_since`] looks at.
+const SINCE_COMMENTS: usize = 64;
+
+/// Returns the first id that a comment of a time could have.
+fn first_id_at(unix_ms: u64) -> CommentId {
+    CommentId::from_unix_ticks(unix_ms.saturating_mul(10_000), 0, [0; 6])
+}
+
 /// A comment to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedComment {
@@ -128,7 +136,7 @@ pub struct Archived {
 }
 
 /// A comment in the comment tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommentKey {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
@@ -155,6 +163,9 @@ pub struct StoredComment {
     /// Hidden from others from the beginning.
     pub shadow: bool,
 }
+
+/// The number at which [`CommentStore::reply_count`] stops.
+pub const MAX_COUNTED_REPLIES: usize = 1000;
 
 /// The contract.
 #[async_trait]
@@ -194,6 +205,36 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
+
+    /// Returns at most `limit` (1 to 1000) replies to a comment that come before `before` in the
+    /// log, or the newest ones, newest first: those that are on the pages of a reader or, without
+    /// one, on those for everybody. An unknown `before` stands as in [`Self::page`]. The parent is
+    /// not looked up: it may be deleted, or have never existed.
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError>;
+
+    /// Returns the number of all replies that [`Self::replies`] shows a reader page by page. It
+    /// stops at [`MAX_COUNTED_REPLIES`]: there may be more then.
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError>;
+
+    /// Returns the comment before which a page ends that shows a stream as it was just before a
+    /// time, in milliseconds since the Unix epoch: of the next 64 comments with ids at or after
+    /// it, the one that comes first in the log. `None` if the stream has no such comment. Several
+    /// are looked at because one that was held for review has an old id at a later place.
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError>;
 
     /// Returns the authors of comments of a stream that are, or once were, hidden from others. For
     /// all other readers, [`Self::page`] returns what [`Self::page_for`] does.

@@ -69,6 +69,7 @@ pub(super) fn comment(row: &impl Columns) -> Result<SequencedComment, StoreError
         created_at: row.natural("created_at")?,
         seq: row.natural("seq")?,
         badges: row.badges()?,
+        parent_id: row.parent_id()?,
     })
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::{NodeId, StreamId};
+use crate::protocol::{NodeId, StreamId, tolerant};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Envelope {
@@ -29,6 +29,44 @@ impl Envelope {
     }
 
     pub(super) fn decode(payload: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
-        rmp_serde::from_slice(payload)
+        tolerant::from_slice(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{CloseCode, UserId};
+
+    #[test]
+    fn a_command_without_a_stream_is_about_all() {
+        /// As nodes of earlier versions send it.
+        #[derive(Serialize)]
+        enum Earlier {
+            Disconnect { user_id: UserId, code: CloseCode },
+            DisconnectBanned { user_id: UserId, after_ms: u64 },
+        }
+        let user_id = UserId(42);
+        let code = CloseCode::Banned;
+        for (earlier, command) in [
+            (
+                Earlier::Disconnect { user_id, code },
+                NodeCommand::Disconnect { user_id, code, stream_id: None },
+            ),
+            (
+                Earlier::DisconnectBanned { user_id, after_ms: 9 },
+                NodeCommand::DisconnectBanned { user_id, after_ms: 9, stream_id: None },
+            ),
+        ] {
+            let bytes = rmp_serde::to_vec(&earlier).unwrap();
+            assert_eq!(rmp_serde::to_vec(&command).unwrap(), bytes, "and the other way round");
+            assert_eq!(rmp_serde::from_slice::<NodeCommand>(&bytes).unwrap(), command);
+            let named = rmp_serde::to_vec_named(&earlier).unwrap();
+            assert_eq!(rmp_serde::from_slice::<NodeCommand>(&named).unwrap(), command);
+        }
+        let stream_id = Some(StreamId(7));
+        let command = NodeCommand::Disconnect { user_id, code, stream_id };
+        let bytes = rmp_serde::to_vec(&command).unwrap();
+        assert_eq!(rmp_serde::from_slice::<NodeCommand>(&bytes).unwrap(), command);
     }
 }

@@ -107,7 +107,8 @@ async fn undeliverable_command_reaches_only_its_node() {
         registries.push(registry(name, path, endpoint));
         stops.push(stop);
     }
-    let command = NodeCommand::Disconnect { user_id: UserId(5), code: CloseCode::Banned };
+    let command =
+        NodeCommand::Disconnect { user_id: UserId(5), stream_id: None, code: CloseCode::Banned };
     let answer = registries[0].command(&NodeId::new("b"), command.clone()).await;
     assert_eq!(answer.unwrap(), 3, "as its handler answers");
     assert_eq!(endpoints[1].commands(), std::slice::from_ref(&command));

@@ -11,7 +11,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::admin::{Sanction, SanctionKind, Shadow};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, StreamId, UserId};
+use crate::protocol::{ErrorCode, StreamId, UserId, UserScope};
 
 /// Banned users whose connections may stay open for a while. Further ones are not spared.
 const MAX_SPARED: usize = 10_000;
@@ -46,10 +46,10 @@ pub struct Sanctions {
     clock: SharedClock,
     by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
     shadows: Arc<Snapshot<AHashMap<UserId, Vec<Shadow>>>>,
-    /// Users whose ban [`Self::newly_banned`] has returned, with the time of the ban.
-    reported: Arc<Mutex<AHashMap<UserId, u64>>>,
-    /// Users whose connections stay open until a time although they are banned.
-    spared: Arc<Mutex<AHashMap<UserId, u64>>>,
+    /// The bans that [`Self::newly_banned`] has returned, with their times.
+    reported: Arc<Mutex<AHashMap<UserScope, u64>>>,
+    /// The bans that close no connections until a time.
+    spared: Arc<Mutex<AHashMap<UserScope, u64>>>,
 }
 
 impl Sanctions {
@@ -91,15 +91,26 @@ impl Sanctions {
         Ok(())
     }
 
-    /// Returns the most severe sanction on a user, if any is in force.
-    pub fn check(&self, user_id: UserId) -> Option<ActiveSanction> {
+    /// Returns the most severe sanction on a user that is in force on a stream, if there is any; of
+    /// several of one kind, the one that ends last.
+    pub fn check(&self, user_id: UserId, stream_id: StreamId) -> Option<ActiveSanction> {
+        self.worst(user_id, |sanction| sanction.holds_on(stream_id))
+    }
+
+    /// Returns the most severe sanction on a user that is in force anywhere, if there is any.
+    pub fn check_anywhere(&self, user_id: UserId) -> Option<ActiveSanction> {
+        self.worst(user_id, |_| true)
+    }
+
+    fn worst(&self, user_id: UserId, counts: impl Fn(&Sanction) -> bool) -> Option<ActiveSanction> {
         let by_user = self.by_user.get();
         let sanctions = by_user.get(&user_id)?;
         let now = self.clock.now_ms();
-        let in_force = sanctions.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
-        let worst = in_force.min_by_key(|s| match s.kind {
-            SanctionKind::Ban => 0,
-            SanctionKind::Timeout => 1,
+        let in_force =
+            sanctions.iter().filter(|s| counts(s) && s.expires_at.is_none_or(|end| end > now));
+        let worst = in_force.max_by_key(|s| {
+            let is_ban = s.kind == SanctionKind::Ban;
+            (is_ban, s.expires_at.unwrap_or(u64::MAX))
         })?;
         Some(ActiveSanction {
             kind: worst.kind,
@@ -110,56 +121,71 @@ impl Sanctions {
 
     /// Returns whether new comments of a user on a stream are shown to nobody but the user.
     pub fn is_shadowed(&self, user_id: UserId, stream_id: StreamId) -> bool {
+        self.has_shadow(user_id, |shadow| shadow.stream_id.is_none_or(|only| only == stream_id))
+    }
+
+    /// Returns whether that holds on any stream.
+    pub fn is_shadowed_anywhere(&self, user_id: UserId) -> bool {
+        self.has_shadow(user_id, |_| true)
+    }
+
+    fn has_shadow(&self, user_id: UserId, counts: impl Fn(&Shadow) -> bool) -> bool {
         let by_user = self.shadows.get();
         let Some(shadows) = by_user.get(&user_id) else { return false };
         let now = self.clock.now_ms();
-        shadows.iter().any(|shadow| {
-            shadow.is_in_force(now) && shadow.stream_id.is_none_or(|only| only == stream_id)
+        shadows.iter().any(|shadow| shadow.is_in_force(now) && counts(shadow))
+    }
+
+    /// Returns the ban that keeps a user from a stream, or from all: on all streams only one that
+    /// holds on all counts. A timeout does not prevent watching.
+    pub fn check_ban(&self, who: UserScope) -> Option<ActiveSanction> {
+        self.worst(who.user_id, |sanction| {
+            let holds = match who.stream_id {
+                Some(stream_id) => sanction.holds_on(stream_id),
+                None => sanction.stream_id.is_none(),
+            };
+            sanction.kind == SanctionKind::Ban && holds
         })
     }
 
-    /// Returns the ban on a user, if one is in force. A timeout does not prevent watching.
-    pub fn check_ban(&self, user_id: UserId) -> Option<ActiveSanction> {
-        self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
-    }
-
-    /// Leaves a user out of [`Self::newly_banned`] for a time, because somebody else closes the
+    /// Leaves a ban out of [`Self::newly_banned`] for a time, because somebody else closes the
     /// connections then. Returns false, and spares nobody, if that many are spared already.
-    pub fn spare(&self, user_id: UserId, for_ms: u64) -> bool {
+    pub fn spare(&self, banned: UserScope, for_ms: u64) -> bool {
         let now = self.clock.now_ms();
         let mut spared = self.spared.lock();
         spared.retain(|_, until| *until > now);
         if spared.len() >= MAX_SPARED {
             return false;
         }
-        spared.insert(user_id, now.saturating_add(for_ms));
+        spared.insert(banned, now.saturating_add(for_ms));
         true
     }
 
-    /// Returns whether the connections of a user stay open for now.
-    pub fn is_spared(&self, user_id: UserId) -> bool {
+    /// Returns whether the connections that a ban is about stay open for now.
+    pub fn is_spared(&self, banned: UserScope) -> bool {
         let now = self.clock.now_ms();
-        self.spared.lock().get(&user_id).is_some_and(|until| *until > now)
+        self.spared.lock().get(&banned).is_some_and(|until| *until > now)
     }
 
-    /// Returns the users banned, or banned again, since the last call. Those that are spared are
-    /// returned later.
-    pub fn newly_banned(&self) -> Vec<UserId> {
-        let mut bans: AHashMap<UserId, u64> = AHashMap::new();
+    /// Returns the users banned, or banned again, since the last call, each with the streams of the
+    /// ban. Those that are spared are returned later.
+    pub fn newly_banned(&self) -> Vec<UserScope> {
+        let mut bans: AHashMap<UserScope, u64> = AHashMap::new();
         for ban in self.all().iter().filter(|sanction| sanction.kind == SanctionKind::Ban) {
-            let at = bans.entry(ban.user_id).or_default();
+            let banned = UserScope { user_id: ban.user_id, stream_id: ban.stream_id };
+            let at = bans.entry(banned).or_default();
             *at = ban.created_at.max(*at);
         }
         self.remove_spared(&mut bans);
         let before = std::mem::replace(&mut *self.reported.lock(), bans.clone());
-        let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);
-        bans.into_iter().filter(is_new).map(|(user_id, _)| user_id).collect()
+        let is_new = |(banned, at): &(UserScope, u64)| before.get(banned) != Some(at);
+        bans.into_iter().filter(is_new).map(|(banned, _)| banned).collect()
     }
 
-    fn remove_spared(&self, bans: &mut AHashMap<UserId, u64>) {
+    fn remove_spared(&self, bans: &mut AHashMap<UserScope, u64>) {
         let now = self.clock.now_ms();
         let spared = self.spared.lock();
-        bans.retain(|user_id, _| spared.get(user_id).is_none_or(|until| *until <= now));
+        bans.retain(|banned, _| spared.get(banned).is_none_or(|until| *until <= now));
     }
 
     /// Returns all sanctions in force, newest first.
@@ -167,7 +193,7 @@ impl Sanctions {
         let now = self.clock.now_ms();
         let mut all: Vec<_> = self.by_user.get().values().flatten().cloned().collect();
         all.retain(|sanction| sanction.expires_at.is_none_or(|end| end > now));
-        all.sort_by_key(|sanction| std::cmp::Reverse((sanction.created_at, sanction.user_id)));
+        all.sort_by_key(|it| (std::cmp::Reverse((it.created_at, it.user_id)), it.stream_id));
         all
     }
 }
@@ -180,6 +206,12 @@ mod tests {
     use std::time::Duration;
 
     const START_MS: u64 = 1_000_000;
+    const ONE: StreamId = StreamId(1);
+    const TWO: StreamId = StreamId(2);
+
+    fn everywhere(user_id: u64) -> UserScope {
+        UserScope::everywhere(UserId(user_id))
+    }
 
     async fn loaded(sanctions: &[Sanction]) -> (Arc<InMemoryMetadata>, Sanctions) {
         let store = Arc::new(InMemoryMetadata::default());
@@ -194,13 +226,13 @@ mod tests {
         let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 10_000));
         let (_, sanctions) = loaded(&[timeout]).await;
         tokio::time::advance(Duration::from_secs(4)).await;
-        let verdict = sanctions.check(UserId(7)).unwrap();
+        let verdict = sanctions.check(UserId(7), ONE).unwrap();
         assert_eq!(verdict.remaining_ms, Some(6000));
         assert_eq!(verdict.error().code, ErrorCode::TimedOut);
         assert_eq!(verdict.error().retry_after_ms, Some(6000));
         assert_eq!(sanctions.all().len(), 1);
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(sanctions.check(UserId(7)), None);
+        assert_eq!(sanctions.check(UserId(7), ONE), None);
         assert!(sanctions.all().is_empty());
     }
 
@@ -208,16 +240,16 @@ mod tests {
     async fn a_ban_outweighs_a_timeout() {
         let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 1000));
         let (store, sanctions) = loaded(&[timeout]).await;
-        assert_eq!(sanctions.check_ban(UserId(7)), None);
+        assert_eq!(sanctions.check_ban(everywhere(7)), None);
         store.put_sanction(sanction(7, SanctionKind::Ban, None));
         sanctions.reload().await.unwrap();
-        let verdict = sanctions.check(UserId(7)).unwrap();
+        let verdict = sanctions.check(UserId(7), ONE).unwrap();
         assert_eq!((verdict.kind, verdict.remaining_ms), (SanctionKind::Ban, None));
         let error = verdict.error();
         assert_eq!((error.code, error.retry_after_ms), (ErrorCode::Banned, None));
         assert!(error.message.contains("test reason"), "{}", error.message);
-        assert_eq!(sanctions.check_ban(UserId(7)), Some(verdict));
-        assert_eq!(sanctions.check(UserId(8)), None);
+        assert_eq!(sanctions.check_ban(everywhere(7)), Some(verdict));
+        assert_eq!(sanctions.check(UserId(8), ONE), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -225,21 +257,21 @@ mod tests {
         let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
         store.set_down(true);
         assert!(sanctions.reload().await.is_err());
-        assert!(sanctions.clone().check_ban(UserId(7)).is_some());
+        assert!(sanctions.clone().check_ban(everywhere(7)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_spared_user_is_newly_banned_later() {
         let (_, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
-        assert!(sanctions.spare(UserId(7), 10_000));
+        assert!(sanctions.spare(everywhere(7), 10_000));
         assert_eq!(sanctions.newly_banned(), []);
-        assert!(sanctions.is_spared(UserId(7)) && !sanctions.is_spared(UserId(8)));
-        assert!(sanctions.check_ban(UserId(7)).is_some(), "new connections are refused");
+        assert!(sanctions.is_spared(everywhere(7)) && !sanctions.is_spared(everywhere(8)));
+        assert!(sanctions.check_ban(everywhere(7)).is_some(), "new connections are refused");
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(!sanctions.is_spared(UserId(7)));
-        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
-        let all = (0..MAX_SPARED as u64).all(|user| sanctions.spare(UserId(user), 10_000));
-        assert!(all && !sanctions.spare(UserId(1 << 40), 10_000));
+        assert!(!sanctions.is_spared(everywhere(7)));
+        assert_eq!(sanctions.newly_banned(), [everywhere(7)]);
+        let all = (0..MAX_SPARED as u64).all(|user| sanctions.spare(everywhere(user), 10_000));
+        assert!(all && !sanctions.spare(everywhere(1 << 40), 10_000));
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,12 +281,12 @@ mod tests {
         let mut ban = sanction(7, SanctionKind::Ban, None);
         store.put_sanction(ban.clone());
         sanctions.reload().await.unwrap();
-        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+        assert_eq!(sanctions.newly_banned(), [everywhere(7)]);
         assert_eq!(sanctions.newly_banned(), []);
         ban.created_at += 1;
         store.put_sanction(ban);
         sanctions.reload().await.unwrap();
-        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+        assert_eq!(sanctions.newly_banned(), [everywhere(7)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,7 +306,7 @@ mod tests {
         sanctions.reload().await.unwrap();
         let shadowed = |user, stream| sanctions.is_shadowed(UserId(user), StreamId(stream));
         assert!(shadowed(7, 1) && !shadowed(7, 2) && shadowed(8, 2) && !shadowed(9, 1));
-        assert_eq!(sanctions.check(UserId(7)), None, "the user is told nothing");
+        assert_eq!(sanctions.check(UserId(7), ONE), None, "the user is told nothing");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!shadowed(8, 2) && shadowed(7, 1));
     }
@@ -287,5 +319,31 @@ mod tests {
         let (_, sanctions) = loaded(&list).await;
         let users: Vec<_> = sanctions.all().iter().map(|sanction| sanction.user_id.0).collect();
         assert_eq!(users, [2, 3, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sanction_on_a_stream_holds_there_only() {
+        let on = |stream_id, kind, expires_at| Sanction {
+            stream_id: Some(stream_id),
+            ..sanction(7, kind, expires_at)
+        };
+        let ends = Some(START_MS + 1000);
+        let (store, sanctions) =
+            loaded(&[on(ONE, SanctionKind::Ban, ends), on(TWO, SanctionKind::Timeout, None)]).await;
+        let kind = |stream_id| sanctions.check(UserId(7), stream_id).map(|verdict| verdict.kind);
+        assert_eq!(kind(ONE), Some(SanctionKind::Ban));
+        assert_eq!(kind(TWO), Some(SanctionKind::Timeout));
+        assert_eq!(kind(StreamId(3)), None);
+        let is_banned = |who| sanctions.check_ban(who).is_some();
+        let on_one = UserScope::on(UserId(7), ONE);
+        assert!(is_banned(on_one) && !is_banned(UserScope::on(UserId(7), TWO)));
+        assert!(!is_banned(everywhere(7)), "it may watch other streams");
+        assert_eq!(sanctions.newly_banned(), [on_one]);
+        store.put_sanction(sanction(7, SanctionKind::Ban, Some(START_MS + 500)));
+        sanctions.reload().await.unwrap();
+        assert_eq!(sanctions.check_ban(on_one).unwrap().remaining_ms, Some(1000), "the longer");
+        assert_eq!(sanctions.check_ban(everywhere(7)).unwrap().remaining_ms, Some(500));
+        assert!(sanctions.spare(on_one, 10_000) && !sanctions.is_spared(everywhere(7)));
+        assert_eq!(sanctions.newly_banned(), [everywhere(7)]);
     }
 }

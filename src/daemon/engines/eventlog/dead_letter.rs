@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{ConsumerGroup, MAX_PAYLOAD_BYTES, NewRecord, Record, Topic};
+use crate::protocol::tolerant;
 
 /// Space for the fields besides the payload, so that the dead letter of the largest record fits a
 /// record.
@@ -63,7 +64,7 @@ impl DeadLetter {
     }
 
     pub fn decode(payload: &[u8]) -> Result<Self, DeadLetterError> {
-        Ok(rmp_serde::from_slice(payload)?)
+        Ok(tolerant::from_slice(payload)?)
     }
 }
 

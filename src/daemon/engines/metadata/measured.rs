@@ -5,18 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
-    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    SharedMetadataStore, UserPointChange, UserRecord,
+    ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KeptIds, KnownUser,
+    MetadataStore, NewAudit, NewClaim, NewMessage, NewPoll, NewReason, NewReview, NewVerdict,
+    PendingEvent, PollVote, PollVotes, PutSanctions, ReviewChange, ReviewError, RoomLife,
+    SharedMetadataStore, Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::{measured, measured_by};
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{CommentId, KeptMessage, PinnedComment, RoomPoll, StreamId, UserId};
 
 /// Measures the calls to a store.
 #[derive(Debug)]
@@ -28,6 +31,77 @@ pub struct MeasuredMetadata {
 impl MeasuredMetadata {
     pub fn new(store: SharedMetadataStore, meter: Arc<StoreMeter>) -> Self {
         Self { store, meter }
+    }
+}
+
+#[async_trait]
+impl RoomLife for MeasuredMetadata {
+    async fn set_pinned(
+        &self,
+        stream_id: StreamId,
+        pinned: Option<Arc<PinnedComment>>,
+        only: Option<Arc<PinnedComment>>,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.set_pinned(stream_id, pinned, only, audit)).await
+    }
+
+    async fn open_poll(
+        &self,
+        stream_id: StreamId,
+        new: NewPoll,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.open_poll(stream_id, new, audit)).await
+    }
+
+    async fn close_poll(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.close_poll(stream_id, audit)).await
+    }
+
+    async fn count_votes(
+        &self,
+        poll_id: u64,
+        votes: &[PollVote],
+    ) -> Result<Vec<Option<u8>>, StoreError> {
+        measured(&self.meter, self.store.count_votes(poll_id, votes)).await
+    }
+
+    async fn poll_votes(&self, polls: &[u64]) -> Result<Vec<PollVotes>, StoreError> {
+        measured(&self.meter, self.store.poll_votes(polls)).await
+    }
+
+    async fn polls(&self, stream_id: StreamId, limit: usize) -> Result<Vec<RoomPoll>, StoreError> {
+        measured(&self.meter, self.store.polls(stream_id, limit)).await
+    }
+
+    async fn keep_message(
+        &self,
+        user_id: UserId,
+        new: NewMessage,
+        audit: Option<NewAudit>,
+    ) -> Result<KeptIds, StoreError> {
+        measured(&self.meter, self.store.keep_message(user_id, new, audit)).await
+    }
+
+    async fn kept_messages(
+        &self,
+        user_id: UserId,
+        now_ms: u64,
+    ) -> Result<Vec<KeptMessage>, StoreError> {
+        measured(&self.meter, self.store.kept_messages(user_id, now_ms)).await
+    }
+
+    async fn acknowledge_messages(&self, user_id: UserId, up_to: u64) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.acknowledge_messages(user_id, up_to)).await
+    }
+
+    async fn sweep(&self, now_ms: u64, limit: usize) -> Result<bool, StoreError> {
+        measured(&self.meter, self.store.sweep(now_ms, limit)).await
     }
 }
 
@@ -48,6 +122,22 @@ impl MetadataStore for MeasuredMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         measured(&self.meter, self.store.update_stream(stream_id, patch, audit)).await
+    }
+
+    async fn start_due_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<Option<(u64, Stream)>, StoreError> {
+        measured(&self.meter, self.store.start_due_stream(stream_id, audit)).await
+    }
+
+    async fn delete_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.delete_stream(stream_id, audit)).await
     }
 
     async fn update_room(
@@ -112,17 +202,26 @@ impl MetadataStore for MeasuredMetadata {
         measured(&self.meter, self.store.users_named(name)).await
     }
 
-    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.sanction(sanction, audit)).await
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        measured(&self.meter, self.store.id_of_subject(subject, now_ms)).await
+    }
+
+    async fn put_sanctions(
+        &self,
+        sanctions: &[Sanction],
+        audit: NewAudit,
+    ) -> Result<PutSanctions, StoreError> {
+        measured(&self.meter, self.store.put_sanctions(sanctions, audit)).await
     }
 
     async fn lift(
         &self,
         user_id: UserId,
         kinds: &[SanctionKind],
+        streams: &[Option<StreamId>],
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        measured(&self.meter, self.store.lift(user_id, kinds, audit)).await
+        measured(&self.meter, self.store.lift(user_id, kinds, streams, audit)).await
     }
 
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
@@ -144,6 +243,23 @@ impl MetadataStore for MeasuredMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         measured(&self.meter, self.store.shadows(now_ms)).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.put_grant(grant, audit)).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.revoke_grant(user_id, stream_id, audit)).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        measured(&self.meter, self.store.grants()).await
     }
 
     async fn count_points(

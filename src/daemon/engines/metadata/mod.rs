@@ -1,5 +1,5 @@
-//! The metadata store: streams, users, sanctions, shadows, reputations, the review queue, saved
-//! views, the audit log.
+//! The metadata store: streams, users and their ids, sanctions, shadows, grants, reputations, the
+//! review queue, saved views, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
@@ -20,15 +20,21 @@ mod points;
 #[cfg(feature = "engines")]
 pub mod postgres;
 mod review;
+mod room_life;
+mod room_polls;
 mod rows;
 pub mod sqlite;
+mod subjects;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{MAX_ROOM_TERMS, RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -38,6 +44,10 @@ pub use review::{
     DecidedReview, HeldReviews, HeldScope, MAX_ALIKE, NewClaim, NewReason, NewReview, NewVerdict,
     ReviewChange, ReviewError, ReviewRefusal, ReviewVerdict,
 };
+pub use subjects::{FIRST_SUBJECT_ID, InvalidSubject, Subject};
+
+pub use room_life::{KeptIds, NewMessage, RoomLife};
+pub use room_polls::{NewPoll, PollVote, PollVotes};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +65,13 @@ pub struct NewAudit {
 
 /// The field of an audit entry's detail that has what the change replaced.
 pub const BEFORE: &str = "before";
+/// The field of the audit entry of a sanction or a given role with what that replaced: of several
+/// sanctions a list.
+pub const REPLACES: &str = "replaces";
+/// The field of the audit entry of an unban with the list of sanctions that it lifted.
+pub const LIFTED: &str = "lifted";
+/// The field of the audit entry of a revoked role with the role.
+pub const REVOKED: &str = "revoked";
 
 impl NewAudit {
     /// Returns the same entry, about this stream.
@@ -80,14 +97,53 @@ impl NewAudit {
     }
 
     /// Returns the same entry, with what the change replaces in the field [`BEFORE`] of its detail.
-    pub(crate) fn with_before(mut self, before: &impl serde::Serialize) -> Self {
+    pub(crate) fn with_before(self, before: &impl serde::Serialize) -> Self {
+        self.with_field(BEFORE, before)
+    }
+
+    /// Returns the same entry, with the sanctions that its sanctions replace. Such a sanction
+    /// corrects another, so it costs no points of its own.
+    fn replacing_sanctions(mut self, replaced: &[Sanction]) -> Self {
+        if !replaced.is_empty() {
+            self.points.take_if(|points| points.cause == PointCause::ThisEntry);
+        }
+        match replaced {
+            [] => self,
+            [one] => self.with_field(REPLACES, one),
+            several => self.with_field(REPLACES, &several),
+        }
+    }
+
+    /// Returns the same entry, with the sanctions that the change lifts, newest first.
+    fn lifting(self, mut lifted: Vec<Sanction>) -> Self {
+        lifted.sort_by_key(|it| (Reverse(it.created_at), it.kind.as_str(), it.stream_id));
+        self.with_field(LIFTED, &lifted)
+    }
+
+    /// Returns the same entry, with the role that the change replaces.
+    fn replacing_grant(self, replaced: Option<&Grant>) -> Self {
+        match replaced {
+            Some(replaced) => self.with_field(REPLACES, replaced),
+            None => self,
+        }
+    }
+
+    fn with_field(mut self, name: &str, value: &impl serde::Serialize) -> Self {
         if let Some(fields) = self.detail.as_object_mut() {
             // Serializing structs of texts and numbers cannot fail.
-            let before = serde_json::to_value(before).unwrap_or_default();
-            fields.insert(BEFORE.to_owned(), before);
+            let value = serde_json::to_value(value).unwrap_or_default();
+            fields.insert(name.to_owned(), value);
         }
         self
     }
+}
+
+/// Sanctions that were put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutSanctions {
+    pub audit_id: u64,
+    /// Those that were in force until then.
+    pub replaced: Vec<Sanction>,
 }
 
 /// The terms of a room after a change, ordered, and its audit entry.
@@ -136,7 +192,8 @@ pub struct PendingEvent {
 pub type EventOfReview<'a> = &'a (dyn Fn(&ReviewItem) -> Option<PendingEvent> + Send + Sync);
 
 /// Sanctions that ran out less than this before a change stay in the table: the clock of the node
-/// that makes the change may be ahead, and the sanction in force on all others.
+/// that makes the change may be ahead, and the sanction in force on all others. The same holds for
+/// the votes of a poll that has closed.
 pub(crate) const SWEEP_AFTER_MS: u64 = 24 * 3_600_000;
 
 /// A user as last seen.
@@ -157,7 +214,7 @@ pub const MAX_USERS_NAMED: usize = 100;
 
 /// The contract.
 #[async_trait]
-pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
+pub trait MetadataStore: RoomLife {
     // streams
     /// Creates a stream at the audit entry's time and returns the entry's number. Without a
     /// requested id the stream gets the one above the highest in use. [`StoreError::Exists`] if the
@@ -174,6 +231,21 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         &self,
         stream_id: StreamId,
         patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError>;
+    /// Starts a stream that is due: scheduled, with a start time that is not after the audit
+    /// entry's. `None` if it is not, as when another node has started it; nothing is recorded then.
+    async fn start_due_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<Option<(u64, Stream)>, StoreError>;
+    /// Deletes a stream, and returns the entry's number and the stream as it was.
+    /// [`StoreError::NotFound`] for an unknown stream. Its id is never given again, because
+    /// comments are kept under it: creating a stream of that id is [`StoreError::Exists`].
+    async fn delete_stream(
+        &self,
+        stream_id: StreamId,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
     /// Changes the settings of a room that the patch names, and returns the entry's number. The
@@ -225,16 +297,32 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Names are not unique.
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
 
+    /// Returns the id of a subject, which gets one by the first call and keeps it for ever. First
+    /// calls at one time, on whichever nodes, return the same id. No two subjects have the same.
+    /// [`StoreError::Full`] if every id that the subject may get belongs to another.
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError>;
+
     // sanctions
-    /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's
-    /// number.
-    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError>;
-    /// Lifts sanctions of a user; [`StoreError::NotFound`] if none was in force at the audit
-    /// entry's time.
+    /// Puts sanctions in force, each replacing one on the same user of the same kind on the same
+    /// stream, or on all. The entry is stored with those that they [replace](REPLACES), which only
+    /// the store knows for certain; if there are any, it costs no points of its own.
+    async fn put_sanctions(
+        &self,
+        sanctions: &[Sanction],
+        audit: NewAudit,
+    ) -> Result<PutSanctions, StoreError>;
+    /// Puts one in force, as [`Self::put_sanctions`] does, and returns the audit entry's number.
+    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+        Ok(self.put_sanctions(&[sanction], audit).await?.audit_id)
+    }
+    /// Lifts a user's sanctions of these kinds on these streams; `None` are those on all streams.
+    /// The entry is stored with those that are [lifted](LIFTED).
+    /// [`StoreError::NotFound`] if none of them was in force at the audit entry's time.
     async fn lift(
         &self,
         user_id: UserId,
         kinds: &[SanctionKind],
+        streams: &[Option<StreamId>],
         audit: NewAudit,
     ) -> Result<u64, StoreError>;
     /// Returns the sanctions in force at `now_ms`, newest first.
@@ -254,6 +342,21 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
     /// Returns the shadows in force at `now_ms`, newest first.
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError>;
+
+    // grants
+    /// Gives a user a role on a stream, replacing the one given before, with which the entry is
+    /// [stored](REPLACES). Returns the entry's number.
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Takes the role that a user was given on a stream, with which the entry is
+    /// [stored](REVOKED). [`StoreError::NotFound`] without one.
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
+    /// Returns all roles that were given, the newest first.
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError>;
 
     // reputations
     /// Carries out changes of points, in their order. A cause that was counted before changes

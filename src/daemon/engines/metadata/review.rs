@@ -192,7 +192,7 @@ pub(super) fn reopened_reason(item: &ReviewItem) -> &str {
 /// The sanctions and shadows of an author that are in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AuthorStanding {
-    /// A ban or a timeout is in force.
+    /// A ban or a timeout on the stream of the item, or on all streams, is in force.
     pub(super) is_sanctioned: bool,
     /// A shadow on the stream of the item, or on all streams, is in force.
     pub(super) is_shadowed: bool,

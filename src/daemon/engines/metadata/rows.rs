@@ -7,28 +7,35 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::review::{DecidedReview, ReviewVerdict, StoredReview};
+use super::room_polls::{PollVotes, add_up};
 use super::{KnownUser, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::policy::reputation::{CountedCause, Reputation};
 use crate::protocol::admin::{
-    AuditEntry, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
+    AuditEntry, Grant, ReviewEvidence, ReviewItem, Sanction, SavedView, Shadow, ViewSettings,
 };
+use crate::protocol::kept_message::KEPT_FOR_MS;
 use crate::protocol::room::{RoomSettings, RoomTerm};
 use crate::protocol::stream::Stream;
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{CommentId, StreamId, UserId, json};
+use crate::protocol::{CommentId, KeptMessage, PinnedComment, RoomPoll, StreamId, UserId, json};
 
 pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
     Ok(Stream {
         stream_id: StreamId(row.natural("stream_id")?),
         title: row.text("title")?.to_owned(),
+        description: row.text("description")?.to_owned(),
         state: enum_from_text(row.text("state")?)?,
         anonymous: row.flag("anonymous")?,
         moderation: enum_from_text(row.text("moderation")?)?,
         created_at: row.natural("created_at")?,
+        starts_at: row.natural_or_null("starts_at")?,
+        started_at: row.natural_or_null("started_at")?,
         ended_at: row.natural_or_null("ended_at")?,
         room: row.text_or_null("room")?.map_or(Ok(RoomSettings::default()), room_from_text)?,
+        pinned: row.text_or_null("pinned")?.map(pinned_from_text).transpose()?,
+        poll: row.text_or_null("poll")?.map(poll_from_text).transpose()?.map(Arc::new),
     })
 }
 
@@ -44,6 +51,54 @@ pub(super) fn room_text(settings: &RoomSettings) -> Result<Option<String>, Store
     }
     let text = json::to_string(settings);
     text.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn pinned_from_text(text: &str) -> Result<Arc<PinnedComment>, StoreError> {
+    let pinned = serde_json::from_str::<PinnedComment>(text);
+    pinned
+        .map(Arc::new)
+        .map_err(|error| StoreError::Corrupt(format!("the pinned comment of a stream: {error}")))
+}
+
+/// Returns the text of the pinned comment; `None` if none is pinned.
+pub(super) fn pinned_text(pinned: Option<&PinnedComment>) -> Result<Option<String>, StoreError> {
+    let text = pinned.map(json::to_string).transpose();
+    text.map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn poll_from_text(text: &str) -> Result<RoomPoll, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("a poll: {error}")))
+}
+
+/// Returns the text of a poll.
+pub(super) fn poll_text(poll: &RoomPoll) -> Result<String, StoreError> {
+    json::to_string(poll).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn poll(row: &impl Columns) -> Result<RoomPoll, StoreError> {
+    poll_from_text(row.text("poll")?)
+}
+
+/// Returns the option of a row of votes, and its votes.
+fn option_votes(row: &impl Columns) -> Result<(usize, u64), StoreError> {
+    let option = u8::try_from(row.natural("choice")?)
+        .map_err(|_| StoreError::Corrupt("a vote for an option above 255".to_owned()))?;
+    Ok((usize::from(option), row.natural("votes")?))
+}
+
+/// Returns the votes of polls from rows that are ordered by poll.
+pub(super) fn poll_votes(rows: &[impl Columns]) -> Result<Vec<PollVotes>, StoreError> {
+    let mut polls: Vec<(u64, Vec<(usize, u64)>)> = Vec::new();
+    for row in rows {
+        let poll_id = row.natural("poll_id")?;
+        let votes = option_votes(row)?;
+        match polls.last_mut() {
+            Some((last, all)) if *last == poll_id => all.push(votes),
+            _ => polls.push((poll_id, vec![votes])),
+        }
+    }
+    let votes = |(poll_id, all)| PollVotes { poll_id, by_option: add_up(all) };
+    Ok(polls.into_iter().map(votes).collect())
 }
 
 /// Returns the terms, ordered by stream and term.
@@ -129,10 +184,27 @@ pub(super) fn known_user(row: &impl Columns) -> Result<KnownUser, StoreError> {
     })
 }
 
+/// Returns the time of sending after which messages are still kept; every time, while the clock
+/// stands before the first one that may have run out.
+pub(super) fn kept_since(now_ms: u64) -> i64 {
+    now_ms.checked_sub(KEPT_FOR_MS).map_or(-1, integer)
+}
+
+pub(super) fn kept_message(row: &impl Columns) -> Result<KeptMessage, StoreError> {
+    Ok(KeptMessage {
+        message_id: row.natural("message_id")?,
+        from: row.text("sender")?.to_owned(),
+        from_user: row.natural_or_null("from_user")?.map(UserId),
+        message: row.text("message")?.to_owned(),
+        sent_at: row.natural("sent_at")?,
+    })
+}
+
 pub(super) fn sanction(row: &impl Columns) -> Result<Sanction, StoreError> {
     Ok(Sanction {
         user_id: UserId(row.natural("user_id")?),
         kind: enum_from_text(row.text("kind")?)?,
+        stream_id: stream_in_scope(row)?,
         name: row.text_or_null("name")?.map(str::to_owned),
         reason: row.text_or_null("reason")?.map(str::to_owned),
         created_by: row.text("created_by")?.to_owned(),
@@ -141,22 +213,37 @@ pub(super) fn sanction(row: &impl Columns) -> Result<Sanction, StoreError> {
     })
 }
 
-/// Stands for all streams in the column of a shadow's stream.
+/// Stands for all streams in the column of the stream of a sanction or shadow.
 const ALL_STREAMS: i64 = -1;
 
-/// Returns the value of the column of a shadow's stream.
-pub(super) fn shadow_scope(stream_id: Option<StreamId>) -> i64 {
+/// Returns the value of the column of the stream of a sanction or shadow.
+pub(super) fn scope_column(stream_id: Option<StreamId>) -> i64 {
     stream_id.map_or(ALL_STREAMS, |stream_id| integer(stream_id.0))
 }
 
-pub(super) fn shadow(row: &impl Columns) -> Result<Shadow, StoreError> {
-    let stream_id = match row.integer("stream_id")? {
+pub(super) fn grant(row: &impl Columns) -> Result<Grant, StoreError> {
+    Ok(Grant {
+        user_id: UserId(row.natural("user_id")?),
+        stream_id: StreamId(row.natural("stream_id")?),
+        role: enum_from_text(row.text("role")?)?,
+        name: row.text_or_null("name")?.map(str::to_owned),
+        created_by: row.text("created_by")?.to_owned(),
+        created_at: row.natural("created_at")?,
+    })
+}
+
+/// Returns the stream of a sanction or shadow; `None` if it holds on all.
+fn stream_in_scope(row: &impl Columns) -> Result<Option<StreamId>, StoreError> {
+    Ok(match row.integer("stream_id")? {
         ALL_STREAMS => None,
         _ => Some(StreamId(row.natural("stream_id")?)),
-    };
+    })
+}
+
+pub(super) fn shadow(row: &impl Columns) -> Result<Shadow, StoreError> {
     Ok(Shadow {
         user_id: UserId(row.natural("user_id")?),
-        stream_id,
+        stream_id: stream_in_scope(row)?,
         name: row.text_or_null("name")?.map(str::to_owned),
         created_by: row.text("created_by")?.to_owned(),
         created_at: row.natural("created_at")?,
@@ -176,6 +263,7 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         held: row.flag("held")?,
         shadowed: row.flag("shadowed")?,
         badges: row.badges()?,
+        parent_id: row.parent_id()?,
         evidence: match row.text_or_null("evidence")? {
             Some(text) => serde_json::from_str(text).map_err(|error| {
                 StoreError::Corrupt(format!("what a comment was flagged by: {error}"))

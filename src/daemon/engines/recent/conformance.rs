@@ -55,6 +55,7 @@ pub(crate) fn comment(seq: Seq) -> RecentEvent {
         created_at: 1,
         seq,
         badges: Default::default(),
+        parent_id: None,
     })
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{DeletionState, RecentCache, RecentEvent, RecentPage, SharedRecentCache};
+use super::{
+    DeletionState, EarlierPlaces, RecentCache, RecentEvent, RecentPage, SharedRecentCache,
+};
 use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::measured::measured;
@@ -46,6 +48,10 @@ impl RecentCache for MeasuredRecent {
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         measured(&self.meter, self.store.head(stream_id)).await
+    }
+
+    async fn earlier(&self, stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError> {
+        measured(&self.meter, self.store.earlier(stream_id)).await
     }
 
     async fn add_tombstone(

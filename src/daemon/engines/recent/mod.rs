@@ -25,13 +25,14 @@ pub mod redis;
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Removal;
-use crate::protocol::{CommentId, Seq, StreamId};
+use crate::protocol::{CommentId, Epoch, Seq, StreamId};
 
 /// An event of a stream, with its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,14 @@ impl RecentEvent {
             Self::Deleted { seq, .. } => *seq,
         }
     }
+
+    /// Returns the comment, if it is one.
+    pub fn comment(&self) -> Option<&SequencedComment> {
+        match self {
+            Self::Comment(comment) | Self::Own(comment) => Some(comment),
+            Self::Deleted { .. } => None,
+        }
+    }
 }
 
 /// The events of a stream in a range of its sequence.
@@ -63,6 +72,17 @@ pub struct RecentPage {
     /// Every event up to and including this sequence number is in `events`.
     pub covered_to: Seq,
 }
+
+/// The places of a stream's newest comments in the epoch of the log before the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierPlaces {
+    pub epoch: Epoch,
+    pub places: AHashMap<CommentId, Seq>,
+}
+
+/// Comments of the earlier epoch that [`RecentCache::earlier`] returns, at most. Those that may be
+/// appended again are its last ones.
+pub const MAX_EARLIER: usize = 10_000;
 
 /// The state of a deletion, as far as a cache knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +123,11 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
 
     /// Returns the end of the last range appended to the stream, if it is known.
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError>;
+
+    /// Returns the places that the comments appended last had in an earlier epoch of the log, whose
+    /// numbers mean other comments now. `None` if no earlier epoch of the stream is known: none
+    /// was, it is too long ago, or the cache ends with the log that filled it.
+    async fn earlier(&self, stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError>;
 
     /// Records that the comment is deleted, for as long as it could still be handed out. `seq` is
     /// the place of the deletion in the log, or any place at which the comment was known to be

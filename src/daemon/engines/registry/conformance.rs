@@ -86,14 +86,22 @@ pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> Conne
         connected_at,
         role: Role::Viewer,
         transport: TransportKind::Websocket,
+        address: None,
+        everywhere: Role::Viewer,
     }
 }
 
 /// Connections of each role, the oldest first.
 fn of_each_role(node: &NodeId) -> Vec<ConnectionInfo> {
     let transports = TransportKind::ALL.into_iter().cycle();
-    let of_role =
-        |((at, role), transport)| ConnectionInfo { role, transport, ..connection(node, 1, at) };
+    let address = |at: u64| (at != 1).then(|| [192, 0, 2, at as u8].into());
+    let of_role = |((at, role), transport)| ConnectionInfo {
+        role,
+        transport,
+        address: address(at),
+        everywhere: if at.is_multiple_of(2) { role } else { Role::Viewer },
+        ..connection(node, 1, at)
+    };
     (1..).zip(Role::ALL).zip(transports).map(of_role).collect()
 }
 
@@ -330,11 +338,26 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
 pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, handler }: &Member) {
     let user_id = UserId(9);
     let commands = [
-        NodeCommand::Disconnect { user_id, code: CloseCode::Banned },
-        NodeCommand::DisconnectBanned { user_id, after_ms: 10_000 },
+        NodeCommand::Disconnect { user_id, stream_id: None, code: CloseCode::Banned },
+        NodeCommand::Disconnect { user_id, stream_id: Some(StreamId(7)), code: CloseCode::Kicked },
+        NodeCommand::DisconnectBanned { user_id, stream_id: None, after_ms: 10_000 },
         NodeCommand::Probe { user_id },
-        NodeCommand::Direct { user_id, from: "ann".into(), message: "hello".into() },
+        NodeCommand::Direct {
+            user_id,
+            from: "mod".into(),
+            message: "hello".into(),
+            message_id: Some(5),
+            from_user: None,
+        },
+        NodeCommand::Direct {
+            user_id,
+            from: "ann".into(),
+            message: "hello".into(),
+            message_id: Some(6),
+            from_user: Some(UserId(7)),
+        },
         NodeCommand::ReloadSanctions,
+        NodeCommand::ReloadGrants,
         NodeCommand::ReloadStream { stream_id: StreamId(1) },
         NodeCommand::Throttle { stream_id: StreamId(1), fixed: None },
         NodeCommand::Drain { undo: false },
@@ -459,7 +482,8 @@ pub(crate) async fn viewers_are_added_up_over_nodes(Pair { a, b, .. }: &Pair) {
 }
 
 pub(crate) async fn a_command_reaches_only_its_node(Pair { a, b, .. }: &Pair) {
-    let command = NodeCommand::Disconnect { user_id: UserId(9), code: CloseCode::Banned };
+    let command =
+        NodeCommand::Disconnect { user_id: UserId(9), stream_id: None, code: CloseCode::Banned };
     assert_eq!(a.registry.command(&b.node, command.clone()).await.unwrap(), 3);
     assert_eq!((a.handler.commands(), b.handler.commands()), (vec![], vec![command]));
     let fixed = Some(FixedRate { rate: SampleRate::NONE, until_ms: Some(1_700_000_000_000) });

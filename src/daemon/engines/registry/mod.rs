@@ -153,17 +153,41 @@ pub struct KnownNode {
 /// A command that a node executes on its own viewers and stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeCommand {
-    /// Close every connection of a user.
-    Disconnect { user_id: UserId, code: CloseCode },
-    /// Close every connection of a user after this time, if the user is banned then. The answer is
-    /// the number of connections now.
-    DisconnectBanned { user_id: UserId, after_ms: u64 },
+    /// Close every connection of a user, or those to a stream. Nodes of earlier versions name none.
+    Disconnect {
+        user_id: UserId,
+        code: CloseCode,
+        // The last, because some engines encode fields by their places.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_id: Option<StreamId>,
+    },
+    /// Close every connection of a user, or those to a stream, after this time, if the user is
+    /// banned there then. The answer is the number of connections of the user now.
+    DisconnectBanned {
+        user_id: UserId,
+        after_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream_id: Option<StreamId>,
+    },
     /// Ping every connection of a user, so that dead ones free their places.
     Probe { user_id: UserId },
     /// Send a message to every connection of a user.
-    Direct { user_id: UserId, from: Arc<str>, message: Arc<str> },
+    Direct {
+        user_id: UserId,
+        from: Arc<str>,
+        message: Arc<str>,
+        // The last two, because some engines encode fields by their places. A message with a sender
+        // has an id, so that neither takes the place of the other.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_user: Option<UserId>,
+    },
     /// Reload sanctions from the metadata store.
     ReloadSanctions,
+    /// Reload the roles on single streams from the metadata store, and close the connections of
+    /// users whose roles have changed.
+    ReloadGrants,
     /// Reload the settings of a stream from the metadata store.
     ReloadStream { stream_id: StreamId },
     /// Broadcast this share of a stream. `None` lets the throttle decide.

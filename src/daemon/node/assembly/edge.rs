@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::{FatalErrors, NodeBase};
-use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, RoomRequest, Submission};
+use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, RoomRequest, Submission, Vote};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
+use crate::daemon::engines::directory::{RoomPolls, Subjects};
 use crate::daemon::node::shutdown::TaskGroups;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::control::Control;
@@ -23,6 +24,7 @@ use crate::daemon::stages::moderation::{
     hold_queue,
 };
 use crate::daemon::stages::reactions::ReactionWindow;
+use crate::daemon::stages::votes::{self, VoteCounter};
 use crate::protocol::admin::StageName;
 use crate::protocol::admin::dependency::REACTION_TOTALS;
 
@@ -54,6 +56,8 @@ pub(super) struct Edge {
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
     rooms: mpsc::Receiver<RoomRequest>,
+    send_votes: mpsc::Sender<Vote>,
+    votes: mpsc::Receiver<Vote>,
 }
 
 /// All tasks of the role except the accept loop.
@@ -65,6 +69,9 @@ pub(super) struct EdgeTasks {
     window: ReactionWindow,
     submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
+    counter: VoteCounter,
+    votes: mpsc::Receiver<Vote>,
+    polls: RoomPolls,
     viewers: ViewerTasks,
 }
 
@@ -75,11 +82,13 @@ impl Edge {
         let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
         let (request_auth, auth) = mpsc::channel(MAX_AUTH_REQUESTS);
         let (change_rooms, rooms) = mpsc::channel(MAX_ROOM_REQUESTS);
+        let (send_votes, votes) = mpsc::channel(votes::MAX_WAITING);
         let requests = ViewerRequests {
             submissions: submit.clone(),
             reactions: report_reactions.clone(),
             auth: request_auth,
             rooms: change_rooms,
+            votes: send_votes.clone(),
         };
         let delivery = Delivery::start(DeliveryParts {
             node: base.node(),
@@ -87,12 +96,14 @@ impl Edge {
             bus: base.engines.bus.clone(),
             log: base.engines.log.clone(),
             recent: base.engines.recent.clone(),
+            comments: base.engines.comments.clone(),
             registry: base.engines.registry.clone(),
             totals: base.engines.totals.clone(),
             requests,
             board: base.board.clone(),
             clock: base.clock.clone(),
             streams: base.streams.clone(),
+            polls: base.polls.clone(),
         })
         .await?;
         let (hold, holds) = hold_queue(HoldWriterParts {
@@ -111,6 +122,8 @@ impl Edge {
             reactions,
             auth,
             rooms,
+            send_votes,
+            votes,
         })
     }
 
@@ -125,14 +138,37 @@ impl Edge {
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, holds, window, submissions, reactions, auth, rooms, .. } =
-            self;
+        let Self {
+            delivery,
+            ingest,
+            holds,
+            window,
+            submissions,
+            reactions,
+            auth,
+            rooms,
+            votes,
+            ..
+        } = self;
+        let counter = VoteCounter {
+            metadata: base.engines.metadata.clone(),
+            breaker: base.engines.metadata_breaker.clone(),
+            streams: base.streams.clone(),
+            clock: base.clock.clone(),
+            sink: Arc::new(delivery.handle()),
+        };
         let parts = GatewayParts {
             config: base.config.clone(),
             clock: base.clock.clone(),
             verifier,
+            subjects: Subjects::new(
+                base.engines.metadata.clone(),
+                base.engines.metadata_breaker.clone(),
+                base.clock.clone(),
+            ),
             streams: base.streams.clone(),
             sanctions: base.sanctions.clone(),
+            grants: base.grants.clone(),
             registry: base.engines.registry.clone(),
             comments: base.engines.comments.clone(),
             recent: base.engines.recent.clone(),
@@ -140,16 +176,30 @@ impl Edge {
             log: base.engines.log.clone(),
             control,
             board: base.board.clone(),
+            pipeline: base.pipeline.clone(),
+            context: base.context.clone(),
             sink: Arc::new(delivery.handle()),
             submissions: self.submit,
             reactions: self.report_reactions,
+            votes: self.send_votes,
             auth_requests: auth,
             room_requests: rooms,
             node: base.node(),
         };
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
         Ok((
-            EdgeTasks { delivery, ingest, holds, window, submissions, reactions, viewers },
+            EdgeTasks {
+                delivery,
+                ingest,
+                holds,
+                window,
+                submissions,
+                reactions,
+                counter,
+                votes,
+                polls: base.polls.clone(),
+                viewers,
+            },
             gateway,
         ))
     }
@@ -216,7 +266,18 @@ fn build_window(base: &NodeBase) -> ReactionWindow {
 
 impl EdgeTasks {
     pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
-        let Self { delivery, ingest, holds, window, submissions, reactions, viewers } = self;
+        let Self {
+            delivery,
+            ingest,
+            holds,
+            window,
+            submissions,
+            reactions,
+            counter,
+            votes,
+            polls: room_polls,
+            viewers,
+        } = self;
         let ViewerTasks { auth, rooms, names, polls, releases } = viewers;
         let handle = delivery.handle();
         start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
@@ -224,6 +285,8 @@ impl EdgeTasks {
         // After ingest, which waits for what it holds.
         fatal.spawn(&tasks.consumers, "holds", |stop| holds.run(stop));
         fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
+        fatal.spawn(&tasks.ingest, "votes", |stop| counter.run(votes, stop));
+        fatal.spawn(&tasks.rest, "votes of polls", |stop| room_polls.follow(stop));
         fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
         fatal.spawn(&tasks.accept, "rooms", |stop| rooms.run(stop));
         fatal.spawn(&tasks.accept, "polls", |stop| polls.run(stop));

@@ -36,9 +36,11 @@ use crate::daemon::edge::admin::{
 };
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
-use crate::daemon::engines::directory::{Delays, Sanctions, Streams};
+use crate::daemon::engines::directory::{Delays, Grants, RoomPolls, Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
-use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
+use crate::daemon::stages::auth::{
+    self, AdminIdentity, IssuerKeyTask, IssuerKeys, IssuerKeysEnds, SigningSecret, Verifier,
+};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
@@ -58,6 +60,8 @@ pub(super) struct Node {
     tasks: TaskGroups,
     /// `None` without the role `edge`.
     edge: Option<EdgeTasks>,
+    /// `None` if no issuer publishes keys, and without the role `edge`.
+    issuer_keys: Option<Arc<IssuerKeyTask>>,
     consumers: Consumers,
     gateway: Gateway,
     admin: Admin,
@@ -75,7 +79,9 @@ struct NodeBase {
     board: StatusBoard,
     engines: Engines,
     streams: Streams,
+    polls: RoomPolls,
     sanctions: Sanctions,
+    grants: Grants,
     /// The sample rates that operators have fixed, for the broadcast stage.
     overrides: RateOverrides,
     /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
@@ -98,7 +104,9 @@ impl NodeBase {
         let engines = Engines::open(&config, &clock, &board, identity).await?;
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
+        let polls = RoomPolls::new(engines.metadata.clone(), streams.clone(), clock.clone());
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
+        let grants = Grants::load(engines.metadata.clone()).await?;
         let overrides = RateOverrides::new(clock.clone());
         overrides.finish(overrides.begin(), engines.metadata.throttle_overrides().await?);
         let pipeline =
@@ -120,7 +128,9 @@ impl NodeBase {
             board,
             engines,
             streams,
+            polls,
             sanctions,
+            grants,
             overrides,
             pipeline,
             context,
@@ -176,6 +186,7 @@ impl NodeBase {
         let endpoint = Arc::new(LocalEndpoint {
             sink,
             sanctions: self.sanctions.clone(),
+            grants: self.grants.clone(),
             streams: self.streams.clone(),
             clock: self.clock.clone(),
             throttle,
@@ -193,6 +204,7 @@ impl NodeBase {
             log: self.engines.log.clone(),
             bus: self.engines.bus.clone(),
             streams: self.streams.clone(),
+            grants: self.grants.clone(),
             clock: self.clock.clone(),
             problems: self.board.problems().clone(),
             reputation: self.config.moderation.reputation.rules(),
@@ -202,7 +214,9 @@ impl NodeBase {
 
     fn minter(&self, secret: Arc<SigningSecret>) -> Minter {
         let clock = self.clock.clone();
-        Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())))
+        Arc::new(move |identity, streams, ttl| {
+            Ok(auth::mint(&secret, identity, streams, ttl, clock.now_ms()))
+        })
     }
 
     fn admin_minter(&self, secret: Arc<SigningSecret>) -> AdminMinter {
@@ -251,6 +265,25 @@ impl NodeBase {
         })?)
     }
 
+    /// Adds the keys that the issuer publishes, if the node checks tokens of viewers.
+    fn with_issuer_keys(
+        &self,
+        verifier: Verifier,
+    ) -> anyhow::Result<(Arc<Verifier>, Option<Arc<IssuerKeyTask>>)> {
+        if !self.has_role(NodeRole::Edge) {
+            return Ok((Arc::new(verifier), None));
+        }
+        let data_dir = &self.config.node.data_dir;
+        let problems = self.board.problems().clone();
+        let ends = IssuerKeys::load(&self.config.auth, data_dir, problems, self.clock.clone())?;
+        Ok(match ends {
+            None => (Arc::new(verifier), None),
+            Some(IssuerKeysEnds { keys, task }) => {
+                (Arc::new(verifier.with_issuer_keys(keys)), Some(Arc::new(task)))
+            }
+        })
+    }
+
     /// Binds a gateway without viewers: health and metrics.
     fn bind_operations(&self) -> anyhow::Result<Gateway> {
         let log = self.engines.log.clone();
@@ -287,7 +320,7 @@ impl Node {
         let secret = load_signing_secret(&config)?;
         let base = NodeBase::open(config.clone(), clock, board, identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
-        let verifier = Arc::new(verifier);
+        let (verifier, issuer_keys) = base.with_issuer_keys(verifier)?;
         let known = base.warm_start().await?;
         let consumers = Consumers::build(&base);
         let edge = if base.has_role(NodeRole::Edge) {
@@ -306,7 +339,18 @@ impl Node {
         };
         let admin = base.bind_admin(control.clone(), &gateway, secret, verifier)?;
         let fatal = FatalErrors(fatal);
-        Ok(Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal })
+        Ok(Self {
+            base,
+            tasks,
+            edge,
+            issuer_keys,
+            consumers,
+            gateway,
+            admin,
+            control,
+            throttle_orders,
+            fatal,
+        })
     }
 
     /// Returns the address that viewers connect to; on a node without viewers, that of its health
@@ -317,10 +361,23 @@ impl Node {
 
     /// Spawns every task, the gateway last. The node is ready when this returns.
     pub(super) fn start(self) -> RunningNode {
-        let Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal } =
-            self;
+        let Self {
+            base,
+            tasks,
+            edge,
+            issuer_keys,
+            consumers,
+            gateway,
+            admin,
+            control,
+            throttle_orders,
+            fatal,
+        } = self;
         start_direct_path(&base, &tasks, &fatal);
         let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
+        if let Some((task, viewers)) = issuer_keys.zip(delivery.clone()) {
+            start_issuer_keys(task, viewers, &tasks.rest);
+        }
         consumers.start(&tasks.consumers);
         consumers::start_held_checker(&base, control.clone(), &tasks.consumers);
         let overrides = base.overrides.clone();
@@ -331,6 +388,10 @@ impl Node {
         health::start(&base, &tasks.rest);
         let certificates = gateway.certificate().into_iter().chain(admin.certificate()).collect();
         start_admin(admin, &tasks.rest);
+        let scheduler = control.clone();
+        fatal.spawn(&tasks.rest, "schedule", |stop| scheduler.start_due_streams(stop));
+        let pins = control.clone();
+        fatal.spawn(&tasks.rest, "pinned comments", |stop| pins.unpin_hidden_comments(stop));
         fatal.spawn(&tasks.rest, "recorded changes", |stop| control.publish_pending(stop));
         base.board.set_ready(true);
         fatal.spawn(&tasks.accept, "gateway", |stop| gateway.run(stop));
@@ -351,6 +412,17 @@ fn start_direct_path(base: &NodeBase, tasks: &TaskGroups, fatal: &FatalErrors) {
     if let Some(direct) = base.engines.direct.clone() {
         fatal.spawn(&tasks.rest, "direct path", |stop| direct.run(stop));
     }
+}
+
+fn start_issuer_keys(task: Arc<IssuerKeyTask>, viewers: DeliveryHandle, group: &Supervisor) {
+    group.spawn("issuer keys", move |stop| {
+        let task = task.clone();
+        let viewers = viewers.clone();
+        async move {
+            task.run(&move |keys| viewers.close_signed_by(keys), stop).await;
+            Ok(())
+        }
+    });
 }
 
 /// Starts the admin socket, the reports of this node to the others, and the timeline.

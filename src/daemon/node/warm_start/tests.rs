@@ -33,6 +33,7 @@ fn submitted(n: u64) -> Event {
         message: "hi".into(),
         created_at: 1,
         badges: Default::default(),
+        parent_id: None,
     });
     Event::CommentSubmitted(CommentSubmitted {
         comment,

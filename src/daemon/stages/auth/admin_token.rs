@@ -73,10 +73,12 @@ mod tests {
             user_id: UserId(42),
             name: "ann".into(),
             role: Role::Admin,
+            everywhere: Role::Admin,
+            avatar: None,
             comments_per_minute: None,
             standing: Default::default(),
         };
-        let token = mint(&secret, &user, Duration::from_secs(60), NOW_MS);
+        let token = mint(&secret, &user, &Default::default(), Duration::from_secs(60), NOW_MS);
         let error = verifier.verify_admin(&token).unwrap_err();
         assert_eq!(error.code(), ErrorCode::TokenAudience, "an admin of streams is no operator");
     }

@@ -10,8 +10,13 @@ pub enum AuthError {
     Malformed(&'static str),
     #[error("the token's algorithm {0} is not accepted here")]
     Algorithm(String),
-    #[error("no key of this server made the token's signature")]
+    #[error(
+        "no key of this server made the token's signature; a key of `auth.keys` with a `kid` is \
+         only tried for tokens that name it"
+    )]
     Signature,
+    #[error("the keys of the token's issuer cannot be read now")]
+    KeysUnavailable,
     #[error("the token expired {} ago", seconds(*.ago_ms))]
     Expired { ago_ms: u64 },
     #[error("the token is not valid for another {}", seconds(*.wait_ms))]
@@ -41,6 +46,7 @@ impl AuthError {
             Self::Malformed(_) => ErrorCode::TokenMalformed,
             Self::Algorithm(_) => ErrorCode::TokenAlgorithm,
             Self::Signature => ErrorCode::TokenSignature,
+            Self::KeysUnavailable => ErrorCode::IdentityUnavailable,
             Self::Expired { .. } => ErrorCode::TokenExpired,
             Self::NotYetValid { .. } => ErrorCode::TokenNotYetValid,
             Self::Issuer { .. } => ErrorCode::TokenIssuer,

@@ -7,10 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::fixtures::{NOW_MS, SECRET, StoppedClock, sign_hs256, sign_hs256_payload};
-use super::{AuthError, VerifiedToken, Verifier};
+use super::{AuthError, ClaimedUser, VerifiedToken, Verifier};
 use crate::daemon::base::config::AuthConfig;
 use crate::fuzzing::choices;
 use crate::protocol::UserId;
+use crate::protocol::user::MAX_AVATAR_BYTES;
 
 /// A token, and the claims of a token that is signed with the right key. Two choices: which byte of
 /// the signed token is changed, and to what.
@@ -35,20 +36,41 @@ pub fn token(data: &[u8]) {
 fn check(verifier: &Verifier, verified: &Result<VerifiedToken, AuthError>) {
     match verified {
         Ok(token) => {
-            let identity = &token.identity;
-            assert_eq!(identity.user_id.to_string().parse::<UserId>(), Ok(identity.user_id));
-            assert!((1..=64).contains(&identity.name.chars().count()));
-            assert!(!identity.name.chars().any(char::is_control), "{:?}", identity.name);
-            assert!(token.expires_at_ms.saturating_add(60_000) > NOW_MS);
-            let claims = json!({
-                "sub": identity.user_id.to_string(),
-                "name": identity.name,
-                "role": identity.role,
-                "comments_per_minute": identity.comments_per_minute,
+            let claims = &token.claims;
+            let mut again = json!({
+                "name": claims.name,
+                "role": claims.role,
+                "picture": claims.avatar,
+                "comments_per_minute": claims.comments_per_minute,
                 "exp": NOW_MS / 1000 + 60,
             });
-            let again = verifier.verify(&sign_hs256(SECRET, &claims)).map(|token| token.identity);
-            assert_eq!(again.as_ref().ok(), Some(identity), "an accepted identity stays as it is");
+            match &claims.user {
+                ClaimedUser::Id(user_id) => {
+                    assert_eq!(user_id.to_string().parse::<UserId>(), Ok(*user_id));
+                    again["sub"] = user_id.to_string().into();
+                }
+                ClaimedUser::Subject(subject) => {
+                    assert!((1..=255).contains(&subject.name().len()));
+                    assert!(!subject.name().chars().any(char::is_control));
+                    again["sub"] = subject.name().into();
+                    if !subject.issuer().is_empty() {
+                        again["iss"] = subject.issuer().into();
+                    }
+                }
+            }
+            assert!((1..=64).contains(&claims.name.chars().count()));
+            assert!(!claims.name.chars().any(char::is_control), "{:?}", claims.name);
+            if let Some(avatar) = &claims.avatar {
+                assert!(avatar.starts_with("https://") && avatar.len() <= MAX_AVATAR_BYTES);
+                assert!(!avatar.contains(['"', '\'', '<', '>', ' ', '\n']), "{avatar}");
+            }
+            assert!(token.expires_at_ms.saturating_add(60_000) > NOW_MS);
+            let again = verifier.verify(&sign_hs256(SECRET, &again)).expect("the claims are good");
+            assert_eq!(again.claims.user, claims.user, "an accepted user stays as it is");
+            assert_eq!(again.claims.name, claims.name);
+            assert_eq!(again.claims.role, claims.role);
+            assert_eq!(again.claims.avatar, claims.avatar);
+            assert_eq!(again.claims.comments_per_minute, claims.comments_per_minute);
         }
         Err(error) => {
             assert_eq!(error.code().http_status(), 401);

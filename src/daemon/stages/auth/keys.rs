@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::secret::MIN_SECRET_BYTES;
 use crate::daemon::base::config::{KeyAlgorithm, KeyConfig};
+use crate::daemon::base::handoff::IssuerKeyId;
 
 /// The DER of the object identifier of curve P-256, which ES256 means (RFC 7518 §3.4).
 const P256_OID: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
@@ -20,6 +21,10 @@ pub enum KeyError {
     Read { path: String, source: std::io::Error },
     #[error("auth.keys: {path} is not a key for {algorithm}: {reason}")]
     Unusable { path: String, algorithm: &'static str, reason: String },
+    #[error("`{0}` {1}")]
+    Source(&'static str, &'static str),
+    #[error("`auth.jwks_ca`: cannot use {path}: {reason}")]
+    Authorities { path: String, reason: String },
     #[error(
         "the node's signing secret has {bytes} bytes; it must have at least {MIN_SECRET_BYTES}"
     )]
@@ -32,10 +37,12 @@ pub(super) enum Origin {
     /// This node. Its signature is sufficient proof of the issuer.
     Node,
     Configured,
+    /// The issuer whose keys are read over the network.
+    Issuer(IssuerKeyId),
 }
 
 /// A key that verifies signatures of one algorithm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct VerifyingKey {
     pub(super) algorithm: KeyAlgorithm,
     pub(super) kid: Option<String>,
@@ -52,6 +59,16 @@ impl VerifyingKey {
         let key = decoding_key(algorithm, &bytes, &config.file)
             .map_err(|reason| KeyError::Unusable { path, algorithm: name(algorithm), reason })?;
         Ok(Self { algorithm, kid: config.kid.clone(), origin: Origin::Configured, key })
+    }
+
+    /// Takes a key that the issuer publishes.
+    pub(super) fn of_issuer(
+        id: IssuerKeyId,
+        algorithm: KeyAlgorithm,
+        kid: Option<String>,
+        key: DecodingKey,
+    ) -> Self {
+        Self { algorithm, kid, origin: Origin::Issuer(id), key }
     }
 
     /// Returns the key of the node's own secret, for tokens that it minted.

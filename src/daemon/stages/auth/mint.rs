@@ -1,12 +1,13 @@
 //! Mints tokens with the node's own secret, for `lc token`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
 use super::SigningSecret;
-use crate::protocol::Identity;
+use crate::protocol::{Identity, Role, StreamId};
 
 #[derive(Serialize)]
 struct MintedClaims<'a> {
@@ -27,12 +28,20 @@ struct MintedClaims<'a> {
     /// Seconds since the Unix epoch. A daemon that reads another claim takes no notice of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     account_created: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    streams: &'a BTreeMap<StreamId, Role>,
 }
 
-/// Returns a token (HS256) for `identity` that is valid from `now_ms` (milliseconds since the Unix
-/// epoch) for at least `ttl`. The caller must have checked the identity: it is signed even if no
-/// verifier would accept it.
-pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: u64) -> String {
+/// Returns a token (HS256) for `identity`, with these roles on single streams, that is valid from
+/// `now_ms` (milliseconds since the Unix epoch) for at least `ttl`. The caller must have checked
+/// identity and roles: they are signed even if no verifier would accept them.
+pub fn mint(
+    secret: &SigningSecret,
+    identity: &Identity,
+    streams: &BTreeMap<StreamId, Role>,
+    ttl: Duration,
+    now_ms: u64,
+) -> String {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     let claims = MintedClaims {
         sub: identity.user_id.to_string(),
@@ -44,6 +53,7 @@ pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: 
         subscriber: identity.standing.subscriber,
         follower_since: identity.standing.follower_since.map(|since_ms| since_ms / 1000),
         account_created: identity.standing.account_created.map(|created_ms| created_ms / 1000),
+        streams,
     };
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key)
@@ -57,8 +67,8 @@ mod tests {
     use super::*;
     use crate::daemon::base::config::AuthConfig;
     use crate::daemon::stages::auth::fixtures::{NOW_MS, StoppedClock};
-    use crate::daemon::stages::auth::{AuthError, Verifier};
-    use crate::protocol::{Role, Standing, UserId};
+    use crate::daemon::stages::auth::{AuthError, ClaimedUser, Verifier};
+    use crate::protocol::{Standing, UserId};
 
     #[test]
     fn a_minted_token_is_valid_until_it_expires() {
@@ -71,6 +81,8 @@ mod tests {
             user_id: UserId(i64::MAX as u64),
             name: "Ann \"the voice\" Ω".into(),
             role: Role::Moderator,
+            everywhere: Role::Moderator,
+            avatar: None,
             comments_per_minute: Some(600),
             standing: Standing {
                 subscriber: true,
@@ -78,13 +90,18 @@ mod tests {
                 account_created: Some(1_600_000_000_000),
             },
         };
-        let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);
+        let streams = BTreeMap::from([(StreamId(7), Role::Broadcaster)]);
+        let token = mint(&secret, &identity, &streams, Duration::from_millis(1500), NOW_MS);
         let verified = verifier.verify(&token).unwrap();
-        assert_eq!(verified.identity, identity);
+        assert_eq!(verified.claims.user, ClaimedUser::Id(identity.user_id));
+        let role = verified.role_on(None);
+        assert_eq!(verified.claims.identity(identity.user_id, role), identity);
         assert_eq!(verified.expires_at_ms, NOW_MS + 2000);
-        let old = mint(&secret, &identity, Duration::from_secs(1), NOW_MS - 1000);
+        assert_eq!(verified.role_on(Some(StreamId(7))), Role::Broadcaster);
+        assert_eq!(verified.role_on(Some(StreamId(8))), Role::Moderator);
+        let old = mint(&secret, &identity, &streams, Duration::from_secs(1), NOW_MS - 1000);
         assert_eq!(verifier.verify(&old), Err(AuthError::Expired { ago_ms: 0 }));
-        let eternal = mint(&secret, &identity, Duration::MAX, NOW_MS);
+        let eternal = mint(&secret, &identity, &streams, Duration::MAX, NOW_MS);
         assert!(verifier.verify(&eternal).is_ok());
     }
 }

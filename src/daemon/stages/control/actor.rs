@@ -11,6 +11,9 @@ const OPERATOR_SHOWN_AS: &str = "moderator";
 /// The name of decisions that no person makes.
 const MODERATION: &str = "moderation";
 
+/// The name of starts at a time that somebody has set before.
+const SCHEDULE: &str = "schedule";
+
 /// The person who makes a change, as named in the audit log and to viewers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -44,7 +47,12 @@ impl Actor {
         Self { name: MODERATION.to_owned(), shown_as: OPERATOR_SHOWN_AS.into() }
     }
 
-    /// Returns false for [`Self::moderation`].
+    /// Returns the actor of starts that were scheduled.
+    pub(super) fn schedule() -> Self {
+        Self { name: SCHEDULE.to_owned(), shown_as: OPERATOR_SHOWN_AS.into() }
+    }
+
+    /// Returns false for [`Self::moderation`] and [`Self::schedule`].
     pub(super) fn is_person(&self) -> bool {
         names_person(&self.name)
     }
@@ -96,6 +104,8 @@ mod tests {
             user_id: UserId(7),
             name: "ann".into(),
             role: Role::Moderator,
+            everywhere: Role::Moderator,
+            avatar: None,
             comments_per_minute: None,
             standing: Default::default(),
         };

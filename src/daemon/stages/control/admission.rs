@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn every_rule_of_admission_has_its_error() {
         let stream = |state, anonymous| {
-            let new = NewStream { state, anonymous, ..NewStream::default() };
+            let new = NewStream { state: Some(state), anonymous, ..NewStream::default() };
             new.begin(StreamId(1), 1_000)
         };
         let broken = |stream: Option<&Stream>, now_ms| {

@@ -16,7 +16,7 @@ use crate::protocol::admin::{
     BatchChange, BatchRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS, Outcome, Sanction,
     audit_action,
 };
-use crate::protocol::{CloseCode, UserId};
+use crate::protocol::{CloseCode, UserId, UserScope};
 
 /// The field of such an entry with their numbers.
 pub(super) const ENTRIES: &str = "entries";
@@ -26,7 +26,7 @@ pub(super) const ENTRIES: &str = "entries";
 struct StoredBatch {
     entries: Vec<u64>,
     changes_sanctions: bool,
-    banned: BTreeSet<UserId>,
+    banned: BTreeSet<UserScope>,
     kicked: BTreeSet<UserId>,
     left_out: Vec<String>,
     first_error: Option<ControlError>,
@@ -45,7 +45,7 @@ pub(super) fn entries_of(detail: &Value) -> Result<Vec<u64>, String> {
 impl Control {
     /// Makes up to [`MAX_CHANGES`] changes. Those that cannot be made are left out and named in the
     /// outcome, as are moderators unless they are included; if none can, the first error is
-    /// returned. Nodes reload the sanctions once. Each change is compared with the sanctions in
+    /// returned. Nodes reload the sanctions once. A timeout is left out for a ban that was in
     /// force before the batch.
     pub async fn batch(
         &self,
@@ -105,7 +105,7 @@ impl Control {
         let of_user = match change {
             BatchChange::Ban(request) => {
                 let ban = self.store_ban(actor, request, in_force).await?;
-                stored.banned.insert(ban.user.user_id);
+                stored.banned.insert(ban.scope());
                 stored.changes_sanctions = true;
                 ban
             }
@@ -115,8 +115,8 @@ impl Control {
                 timeout
             }
             BatchChange::Unban(request) => {
-                let lifted = self.store_unban(actor, request).await?;
-                stored.banned.remove(&lifted.user.user_id);
+                let lifted = self.store_unban(actor, request, &[request.stream_id]).await?;
+                stored.banned.remove(&lifted.scope());
                 stored.changes_sanctions = true;
                 lifted
             }
@@ -160,7 +160,8 @@ impl Control {
         }
         let closing = stored.kicked.iter().map(|user_id| {
             let user_id = *user_id;
-            let command = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
+            let code = CloseCode::Kicked;
+            let command = NodeCommand::Disconnect { user_id, stream_id: None, code };
             self.command_nodes_of_user(user_id, command)
         });
         join_all(closing).await.into_iter().fold(results, CommandResults::merge)
@@ -198,7 +199,13 @@ mod tests {
 
     fn ban(user_id: u64) -> BatchChange {
         let user = UserRef(format!("id:{user_id}"));
-        BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        BatchChange::Ban(SanctionRequest {
+            user,
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms: None,
+        })
     }
 
     fn bans(users: std::ops::Range<u64>, after_ms: u64) -> BatchRequest {
@@ -222,7 +229,10 @@ mod tests {
         assert_eq!((outcome.audit_id, world.metadata.audits().len()), (39, 39));
         assert_eq!(world.control.bans().await.unwrap().len(), 38);
         assert_eq!(count(&world, "b: ReloadSanctions"), 1, "one reload for all");
-        assert!(world.sanctions.check_ban(UserId(101)).is_some(), "comments are refused at once");
+        assert!(
+            world.sanctions.check_ban(UserScope::everywhere(UserId(101))).is_some(),
+            "comments are refused at once"
+        );
 
         tokio::time::sleep(Duration::from_secs(29)).await;
         assert_eq!(count(&world, "a: disconnect"), 0, "the undo is near");
@@ -289,7 +299,13 @@ mod tests {
         let twin = UserRef("twin".to_owned());
         let timeout = |user: UserRef| {
             let duration_ms = Some(60_000);
-            BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+            BatchChange::Timeout(SanctionRequest {
+                user,
+                stream_id: None,
+                reason: None,
+                note: None,
+                duration_ms,
+            })
         };
         request.changes.extend([timeout(twin.clone()), timeout(UserRef("42".to_owned()))]);
         let outcome = world.control.batch(&operator(), &request).await.unwrap();

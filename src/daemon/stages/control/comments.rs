@@ -18,7 +18,7 @@ use crate::daemon::engines::metadata::ReviewChange;
 use crate::protocol::admin::{DeleteRequest, Outcome, audit_action};
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, HiddenFrom, ModeratedText};
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{Badges, CommentId, StreamId, UserId};
 
 /// Offsets searched per step, backwards through a partition.
 pub(super) const WINDOW: u64 = 1_024;
@@ -41,6 +41,7 @@ pub(super) struct CommentOwner {
     pub(super) stream_id: StreamId,
     pub(super) user_id: UserId,
     pub(super) text: ModeratedText,
+    pub(super) badges: Badges,
     /// Whether it is deleted. Of a comment in the store, a deletion may take seconds to show.
     pub(super) is_deleted: bool,
     /// Whether only its author sees it. Told when it is certain: otherwise everybody is told of a
@@ -212,6 +213,7 @@ impl Control {
                 stream_id,
                 user_id,
                 text,
+                badges: comment.badges,
                 is_deleted,
                 is_hidden: found.shadow || is_hidden_by_decision,
                 is_hidden_by_decision,
@@ -365,6 +367,7 @@ fn look(record: &Record, comment_id: CommentId) -> Option<SeenRecord> {
                 stream_id: comment.stream_id,
                 user_id: comment.user_id,
                 text,
+                badges: comment.badges,
                 is_deleted: false,
                 is_hidden: event.shadow,
                 is_hidden_by_decision: false,

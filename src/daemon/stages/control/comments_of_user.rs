@@ -1,6 +1,7 @@
 //! Deletes the latest comments of a user or of a room, found in the log.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -246,8 +247,13 @@ impl Control {
         let since_ms = self.parts.clock.now_ms().saturating_sub(last_ms);
         let mut search = Search { user_id, stream_id, since_ms, seen: HashMap::new() };
         let range = SearchRange { stream_id, since_ms, max_windows: MAX_WINDOWS };
-        let searched_to_ms =
-            self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
+        let searched_to_ms = {
+            let mut look = |record: &Record| {
+                search.look(record);
+                ControlFlow::Continue(())
+            };
+            self.search_back(&range, &mut look).await?
+        };
         let scope = user_id.map_or(DeletionScope::Room, |_| DeletionScope::User);
         let held =
             self.parts.metadata.held_count(HeldScope { user_id, stream_id, since_ms }).await?;
@@ -294,6 +300,7 @@ impl Search {
                         stream_id,
                         user_id,
                         text,
+                        badges: comment.badges,
                         is_deleted: false,
                         is_hidden: event.shadow,
                         is_hidden_by_decision: false,

@@ -9,14 +9,15 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::admission::close_inadmissible_of;
+use super::grants::reconnect_changed;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
+use crate::daemon::base::handoff::{DirectMessage, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 use crate::protocol::admin::{MAX_DISCONNECT_AFTER_MS, ProblemCode};
-use crate::protocol::{CloseCode, UserId};
+use crate::protocol::{CloseCode, UserScope};
 
 /// The time limit for passing an order to the broadcast stage, which reads its channel between
 /// batches. An order that is lost is read from the metadata store by the next reload.
@@ -27,6 +28,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct LocalEndpoint {
     pub sink: Arc<dyn ViewerSink>,
     pub sanctions: Sanctions,
+    pub grants: Grants,
     pub streams: Streams,
     pub clock: SharedClock,
     /// To the broadcast stage. Closed on a node without one.
@@ -42,22 +44,30 @@ pub struct LocalEndpoint {
 impl CommandHandler for LocalEndpoint {
     async fn handle(&self, command: NodeCommand) -> u64 {
         match command {
-            NodeCommand::Disconnect { user_id, code } => {
-                let ban = self.sanctions.check_ban(user_id).filter(|_| code == CloseCode::Banned);
-                self.sink.disconnect_user(user_id, code, ban.map(|ban| ban.error())).await
+            NodeCommand::Disconnect { user_id, stream_id, code } => {
+                let who = UserScope { user_id, stream_id };
+                let ban = self.sanctions.check_ban(who).filter(|_| code == CloseCode::Banned);
+                self.sink.disconnect_user(who, code, ban.map(|ban| ban.error())).await
             }
-            NodeCommand::DisconnectBanned { user_id, after_ms } => {
-                self.disconnect_banned(user_id, after_ms).await
+            NodeCommand::DisconnectBanned { user_id, stream_id, after_ms } => {
+                self.disconnect_banned(UserScope { user_id, stream_id }, after_ms).await
             }
             NodeCommand::Probe { user_id } => self.sink.probe_user(user_id).await,
-            NodeCommand::Direct { user_id, from, message } => {
-                self.sink.direct(user_id, from, message).await
+            NodeCommand::Direct { user_id, from, message, message_id, from_user } => {
+                let message = DirectMessage { from, message, message_id, from_user };
+                self.sink.direct(user_id, message).await
             }
             NodeCommand::ReloadSanctions => {
                 if let Err(error) = self.sanctions.reload().await {
                     warn!(%error, "cannot reload sanctions; the previous ones stay in use");
                 }
                 0
+            }
+            NodeCommand::ReloadGrants => {
+                if let Err(error) = self.grants.reload().await {
+                    warn!(%error, "cannot reload grants; the previous ones stay in use");
+                }
+                reconnect_changed(&self.grants, &*self.sink).await
             }
             NodeCommand::ReloadStream { stream_id } => {
                 if let Err(error) = self.streams.reload_stream(stream_id).await {
@@ -95,15 +105,16 @@ impl LocalEndpoint {
         }
     }
 
-    /// Closes the connections of a user at the end of a time in which the ban may be taken back.
-    /// The node that has the connections waits itself, so that no other node need live that long.
-    async fn disconnect_banned(&self, user_id: UserId, after_ms: u64) -> u64 {
+    /// Closes the connections that a ban is about at the end of a time in which it may be taken
+    /// back. The node that has the connections waits itself, so that no other node need live that
+    /// long.
+    async fn disconnect_banned(&self, who: UserScope, after_ms: u64) -> u64 {
         let after_ms = after_ms.min(MAX_DISCONNECT_AFTER_MS);
         let sink = self.sink.clone();
         let sanctions = self.sanctions.clone();
         // The periodic reload would close them before.
-        if !sanctions.spare(user_id, after_ms) {
-            return close_if_banned(user_id, &sanctions, &*sink).await;
+        if !sanctions.spare(who, after_ms) {
+            return close_if_banned(who, &sanctions, &*sink).await;
         }
         self.supervisor.spawn("disconnect banned", move |stop| {
             let sink = sink.clone();
@@ -112,13 +123,13 @@ impl LocalEndpoint {
                 let pause = tokio::time::sleep(Duration::from_millis(after_ms));
                 let is_over = stop.run_until_cancelled(pause).await.is_some();
                 // A ban that was taken back and made again has a time of its own.
-                if is_over && !sanctions.is_spared(user_id) {
-                    close_if_banned(user_id, &sanctions, &*sink).await;
+                if is_over && !sanctions.is_spared(who) {
+                    close_if_banned(who, &sanctions, &*sink).await;
                 }
                 Ok(())
             }
         });
-        self.sink.probe_user(user_id).await
+        self.sink.probe_user(who.user_id).await
     }
 
     /// Dismisses viewers in the background, so that the operator need not wait for all of them.
@@ -144,10 +155,10 @@ impl LocalEndpoint {
     }
 }
 
-/// Closes the connections of a user that is banned. Returns their number.
-async fn close_if_banned(user_id: UserId, sanctions: &Sanctions, sink: &dyn ViewerSink) -> u64 {
-    match sanctions.check_ban(user_id) {
-        Some(ban) => sink.disconnect_user(user_id, CloseCode::Banned, Some(ban.error())).await,
+/// Closes the connections that a ban of a user is about, if it is in force. Returns their number.
+async fn close_if_banned(who: UserScope, sanctions: &Sanctions, sink: &dyn ViewerSink) -> u64 {
+    match sanctions.check_ban(who) {
+        Some(ban) => sink.disconnect_user(who, CloseCode::Banned, Some(ban.error())).await,
         None => 0,
     }
 }

@@ -25,11 +25,16 @@ pub enum ControlError {
          that, or name the user by number, such as 42"
     )]
     UnknownUser(String),
+    #[error(
+        "no user with the id {0} has connected or commented here; an id is known about a second \
+         after that"
+    )]
+    UnknownUserId(UserId),
     #[error("there is no node `{}`; {}", shown(.node), listed(.known))]
     UnknownNode { node: NodeId, known: Vec<NodeId> },
     #[error("stream {0} does not exist; the list of streams has those that do")]
     UnknownStream(StreamId),
-    #[error("stream {0} exists already")]
+    #[error("stream {0} exists already, or was deleted: its id is not given again")]
     StreamExists(StreamId),
     #[error(
         "no comment {0}: it is neither in the store nor among the latest of the log (one that is \
@@ -83,7 +88,7 @@ pub enum ControlError {
     EntryOfOtherStream { audit_id: u64, stream_id: StreamId },
     #[error(
         "audit entry {audit_id} is a change (`{action}`) that moderators of a stream do not make: \
-         an operator takes it back"
+         an operator takes it back, or a moderator of all streams if it is a ban or timeout"
     )]
     EntryOfOperators { audit_id: u64, action: String },
     #[error("there is no alert `{0}`; it may be over already")]
@@ -94,12 +99,40 @@ pub enum ControlError {
     UnknownView(String),
     #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
     TooManyViews,
+    #[error("no comment is pinned in stream {0}")]
+    NothingPinned(StreamId),
+    #[error("a poll is open in stream {0} already; close it first")]
+    PollOpen(StreamId),
+    #[error("no poll is open in stream {0}")]
+    NoPollOpen(StreamId),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
+    #[error(
+        "user {user_id} is not banned or timed out there, but on all streams: {stays}; a role on all \
+         streams lifts that, with no stream named"
+    )]
+    SanctionedEverywhere { user_id: UserId, stays: String },
+    #[error(
+        "user {user_id} is banned or timed out on other streams only: {stays}; name the stream to \
+         lift that"
+    )]
+    SanctionedElsewhere { user_id: UserId, stays: String },
+    #[error(
+        "your role {role} is one of stream {stream_id}: what you do there holds there; leave out \
+         `scope`, or make it `stream`"
+    )]
+    RoleOfOneStream { stream_id: StreamId, role: Role },
+    #[error(
+        "{user} does not watch stream {stream_id}, and wrote nothing there in the last day: your \
+         role is one of this stream, and reaches its users only"
+    )]
+    NotInStream { user: String, stream_id: StreamId },
     #[error("user {0} is not shadowed")]
     NotShadowed(UserId),
     #[error("user {0} is shadowed on all streams, and not on this one: an operator lifts that")]
     ShadowedEverywhere(UserId),
+    #[error("user {user_id} was given no role on stream {stream_id}; one of its token stays")]
+    NoRoleGiven { user_id: UserId, stream_id: StreamId },
     #[error("user {0} has no points; there is nothing to forgive")]
     NothingToForgive(UserId),
     #[error(
@@ -110,6 +143,8 @@ pub enum ControlError {
     ModeratorLeftOut { user: String, role: Role },
     #[error("you are {user} yourself: moderators do not act against themselves")]
     OwnUser { user: String },
+    #[error("you are {user} yourself: a message goes to another user")]
+    MessageToSelf { user: String },
     #[error("{user} has the role {role}: only a higher role may do this, and yours is {own}")]
     NotHigherRole { user: String, role: Role, own: Role },
     #[error(transparent)]
@@ -156,16 +191,22 @@ impl ControlError {
             | Self::AuthorSanctioned(_)
             | Self::StaysBanned { .. }
             | Self::ModeratorLeftOut { .. }
+            | Self::MessageToSelf { .. }
             | Self::TooManyViews => ErrorCode::BadRequest,
             Self::OwnUser { .. }
             | Self::NotHigherRole { .. }
             | Self::EntryOfOperators { .. }
+            | Self::RoleOfOneStream { .. }
+            | Self::NotInStream { .. }
+            | Self::SanctionedEverywhere { .. }
             | Self::ShadowedEverywhere(_) => ErrorCode::Forbidden,
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
+            Self::PollOpen(_) => ErrorCode::PollOpen,
             Self::UnknownUser(_)
+            | Self::UnknownUserId(_)
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::OfOtherStream { .. }
@@ -177,8 +218,12 @@ impl ControlError {
             | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::UnknownView(_)
+            | Self::NothingPinned(_)
+            | Self::NoPollOpen(_)
             | Self::NotSanctioned(_)
+            | Self::SanctionedElsewhere { .. }
             | Self::NotShadowed(_)
+            | Self::NoRoleGiven { .. }
             | Self::NothingToForgive(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),

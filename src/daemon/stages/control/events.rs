@@ -116,6 +116,11 @@ impl Control {
         };
         // The decision is durable now.
         self.record_decision(event, user_id).await;
+        if let Event::CommentModerated(decided) = event
+            && decided.decision.deletes()
+        {
+            self.unpin_comment(decided.stream_id, decided.comment_id).await;
+        }
         Ok(())
     }
 

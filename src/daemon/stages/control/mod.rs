@@ -34,13 +34,16 @@ mod events;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;
+pub mod grants;
 mod messages;
 mod moderators;
 mod of_stream;
+mod pin;
 mod reputation;
 mod restore;
 mod review;
 mod room;
+mod room_polls;
 mod room_terms;
 mod sanctions;
 mod search;
@@ -66,25 +69,28 @@ use tokio::time::Instant;
 
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::problems::Problems;
+use crate::daemon::base::single_flight::SingleFlight;
 use crate::daemon::engines::bus::SharedBus;
 use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::directory::{Grants, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::daemon::engines::registry::{CommandHandler, SharedRegistry};
 use crate::policy::reputation::ReputationRules;
 use crate::protocol::admin::Outcome;
-use crate::protocol::{NodeId, text};
+use crate::protocol::{NodeId, PollState, text};
 
 pub use actor::Actor;
 pub use comments_of_user::CommentsOfUser;
 pub use dead_letters::OpenDeadLetters;
 pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
+pub use messages::UserMessage;
 pub use tokens::{AdminMinter, Minter};
 
 use cluster::CommandResults;
 use review::{RecentDecisions, SharedQueue};
+use room_polls::PollsKey;
 
 /// Everything the operations work on.
 #[derive(Debug, Clone)]
@@ -99,6 +105,7 @@ pub struct ControlParts {
     pub log: SharedLog,
     pub bus: SharedBus,
     pub streams: Streams,
+    pub grants: Grants,
     pub clock: SharedClock,
     /// Those of this node.
     pub problems: Problems,
@@ -112,11 +119,14 @@ pub struct Control {
     parts: Arc<ControlParts>,
     recent: Arc<RecentDecisions>,
     queue: Arc<SharedQueue>,
+    polls: SingleFlight<PollsKey, Result<Arc<[PollState]>, ControlError>>,
 }
 
 impl Control {
     pub fn new(parts: ControlParts) -> Self {
-        Self { parts: Arc::new(parts), recent: Arc::default(), queue: Arc::default() }
+        let parts = Arc::new(parts);
+        let polls = SingleFlight::default();
+        Self { parts, recent: Arc::default(), queue: Arc::default(), polls }
     }
 
     /// Returns the parts, for code that displays them.

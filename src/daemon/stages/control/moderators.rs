@@ -1,17 +1,20 @@
 //! Leaves moderators out of acts on several users: marking a crowd must not hit the people who keep
 //! order in it. Moderators of a stream do not act against each other either.
 //!
-//! The role of a user is that of its connections, so it is known while the user is connected. While
-//! the registry does not answer, no role is known, and nobody is left out or protected.
+//! The role of a user is the highest of its connections and of those that operators gave it, of
+//! those that count where the act holds: a role on another stream protects nobody here. One that
+//! only its token gives is known while the user is connected and the registry answers; without
+//! that, nobody is left out or protected for it.
 
 use futures_util::future::join_all;
 use tracing::warn;
 
 use super::cluster::in_time;
+use super::of_stream::stream_of_act;
 use super::users::ResolvedUser;
 use super::{Control, ControlError};
 use crate::protocol::admin::{BatchChange, BatchRequest, UserRef, highest_role};
-use crate::protocol::{Identity, ModerationAct, Role};
+use crate::protocol::{Identity, ModerationAct, Role, StreamId};
 
 /// Returns the user that a change acts against.
 fn acted_against(change: &mut BatchChange) -> Option<&mut UserRef> {
@@ -38,8 +41,39 @@ fn user_of(act: &mut ModerationAct) -> Option<&mut UserRef> {
         | ModerationAct::Delete(_)
         | ModerationAct::ClearRoom(_)
         | ModerationAct::Approve(_)
-        | ModerationAct::Reject(_) => None,
+        | ModerationAct::Reject(_)
+        | ModerationAct::Pin(_)
+        | ModerationAct::Unpin(_)
+        | ModerationAct::OpenPoll(_)
+        | ModerationAct::ClosePoll(_)
+        | ModerationAct::Message(_) => None,
     }
+}
+
+/// Returns the stream that a change acts on; `None` if that is all.
+fn stream_of_change(change: &BatchChange) -> Option<StreamId> {
+    match change {
+        BatchChange::Ban(request) | BatchChange::Timeout(request) => request.stream_id,
+        BatchChange::Unban(request) => request.stream_id,
+        BatchChange::Kick(_)
+        | BatchChange::Delete(_)
+        | BatchChange::Approve(_)
+        | BatchChange::Reject(_) => None,
+    }
+}
+
+/// Returns the stream that an act of a moderator holds on; `None` if that is all.
+fn stream_of(
+    moderator: &Identity,
+    stream_id: StreamId,
+    act: &ModerationAct,
+) -> Result<Option<StreamId>, ControlError> {
+    let scope = match act {
+        ModerationAct::Timeout(request) | ModerationAct::Ban(request) => request.scope,
+        ModerationAct::Unban(request) => request.scope,
+        _ => return Ok(Some(stream_id)),
+    };
+    stream_of_act(moderator, stream_id, scope)
 }
 
 impl Control {
@@ -48,26 +82,31 @@ impl Control {
     /// user that was checked, even if the name belongs to another one a moment later.
     ///
     /// # Errors
-    /// [`ControlError::OwnUser`] and [`ControlError::NotHigherRole`]; the user is not found.
+    /// [`ControlError::OwnUser`], [`ControlError::NotHigherRole`] and
+    /// [`ControlError::RoleOfOneStream`]; the user is not found.
     pub(super) async fn permitted_act(
         &self,
         moderator: &Identity,
+        stream_id: StreamId,
         act: &ModerationAct,
     ) -> Result<ModerationAct, ControlError> {
         let mut act = act.clone();
+        let holds_on = stream_of(moderator, stream_id, &act)?;
         let is_against = !matches!(act, ModerationAct::Unban(_) | ModerationAct::Unshadow(_));
         let Some(reference) = user_of(&mut act) else { return Ok(act) };
         let user = self.resolve(reference).await?;
         *reference = user.reference();
-        self.check_user(moderator, &user, is_against).await?;
+        self.check_user(moderator, holds_on, &user, is_against).await?;
         Ok(act)
     }
 
     /// Like [`Self::permitted_act`], for a user that is known. An act that is not against the user
-    /// is refused about the moderator itself only: nobody lifts a sanction of its own either.
+    /// is refused about the moderator itself only: nobody lifts a sanction of its own either. The
+    /// roles of both are those where the act holds; `None` stands for all streams.
     pub(super) async fn check_user(
         &self,
         moderator: &Identity,
+        holds_on: Option<StreamId>,
         user: &ResolvedUser,
         is_against: bool,
     ) -> Result<(), ControlError> {
@@ -77,9 +116,9 @@ impl Control {
         if !is_against {
             return Ok(());
         }
-        match self.role_of(user).await {
-            Some(role) if role.is_staff() && role >= moderator.role => {
-                let own = moderator.role;
+        let own = if holds_on.is_some() { moderator.role } else { moderator.everywhere };
+        match self.role_of(user, holds_on).await {
+            Some(role) if role.is_staff() && role >= own => {
                 Err(ControlError::NotHigherRole { user: user.shown(), role, own })
             }
             _ => Ok(()),
@@ -101,10 +140,11 @@ impl Control {
     }
 
     async fn permitted_change(&self, mut change: BatchChange) -> Result<BatchChange, ControlError> {
+        let holds_on = stream_of_change(&change);
         let Some(reference) = acted_against(&mut change) else { return Ok(change) };
         let user = self.resolve(reference).await?;
         *reference = user.reference();
-        match self.role_of(&user).await {
+        match self.role_of(&user, holds_on).await {
             Some(role) if role.is_staff() => {
                 Err(ControlError::ModeratorLeftOut { user: user.shown(), role })
             }
@@ -112,10 +152,17 @@ impl Control {
         }
     }
 
-    /// Returns the highest role of a user's connections; `None` while the registry does not answer.
-    async fn role_of(&self, user: &ResolvedUser) -> Option<Role> {
+    /// Returns the role of a user on a stream, or its highest on any, by its connections and by
+    /// what it was given; `None` if it was given none and the registry does not answer.
+    async fn role_of(&self, user: &ResolvedUser, stream_id: Option<StreamId>) -> Option<Role> {
+        let grants = &self.parts.grants;
+        let given = match stream_id {
+            Some(stream_id) => grants.role_on(user.user_id, stream_id),
+            None => grants.highest(user.user_id),
+        };
         match in_time(self.parts.registry.locate(user.user_id)).await {
-            Ok(connections) => Some(highest_role(&connections)),
+            Ok(connections) => Some(highest_role(&connections, stream_id).max(given)),
+            Err(_) if given.is_staff() => Some(given),
             Err(error) => {
                 let user_id = user.user_id;
                 warn!(%user_id, %error, "role of a user not known; an act may hit a moderator");
@@ -131,8 +178,8 @@ mod tests {
 
     use super::*;
     use crate::daemon::stages::control::fakes::{World, moderator, operator};
-    use crate::protocol::StreamId;
-    use crate::protocol::admin::{Outcome, SanctionRequest, UserRequest};
+    use crate::protocol::admin::{Grant, GrantRequest, Outcome, SanctionRequest, UserRequest};
+    use crate::protocol::{StreamId, UserId};
 
     fn named(user_id: u64) -> UserRef {
         UserRef(format!("id:{user_id}"))
@@ -141,12 +188,24 @@ mod tests {
     fn timeout(user_id: u64) -> BatchChange {
         let user = named(user_id);
         let duration_ms = Some(60_000);
-        BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+        BatchChange::Timeout(SanctionRequest {
+            user,
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms,
+        })
     }
 
     fn ban(user_id: u64) -> BatchChange {
         let user = named(user_id);
-        BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+        BatchChange::Ban(SanctionRequest {
+            user,
+            stream_id: None,
+            reason: None,
+            note: None,
+            duration_ms: None,
+        })
     }
 
     fn kick(user_id: u64) -> BatchChange {
@@ -282,7 +341,13 @@ mod tests {
         }
         let by_name = |name: &str| {
             let user = UserRef(name.to_owned());
-            BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+            BatchChange::Ban(SanctionRequest {
+                user,
+                stream_id: None,
+                reason: None,
+                note: None,
+                duration_ms: None,
+            })
         };
         world.metadata.fail_next("users_named");
         let changes = vec![by_name("root"), by_name("nobody")];
@@ -300,12 +365,77 @@ mod tests {
         world.control.moderate(&moderator, StreamId(1), &timeout).await.unwrap();
         let ban = |name: &str| {
             let user = UserRef(name.to_owned());
-            BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+            BatchChange::Ban(SanctionRequest {
+                user,
+                stream_id: None,
+                reason: None,
+                note: None,
+                duration_ms: None,
+            })
         };
         batch(&world, vec![ban("ann"), ban("id:105")], false).await.unwrap();
         let audits = world.metadata.audits();
         let users: Vec<_> = audits.iter().map(|entry| &entry.detail["user"]).collect();
         assert_eq!(users[..2], ["id:42", "id:42"], "a name may belong to another user by then");
+    }
+
+    #[tokio::test]
+    async fn a_given_role_protects_also_who_is_away() {
+        let world = world().await;
+        let grant = GrantRequest {
+            user: named(110),
+            role: Role::Moderator,
+            stream_id: StreamId(1),
+            note: None,
+        };
+        world.control.grant(&operator(), &grant).await.unwrap();
+        let refused = act(&world, (101, Role::Moderator), "ban", 110).await.unwrap_err();
+        assert!(matches!(refused, ControlError::NotHigherRole { .. }), "{refused}");
+        world.registry.set_down(true);
+        let outcome = batch(&world, vec![ban(110), ban(104)], false).await.unwrap();
+        assert_eq!((outcome.changes, outcome.left_out.len()), (Some(1), 1), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_role_on_another_stream_protects_nobody_here() {
+        let world = World::new().await;
+        let other = StreamId(99);
+        let viewer = Role::Viewer;
+        let broadcaster = Role::Broadcaster;
+        world.registry.place_on(other, broadcaster, viewer, 110, "b").await;
+        world.registry.place_on(StreamId(1), viewer, viewer, 110, "b").await;
+        world.registry.place_on(other, Role::Admin, Role::Admin, 111, "b").await;
+        world.metadata.put_grant_of(Grant {
+            user_id: UserId(112),
+            stream_id: other,
+            role: Role::Broadcaster,
+            name: None,
+            created_by: "op".to_owned(),
+            created_at: 1,
+        });
+        world.grants.reload().await.unwrap();
+        let ban = async |user_id, scope: &str| {
+            let fields = json!({"user": named(user_id), "scope": scope});
+            world.moderate((100, Role::Moderator), StreamId(1), "ban", fields).await
+        };
+        for user_id in [110, 112] {
+            let refused = ban(user_id, "everywhere").await.unwrap_err();
+            assert!(matches!(refused, ControlError::NotHigherRole { .. }), "{refused}");
+            let banned = ban(user_id, "stream").await.unwrap();
+            let undo = json!({ "audit_id": banned.audit_id });
+            world.moderate_one((100, Role::Moderator), StreamId(1), "undo", undo).await.unwrap();
+            let unban = ban(user_id, "stream").await.unwrap();
+            assert_eq!(unban.stream_id, Some(StreamId(1)));
+        }
+        let refused = ban(111, "stream").await.unwrap_err();
+        assert!(matches!(refused, ControlError::NotHigherRole { .. }), "{refused}");
+        let on_stream = |user_id| {
+            let BatchChange::Ban(request) = self::ban(user_id) else { panic!() };
+            BatchChange::Ban(SanctionRequest { stream_id: Some(StreamId(1)), ..request })
+        };
+        let changes = [110, 111, 112].map(on_stream).to_vec();
+        let outcome = batch(&world, changes, false).await.unwrap();
+        assert_eq!((outcome.changes, outcome.left_out.len()), (Some(2), 1), "{outcome:?}");
     }
 
     #[tokio::test]

@@ -141,12 +141,12 @@ mod tests {
     use super::*;
     use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::stages::control::fakes::{World, comment_id, operator};
-    use crate::protocol::StreamId;
     use crate::protocol::admin::{
         ClearRoomRequest, DeleteRequest, RestoreRequest, ReviewEvidence, ReviewItem, ReviewRequest,
         SanctionRequest, UndoRequest, UserRef,
     };
     use crate::protocol::room::UNCHECKED;
+    use crate::protocol::{Role, StreamId};
 
     const ANN: UserId = UserId(42);
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn sanction(duration_ms: Option<u64>) -> SanctionRequest {
-        SanctionRequest { user: ann(), reason: None, note: None, duration_ms }
+        SanctionRequest { user: ann(), stream_id: None, reason: None, note: None, duration_ms }
     }
 
     fn delete(number: u64) -> DeleteRequest {
@@ -189,6 +189,7 @@ mod tests {
             alike: 0,
             shadowed: false,
             badges: Default::default(),
+            parent_id: None,
             evidence: ReviewEvidence::default(),
         }
     }
@@ -215,6 +216,22 @@ mod tests {
             undo(&world, entry.audit_id).await;
             assert_eq!(points(&world).await, left);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_on_a_stream_costs_no_points() {
+        let world = World::new().await;
+        let control = &world.control;
+        let stream_id = Some(StreamId(1));
+        let timeout = SanctionRequest { stream_id, ..sanction(Some(60_000)) };
+        control.timeout(&operator(), &timeout).await.unwrap();
+        let ban = SanctionRequest { stream_id, ..sanction(None) };
+        control.ban(&operator(), &ban).await.unwrap();
+        let fields = json!({"user": "id:42"});
+        world.moderate_one((100, Role::Moderator), StreamId(1), "ban", fields).await.unwrap();
+        assert_eq!(points(&world).await, 0.0);
+        control.ban(&operator(), &sanction(None)).await.unwrap();
+        assert_eq!(points(&world).await, 6.0, "on all streams it costs as before");
     }
 
     #[tokio::test(start_paused = true)]

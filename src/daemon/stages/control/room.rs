@@ -45,7 +45,8 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let (audit_id, stream) = self.parts.metadata.update_room(stream_id, patch, entry).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadStream { stream_id }).await;
-        Ok(Outcome { stream: Some(stream), ..outcome(audit_id, results, started) })
+        let stream = Some(stream.with_open_poll(self.parts.clock.now_ms()));
+        Ok(Outcome { stream, ..outcome(audit_id, results, started) })
     }
 
     /// Deletes the latest comments of a room, at most [`MAX_CLEARED`]. Each has its audit entry,

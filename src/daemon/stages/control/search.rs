@@ -1,6 +1,7 @@
 //! Reads the comment topic of the log backwards.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
@@ -25,8 +26,8 @@ pub(super) struct SearchRange {
 /// Nothing is older than this: the first offset of a log is 0 or 1, by its engine.
 const FIRST_OFFSET: u64 = 1;
 
-/// Called with each record, the latest of a partition first.
-type Look<'a> = dyn FnMut(&Record) + Send + 'a;
+/// Called with each record, the latest of a partition first. May end the search of the partition.
+type Look<'a> = dyn FnMut(&Record) -> ControlFlow<()> + Send + 'a;
 
 impl Control {
     /// Calls `look` with the records of the range. Returns the latest time before which one of the
@@ -74,7 +75,9 @@ impl Control {
             if let Some(first) = window.first() {
                 reached_ms = Some(first.timestamp_ms);
             }
-            window.iter().rev().for_each(&mut *look);
+            if window.iter().rev().try_for_each(&mut *look).is_break() {
+                return Ok(None);
+            }
             if reached_ms.is_some_and(|at| at < oldest_ms) || start <= FIRST_OFFSET {
                 return Ok(None);
             }
@@ -84,5 +87,34 @@ impl Control {
             end = start;
         }
         Ok(reached_ms.filter(|at| *at > range.since_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::stages::control::fakes::{STARTED_MS, World};
+    use crate::protocol::UserId;
+
+    #[tokio::test]
+    async fn a_search_ends_when_it_has_what_it_wants() {
+        let world = World::new().await;
+        (0..2 * WINDOW).for_each(|number| drop(world.comment(number, "hi")));
+        let range =
+            SearchRange { stream_id: Some(StreamId(1)), since_ms: STARTED_MS, max_windows: 9 };
+        for (wanted, seen) in [(5, 5), (WINDOW + 5, WINDOW + 5), (u64::MAX, 2 * WINDOW)] {
+            let mut looks = 0;
+            let mut look = |_: &Record| {
+                looks += 1;
+                if looks == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            world.control.search_back(&range, &mut look).await.unwrap();
+            assert_eq!(looks, seen);
+        }
+        let wrote = async |user, stream| {
+            let stream_id = StreamId(stream);
+            world.control.has_written_on(stream_id, UserId(user)).await.unwrap()
+        };
+        assert!(wrote(42, 1).await && !wrote(7, 1).await && !wrote(42, 2).await);
     }
 }

@@ -1,5 +1,6 @@
 //! Mints tokens for operators, for trials and for load generation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,15 @@ use crate::protocol::admin::{
     UserTokensRequest, audit_action,
 };
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{Identity, Role, Standing};
+use crate::protocol::{Identity, Role, Standing, StreamId};
 
-/// Signs a token for an identity with a time to live. Provided by the assembly.
-pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
+/// Signs a token for an identity, with roles on single streams and a time to live. Provided by the
+/// assembly.
+pub type Minter = Arc<
+    dyn Fn(&Identity, &BTreeMap<StreamId, Role>, Duration) -> Result<String, ErrorBody>
+        + Send
+        + Sync,
+>;
 
 /// Signs a token for the admin API for a name and a role with a time to live. Provided by the
 /// assembly.
@@ -51,7 +57,8 @@ impl Control {
             Identity { standing: Standing { account_created, ..request.standing }, ..of_role }
         };
         let identities = users.into_iter().map(identity).collect();
-        sign(identities, Duration::from_millis(ttl_ms), minter).await
+        let ttl = Duration::from_millis(ttl_ms);
+        sign(identities, &request.stream_roles, ttl, minter).await
     }
 
     /// Mints one token per named user, in their order. They are one entry of the audit log, with
@@ -78,7 +85,7 @@ impl Control {
             _ => format!("{} users", users.len()),
         };
         self.parts.metadata.audit(self.entry(actor, audit_action::TOKEN, target, &detail)).await?;
-        sign(identities, ttl, minter).await
+        sign(identities, &BTreeMap::new(), ttl, minter).await
     }
 
     /// Mints a token for the admin API. The audit log records its name and role, never the token.
@@ -104,12 +111,13 @@ impl Control {
 
 async fn sign(
     identities: Vec<Identity>,
+    streams: &BTreeMap<StreamId, Role>,
     ttl: Duration,
     minter: &Minter,
 ) -> Result<Tokens, ControlError> {
     let mut tokens = Vec::with_capacity(identities.len());
     for identity in identities {
-        tokens.push(minter(&identity, ttl).map_err(ControlError::Mint)?);
+        tokens.push(minter(&identity, streams, ttl).map_err(ControlError::Mint)?);
         if tokens.len().is_multiple_of(TOKENS_PER_TURN) {
             tokio::task::yield_now().await;
         }
@@ -119,7 +127,16 @@ async fn sign(
 
 fn identity(user: TokenUser, role: Role, comments_per_minute: Option<u32>) -> Identity {
     let standing = Standing::default();
-    Identity { user_id: user.user_id, name: user.name.into(), role, comments_per_minute, standing }
+    let TokenUser { user_id, name } = user;
+    Identity {
+        user_id,
+        name: name.into(),
+        role,
+        everywhere: role,
+        avatar: None,
+        comments_per_minute,
+        standing,
+    }
 }
 
 impl From<InvalidTokens> for ControlError {

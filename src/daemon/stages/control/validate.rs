@@ -7,6 +7,7 @@ use crate::protocol::admin::{MAX_VIEW_BYTES, MAX_VIEW_NAME, ViewSettings};
 use crate::protocol::json;
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::counted;
+use crate::protocol::stream::StreamState;
 use crate::protocol::text::{self, TextError};
 
 const SECOND_MS: u64 = 1_000;
@@ -50,9 +51,47 @@ pub(super) fn public_word(value: Option<&str>) -> Result<Option<&str>, ControlEr
     }
 }
 
+/// Returns the normal form of a line of at most so many characters, with something to see.
+pub(super) fn line(
+    field: &'static str,
+    value: &str,
+    max_chars: usize,
+) -> Result<String, ControlError> {
+    let normal = text::normalize_label(value).and_then(text::visible);
+    checked(field, normal.and_then(|line| text::within(line, max_chars)))
+}
+
 /// Returns the normal form of a title, which may be empty.
 pub(super) fn title(value: &str) -> Result<String, ControlError> {
     checked("title", text::title(value))
+}
+
+/// Returns the normal form of a description, which may be empty.
+pub(super) fn description(value: &str) -> Result<String, ControlError> {
+    checked("description", text::description(value))
+}
+
+/// The furthest start of a stream: ten years from now.
+const FURTHEST_START_MS: u64 = 3_650 * DAY_MS;
+
+/// Checks the start time that a request gives a stream which will be in this state.
+pub(super) fn start(
+    starts_at: Option<u64>,
+    state: StreamState,
+    now_ms: u64,
+) -> Result<(), ControlError> {
+    let problem = match starts_at {
+        None => return Ok(()),
+        Some(_) if state != StreamState::Scheduled => {
+            "is only for a scheduled stream: give the state scheduled, too".to_owned()
+        }
+        Some(at) if at <= now_ms => {
+            format!("must lie in the future: it is {now_ms} (milliseconds since 1970) now")
+        }
+        Some(at) if at - now_ms > FURTHEST_START_MS => "must lie within ten years".to_owned(),
+        Some(_) => return Ok(()),
+    };
+    Err(ControlError::Invalid { field: "starts_at", problem })
 }
 
 /// Returns the normal form of the name of a view.

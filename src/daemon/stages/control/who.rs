@@ -1,24 +1,30 @@
-//! Looks up a user: name, connections, sanctions, latest comments, audit entries.
+//! Looks up a user: name, connections, sanctions, latest comments, audit entries. Moderators of a
+//! stream look up the latest comments there.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use super::cluster::in_time;
+use super::comments_of_user::LONGEST_LAST_MS;
 use super::search::SearchRange;
 use super::undo::link;
 use super::{Control, ControlError};
 use crate::daemon::engines::eventlog::Record;
 use crate::protocol::admin::{Sanction, UserComment, UserDetail, UserRef, Who};
 use crate::protocol::events::{Event, HiddenFrom};
-use crate::protocol::{CommentId, UserId};
+use crate::protocol::moderation::UserCommentList;
+use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The time back in which comments are looked for: one hour.
 const RECENT_MS: u64 = 3_600_000;
 /// Steps of that search, over all partitions: 32,768 records.
 const RECENT_WINDOWS: usize = 32;
+/// Steps of a search on one stream: 65,536 records of its partition.
+const STREAM_WINDOWS: usize = 64;
 /// Comments and audit entries that are returned.
 const MAX_SHOWN: usize = 20;
 /// Deletions that are remembered while their comments are looked for.
@@ -71,11 +77,16 @@ impl Control {
     pub async fn user_detail(&self, reference: &UserRef) -> Result<UserDetail, ControlError> {
         let who = self.who(reference).await?;
         let asked_ms = self.parts.clock.now_ms().saturating_sub(RECENT_MS);
-        let mut recent = RecentComments::of(who.user_id, asked_ms);
+        let mut recent = RecentComments::of(who.user_id, None, asked_ms, MAX_SHOWN);
         let range =
             SearchRange { stream_id: None, since_ms: asked_ms, max_windows: RECENT_WINDOWS };
-        let searched_to_ms =
-            self.search_back(&range, &mut |record: &Record| recent.look(record)).await?;
+        let searched_to_ms = {
+            let mut look = |record: &Record| {
+                recent.look(record);
+                ControlFlow::Continue(())
+            };
+            self.search_back(&range, &mut look).await?
+        };
         let target = format!("user {}", who.user_id);
         let mut audit = self.parts.metadata.audit_about(&target, MAX_SHOWN).await?;
         link(&mut audit);
@@ -91,6 +102,65 @@ impl Control {
             reputation,
         })
     }
+
+    /// Returns what a user wrote on a stream in the last day, the newest `limit` comments in full.
+    /// Says how far back it was searched, which on a busy stream may be less. A user that nobody
+    /// knows has written nothing.
+    ///
+    /// # Errors
+    /// The stream does not exist, or the log does not answer.
+    pub async fn comments_on_stream(
+        &self,
+        stream_id: StreamId,
+        user_id: UserId,
+        limit: usize,
+    ) -> Result<UserCommentList, ControlError> {
+        self.require_stream(stream_id).await?;
+        let asked_ms = self.parts.clock.now_ms().saturating_sub(LONGEST_LAST_MS);
+        let only = Some(stream_id);
+        let mut recent = RecentComments::of(user_id, only, asked_ms, limit);
+        let range =
+            SearchRange { stream_id: only, since_ms: asked_ms, max_windows: STREAM_WINDOWS };
+        let searched_to_ms = {
+            let mut look = |record: &Record| {
+                recent.look(record);
+                ControlFlow::Continue(())
+            };
+            self.search_back(&range, &mut look).await?
+        };
+        let RecentComments { said, removals, newest, .. } = recent;
+        Ok(UserCommentList {
+            user_id,
+            since: searched_to_ms.unwrap_or(asked_ms),
+            said,
+            removed: removals,
+            comments: newest.into_values().rev().collect(),
+        })
+    }
+
+    /// Returns whether a user wrote on a stream in the last day, as far back as
+    /// [`Self::comments_on_stream`] looks. Ends at the latest comment of the user.
+    pub(super) async fn has_written_on(
+        &self,
+        stream_id: StreamId,
+        user_id: UserId,
+    ) -> Result<bool, ControlError> {
+        let since_ms = self.parts.clock.now_ms().saturating_sub(LONGEST_LAST_MS);
+        let range =
+            SearchRange { stream_id: Some(stream_id), since_ms, max_windows: STREAM_WINDOWS };
+        let mut has_written = false;
+        let mut look = |record: &Record| {
+            let Ok(Event::CommentSubmitted(event)) = Event::decode(&record.payload) else {
+                return ControlFlow::Continue(());
+            };
+            let comment = &event.comment;
+            has_written = (comment.user_id, comment.stream_id) == (user_id, stream_id)
+                && comment.created_at >= since_ms;
+            if has_written { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        self.search_back(&range, &mut look).await?;
+        Ok(has_written)
+    }
 }
 
 /// The last decision on a comment.
@@ -102,7 +172,11 @@ struct SeenRemoval {
 /// The latest comments of a user, collected from records that come latest first.
 struct RecentComments {
     user_id: UserId,
+    /// Only those on this stream.
+    stream_id: Option<StreamId>,
     since_ms: u64,
+    /// The most that are kept.
+    max: usize,
     said: u64,
     removals: u64,
     /// The deletions whose comments are still to come; `None` where a deletion was taken back.
@@ -111,15 +185,20 @@ struct RecentComments {
 }
 
 impl RecentComments {
-    fn of(user_id: UserId, since_ms: u64) -> Self {
+    fn of(user_id: UserId, stream_id: Option<StreamId>, since_ms: u64, max: usize) -> Self {
         let removed = HashMap::new();
-        Self { user_id, since_ms, said: 0, removals: 0, removed, newest: BTreeMap::new() }
+        let newest = BTreeMap::new();
+        Self { user_id, stream_id, since_ms, max, said: 0, removals: 0, removed, newest }
+    }
+
+    fn is_about(&self, user_id: UserId, stream_id: StreamId) -> bool {
+        user_id == self.user_id && self.stream_id.is_none_or(|only| only == stream_id)
     }
 
     fn look(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
             Ok(Event::CommentModerated(event))
-                if event.user_id == self.user_id
+                if self.is_about(event.user_id, event.stream_id)
                     && event.timestamp >= self.since_ms
                     && self.removed.len() < MAX_REMOVED =>
             {
@@ -131,11 +210,14 @@ impl RecentComments {
                 }
             }
             Ok(Event::CommentRestored(event))
-                if event.user_id == self.user_id && self.removed.len() < MAX_REMOVED =>
+                if self.is_about(event.user_id, event.stream_id)
+                    && self.removed.len() < MAX_REMOVED =>
             {
                 self.removed.entry(event.comment_id).or_insert(None);
             }
-            Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
+            Ok(Event::CommentSubmitted(event))
+                if self.is_about(event.comment.user_id, event.comment.stream_id) =>
+            {
                 let comment = &event.comment;
                 if comment.created_at < self.since_ms {
                     return;
@@ -155,7 +237,7 @@ impl RecentComments {
                     shadowed,
                 };
                 self.newest.insert(comment.comment_id.sort_key(), shown);
-                if self.newest.len() > MAX_SHOWN {
+                if self.newest.len() > self.max {
                     self.newest.pop_first();
                 }
             }
@@ -170,12 +252,14 @@ mod tests {
     use serde_json::json;
 
     use crate::daemon::engines::eventlog::Topic;
+    use crate::daemon::engines::metadata::in_memory::stream;
     use crate::daemon::stages::control::fakes::{
         STARTED_MS, World, comment_id, operator, submitted,
     };
+    use crate::protocol::Role;
     use crate::protocol::admin::{DeleteRequest, RestoreRequest, UserRequest};
     use crate::protocol::events::CommentSubmitted;
-    use crate::protocol::{Role, StreamId};
+    use crate::protocol::stream::ModerationMode;
 
     #[tokio::test]
     async fn a_user_is_shown_with_comments_and_acts() {
@@ -198,6 +282,34 @@ mod tests {
         world.control.restore(&operator(), &restore).await.unwrap();
         let detail = world.control.user_detail(&ann).await.unwrap();
         assert_eq!((detail.removed, detail.comments[1].removed.as_deref()), (0, None));
+    }
+
+    #[tokio::test]
+    async fn moderators_are_shown_comments_on_their_stream() {
+        let world = World::new().await;
+        world.metadata.put_stream(stream(2, ModerationMode::Async));
+        world.control.parts.streams.reload_stream(StreamId(2)).await.unwrap();
+        (1..=3).for_each(|number| drop(world.comment(number, &format!("comment {number}"))));
+        let elsewhere = submitted(StreamId(2), 4, "elsewhere");
+        let payload = Event::CommentSubmitted(elsewhere).encode();
+        world.log.put(Topic::CommentEvents, 2, STARTED_MS, payload);
+        let reason = Some("spam".to_owned());
+        let delete = DeleteRequest { comment_id: comment_id(3), reason, note: None };
+        world.control.delete(&operator(), &delete).await.unwrap();
+        let listed = async |stream, limit| {
+            world.control.comments_on_stream(StreamId(stream), UserId(42), limit).await.unwrap()
+        };
+        let one = listed(1, 2).await;
+        assert_eq!((one.said, one.removed), (3, 1));
+        let shown: Vec<_> =
+            one.comments.iter().map(|it| (&*it.message, it.removed.as_deref())).collect();
+        assert_eq!(shown, [("comment 3", Some("spam")), ("comment 2", None)]);
+        let two = listed(2, 2).await;
+        assert_eq!((two.said, two.removed, &*two.comments[0].message), (1, 0, "elsewhere"));
+        let nobody = world.control.comments_on_stream(StreamId(1), UserId(999), 2).await.unwrap();
+        assert_eq!((nobody.said, nobody.comments.len()), (0, 0));
+        let unknown = world.control.comments_on_stream(StreamId(9), UserId(42), 2).await;
+        assert!(matches!(unknown, Err(ControlError::UnknownStream(_))), "{unknown:?}");
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::daemon::base::handoff::Deflate;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::message::{Encoding, ServerMessage};
-use crate::protocol::{Epoch, Seq, StreamPosition};
+use crate::protocol::stream::history_path;
+use crate::protocol::{Epoch, Seq, StreamId, StreamPosition};
 
 /// Envelope, encoding and compression of the messages of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub(crate) enum Wire {
 impl Form {
     pub(crate) fn new(encoding: Encoding, deflate: Deflate) -> Self {
         match (encoding, deflate) {
-            (Encoding::Json, Deflate::Off) => Self::Json,
-            (Encoding::Msgpack, Deflate::Off) => Self::Msgpack,
+            (Encoding::Json, Deflate::Off | Deflate::ReceiveOnly) => Self::Json,
+            (Encoding::Msgpack, Deflate::Off | Deflate::ReceiveOnly) => Self::Msgpack,
             (Encoding::Json, Deflate::Single) => Self::JsonDeflate,
             (Encoding::Msgpack, Deflate::Single) => Self::MsgpackDeflate,
             (Encoding::Json, Deflate::Shared) => Self::JsonShared,
@@ -54,6 +55,8 @@ impl Form {
         }
     }
 
+    /// Returns the compression of what the viewer is sent. Never [`Deflate::ReceiveOnly`], which
+    /// is about what it sends.
     pub(crate) fn deflate(self) -> Deflate {
         match self {
             Self::Json | Self::Msgpack | Self::Events => Deflate::Off,
@@ -76,8 +79,15 @@ impl Form {
     }
 
     /// Encodes a `gap`, which moves the viewer's position but does not name the epoch.
-    pub(crate) fn encode_gap(self, epoch: Epoch, from_seq: Seq, to_seq: Seq) -> Bytes {
-        let gap = ServerMessage::Gap { from_seq, to_seq };
+    pub(crate) fn encode_gap(
+        self,
+        stream_id: StreamId,
+        epoch: Epoch,
+        from_seq: Seq,
+        to_seq: Seq,
+    ) -> Bytes {
+        let history = Some(history_path(stream_id).into());
+        let gap = ServerMessage::Gap { from_seq, to_seq, history };
         match self.wire() {
             Wire::Frame(_) => self.encode_private(&gap),
             Wire::Event => event(&gap, Some(StreamPosition { epoch, seq: to_seq })),
@@ -156,8 +166,9 @@ mod tests {
         assert!(text(&moves).ends_with("}\n\n"));
         let echo = Form::Events.encode_private(&batch(true));
         assert!(text(&echo).starts_with("data: {"));
-        let gap = Form::Events.encode_gap(Epoch(3), 7, 9);
-        let expected = "id: 3:9\ndata: {\"type\":\"gap\",\"from_seq\":7,\"to_seq\":9}\n\n";
+        let gap = Form::Events.encode_gap(StreamId(1), Epoch(3), 7, 9);
+        let expected = "id: 3:9\ndata: {\"type\":\"gap\",\"from_seq\":7,\"to_seq\":9,\
+                        \"history\":\"api/streams/1/comments\"}\n\n";
         assert_eq!(text(&gap), expected);
     }
 

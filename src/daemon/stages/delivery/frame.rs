@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::audience::{Audience, ShownBefore};
 use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use super::few_once::FewOnce;
 use super::form::{Form, Wire, opcode};
@@ -32,7 +33,8 @@ fn payload(frame: &[u8]) -> &[u8] {
 pub(crate) enum Lane {
     /// Comments and other messages that a slow viewer may skip.
     Ordered,
-    /// Deletions, announcements and rules of the room: never skipped, always written first.
+    /// Deletions, announcements, rules of the room, changes of the event, the pinned comment and
+    /// polls with their votes: never skipped, always written first.
     Control,
 }
 
@@ -78,8 +80,10 @@ struct PersonalParts {
     told: Told,
     /// Comments that only their authors are shown, in order.
     own: Vec<SequencedComment>,
-    /// Only the authors of `own` are sent the frame, so nobody if there are none. It covers no
-    /// range for anybody else.
+    /// Comments for the viewers that were not sent them in an earlier epoch, in order.
+    shown_before: Vec<ShownBefore>,
+    /// Only viewers with comments of their own in it are sent the frame, so nobody if there are
+    /// none. It covers no range for anybody else.
     is_for_authors_only: bool,
 }
 
@@ -219,6 +223,20 @@ impl Frame {
         Self { personal: Some(Box::new(parts)), ..frame }
     }
 
+    /// Adds comments in its range that only the viewers are sent that were not before. Most have
+    /// come from the earlier epoch, so they are the exceptions.
+    pub(crate) fn with_shown_before(mut self, shown_before: Vec<ShownBefore>) -> Self {
+        if !shown_before.is_empty() {
+            self.personal.get_or_insert_default().shown_before = shown_before;
+        }
+        self
+    }
+
+    /// Reports whether viewers without a name, too, may be sent something else than others.
+    pub(crate) fn has_shown_before(&self) -> bool {
+        self.personal.as_ref().is_some_and(|parts| !parts.shown_before.is_empty())
+    }
+
     fn is_for_authors_only(&self) -> bool {
         self.personal
             .as_ref()
@@ -239,9 +257,11 @@ impl Frame {
         })
     }
 
-    /// Reports whether this user is sent something else than all others.
-    pub(crate) fn is_personal_for(&self, user: Option<UserId>) -> bool {
-        self.personal.is_some() && self.users().any(|other| Some(other) == user)
+    /// Reports whether this viewer is sent something else than all others.
+    pub(crate) fn is_personal_for(&self, audience: Audience) -> bool {
+        let Some(parts) = &self.personal else { return false };
+        self.users().any(|other| Some(other) == audience.user)
+            || parts.shown_before.iter().any(|shown| shown.is_for(audience))
     }
 
     /// Reports whether this user is not sent the frame.
@@ -249,18 +269,20 @@ impl Frame {
         self.personal.as_ref().is_some_and(|parts| !parts.told.includes(user))
     }
 
-    /// Returns the batch of comments as this user is sent it, owned if others are sent another one.
-    /// `None` if it is no batch, or not for this user.
-    pub(crate) fn batch_for(&self, user: Option<UserId>) -> Option<Cow<'_, CommentsBatch>> {
-        if !self.is_personal_for(user) {
+    /// Returns the batch of comments as this viewer is sent it, owned if others are sent another
+    /// one. `None` if it is no batch, or not for this viewer.
+    pub(crate) fn batch_for(&self, audience: Audience) -> Option<Cow<'_, CommentsBatch>> {
+        if !self.is_personal_for(audience) {
             return self.batch().map(Cow::Borrowed);
         }
         let (ServerMessage::Comments(batch), Some(parts)) = (&self.message, &self.personal) else {
             return None;
         };
         let mut batch = batch.clone();
-        let own = parts.own.iter().filter(|comment| Some(comment.user_id) == user);
+        let own = parts.own.iter().filter(|comment| Some(comment.user_id) == audience.user);
         batch.comments.extend(own.cloned());
+        let again = parts.shown_before.iter().filter(|shown| shown.is_for(audience));
+        batch.comments.extend(again.map(|shown| shown.comment.clone()));
         batch.comments.sort_by_key(|comment| comment.seq);
         Some(Cow::Owned(batch))
     }
@@ -272,6 +294,12 @@ impl Frame {
 
     pub(crate) fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// Reports whether it is written at once rather than together with later frames. Votes of a
+    /// poll are sent every second and may wait.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.lane == Lane::Control && !matches!(self.message, ServerMessage::PollVotes { .. })
     }
 
     pub(crate) fn message(&self) -> &ServerMessage {
@@ -305,7 +333,7 @@ impl Frame {
         }
         let encoding = form.encoding();
         match form.deflate() {
-            Deflate::Off => (self.plain(form.wire()), window),
+            Deflate::Off | Deflate::ReceiveOnly => (self.plain(form.wire()), window),
             Deflate::Single => (self.single(encoding), window),
             Deflate::Shared => match self.shared(encoding) {
                 Some((frame, bytes)) if window.can_read(*frame) => (bytes, frame.position_after()),
@@ -323,7 +351,7 @@ impl Frame {
     /// Returns the bytes of a deletion for a viewer that is told of it, even if most are not.
     pub(crate) fn deletion_bytes(&self, form: Form) -> &Bytes {
         match form.deflate() {
-            Deflate::Off | Deflate::Shared => self.plain(form.wire()),
+            Deflate::Off | Deflate::ReceiveOnly | Deflate::Shared => self.plain(form.wire()),
             Deflate::Single => self.single(form.encoding()),
         }
     }
@@ -358,7 +386,7 @@ impl Frame {
         let encoding = form.encoding();
         let plain = form.encode_private(&ServerMessage::Comments(batch));
         let compressed = match form.deflate() {
-            Deflate::Off => None,
+            Deflate::Off | Deflate::ReceiveOnly => None,
             Deflate::Single => deflate::compress(payload(&plain)),
             Deflate::Shared => {
                 self.window.as_ref().and_then(|s| s.compress_alone(encoding, payload(&plain)))
@@ -377,7 +405,7 @@ impl Frame {
     /// the window.
     pub(crate) fn window_frame(&self, form: Form) -> Option<WindowFrame> {
         match form.deflate() {
-            Deflate::Off | Deflate::Single => None,
+            Deflate::Off | Deflate::ReceiveOnly | Deflate::Single => None,
             Deflate::Shared => self.shared(form.encoding()).map(|(frame, _)| *frame),
         }
     }
@@ -434,7 +462,9 @@ impl Frame {
             comments.iter().map(|comment| 160 + comment.message.len()).sum()
         };
         let own = self.personal.as_ref().map_or(0, |parts| text(&parts.own));
-        256 + own + self.batch().map_or(0, |batch| text(&batch.comments))
+        let again = self.personal.iter().flat_map(|parts| &parts.shown_before);
+        let again: usize = again.map(|shown| text(std::slice::from_ref(&shown.comment))).sum();
+        256 + own + again + self.batch().map_or(0, |batch| text(&batch.comments))
     }
 }
 

@@ -21,11 +21,13 @@ use super::worker::{ViewerCounts, ViewerRequests, WAKER, Worker, WorkerParts};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::handoff::{
-    Bearer, ConnectionId, NewViewer, Permit, Reply, ReplySink, ViewerSink,
+    Bearer, ConnectionId, DirectMessage, IssuerKeyId, NewViewer, Permit, Reply, ReplySink,
+    ViewerSink,
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, SharedBus};
-use crate::daemon::engines::directory::{Delays, Streams};
+use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::directory::{Delays, RoomPolls, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -34,7 +36,7 @@ use crate::policy::egress::EgressPolicy;
 use crate::protocol::admin::StageName;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
+use crate::protocol::{CloseCode, NodeId, StreamId, UserId, UserScope};
 
 /// Bounds the requests for history pages that wait. When the queue is full, workers try again.
 const MAX_CATCH_UP_REQUESTS: usize = 4096;
@@ -46,12 +48,14 @@ pub struct DeliveryParts {
     pub bus: SharedBus,
     pub log: SharedLog,
     pub recent: SharedRecentCache,
+    pub comments: SharedCommentStore,
     pub registry: SharedRegistry,
     pub totals: SharedReactionTotals,
     pub requests: ViewerRequests,
     pub board: StatusBoard,
     pub clock: SharedClock,
     pub streams: Streams,
+    pub polls: RoomPolls,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +96,11 @@ impl Delivery {
         let (hub_requests, hub_receiver) = mpsc::unbounded_channel();
         let (catch_up_sender, requests) = mpsc::channel(MAX_CATCH_UP_REQUESTS);
         let delays = Delays::new(parts.streams.clone(), parts.clock.clone());
-        let history = History::new(parts.recent.clone(), parts.log.clone()).with_delays(delays);
+        let history = History::new(parts.recent.clone(), parts.log.clone())
+            .with_delays(delays)
+            .with_store(parts.comments.clone());
+        let names = parts.config.reactions.kinds.iter();
+        let names: Arc<[Arc<str>]> = names.map(|kind| kind.as_str().into()).collect();
         let kinds = parts.config.reactions.kinds.iter().enumerate();
         let kinds: AHashMap<String, u16> =
             kinds.map(|(i, kind)| (kind.clone(), i as u16)).collect();
@@ -112,6 +120,7 @@ impl Delivery {
                 delivery: Arc::new(parts.config.delivery.clone()),
                 gateway: Arc::new(parts.config.gateway.clone()),
                 reaction_kinds: kinds.clone(),
+                reaction_names: names.clone(),
                 reactions_per_second: parts.config.reactions.per_second,
                 requests: parts.requests.clone(),
                 hub: hub_requests.clone(),
@@ -155,6 +164,8 @@ impl Delivery {
             egress: EgressPolicy::new(parts.config.delivery.egress_rules()),
             board: parts.board.clone(),
             streams: parts.streams,
+            clock: parts.clock,
+            polls: parts.polls,
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), counts, board: parts.board };
         Ok(Self { handle, workers, hub, presence, catch_up, requests })
@@ -261,16 +272,15 @@ impl ViewerSink for DeliveryHandle {
 
     fn disconnect_user(
         &self,
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         error: Option<ErrorBody>,
     ) -> BoxFuture<'static, u64> {
-        self.send_to_all(|done| Command::DisconnectUser {
-            user_id,
-            code,
-            error: error.clone(),
-            done,
-        })
+        self.send_to_all(|done| Command::DisconnectUser { who, code, error: error.clone(), done })
+    }
+
+    fn close_signed_by(&self, keys: Arc<[IssuerKeyId]>) -> BoxFuture<'static, u64> {
+        self.send_to_all(|done| Command::CloseSignedBy { keys: keys.clone(), done })
     }
 
     fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64> {
@@ -302,13 +312,9 @@ impl ViewerSink for DeliveryHandle {
         watched
     }
 
-    fn direct(
-        &self,
-        user_id: UserId,
-        from: Arc<str>,
-        message: Arc<str>,
-    ) -> BoxFuture<'static, u64> {
-        let message = Arc::new(ServerMessage::Direct { from, message });
+    fn direct(&self, user_id: UserId, message: DirectMessage) -> BoxFuture<'static, u64> {
+        let DirectMessage { from, message, message_id, from_user } = message;
+        let message = Arc::new(ServerMessage::Direct { from, message, message_id, from_user });
         self.send_to_all(|done| Command::Direct { user_id, message: message.clone(), done })
     }
 

@@ -12,14 +12,17 @@ use tokio::sync::oneshot;
 
 use super::egress_meter::EgressMeter;
 use super::frame::{Frame, Lane};
-use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
+use crate::daemon::base::handoff::{Bearer, ConnectionId, IssuerKeyId, NewViewer, Permit, Reply};
 use crate::daemon::base::telemetry::QueueReading;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::Removal;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::room::RoomRules;
+use crate::protocol::stream::StreamSchedule;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, CommentId, Epoch, Seq, StreamId, UserId};
+use crate::protocol::{
+    CloseCode, CommentId, Epoch, PinnedComment, PollState, Seq, StreamId, UserId, UserScope,
+};
 
 /// Frames that may wait for a worker. Further ones are dropped, and its viewers get a `gap`.
 const MAX_FRAMES: usize = 8192;
@@ -81,10 +84,15 @@ pub(super) enum Command {
         page: CatchUpPage,
     },
     DisconnectUser {
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         /// Sent before the close.
         error: Option<ErrorBody>,
+        done: oneshot::Sender<u64>,
+    },
+    /// The issuer has withdrawn these keys.
+    CloseSignedBy {
+        keys: Arc<[IssuerKeyId]>,
         done: oneshot::Sender<u64>,
     },
     /// Pings the connections of a user, so that dead ones are found.
@@ -122,6 +130,10 @@ pub(super) struct StreamStart {
     pub(super) meter: Arc<EgressMeter>,
     pub(super) viewers: u64,
     pub(super) room: RoomRules,
+    pub(super) schedule: StreamSchedule,
+    pub(super) pinned: Option<Arc<PinnedComment>>,
+    /// The poll that is open.
+    pub(super) poll: Option<Arc<PollState>>,
     /// The reaction totals, if there are any.
     pub(super) reactions: Option<ServerMessage>,
 }

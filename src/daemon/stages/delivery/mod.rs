@@ -30,14 +30,18 @@
 //! - A viewer that cannot read a compressed frame is sent the same frame compressed by itself. See
 //!   `deflate`.
 //! - The node sends no more than it can send. See [`crate::policy::egress`].
-//! - Deletions and announcements have a ring of their own, which is written before comments.
+//! - Deletions, announcements, the pinned comment and polls have a ring of their own, which is
+//!   written before comments.
 //!
 //! When full: a viewer whose cursor has left the ring of comments gets `gap` and continues with the
 //! newest frame. A viewer that missed deletions, or whose private messages exceed their bound, is
 //! closed as a slow consumer. A worker that falls behind loses frames, and its viewers get `gap`.
 
+mod audience;
 mod catch_up;
 mod deflate;
+#[cfg(test)]
+pub(crate) mod echoing;
 mod egress_meter;
 mod few_once;
 mod form;
@@ -49,6 +53,7 @@ mod mailbox;
 #[cfg(test)]
 mod peer;
 mod presence;
+mod turns;
 #[cfg(test)]
 mod wire_bytes;
 mod worker;
@@ -58,4 +63,5 @@ pub(crate) use frame::{Frame, Lane};
 pub use handle::{Delivery, DeliveryError, DeliveryHandle, DeliveryParts, DeliveryTasks};
 pub use history::{History, HistoryError, HistoryRead};
 pub use hub::HubError;
+pub use turns::{VOTES_PER_SECOND, too_many, unknown_reaction};
 pub use worker::ViewerRequests;

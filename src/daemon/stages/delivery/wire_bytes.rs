@@ -49,6 +49,7 @@ fn comments(chat: &str) -> Vec<SequencedComment> {
             created_at,
             seq: at + 1,
             badges: Default::default(),
+            parent_id: None,
         }
     };
     (0..).zip(recorded).map(sequenced).collect()
@@ -148,6 +149,7 @@ fn log_bytes_per_comment(comments: &[SequencedComment]) -> f64 {
             message: comment.message.clone(),
             created_at: comment.created_at,
             badges: Default::default(),
+            parent_id: None,
         };
         let submitted = CommentSubmitted {
             comment: comment.into(),

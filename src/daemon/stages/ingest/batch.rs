@@ -1,13 +1,14 @@
 //! A batch of submissions between their checks and their replies.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::refs::{FirstError, RefKey};
 use super::rooms::RoomShare;
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
-use crate::protocol::Comment;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::CommentSubmitted;
+use crate::protocol::{Comment, StreamId};
 
 /// A comment that passed every check.
 pub(super) struct AdmittedComment {
@@ -17,6 +18,8 @@ pub(super) struct AdmittedComment {
     /// Already checked by moderation.
     pub(super) screened: bool,
     pub(super) share: RoomShare,
+    /// It was sent before, so the log may have it already.
+    pub(super) is_retry: bool,
 }
 
 /// A submission that has to be answered. Replies are sent in the order of submissions, so even an
@@ -32,8 +35,9 @@ pub(super) struct PendingReply {
 /// The origin of the outcome of a submission.
 #[derive(Debug)]
 pub(super) enum OutcomeSource {
-    /// The append of the record at this index of the batch.
-    Appended { index: usize, comment: Arc<Comment>, share: RoomShare },
+    /// The append of the record at this index of the batch. The log may have an earlier record of
+    /// a retry, which is then the one that readers keep.
+    Appended { index: usize, comment: Arc<Comment>, share: RoomShare, is_retry: bool },
     /// The original of this repeat, in this or an earlier batch.
     Repeated(FirstError),
     /// It is known already, without the log.
@@ -55,7 +59,7 @@ impl Batch {
         admitted: AdmittedComment,
         key: Option<RefKey>,
     ) {
-        let AdmittedComment { comment, shadow, screened, share } = admitted;
+        let AdmittedComment { comment, shadow, screened, share, is_retry } = admitted;
         let index = self.drafts.len();
         self.drafts.push(CommentSubmitted {
             comment: comment.clone(),
@@ -68,7 +72,7 @@ impl Batch {
             reply_to: submission.reply_to,
             client_ref: submission.client_ref,
             key,
-            outcome: OutcomeSource::Appended { index, comment, share },
+            outcome: OutcomeSource::Appended { index, comment, share, is_retry },
         });
     }
 
@@ -81,6 +85,15 @@ impl Batch {
             _ => None,
         };
         self.pending.iter().filter_map(claimant).collect()
+    }
+
+    /// Returns the streams with comments that the log may have had before.
+    pub(super) fn streams_with_retries(pending: &[PendingReply]) -> BTreeSet<StreamId> {
+        let stream_id = |waiting: &PendingReply| match &waiting.outcome {
+            OutcomeSource::Appended { comment, is_retry: true, .. } => Some(comment.stream_id),
+            _ => None,
+        };
+        pending.iter().filter_map(stream_id).collect()
     }
 
     /// Answers comments that are in the log already, and does not append them.

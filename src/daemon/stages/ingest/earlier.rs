@@ -1,28 +1,37 @@
-//! Comments that other nodes appended, read back from the log while the reservations of refs are
-//! not certain.
+//! Comments that were appended before, read back from the log: before a batch is appended, while
+//! the reservations of refs are not certain; after it, for comments that are sent again, because
+//! an append that failed or is not answered may be stored all the same.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryFutureExt as _};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::refs::Refs;
 use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::supervise::early_end;
 use crate::daemon::engines::eventlog::repeats::{MAX_APART, records_before};
-use crate::daemon::engines::eventlog::{LogError, Record, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{LogError, Position, Record, SharedLog, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::events::Event;
 
-/// Submissions wait at most this long. Without an answer they are appended: a repeat is then in
-/// the log twice, and its sender is told the second id.
+/// A read takes at most this long. Before an append, submissions of all streams wait for it; those
+/// without an answer are appended, so that a repeat is in the log twice, and its sender is told the
+/// second id. After an append, the answers of its batch and of later ones wait; without an answer
+/// of the log, the sender of a repeat is told the second place.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// After a failure a partition is left alone for so long: submissions of all streams wait for each
-/// other, so a partition that answers slowly may take a tenth of their time, not all of it.
+/// A partition that failed is left alone for so long. One that answers slowly then takes a tenth of
+/// the time of submissions, which wait for each other, not all of it.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Partitions that are read at the same time. Each may have many records.
 const CONCURRENT_READS: usize = 4;
@@ -32,13 +41,34 @@ const CONCURRENT_READS: usize = 4;
 pub(super) struct EarlierComments {
     log: SharedLog,
     clock: SharedClock,
+    progress: Arc<Mutex<Progress>>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
     /// By partition, the offset that is read next.
     next: AHashMap<u32, u64>,
     /// By partition that failed, the end of its pause.
     paused_until: AHashMap<u32, Instant>,
+    /// Records that were read and are not remembered yet: of each partition in order, each once.
+    found: Vec<Record>,
+}
+
+impl Progress {
+    /// Keeps what was read of a partition from `known_to` on. Reads may overlap: what another one
+    /// has kept meanwhile is left out.
+    fn keep(&mut self, partition: u32, known_to: u64, new: NewRecords) {
+        let NewRecords { end, records } = new;
+        let next = self.next.entry(partition).or_default();
+        let from = *next;
+        // The topic was created again if it is shorter than before.
+        *next = if end < known_to { end } else { from.max(end) };
+        self.found.extend(records.into_iter().filter(|record| record.position.offset >= from));
+    }
 }
 
 /// The new records of a partition.
+#[derive(Debug)]
 struct NewRecords {
     end: u64,
     records: Vec<Record>,
@@ -46,56 +76,101 @@ struct NewRecords {
 
 impl EarlierComments {
     pub(super) fn new(log: SharedLog, clock: SharedClock) -> Self {
-        Self { log, clock, next: AHashMap::new(), paused_until: AHashMap::new() }
+        Self { log, clock, progress: Arc::default() }
     }
 
     /// Remembers the refs of the comments that were appended to these streams lately. Returns
     /// within [`TIMEOUT`]. A partition that failed is not read for [`PAUSE`], the others are.
     pub(super) async fn load(&mut self, streams: BTreeSet<StreamId>, refs: &mut Refs) {
-        let now = Instant::now();
-        self.paused_until.retain(|_, until| now < *until);
-        let partition = |stream: StreamId| self.log.partition_of(Topic::CommentEvents, stream.0);
-        let mut missing: BTreeSet<u32> = streams.into_iter().map(partition).collect();
-        missing.retain(|partition| !self.paused_until.contains_key(partition));
-        let permits = Semaphore::new(CONCURRENT_READS);
-        let log = self.log.clone();
-        // All at once: those that do not answer must not keep the others from being asked.
-        let mut reads: FuturesUnordered<_> = missing
-            .iter()
-            .map(|&partition| {
-                let known_to = self.next.get(&partition).copied().unwrap_or(0);
-                read_new(&log, partition, known_to, &permits).map(move |read| (partition, read))
-            })
-            .collect();
-        let mut last_error = None;
-        while let Ok(Some((partition, read))) = timeout_at(now + TIMEOUT, reads.next()).await {
-            match read {
-                Ok(new) => {
-                    missing.remove(&partition);
-                    self.remember(partition, &new, refs);
-                }
-                Err(error) => last_error = Some(error),
-            }
-        }
-        if missing.is_empty() {
-            return;
-        }
-        let error = last_error.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
-        warn!(partitions = ?missing, error, "comments that were sent before are not known");
-        let until = Instant::now() + PAUSE;
-        self.paused_until.extend(missing.into_iter().map(|partition| (partition, until)));
+        self.read(streams).await;
+        self.remember(refs);
     }
 
-    fn remember(&mut self, partition: u32, new: &NewRecords, refs: &mut Refs) {
+    /// Waits for an append, and then reads what these streams have had lately, within [`TIMEOUT`]:
+    /// nothing can come before the appended records any more. Both happen in a task of their own,
+    /// so that the reads of several batches overlap although they are answered in order. The task
+    /// ends with the returned future.
+    pub(super) fn read_after(
+        &self,
+        append: BoxFuture<'static, Result<Vec<Position>, LogError>>,
+        streams: BTreeSet<StreamId>,
+    ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
+        if streams.is_empty() {
+            return append;
+        }
+        let read = self.read(streams);
+        let task = tokio::spawn(async move {
+            let positions = append.await?;
+            read.await;
+            Ok::<_, LogError>(positions)
+        });
+        let ended_early = |error: JoinError| {
+            let text = format!("the task that appends {}", early_end(&error));
+            Err(LogError::Unavailable(text))
+        };
+        AbortOnDropHandle::new(task).unwrap_or_else(ended_early).boxed()
+    }
+
+    fn read(&self, streams: BTreeSet<StreamId>) -> impl Future<Output = ()> + Send + use<> {
+        let log = self.log.clone();
+        let progress = self.progress.clone();
+        async move {
+            let now = Instant::now();
+            let partition = |stream: StreamId| log.partition_of(Topic::CommentEvents, stream.0);
+            let mut missing: BTreeSet<u32> = streams.into_iter().map(partition).collect();
+            let known_to = {
+                let mut progress = progress.lock();
+                progress.paused_until.retain(|_, until| now < *until);
+                missing.retain(|partition| !progress.paused_until.contains_key(partition));
+                progress.next.clone()
+            };
+            let permits = Semaphore::new(CONCURRENT_READS);
+            // All at once: those that do not answer must not keep the others from being asked.
+            let mut reads: FuturesUnordered<_> = missing
+                .iter()
+                .map(|&partition| {
+                    let known_to = known_to.get(&partition).copied().unwrap_or(0);
+                    let read = read_new(&log, partition, known_to, &permits);
+                    read.map(move |read| (partition, known_to, read))
+                })
+                .collect();
+            let mut found = Vec::new();
+            let mut last_error = None;
+            while let Ok(Some(read)) = timeout_at(now + TIMEOUT, reads.next()).await {
+                let (partition, known_to, read) = read;
+                match read {
+                    Ok(new) => {
+                        progress.lock().keep(partition, known_to, new);
+                        found.push(partition);
+                    }
+                    Err(error) => last_error = Some(error),
+                }
+            }
+            drop(reads);
+            for partition in &found {
+                missing.remove(partition);
+            }
+            if !missing.is_empty() {
+                let error = last_error.map_or_else(|| "no answer".to_owned(), |e| e.to_string());
+                warn!(partitions = ?missing, error, "comments that were sent before are not known");
+                let until = Instant::now() + PAUSE;
+                let paused = missing.into_iter().map(|partition| (partition, until));
+                progress.lock().paused_until.extend(paused);
+            }
+        }
+    }
+
+    /// Remembers the refs of what was read so far.
+    pub(super) fn remember(&self, refs: &mut Refs) {
         let oldest_ms = self.clock.now_ms().saturating_sub(MAX_APART.as_millis() as u64);
-        for record in &new.records {
+        let found = std::mem::take(&mut self.progress.lock().found);
+        for record in &found {
             if record.timestamp_ms >= oldest_ms
                 && let Ok(Event::CommentSubmitted(event)) = Event::decode(&record.payload)
             {
                 refs.remember_first(&event, record.position.offset);
             }
         }
-        self.next.insert(partition, new.end);
     }
 }
 
@@ -114,8 +189,6 @@ async fn read_new(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::daemon::base::clock::{Clock as _, TokioClock};
     use crate::daemon::base::config::IngestConfig;
@@ -136,6 +209,7 @@ mod tests {
             message: "hi".into(),
             created_at: 1,
             badges: Default::default(),
+            parent_id: None,
         });
         let client_ref = Some("r".into());
         let role = Role::Viewer;

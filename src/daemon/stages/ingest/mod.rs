@@ -14,8 +14,9 @@
 //!   comment id and is appended once, also across a restart (the log is read back at start).
 //!   Repeated on another node, it gets the same id as long as
 //!   [`crate::daemon::engines::reservations`] know it or, while they are not certain, the log can
-//!   be read back. It may then be in the log twice, and every reader keeps the first. The repeat
-//!   of a held comment gets its answer again, on the same node and until a restart.
+//!   be read back. It may then be in the log twice: every reader keeps the first, and that is the
+//!   place that is acknowledged. The repeat of a held comment gets its answer again, on the same
+//!   node and until a restart.
 //! - A refused submission changes nothing.
 //! - A comment that is accepted keeps the rules of its room, over all nodes as far as
 //!   [`crate::daemon::engines::reservations`] answer, else on each node ([`rooms`]).

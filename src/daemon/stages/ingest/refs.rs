@@ -24,6 +24,9 @@ const MAX_REFS: usize = 1_000_000;
 /// At most this many refs of held comments are remembered, in about 200 bytes each, and as many of
 /// those that may be held or not.
 const MAX_HELD: usize = 50_000;
+/// At most this many refs of comments whose append failed are remembered, in about 100 bytes each.
+/// Beyond that a comment that is sent again has a new id, and the log decides which one is kept.
+const MAX_UNANSWERED: usize = 200_000;
 
 /// The refs of the last minutes. A ref is recognized for at least its lifetime and at most twice
 /// that.
@@ -38,6 +41,8 @@ pub struct Refs {
     held: TwoGenerations<u128, ErrorBody>,
     /// The ids of comments that the review queue may have taken or not.
     unsettled: TwoGenerations<u128, CommentId>,
+    /// The ids of comments whose append failed, so that the log may have them or not.
+    unanswered: TwoGenerations<u128, CommentId>,
     started: Instant,
 }
 
@@ -53,6 +58,7 @@ impl Refs {
             known: TwoGenerations::new(lifetime_ms, max_refs / 2),
             held: TwoGenerations::new(lifetime_ms, MAX_HELD / 2),
             unsettled: TwoGenerations::new(lifetime_ms, MAX_HELD / 2),
+            unanswered: TwoGenerations::new(lifetime_ms, MAX_UNANSWERED / 2),
             started: Instant::now(),
         }
     }
@@ -94,6 +100,19 @@ impl Refs {
         self.unsettled.insert(hash, comment_id);
     }
 
+    /// Returns the id under which the log may have a comment.
+    pub(super) fn get_unanswered(&mut self, key: &RefKey) -> Option<CommentId> {
+        self.forget_old();
+        self.unanswered.get(&self.hash(key)).copied()
+    }
+
+    /// Remembers the id of a comment whose append failed.
+    pub(super) fn remember_unanswered(&mut self, key: &RefKey, comment_id: CommentId) {
+        self.forget_old();
+        let hash = self.hash(key);
+        self.unanswered.insert(hash, comment_id);
+    }
+
     /// Remembers a comment read back from the log, unless its ref is known.
     pub(super) fn remember_first(&mut self, event: &CommentSubmitted, seq: Seq) {
         let Some(client_ref) = &event.client_ref else { return };
@@ -117,6 +136,7 @@ impl Refs {
         self.known.advance_on_time(now_ms);
         self.held.advance_on_time(now_ms);
         self.unsettled.advance_on_time(now_ms);
+        self.unanswered.advance_on_time(now_ms);
     }
 
     fn hash(&self, key: &RefKey) -> u128 {

@@ -26,7 +26,7 @@ pub(super) async fn reserve_ids(
         if proposal(waiting).is_none() {
             continue;
         }
-        let (Some(reserved), OutcomeSource::Appended { index, comment, share }) =
+        let (Some(reserved), OutcomeSource::Appended { index, comment, share, is_retry }) =
             (reserved.next(), &mut waiting.outcome)
         else {
             continue;
@@ -36,6 +36,7 @@ pub(super) async fn reserve_ids(
             uncertain.extend(waiting.key.clone());
         }
         if comment.comment_id != comment_id {
+            *is_retry = true;
             rooms.rename(share, comment, comment_id);
             *comment = with_id(comment, comment_id);
             batch.drafts[*index].comment = comment.clone();

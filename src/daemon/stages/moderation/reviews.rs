@@ -33,6 +33,7 @@ pub(super) fn review_item(
         held: false,
         shadowed: false,
         badges: comment.badges,
+        parent_id: comment.parent_id,
         evidence: evidence.into(),
         claimed_by: None,
         claim_expires_at: None,

@@ -26,6 +26,7 @@ pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
         message: message.into(),
         created_at: 1000,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 

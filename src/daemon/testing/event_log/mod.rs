@@ -52,6 +52,8 @@ struct State {
     endless: Option<u32>,
     /// Appends are stored and never answered.
     silent: bool,
+    /// Appends are stored and answered with an error.
+    loses_answers: bool,
     closed: bool,
 }
 
@@ -112,6 +114,11 @@ impl InMemoryLog {
     /// From now on appends are stored and never answered.
     pub(crate) fn fall_silent(&self) {
         self.lock().silent = true;
+    }
+
+    /// Makes appends fail although they are stored, or succeed again.
+    pub(crate) fn lose_answers(&self, lost: bool) {
+        self.lock().loses_answers = lost;
     }
 
     /// Makes appends and commits fail, or succeed again.
@@ -245,9 +252,13 @@ impl EventLog for InMemoryLog {
         topic: Topic,
         batch: Vec<NewRecord>,
     ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
-        let appended = self.append_now(topic, batch);
+        let mut appended = self.append_now(topic, batch);
         if self.lock().silent {
             return Box::pin(std::future::pending());
+        }
+        if self.lock().loses_answers {
+            let lost = LogError::Unavailable("the answer was lost".to_owned());
+            appended = appended.and(Err(lost));
         }
         Box::pin(std::future::ready(appended))
     }

@@ -20,8 +20,8 @@ pub(super) enum CompactId {
     Whole(ByteBuf),
 }
 
-/// `[id, user_id, name, message, seq − previous seq, created_at − time of id in ms, badges]`; a
-/// comment without badges leaves them out.
+/// `[id, user_id, name, message, seq − previous seq, created_at − time of id in ms, badges,
+/// parent_id]`; a comment that is no reply leaves out the last one, and without badges both.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CompactComment {
     id: CompactId,
@@ -30,8 +30,10 @@ pub(super) struct CompactComment {
     message: Arc<str>,
     seq_delta: u64,
     created_delta: i64,
-    #[serde(default, skip_serializing_if = "Badges::is_empty")]
-    badges: Badges,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    badges: Option<Badges>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent_id: Option<ByteBuf>,
 }
 
 pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
@@ -53,7 +55,9 @@ pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
             message: comment.message.clone(),
             seq_delta: comment.seq - previous_seq,
             created_delta: comment.created_at.wrapping_sub(id.unix_ms()) as i64,
-            badges: comment.badges,
+            badges: (!comment.badges.is_empty() || comment.parent_id.is_some())
+                .then_some(comment.badges),
+            parent_id: comment.parent_id.map(bytes),
         });
         previous = Some(id);
         previous_seq = comment.seq;
@@ -69,7 +73,7 @@ pub(super) fn expand(
     let mut seq = from_seq;
     let mut comments = Vec::with_capacity(rows.len());
     for row in rows {
-        let CompactComment { id, user_id, name, message, seq_delta, created_delta, badges } = row;
+        let CompactComment { id, user_id, name, message, seq_delta, created_delta, .. } = row;
         let comment_id = match (id, previous) {
             (CompactId::Whole(bytes), _) => whole_id(&bytes)?,
             (CompactId::TicksSincePrevious(ticks), Some(before)) => {
@@ -88,7 +92,8 @@ pub(super) fn expand(
             message,
             created_at,
             seq,
-            badges,
+            badges: row.badges.unwrap_or_default(),
+            parent_id: row.parent_id.map(|bytes| whole_id(&bytes)).transpose()?,
         });
         previous = Some(comment_id);
     }

@@ -2,42 +2,63 @@
 //! and `seq` are differences to the previous comment, and `created_at` is the difference to the
 //! time in the id.
 //!
-//! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
-//! `[4, skip]` resume · `[5]` ping · `[6, patch, ref|nil]` room, the patch as JSON · `[7, act,
-//! ref|nil]` moderate, the act as JSON. Absent fields at the end may be left out, and further
-//! fields are ignored. Server: `[0, …]` welcome · `[1,
-//! epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack · `[3, …]` error · `[4, …]`
+//! Client: `[0, token]` auth · `[1, message, ref|nil, parent_id|nil]` comment · `[2, reaction]` ·
+//! `[3]` pause · `[4, skip]` resume · `[5]` ping · `[6, patch, ref|nil]` room, the patch as JSON ·
+//! `[7, act, ref|nil]` moderate, the act as JSON · `[8, poll_id, option, ref|nil]` vote. Absent
+//! fields at the end may be left out, and further fields are ignored. Server: `[0, …]` welcome ·
+//! `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack · `[3, …]` error · `[4, …]`
 //! comment.deleted · `[5, …]` throttle · `[6, …]` reactions · `[7, viewers]` presence · `[8, …]`
 //! direct · `[9, …]` announcement · `[10, from, to]` gap · `[11, …]` bye · `[12]` pong · `[13, …]`
 //! like 1, the viewer's own comment outside the ranges · `[14, rules]` room · `[15, ref|nil]`
-//! room_ack · `[16, ref|nil]` moderate_ack. `docs/protocol.md` lists the fields.
+//! room_ack · `[16, ref|nil]` moderate_ack · `[17, …]` stream · `[18, pinned|nil]` pinned · `[19,
+//! poll]` poll · `[20, poll_id, votes]` poll_votes · `[21, ref|nil]` vote_ack. `docs/protocol.md`
+//! lists the fields.
 
 mod batch;
+mod client;
+mod pinned;
 mod room;
+mod room_poll;
+mod schedule;
 
-use std::fmt;
-
-use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer as _, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
+use super::{CommentsBatch, ServerMessage};
 use crate::protocol::comment::Deletion;
 use crate::protocol::room::RoomRules;
+use crate::protocol::stream::StreamSchedule;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{
-    CommentId, Epoch, ErrorCode, Identity, Role, Seq, Standing, StreamId, UserId, json,
+    CommentId, Epoch, Identity, Role, Seq, Standing, StreamId, UserId, tolerant,
 };
+
+pub use client::{decode_client, encode_client};
+
 use batch::{CompactComment, compact, expand};
+use pinned::CompactPinned;
 use room::CompactRoom;
+use room_poll::CompactPoll;
+use schedule::{CompactNotice, CompactSchedule};
 
-/// `[user_id, name, role]`
-type CompactUser = (u64, std::sync::Arc<str>, Role);
+/// The last kind of message from the server.
+const LAST_KIND: u8 = 21;
 
-/// `[0, stream_id, user, epoch, seq, sample_rate, viewers, room]`; servers of earlier versions
-/// leave out the rules of the room.
+/// `[user_id, name, role, avatar]`
+#[derive(Serialize, Deserialize)]
+struct CompactUser {
+    user_id: u64,
+    name: std::sync::Arc<str>,
+    role: Role,
+    /// Servers of earlier versions leave it out.
+    #[serde(default)]
+    avatar: Option<std::sync::Arc<str>>,
+}
+
+/// `[0, stream_id, user, epoch, seq, sample_rate, viewers, room, reactions, schedule, pinned,
+/// poll]`; servers of earlier versions leave out the last ones.
 #[derive(Deserialize)]
 struct CompactWelcome {
     #[serde(rename = "kind")]
@@ -50,16 +71,83 @@ struct CompactWelcome {
     viewers: u64,
     #[serde(default)]
     room: Option<CompactRoom>,
+    #[serde(default)]
+    reactions: std::sync::Arc<[std::sync::Arc<str>]>,
+    /// Nil for a live stream.
+    #[serde(default)]
+    schedule: Option<CompactSchedule>,
+    #[serde(default)]
+    pinned: Option<CompactPinned>,
+    #[serde(default)]
+    poll: Option<CompactPoll>,
+}
+
+/// `[10, from_seq, to_seq, history]`; servers of earlier versions leave out the address.
+#[derive(Deserialize)]
+struct CompactGap {
+    #[serde(rename = "kind")]
+    _kind: u8,
+    from_seq: Seq,
+    to_seq: Seq,
+    #[serde(default)]
+    history: Option<std::sync::Arc<str>>,
+}
+
+/// `[8, from, message, message_id, from_user]`; servers of earlier versions leave out the last two.
+#[derive(Deserialize)]
+struct CompactDirect {
+    #[serde(rename = "kind")]
+    _kind: u8,
+    from: std::sync::Arc<str>,
+    message: std::sync::Arc<str>,
+    #[serde(default)]
+    message_id: Option<u64>,
+    #[serde(default)]
+    from_user: Option<UserId>,
 }
 
 pub fn encode(message: &ServerMessage) -> Vec<u8> {
     use ServerMessage as M;
     match message {
-        M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers, room } => {
-            let user: Option<CompactUser> =
-                user.as_ref().map(|user| (user.user_id.0, user.name.clone(), user.role));
+        M::Welcome {
+            stream_id,
+            user,
+            epoch,
+            seq,
+            sample_rate,
+            viewers,
+            room,
+            reactions,
+            state,
+            starts_at,
+            pinned,
+            poll,
+        } => {
+            let user = user.as_ref().map(|user| CompactUser {
+                user_id: user.user_id.0,
+                name: user.name.clone(),
+                role: user.role,
+                avatar: user.avatar.clone(),
+            });
             let room = (!room.is_open()).then(|| CompactRoom::from(*room));
-            pack(&(0, stream_id, user, epoch, seq, sample_rate, viewers, room))
+            let schedule = StreamSchedule { state: *state, starts_at: *starts_at };
+            let schedule = (!schedule.is_plain()).then(|| CompactSchedule::from(schedule));
+            let pinned = pinned.as_deref().map(CompactPinned::from);
+            let poll = poll.as_deref().map(CompactPoll::from);
+            pack(&(
+                0,
+                stream_id,
+                user,
+                epoch,
+                seq,
+                sample_rate,
+                viewers,
+                room,
+                reactions,
+                schedule,
+                pinned,
+                poll,
+            ))
         }
         M::Comments(batch) => {
             let comments = compact(batch);
@@ -76,186 +164,49 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
         M::ThrottleNotification { sample_rate, message } => pack(&(5, sample_rate, message)),
         M::ReactionsUpdate { reactions } => pack(&(6, reactions)),
         M::Presence { viewers } => pack(&(7, viewers)),
-        M::Direct { from, message } => pack(&(8, from, message)),
+        M::Direct { from, message, message_id, from_user } => {
+            pack(&(8, from, message, message_id, from_user))
+        }
         M::Announcement { message } => pack(&(9, message)),
-        M::Gap { from_seq, to_seq } => pack(&(10, from_seq, to_seq)),
+        M::Gap { from_seq, to_seq, history } => pack(&(10, from_seq, to_seq, history)),
         M::Bye { code, reconnect_after_ms } => pack(&(11, code, reconnect_after_ms)),
         M::Pong => pack(&(12,)),
         M::Room(rules) => pack(&(14, CompactRoom::from(*rules))),
+        M::Pinned { comment } => pack(&(18, comment.as_deref().map(CompactPinned::from))),
+        M::Poll(state) => pack(&(19, CompactPoll::from(&**state))),
+        M::PollVotes { poll_id, votes } => pack(&(20, poll_id, votes)),
+        M::VoteAck { client_ref } => pack(&(21, client_ref)),
         M::RoomAck { client_ref } => pack(&(15, client_ref)),
         M::ModerateAck { client_ref } => pack(&(16, client_ref)),
+        M::Stream(notice) => pack(&CompactNotice::from(notice)),
     }
 }
 
-pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
-    use ClientMessage as M;
-    match message {
-        M::Auth { token } => pack(&(0, token)),
-        M::Comment { message, client_ref } => pack(&(1, message, client_ref)),
-        M::Reaction { reaction } => pack(&(2, reaction)),
-        M::Pause => pack(&(3,)),
-        M::Resume { skip } => pack(&(4, skip)),
-        M::Ping => pack(&(5,)),
-        M::Room { patch, client_ref } => pack(&(6, text(patch), client_ref)),
-        M::Moderate { act, client_ref } => pack(&(7, text(act), client_ref)),
-    }
+/// Returns whether a message from the server is of a kind that this version knows. A client ignores
+/// the others.
+pub fn is_known(payload: &[u8]) -> bool {
+    kind(payload).is_none_or(|kind| kind <= LAST_KIND)
 }
 
-/// Returns a field as JSON: unlike an array, it can leave fields out.
-fn text(field: &impl Serialize) -> String {
-    json::to_string(field).expect("fields have string keys only, and memory does not fail")
-}
-
-/// Decodes a message from a viewer.
-pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
-    if let Err(text) = check_encoding(payload) {
-        let bad = BadMessage::new(ErrorCode::BadMsgpack, format!("not MessagePack: {text}"));
-        return Err(bad.with_ref(client_ref(payload)));
-    }
-    let decoded = rmp_serde::Deserializer::from_read_ref(payload).deserialize_any(ClientVisitor);
-    match decoded {
-        Ok(Ok(message)) => message.checked(),
-        Ok(Err(kind)) => {
-            let expected = ClientMessage::TYPES;
-            let text = format!("kind {kind} is unknown: expected 0 to 7 ({expected})");
-            let bad = BadMessage::new(ErrorCode::UnknownType, text);
-            Err(bad.with_ref(client_ref(payload)))
-        }
-        Err(error) => {
-            let text = format!("wrong fields: {}", json::misfit_text(&error.to_string()));
-            Err(BadMessage::new(ErrorCode::BadMessage, text).with_ref(client_ref(payload)))
-        }
-    }
-}
-
-/// Checks that the payload is one value in MessagePack and nothing else.
-fn check_encoding(payload: &[u8]) -> Result<(), String> {
-    let mut decoder = rmp_serde::Deserializer::new(std::io::Cursor::new(payload));
-    IgnoredAny::deserialize(&mut decoder).map_err(|error| error.to_string())?;
-    match payload.len() as u64 - decoder.position() {
-        0 => Ok(()),
-        more => Err(format!("{more} bytes follow the message")),
-    }
-}
-
-/// Returns the `ref` of a comment that cannot be decoded as a whole.
-fn client_ref(payload: &[u8]) -> Option<String> {
-    let decoded = rmp_serde::Deserializer::from_read_ref(payload).deserialize_any(RefVisitor);
-    decoded.ok().flatten()
-}
-
-/// Reads the array of a client message. Returns the kind if it is unknown.
-struct ClientVisitor;
-
-impl<'de> Visitor<'de> for ClientVisitor {
-    type Value = Result<ClientMessage, u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array that starts with the kind of message")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        use ClientMessage as M;
-        let message = match required(&mut fields, "kind")? {
-            0 => M::Auth { token: required(&mut fields, "token")? },
-            1 => M::Comment {
-                message: required(&mut fields, "message")?,
-                client_ref: optional(&mut fields, "ref")?,
-            },
-            2 => M::Reaction { reaction: required(&mut fields, "reaction")? },
-            3 => M::Pause,
-            4 => M::Resume { skip: optional(&mut fields, "skip")?.unwrap_or(false) },
-            5 => M::Ping,
-            6 => M::Room {
-                patch: from_text(&mut fields, "patch")?,
-                client_ref: optional(&mut fields, "ref")?,
-            },
-            7 => M::Moderate {
-                act: from_text(&mut fields, "act")?,
-                client_ref: optional(&mut fields, "ref")?,
-            },
-            kind => {
-                skip_rest(&mut fields)?;
-                return Ok(Err(kind));
-            }
-        };
-        skip_rest(&mut fields)?;
-        Ok(Ok(message))
-    }
-}
-
-/// Reads the `ref` of a comment whose text need not be valid.
-struct RefVisitor;
-
-impl<'de> Visitor<'de> for RefVisitor {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        fields.next_element::<IgnoredAny>()?;
-        fields.next_element::<IgnoredAny>()?;
-        let client_ref = optional(&mut fields, "ref")?;
-        skip_rest(&mut fields)?;
-        Ok(client_ref)
-    }
-}
-
-/// Reads the elements that are not known: an array must be read to its end.
-fn skip_rest<'de, A: SeqAccess<'de>>(fields: &mut A) -> Result<(), A::Error> {
-    while fields.next_element::<IgnoredAny>()?.is_some() {}
-    Ok(())
-}
-
-fn required<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
-    fields: &mut A,
-    name: &str,
-) -> Result<T, A::Error> {
-    let wrong = |error: A::Error| A::Error::custom(json::field_misfit(name, &error));
-    let missing = || A::Error::custom(format!("`{name}` is missing"));
-    fields.next_element().map_err(wrong)?.ok_or_else(missing)
-}
-
-/// Reads a field that is written as JSON.
-fn from_text<'de, T: DeserializeOwned, A: SeqAccess<'de>>(
-    fields: &mut A,
-    name: &str,
-) -> Result<T, A::Error> {
-    let text: String = required(fields, name)?;
-    serde_json::from_str(&text).map_err(|error| {
-        // A value of another type is reported as such only if it is read without the type.
-        let value = serde_json::from_str::<Value>(&text);
-        let error = value.and_then(serde_json::from_value::<T>).err().unwrap_or(error);
-        let problem =
-            if error.is_data() { error.to_string() } else { format!("not JSON: {error}") };
-        A::Error::custom(json::field_misfit(name, &problem))
-    })
-}
-
-/// Returns `None` for nil and for a field that was left out.
-fn optional<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
-    fields: &mut A,
-    name: &str,
-) -> Result<Option<T>, A::Error> {
-    let wrong = |error: A::Error| A::Error::custom(json::field_misfit(name, &error));
-    Ok(fields.next_element::<Option<T>>().map_err(wrong)?.flatten())
-}
-
-/// Decodes a message from the server.
+/// Decodes a message from the server. Further fields are ignored.
+///
+/// # Errors
+/// It is no message, or one of a kind that is not known; see [`is_known`].
 pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode::Error> {
     use ServerMessage as M;
     Ok(match kind(payload).unwrap_or(u8::MAX) {
         0 => {
             let welcome: CompactWelcome = unpack(payload)?;
-            let user = welcome.user.map(|(id, name, role)| Identity {
-                user_id: UserId(id),
-                name,
-                role,
+            let user = welcome.user.map(|user| Identity {
+                user_id: UserId(user.user_id),
+                name: user.name,
+                role: user.role,
+                everywhere: Role::default(),
+                avatar: user.avatar,
                 comments_per_minute: None,
                 standing: Standing::default(),
             });
+            let schedule = welcome.schedule.map(StreamSchedule::from).unwrap_or_default();
             M::Welcome {
                 stream_id: welcome.stream_id,
                 user,
@@ -264,6 +215,11 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
                 sample_rate: welcome.sample_rate,
                 viewers: welcome.viewers,
                 room: welcome.room.map(RoomRules::from).unwrap_or_default(),
+                reactions: welcome.reactions,
+                state: schedule.state,
+                starts_at: schedule.starts_at,
+                pinned: welcome.pinned.map(CompactPinned::expand).transpose()?,
+                poll: welcome.poll.map(Into::into),
             }
         }
         kind @ (1 | 13) => {
@@ -300,10 +256,14 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
         })?,
         6 => unpack(payload).map(|(_, reactions): (u8, _)| M::ReactionsUpdate { reactions })?,
         7 => unpack(payload).map(|(_, viewers): (u8, _)| M::Presence { viewers })?,
-        8 => unpack(payload).map(|(_, from, message): (u8, _, _)| M::Direct { from, message })?,
+        8 => {
+            let CompactDirect { from, message, message_id, from_user, .. } = unpack(payload)?;
+            M::Direct { from, message, message_id, from_user }
+        }
         9 => unpack(payload).map(|(_, message): (u8, _)| M::Announcement { message })?,
         10 => {
-            unpack(payload).map(|(_, from_seq, to_seq): (u8, _, _)| M::Gap { from_seq, to_seq })?
+            let CompactGap { from_seq, to_seq, history, .. } = unpack(payload)?;
+            M::Gap { from_seq, to_seq, history }
         }
         11 => unpack(payload)
             .map(|(_, code, reconnect_after_ms): (u8, _, _)| M::Bye { code, reconnect_after_ms })?,
@@ -311,6 +271,15 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
         14 => unpack(payload).map(|(_, rules): (u8, CompactRoom)| M::Room(rules.into()))?,
         15 => unpack(payload).map(|(_, client_ref): (u8, _)| M::RoomAck { client_ref })?,
         16 => unpack(payload).map(|(_, client_ref): (u8, _)| M::ModerateAck { client_ref })?,
+        17 => unpack(payload).map(|notice: CompactNotice| M::Stream(notice.into()))?,
+        18 => {
+            let (_, comment): (u8, Option<CompactPinned>) = unpack(payload)?;
+            M::Pinned { comment: comment.map(CompactPinned::expand).transpose()? }
+        }
+        19 => unpack(payload).map(|(_, poll): (u8, CompactPoll)| M::Poll(poll.into()))?,
+        20 => unpack(payload)
+            .map(|(_, poll_id, votes): (u8, _, _)| M::PollVotes { poll_id, votes })?,
+        21 => unpack(payload).map(|(_, client_ref): (u8, _)| M::VoteAck { client_ref })?,
         kind => return Err(invalid(format!("kind {kind} is unknown"))),
     })
 }
@@ -344,7 +313,7 @@ fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, rmp_serde::decode::Error> {
-    rmp_serde::from_slice(payload)
+    tolerant::from_slice(payload)
 }
 
 #[cfg(test)]

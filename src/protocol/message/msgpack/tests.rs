@@ -2,12 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::client::check_encoding;
 use super::*;
-use crate::protocol::Badges;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::ids::MAX_SAFE_INTEGER;
-use crate::protocol::message::json;
+use crate::protocol::message::{ClientMessage, json};
 use crate::protocol::room::tests::rules;
+use crate::protocol::stream::{StreamNotice, StreamState};
+use crate::protocol::{Badges, ErrorCode, PinnedComment, PollState, RoomPoll};
 
 fn comment() -> impl Strategy<Value = SequencedComment> {
     (0_u64..1 << 55, 0_u16..4, 1_u64..1 << 62, ".{0,40}", 0_u64..1 << 40, 0_u64..1000).prop_map(
@@ -19,6 +21,7 @@ fn comment() -> impl Strategy<Value = SequencedComment> {
             created_at,
             seq,
             badges: Badges::from_bits((seq % 16) as u8),
+            parent_id: (seq % 3 == 0).then(|| CommentId::from_unix_ticks(ticks / 2, 9, [1; 6])),
         },
     )
 }
@@ -43,23 +46,56 @@ fn message() -> impl Strategy<Value = ServerMessage> {
             seq: comment.seq,
         }),
         rules().prop_map(ServerMessage::Room),
-        (any::<u32>(), ".{0,20}", rules()).prop_map(|(seq, text, room)| ServerMessage::Welcome {
-            stream_id: StreamId(1),
-            user: Some(Identity {
-                user_id: UserId(7),
-                name: text.into(),
-                role: Role::Viewer,
-                comments_per_minute: None,
-                standing: Standing::default(),
-            }),
-            epoch: Epoch(seq),
-            seq: u64::from(seq),
-            sample_rate: SampleRate::ALL,
-            viewers: 3,
-            room,
+        proptest::option::of(comment()).prop_map(|comment| ServerMessage::Pinned {
+            comment: comment.map(|comment| pinned(&comment).into()),
         }),
-        (0..=MAX_SAFE_INTEGER, 0..=MAX_SAFE_INTEGER)
-            .prop_map(|(from_seq, to_seq)| ServerMessage::Gap { from_seq, to_seq }),
+        (any::<u32>(), ".{0,20}", rules(), comment()).prop_map(|(seq, text, room, comment)| {
+            ServerMessage::Welcome {
+                stream_id: StreamId(1),
+                user: Some(Identity {
+                    user_id: UserId(7),
+                    name: text.into(),
+                    role: Role::Viewer,
+                    everywhere: Role::Viewer,
+                    avatar: None,
+                    comments_per_minute: None,
+                    standing: Standing::default(),
+                }),
+                epoch: Epoch(seq),
+                seq: u64::from(seq),
+                sample_rate: SampleRate::ALL,
+                viewers: 3,
+                room,
+                reactions: (0..seq % 3).map(|number| format!("kind{number}").into()).collect(),
+                state: if seq % 2 == 0 { StreamState::Live } else { StreamState::Scheduled },
+                starts_at: (seq % 3 == 1).then_some(u64::from(seq)),
+                pinned: (seq % 2 == 0).then(|| pinned(&comment).into()),
+                poll: (seq % 3 == 0).then(|| poll(&comment).into()),
+            }
+        }),
+        comment().prop_map(|comment| ServerMessage::Poll(poll(&comment).into())),
+        comment().prop_map(|comment| ServerMessage::PollVotes {
+            poll_id: comment.seq,
+            votes: vec![comment.created_at, 0],
+        }),
+        (".{0,20}", proptest::option::of(0..=MAX_SAFE_INTEGER)).prop_map(|(text, starts_at)| {
+            ServerMessage::Stream(StreamNotice {
+                state: StreamState::Scheduled,
+                title: text.as_str().into(),
+                description: text.as_str().into(),
+                starts_at,
+                started_at: None,
+            })
+        }),
+        (0..=MAX_SAFE_INTEGER, 0..=MAX_SAFE_INTEGER).prop_map(|(from_seq, to_seq)| {
+            let history = (from_seq % 2 == 0).then(|| "api/streams/1/comments".into());
+            ServerMessage::Gap { from_seq, to_seq, history }
+        }),
+        (".{0,20}", proptest::option::of(0..=MAX_SAFE_INTEGER)).prop_map(|(text, message_id)| {
+            let from_user = message_id.filter(|id| id % 2 == 0).map(UserId);
+            let message = text.as_str().into();
+            ServerMessage::Direct { from: "ann".into(), message, message_id, from_user }
+        }),
         ".{0,20}".prop_map(|text| ServerMessage::Error {
             code: ErrorCode::RateLimited,
             message: text,
@@ -74,6 +110,29 @@ fn message() -> impl Strategy<Value = ServerMessage> {
     ]
 }
 
+fn pinned(comment: &SequencedComment) -> PinnedComment {
+    PinnedComment {
+        comment_id: comment.comment_id,
+        user_id: comment.user_id,
+        name: comment.name.clone(),
+        message: comment.message.clone(),
+        created_at: comment.created_at,
+        badges: comment.badges,
+        pinned_at: comment.created_at + 1,
+    }
+}
+
+fn poll(comment: &SequencedComment) -> PollState {
+    let poll = RoomPoll {
+        poll_id: comment.seq,
+        question: comment.message.clone(),
+        options: vec![comment.name.clone(), "no".into()],
+        opened_at: comment.created_at,
+        closes_at: comment.created_at + 10_000,
+    };
+    PollState::at(poll, &[comment.seq], comment.created_at + comment.seq * 20)
+}
+
 fn with_id(comment_id: CommentId) -> SequencedComment {
     let user_id = UserId(7);
     let created_at = comment_id.unix_ms();
@@ -85,6 +144,7 @@ fn with_id(comment_id: CommentId) -> SequencedComment {
         created_at,
         seq: 1,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 
@@ -131,13 +191,13 @@ proptest! {
         fields.iter().for_each(|field| bytes.extend_from_slice(field));
         match decode_client(&bytes) {
             Ok(message) => {
-                prop_assert!(kind <= 7);
+                prop_assert!(kind <= 8);
                 prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
             }
             Err(bad) => {
                 let well_formed = check_encoding(&bytes).is_ok();
                 prop_assert_eq!(bad.code == ErrorCode::BadMsgpack, !well_formed, "{}", bad);
-                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 7);
+                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 8);
             }
         }
     }
@@ -181,9 +241,18 @@ proptest! {
     }
 
     #[test]
-    fn client_messages_round_trip(text in ".{1,30}", with_ref: bool) {
+    fn votes_round_trip(poll_id in 0..=MAX_SAFE_INTEGER, option: u16, with_ref: bool) {
+        let client_ref = with_ref.then(|| "a".to_owned());
+        let message = ClientMessage::Vote { poll_id, option: option.into(), client_ref };
+        prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
+        prop_assert_eq!(json::decode_client(&json::encode_client(&message)), Ok(message));
+    }
+
+    #[test]
+    fn client_messages_round_trip(text in ".{1,30}", with_ref: bool, with_parent: bool) {
         let client_ref = with_ref.then(|| text.clone());
-        let message = ClientMessage::Comment { message: text, client_ref };
+        let parent_id = with_parent.then(|| CommentId::from_unix_ticks(9_000, 1, [3; 6]));
+        let message = ClientMessage::Comment { message: text, client_ref, parent_id };
         prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
         prop_assert_eq!(json::decode_client(&json::encode_client(&message)), Ok(message));
     }
@@ -231,14 +300,17 @@ fn errors_name_the_field_and_no_type_of_rust() {
         ("act", 7, r#"{"ban":{}}"#, "`user` is missing"),
         ("act", 7, shout, "`shout` is unknown; the words are `delete`, `clear_user`, "),
         ("patch", 6, "true", "boolean `true` is not an object"),
-        ("patch", 6, wrong_type, "string \"x\" is not a whole number from 0"),
+        ("patch.slow_ms", 6, wrong_type, "string \"x\" is not a whole number from 0"),
         ("patch", 6, r#"{"slow":1}"#, "there is no `slow` here; the fields are `"),
     ] {
         let bad = decode_client(&pack(&(kind, text))).unwrap_err();
         let expected = format!("wrong fields: `{field}`: {told}");
         assert!(bad.message.starts_with(&expected), "{text}: {}", bad.message);
-        let message_type = if kind == 6 { "room" } else { "moderate" };
-        let written = format!("{{\"type\":\"{message_type}\",\"{field}\":{text}}}");
+        let written = if kind == 6 {
+            format!("{{\"type\":\"room\",\"patch\":{text}}}")
+        } else {
+            format!("{{\"type\":\"moderate\",\"act\":{text}}}")
+        };
         let bad = json::decode_client(written.as_bytes()).unwrap_err();
         let expected = format!("`{field}`: {told}");
         assert!(bad.message.starts_with(&expected), "{text}: {}", bad.message);
@@ -259,7 +331,7 @@ fn errors_name_the_field_and_no_type_of_rust() {
 
 #[test]
 fn every_legal_form_of_a_message_is_read() {
-    let hi = ClientMessage::Comment { message: "hi".into(), client_ref: None };
+    let hi = ClientMessage::Comment { message: "hi".into(), client_ref: None, parent_id: None };
     for (payload, message) in [
         (&[0x91, 5][..], ClientMessage::Ping),
         (&[0x92, 5, 7], ClientMessage::Ping),
@@ -273,21 +345,22 @@ fn every_legal_form_of_a_message_is_read() {
         (&[0x92, 1, 0xA2, b'h', b'i'], hi.clone()),
         (&[0x93, 1, 0xD9, 2, b'h', b'i', 0xC0], hi.clone()),
         (&[0x93, 1, 0xDB, 0, 0, 0, 2, b'h', b'i', 0xC0], hi.clone()),
-        (&[0x95, 1, 0xA2, b'h', b'i', 0xC0, 0x81, 1, 2, 0x90], hi),
+        (&[0x96, 1, 0xA2, b'h', b'i', 0xC0, 0xC0, 0x81, 1, 2, 0x90], hi),
     ] {
         assert_eq!(decode_client(payload), Ok(message), "{payload:?}");
     }
 }
 
-/// A server of an earlier version does not send the rules of the room.
+/// A server of an earlier version sends neither the rules of the room nor the reactions.
 #[test]
-fn a_welcome_without_rules_is_an_open_room() {
+fn an_early_welcome_has_an_open_room() {
     let user: Option<CompactUser> = None;
     let payload = pack(&(0, 1, user, 9, 8, SampleRate::ALL, 3));
-    let Ok(ServerMessage::Welcome { room, viewers, .. }) = decode_server(&payload) else {
+    let Ok(ServerMessage::Welcome { room, viewers, reactions, .. }) = decode_server(&payload)
+    else {
         panic!("a welcome");
     };
-    assert_eq!((room.is_open(), viewers), (true, 3));
+    assert_eq!((room.is_open(), viewers, reactions.len()), (true, 3, 0));
 }
 
 #[test]
@@ -296,6 +369,10 @@ fn errors_carry_the_ref_wherever_it_can_be_read() {
         (&[0x93, 1, 7, 0xA1, b'r'][..], Some("r")),
         (&[0x93, 1, 0xA2, 0xC3, 0x28, 0xA1, b'r'], Some("r")),
         (&[0x93, 99, 0xC0, 0xA1, b'r'], Some("r")),
+        (&[0x93, 0xA1, b'x', 0xC0, 0xA1, b'r'], Some("r")),
+        (&[0x94, 8, 7, 0xA1, b'x', 0xA1, b'r'], Some("r")),
+        (&[0x94, 8, 0xC0, 1, 0xA1, b'r'], Some("r")),
+        (&[0x93, 8, 7, 0xA1, b'x'], None),
         (&[0x93, 1, 0xA1, b'x', 0xA0], Some("")),
         (&[0x93, 1, 7, 0xA1, b'r', 0], Some("r")),
         (&[0x93, 1, 7], None),
@@ -305,4 +382,35 @@ fn errors_carry_the_ref_wherever_it_can_be_read() {
         let bad = decode_client(payload).unwrap_err();
         assert_eq!(bad.client_ref.as_deref(), client_ref, "{payload:?}: {bad}");
     }
+}
+
+/// A later version adds elements at the end of arrays, and kinds of messages.
+#[test]
+fn further_elements_and_kinds_are_ignored() {
+    let user = (7, "ann", Role::Viewer, Some("a.png"), "more");
+    let poll = (5, "?", ["a", "b"], 1, 2, false, [3, 4], "more");
+    let nothing: Option<u8> = None;
+    let head = (0, 1, user, 9, 8, SampleRate::ALL, 3, nothing, ["fire"], nothing, nothing, poll);
+    let mut payload = pack(&head);
+    assert_eq!(payload[0], 0x9C);
+    payload[0] += 2;
+    payload.extend([0x92, 1, 2, 0xC0]);
+    let Ok(ServerMessage::Welcome { user, poll, reactions, .. }) = decode_server(&payload) else {
+        panic!("a welcome");
+    };
+    assert_eq!((user.unwrap().user_id, poll.unwrap().votes.clone()), (UserId(7), vec![3, 4]));
+    assert_eq!(reactions.len(), 1);
+
+    let id = CommentId::from_unix_ticks(9_000, 1, [3; 6]);
+    let row = (bytes(id), 7, "ann", "hi", 1, 0, Badges::default(), Some(bytes(id)), "more");
+    let payload = pack(&(1, 9, 0, 10, SampleRate::ALL, [row], "more"));
+    let Ok(ServerMessage::Comments(batch)) = decode_server(&payload) else { panic!("a batch") };
+    assert_eq!((batch.comments[0].comment_id, batch.comments[0].parent_id), (id, Some(id)));
+    let told = decode_server(&pack(&(9, "hi", "more"))).unwrap();
+    assert_eq!(told, ServerMessage::Announcement { message: "hi".into() });
+
+    let later = pack(&(LAST_KIND + 1, "more"));
+    assert!(!is_known(&later) && decode_server(&later).is_err());
+    assert!(is_known(&payload) && is_known(b"no array"));
+    assert!(decode_server(&pack(&(LAST_KIND, Some("a")))).is_ok());
 }

@@ -7,7 +7,8 @@ use super::LineError;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, ClearRoomRequest,
     DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, ProblemCode, RestoreRequest,
-    ReviewRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UndoRequest, UserRequest,
+    ReviewRequest, SanctionRequest, ShadowRequest, ThrottleRequest, UnbanRequest, UndoRequest,
+    UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::room::words::RULES;
@@ -20,10 +21,10 @@ use crate::tui::input::acting::user_ref;
 
 /// The `lc` commands that are accepted, with what follows them.
 pub(super) const ACTS: &[(&str, &str)] = &[
-    ("ban", "USER [--for 7d] [--reason TEXT] [--note TEXT]"),
+    ("ban", "USER [--for 7d] [--stream STREAM] [--reason TEXT] [--note TEXT]"),
     ("timeout", "USER [--for 10m] [--stream STREAM] [--reason TEXT] [--note TEXT]"),
     ("kick", "USER [--note TEXT]"),
-    ("unban", "USER [--note TEXT]"),
+    ("unban", "USER [--stream STREAM] [--note TEXT]"),
     ("shadow", "USER [--stream STREAM] [--for 7d] [--note TEXT]"),
     ("unshadow", "USER [--note TEXT]"),
     (
@@ -148,6 +149,7 @@ pub(super) fn parse_act(
     let sanction = |user: &str, default_ms: Option<u64>| -> Result<_, LineError> {
         Ok(SanctionRequest {
             user: user_ref(user),
+            stream_id: given.stream()?,
             reason: given.option("reason"),
             note: given.option("note"),
             duration_ms: given.duration_ms()?.or(default_ms),
@@ -169,7 +171,11 @@ pub(super) fn parse_act(
             Ok(Action::Timeout(sanction(name, default_ms)?))
         }
         ["kick", name] => Ok(Action::Kick(user(name))),
-        ["unban", name] => Ok(Action::Unban(user(name))),
+        ["unban", name] => Ok(Action::Unban(UnbanRequest {
+            user: user_ref(name),
+            stream_id: given.stream()?,
+            note: given.option("note"),
+        })),
         ["shadow", name] => Ok(Action::Shadow(ShadowRequest {
             user: user_ref(name),
             stream_id: given.stream()?,

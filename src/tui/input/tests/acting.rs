@@ -78,6 +78,7 @@ fn a_ban_asks_with_its_effect() {
     type_text(&mut console, "1h");
     let asked = PreviewRequest::Ban {
         users: vec![UserRef("qqq".into())],
+        stream_id: None,
         duration_ms: Some(3_600_000),
         disconnect_after_ms: Some(10_000),
         include_moderators: false,

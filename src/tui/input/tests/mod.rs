@@ -86,6 +86,7 @@ fn comment(number: u64, user: u64, message: &str) -> SequencedComment {
         created_at: 1_795_254_408_000 + number,
         seq: number,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn flagged(number: u64) -> ReviewItem {
         held: true,
         shadowed: false,
         badges: Default::default(),
+        parent_id: None,
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,

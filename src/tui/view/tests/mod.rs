@@ -80,6 +80,7 @@ fn comment(number: u64, name: &str, message: &str) -> SequencedComment {
         created_at: 1_795_265_900_000 + number * 300,
         seq: number,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 
@@ -129,6 +130,7 @@ fn reviewing() -> Console {
             held: number.is_multiple_of(2),
             shadowed: number == 3,
             badges: Default::default(),
+            parent_id: None,
             evidence: if number.is_multiple_of(4) {
                 ReviewEvidence::default()
             } else {
@@ -434,6 +436,7 @@ fn a_wide_screen_has_the_queue_beside_every_view() {
             held: number == 0,
             shadowed: false,
             badges: Default::default(),
+            parent_id: None,
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

@@ -244,6 +244,8 @@ async fn refusals_are_counted_by_stream_and_user() {
         user_id: UserId(user),
         name: "zed_k".into(),
         role: Role::Viewer,
+        everywhere: Role::Viewer,
+        avatar: None,
         comments_per_minute: None,
         standing: Default::default(),
     };

@@ -325,6 +325,9 @@ fn next(rule: &str, subject: &str) -> &'static str {
         _ if rule == ProblemCode::ReloadFailed.as_str() => {
             "mend the file: lcd check; then systemctl reload lcd"
         }
+        _ if rule == ProblemCode::IssuerKeysFailing.as_str() => {
+            "the issuer, the network to it, and what it publishes; it is tried again by itself"
+        }
         _ => "",
     }
 }

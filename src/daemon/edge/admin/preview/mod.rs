@@ -58,18 +58,32 @@ pub(super) async fn preview(
 impl AdminParts {
     async fn preview(&self, request: PreviewRequest) -> Answer<Preview> {
         match request {
-            PreviewRequest::Ban { users, duration_ms, disconnect_after_ms, include_moderators } => {
+            PreviewRequest::Ban {
+                users,
+                stream_id,
+                duration_ms,
+                disconnect_after_ms,
+                include_moderators,
+            } => {
+                self.known_scope(stream_id).await?;
                 let act = UserAct {
                     kind: Some(SanctionKind::Ban),
+                    stream_id,
                     duration_ms,
                     disconnect_after_ms: disconnect_after_ms.unwrap_or(0),
                     include_moderators,
                 };
                 self.preview_users(&users, act).await
             }
-            PreviewRequest::Timeout { users, duration_ms, include_moderators } => {
-                let kind = Some(SanctionKind::Timeout);
-                let act = UserAct { kind, duration_ms, include_moderators, ..UserAct::default() };
+            PreviewRequest::Timeout { users, stream_id, duration_ms, include_moderators } => {
+                self.known_scope(stream_id).await?;
+                let act = UserAct {
+                    kind: Some(SanctionKind::Timeout),
+                    stream_id,
+                    duration_ms,
+                    include_moderators,
+                    ..UserAct::default()
+                };
                 self.preview_users(&users, act).await
             }
             PreviewRequest::Kick { users, include_moderators } => {
@@ -77,9 +91,7 @@ impl AdminParts {
                 self.preview_users(&users, act).await
             }
             PreviewRequest::Shadow { users, stream_id, duration_ms } => {
-                if let Some(stream_id) = stream_id {
-                    self.known_stream(stream_id).await?;
-                }
+                self.known_scope(stream_id).await?;
                 let named = self.named_users(&users).await?;
                 Ok(ShadowAct { stream_id, duration_ms }.preview(named))
             }
@@ -137,6 +149,14 @@ impl AdminParts {
         let reporting = nodes.into_iter().map(|node| node.node);
         let known = reporting.chain(unreachable).collect();
         Err(ControlError::UnknownNode { node: name, known }.into())
+    }
+
+    /// Refuses a stream that does not exist.
+    async fn known_scope(&self, stream_id: Option<StreamId>) -> Answer<()> {
+        match stream_id {
+            Some(stream_id) => self.known_stream(stream_id).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn known_stream(&self, stream_id: StreamId) -> Answer<StreamStatus> {
@@ -221,6 +241,10 @@ mod tests {
         let stream = StreamStatus {
             stream_id: StreamId(7),
             title: String::new(),
+            description: String::new(),
+            starts_at: None,
+            started_at: None,
+            ended_at: None,
             state: StreamState::Live,
             anonymous: true,
             moderation: ModerationMode::Off,

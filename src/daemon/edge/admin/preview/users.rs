@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::protocol::Role;
 use crate::protocol::admin::{ConnectionInfo, Preview, Sanction, SanctionKind, Who};
 use crate::protocol::quantity::{show_counted, show_duration};
+use crate::protocol::{Role, StreamId, on_stream};
 
 /// Users that are named; more are counted.
 const MAX_NAMES: usize = 3;
@@ -14,6 +14,8 @@ const MAX_NAMES: usize = 3;
 pub(super) struct UserAct {
     /// Without a kind of sanction, the users are kicked.
     pub(super) kind: Option<SanctionKind>,
+    /// Where it holds; `None` stands for all streams.
+    pub(super) stream_id: Option<StreamId>,
     pub(super) duration_ms: Option<u64>,
     /// The time until connections close; 0 if at once.
     pub(super) disconnect_after_ms: u64,
@@ -38,27 +40,33 @@ impl UserAct {
     pub(super) fn preview(self, named: NamedUsers) -> Preview {
         let count = named.count();
         let NamedUsers { found, unknown } = named;
-        let is_moderator = |who: &&Who| who.role().is_staff();
+        let is_moderator = |who: &&Who| who.role_on(self.stream_id).is_staff();
         let moderators = found.iter().filter(is_moderator).count();
         // As a batch does it: a single user is meant, whoever it is.
         let leaves_out = count > 1 && !self.include_moderators;
         let is_hit = |who: &&Who| !(leaves_out && is_moderator(who));
         let hit: Vec<_> = found.iter().filter(is_hit).collect();
-        let connections: Vec<_> = hit.iter().flat_map(|who| &who.connections).collect();
+        let is_meant = |connection: &&ConnectionInfo| {
+            self.stream_id.is_none_or(|only| only == connection.stream_id)
+        };
+        let connections: Vec<_> =
+            hit.iter().flat_map(|who| &who.connections).filter(is_meant).collect();
         let nodes: BTreeSet<_> = connections.iter().map(|connection| &connection.node).collect();
         let nodes: Vec<_> = nodes.into_iter().cloned().collect();
-        let replaced: Vec<_> = hit.iter().filter_map(|who| sanction_of(who, self.kind?)).collect();
+        let replaced: Vec<_> = hit.iter().filter_map(|who| self.replaced(who)).collect();
         let mut text = if hit.is_empty() {
             format!("{} nobody.", self.verb())
         } else {
             let users = users_text(&hit, found.len());
             let open = open_text(&connections);
-            format!("{} {users}{}: {open}. {}", self.verb(), self.lasting(), self.end(&connections))
+            let place = on_stream(self.stream_id);
+            let lasting = self.lasting();
+            format!("{} {users}{place}{lasting}: {open}. {}", self.verb(), self.end(&connections))
         };
         match (moderators, &hit[..]) {
             (0, _) => {}
             (_, [one]) if count == 1 => {
-                text.push_str(&format!(" The user is {}.", role_text(one.role())));
+                text.push_str(&format!(" The user is {}.", role_text(one.role_on(self.stream_id))));
             }
             (some, _) => {
                 let some = show_counted(some as u64, "moderator");
@@ -75,7 +83,7 @@ impl UserAct {
             }
         }
         if self.kind == Some(SanctionKind::Timeout) {
-            let is_banned = |who: &&&Who| sanction_of(who, SanctionKind::Ban).is_some();
+            let is_banned = |who: &&&Who| self.covering_ban(who).is_some();
             let banned = hit.iter().filter(is_banned).count();
             if banned > 0 {
                 let users = show_counted(banned as u64, "user");
@@ -100,6 +108,18 @@ impl UserAct {
             unknown,
             ..Preview::default()
         }
+    }
+
+    /// Returns the sanction of a user that the act replaces.
+    fn replaced(self, who: &Who) -> Option<&Sanction> {
+        let kind = self.kind?;
+        who.sanctions.iter().find(|it| it.kind == kind && it.stream_id == self.stream_id)
+    }
+
+    /// Returns the ban of a user that holds wherever the act would.
+    fn covering_ban(self, who: &Who) -> Option<&Sanction> {
+        let covers = |it: &&Sanction| it.stream_id.is_none() || it.stream_id == self.stream_id;
+        who.sanctions.iter().filter(|it| it.kind == SanctionKind::Ban).find(covers)
     }
 
     fn verb(self) -> &'static str {
@@ -140,10 +160,6 @@ impl UserAct {
             (None, true, _) => "Nothing is closed.".to_owned(),
         }
     }
-}
-
-fn sanction_of(who: &Who, kind: SanctionKind) -> Option<&Sanction> {
-    who.sanctions.iter().find(|sanction| sanction.kind == kind)
 }
 
 /// Names few users, and counts many, or those that are not left out.
@@ -190,6 +206,7 @@ mod tests {
 
     const BAN: UserAct = UserAct {
         kind: Some(SanctionKind::Ban),
+        stream_id: None,
         duration_ms: None,
         disconnect_after_ms: 0,
         include_moderators: false,
@@ -319,6 +336,29 @@ mod tests {
         assert!(ban.effect.ends_with("It replaces the ban without an end."), "{ban:?}");
         let timeout = UserAct { duration_ms: Some(1_000), ..TIMEOUT }.preview(banned());
         assert!(timeout.effect.ends_with("Left out: 1 user banned; the ban stays."), "{timeout:?}");
+    }
+
+    #[test]
+    fn an_act_on_a_stream_is_about_that_stream() {
+        let on = |stream_id, kind| Sanction { stream_id, ..sanction(1, kind, None) };
+        let stream_id = Some(StreamId(7));
+        let elsewhere = Who {
+            sanctions: vec![on(None, SanctionKind::Ban), on(stream_id, SanctionKind::Ban)],
+            ..who(1, &["a"], None)
+        };
+        let ban = UserAct { stream_id, ..BAN }.preview(found([elsewhere.clone()]));
+        assert_eq!(
+            ban.effect,
+            "Ban user 1 on stream 7 permanently: no connections. New ones are refused until it is \
+             lifted. It replaces the ban on stream 7 without an end."
+        );
+        assert_eq!((ban.connections, ban.already), (0, 1), "its connection is on stream 1");
+        let timeout = UserAct { stream_id: Some(StreamId(1)), duration_ms: Some(1_000), ..TIMEOUT };
+        let covered = timeout.preview(found([elsewhere])).effect;
+        assert!(covered.ends_with("Left out: 1 user banned; the ban stays."), "{covered}");
+        let sanctions = vec![on(stream_id, SanctionKind::Ban)];
+        let free = timeout.preview(found([Who { sanctions, ..who(1, &["a"], None) }])).effect;
+        assert!(free.ends_with("comments are refused until it ends."), "{free}");
     }
 
     #[test]

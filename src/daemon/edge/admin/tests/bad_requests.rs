@@ -107,6 +107,10 @@ fn meanings() -> Vec<Row> {
         post("/v1/ban", &json!({"user": "0"}), BadRequest),
         post("/v1/ban", &json!({"user": "twin"}), BadRequest),
         post("/v1/ban", &json!({"user": "nobody"}), NotFound),
+        post("/v1/ban", &json!({"user": "42", "stream_id": "99"}), UnknownStream),
+        post("/v1/ban", &json!({"user": "42", "stream_id": "one"}), BadMessage),
+        post("/v1/unban", &json!({"user": "42", "stream_id": "99"}), NotFound),
+        post("/v1/kick", &json!({"user": "42", "stream_id": "1"}), BadMessage),
         post("/v1/drain", &json!({"node": "nobody"}), NotFound),
         post("/v1/preview", &json!({"action": "drain", "node": "nobody"}), NotFound),
         post("/v1/ban", &json!({"user": "42", "reason": ""}), BadMessage),
@@ -169,11 +173,11 @@ async fn a_bad_request_gets_its_code_and_changes_nothing() {
         let content_type = response.inner.headers()["content-type"].to_str().unwrap().to_owned();
         let (status, answer) = response.whole().await;
         let case = format!("{method} {path} {shown}: {}", String::from_utf8_lossy(&answer));
-        let envelope: ErrorEnvelope = serde_json::from_slice(&answer).expect(&case);
-        assert_eq!(envelope.error.code, code, "{case}");
+        let details: ProblemDetails = serde_json::from_slice(&answer).expect(&case);
+        assert_eq!(details.code, code, "{case}");
         assert_eq!(status, code.http_status(), "{case}");
-        assert_eq!(content_type, "application/json", "{case}");
-        assert!(!envelope.error.message.is_empty(), "{case}");
+        assert_eq!(content_type, ProblemDetails::CONTENT_TYPE, "{case}");
+        assert!(!details.detail.is_empty(), "{case}");
         assert_eq!(served.world.state(), before, "{case}");
     }
 }

@@ -54,9 +54,9 @@ async fn settings_are_judged_for_the_node_that_is_named() {
     let of_node: Cluster<DoctorFinding> = served.get("/v1/doctor?node=a").await;
     assert_eq!(of_node, answer);
     let (status, body) = served.send("GET", "/v1/doctor?node=no%0Asuch", "").await.whole().await;
-    let error: ErrorEnvelope = serde_json::from_slice(&body).unwrap();
-    assert_eq!((status, error.error.code), (404, ErrorCode::NotFound));
-    assert!(error.error.message.starts_with("no node `no"), "{}", error.error.message);
+    let error: ProblemDetails = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, error.code), (404, ErrorCode::NotFound));
+    assert!(error.detail.starts_with("no node `no"), "{}", error.detail);
 }
 
 #[tokio::test]

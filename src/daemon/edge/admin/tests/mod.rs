@@ -40,7 +40,7 @@ use crate::daemon::engines::server_settings::SharedSettingsReader;
 use crate::daemon::stages::control::Actor;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
-use crate::protocol::error_code::ErrorEnvelope;
+use crate::protocol::error_code::ProblemDetails;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 
@@ -86,7 +86,7 @@ impl Served {
             about: "process 1".to_owned(),
         };
         let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
-        let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
+        let minter: Minter = Arc::new(|identity: &Identity, _, _| Ok(identity.name.to_string()));
         let admin = Admin::bind(AdminParts {
             socket: path.clone(),
             about: NodeFacts::new(&config, &identity, "127.0.0.1:8080".to_owned(), engines),
@@ -324,6 +324,7 @@ fn flagged(number: u64) -> ReviewItem {
         held: false,
         shadowed: false,
         badges: Default::default(),
+        parent_id: None,
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,
@@ -354,8 +355,8 @@ async fn a_claim_over_the_socket_is_seen_by_others() {
     assert_eq!(refused.code, ErrorCode::ReviewClaimed);
     served.post("/v1/mod/reject", &json!({"comment_id": comment_id(1)})).await;
     let (status, again) = served.send("POST", "/v1/mod/reject", body).await.whole().await;
-    let again: ErrorEnvelope = serde_json::from_slice(&again).unwrap();
-    assert_eq!((status, again.error.code), (409, ErrorCode::ReviewDecided));
+    let again: ProblemDetails = serde_json::from_slice(&again).unwrap();
+    assert_eq!((status, again.code), (409, ErrorCode::ReviewDecided));
     let decisions: Cluster<ModerationDecision> = served.get("/v1/mod/decisions?limit=1").await;
     let made = &decisions.items[0];
     assert_eq!((&made.decided_by, made.message.as_deref()), (&actor, Some("cheap followers")));

@@ -73,9 +73,9 @@ async fn a_preview_does_not_wait_for_a_slow_store() {
     let (status, body) = served.send("POST", "/v1/preview", request).await.whole().await;
     // Far less than the two seconds that other requests wait for the registry.
     assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
-    let error: ErrorEnvelope = serde_json::from_slice(&body).unwrap();
-    assert_eq!((status, error.error.code), (503, ErrorCode::StoreUnavailable));
-    assert!(error.error.message.contains("within 50ms"), "{error:?}");
+    let error: ProblemDetails = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, error.code), (503, ErrorCode::StoreUnavailable));
+    assert!(error.detail.contains("within 50ms"), "{error:?}");
     let who = json!({"action": "announce", "stream_id": 1});
     assert_eq!(preview(&served, who).await.viewers, 12, "it needs nobody's connections");
 }

@@ -84,7 +84,7 @@ impl Remote {
 
 async fn code(response: axum::response::Response) -> ErrorCode {
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    serde_json::from_slice::<ErrorEnvelope>(&body).unwrap().error.code
+    serde_json::from_slice::<ProblemDetails>(&body).unwrap().code
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod release;
 mod slots;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +32,13 @@ use self::names::NameQueue;
 use self::release::ReleaseQueue;
 use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::handoff::Bearer;
-use crate::daemon::engines::directory::Sanctions;
+use crate::daemon::base::handoff::{Bearer, IssuerKeyId};
+use crate::daemon::engines::directory::{Grants, Sanctions, Subjects};
 use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
-use crate::daemon::stages::auth::Verifier;
+use crate::daemon::stages::auth::{ClaimedUser, VerifiedToken, Verifier};
 use crate::protocol::admin::{ConnectionInfo, TransportKind};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId, UserScope};
 
 /// Added to waits for dead connections: delivery measures in whole seconds, and the registry is
 /// told afterwards.
@@ -49,7 +50,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Admission {
     verifier: Arc<Verifier>,
+    subjects: Subjects,
     sanctions: Sanctions,
+    grants: Grants,
     registry: SharedRegistry,
     clock: SharedClock,
     node: NodeId,
@@ -57,6 +60,29 @@ pub(crate) struct Admission {
     pong_timeout: Duration,
     releases: ReleaseQueue,
     names: NameQueue,
+}
+
+/// The user of a valid token.
+#[derive(Debug)]
+pub(super) struct Caller {
+    user_id: UserId,
+    token: VerifiedToken,
+    grants: Grants,
+}
+
+impl Caller {
+    /// Returns the identity of the user on a stream, with the role there: the highest of those that
+    /// the token and the operators give.
+    pub(super) fn on(&self, stream_id: StreamId) -> Identity {
+        let given = self.grants.role_on(self.user_id, stream_id);
+        let role = self.token.role_on(Some(stream_id)).max(given);
+        self.token.claims.identity(self.user_id, role)
+    }
+
+    /// Returns the identity with the role that the user has on every stream.
+    pub(super) fn everywhere(&self) -> Identity {
+        self.token.claims.identity(self.user_id, self.token.role_on(None))
+    }
 }
 
 /// A new [`Admission`] and the tasks at the other end of its queues.
@@ -72,7 +98,9 @@ impl Admission {
         let (names, name_task) = names::queue(parts.metadata.clone());
         let admission = Self {
             verifier: parts.verifier.clone(),
+            subjects: parts.subjects.clone(),
             sanctions: parts.sanctions.clone(),
+            grants: parts.grants.clone(),
             registry: parts.registry.clone(),
             clock: parts.clock.clone(),
             node: parts.node.clone(),
@@ -84,21 +112,57 @@ impl Admission {
         AdmissionEnds { admission: Arc::new(admission), releases: release_task, names: name_task }
     }
 
-    /// Returns the bearer of a valid token whose user is not banned. Remembers the user's name.
-    pub(super) fn identify(&self, token: &str) -> Result<Bearer, ErrorBody> {
-        let verified = self.verifier.verify(token)?;
-        let expires_in = self.verifier.time_left(&verified);
-        let identity = Arc::new(verified.identity);
-        if let Some(ban) = self.ban_error(identity.user_id) {
+    /// Returns the user of a valid token, who is not banned from the stream, or from all if none is
+    /// named. Remembers the user's name.
+    pub(super) async fn recognize(
+        &self,
+        token: &str,
+        stream_id: Option<StreamId>,
+    ) -> Result<Caller, ErrorBody> {
+        let token = self.verifier.verify_with_current_keys(token).await?;
+        let user_id = match &token.claims.user {
+            ClaimedUser::Id(user_id) => *user_id,
+            ClaimedUser::Subject(subject) => {
+                self.subjects.id_of(subject).await.map_err(|error| {
+                    ErrorBody::new(ErrorCode::IdentityUnavailable, error.to_string())
+                })?
+            }
+        };
+        if let Some(ban) = self.ban_error(UserScope { user_id, stream_id }) {
             return Err(ban);
         }
-        self.names.remember(&identity, self.clock.now_ms());
-        Ok(Bearer { identity, expires_in })
+        self.names.remember(user_id, &token.claims, self.clock.now_ms());
+        Ok(Caller { user_id, token, grants: self.grants.clone() })
     }
 
-    /// Returns the error that a banned user is refused with, or `None` without a ban.
-    pub(super) fn ban_error(&self, user_id: UserId) -> Option<ErrorBody> {
-        self.sanctions.check_ban(user_id).map(|verdict| verdict.error())
+    /// Returns the bearer of a valid token on a stream, as [`Self::recognize`].
+    pub(super) async fn identify(
+        &self,
+        token: &str,
+        stream_id: StreamId,
+    ) -> Result<Bearer, ErrorBody> {
+        let caller = self.recognize(token, Some(stream_id)).await?;
+        let expires_in = self.verifier.time_left(&caller.token);
+        // Read before the identity: a change in between is then seen by `is_outdated`.
+        let given = self.grants.role_on(caller.user_id, stream_id);
+        let issuer_key = caller.token.issuer_key;
+        Ok(Bearer { identity: Arc::new(caller.on(stream_id)), given, expires_in, issuer_key })
+    }
+
+    /// Returns whether the key that signed a bearer's token was withdrawn since.
+    pub(super) fn is_withdrawn(&self, key: IssuerKeyId) -> bool {
+        self.verifier.is_withdrawn(key)
+    }
+
+    /// Returns whether the role that operators gave a user on a stream is another one by now.
+    pub(super) fn is_outdated(&self, user_id: UserId, stream_id: StreamId, given: Role) -> bool {
+        self.grants.role_on(user_id, stream_id) != given
+    }
+
+    /// Returns the error that a user is refused with who is banned from a stream, or from all, or
+    /// `None` without a ban.
+    pub(super) fn ban_error(&self, who: UserScope) -> Option<ErrorBody> {
+        self.sanctions.check_ban(who).map(|verdict| verdict.error())
     }
 
     /// Registers a user's connection. Returns `Ok(None)` if the registry does not answer: the
@@ -109,11 +173,13 @@ impl Admission {
         identity: &Identity,
         stream_id: StreamId,
         transport: TransportKind,
+        address: Option<IpAddr>,
     ) -> Result<Option<UserPermit>, ErrorBody> {
-        let Identity { user_id, role, .. } = *identity;
+        let Identity { user_id, role, everywhere, .. } = *identity;
         let connected_at = self.clock.now_ms();
         let node = self.node.clone();
-        let connection = ConnectionInfo { node, stream_id, connected_at, role, transport };
+        let connection =
+            ConnectionInfo { node, stream_id, connected_at, role, transport, address, everywhere };
         let limit = self.max_connections_per_user;
         match self.registry.register(user_id, connection, limit).await {
             Ok(id) => Ok(Some(UserPermit::new(user_id, id, self.releases.clone()))),

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::metadata::{SharedMetadataStore, UserRecord};
-use crate::protocol::{Identity, UserId};
+use crate::daemon::stages::auth::UserClaims;
+use crate::protocol::UserId;
 
 const QUEUED: usize = 16_384;
 const FULL_BATCH: usize = 1000;
@@ -26,13 +27,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct NameQueue(mpsc::Sender<UserRecord>);
 
 impl NameQueue {
-    pub(super) fn remember(&self, identity: &Identity, now_ms: u64) {
-        let user_id = identity.user_id;
+    pub(super) fn remember(&self, user_id: UserId, claims: &UserClaims, now_ms: u64) {
         let record = UserRecord {
             user_id,
-            name: identity.name.clone(),
+            name: claims.name.clone(),
             seen_at: now_ms,
-            account_created: identity.standing.account_created,
+            account_created: claims.standing.account_created,
         };
         // Dropped when the queue is full: see the module's text.
         let _ = self.0.try_send(record);

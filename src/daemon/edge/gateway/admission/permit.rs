@@ -1,5 +1,7 @@
 //! Permits: the places that the gateway holds for a connection.
 
+use std::net::IpAddr;
+
 use super::release::ReleaseQueue;
 use super::slots::ViewerSlot;
 use crate::daemon::base::handoff::Permit;
@@ -42,8 +44,13 @@ impl Permit for LatePermit {}
 /// A connection's slot on this node, and its user's registration if it came with a token.
 #[derive(Debug)]
 pub(crate) struct ViewerPermit {
+    pub(crate) address: IpAddr,
     pub(crate) _slot: ViewerSlot,
     pub(crate) _user: Option<UserPermit>,
 }
 
-impl Permit for ViewerPermit {}
+impl Permit for ViewerPermit {
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.address)
+    }
+}

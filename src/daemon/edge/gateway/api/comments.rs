@@ -1,43 +1,52 @@
-//! `/api/streams/{id}/comments`: submit a comment, read the history.
+//! `POST /api/streams/{id}/comments`: submit a comment.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::IntoResponse as _;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::error::public;
-use super::{caller, known_caller, known_stream, parse_id, parse_limit};
+use super::{caller_on, known_stream, parse_id};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
-use crate::daemon::edge::gateway::comment_pages::PageRequest;
+use crate::daemon::edge::gateway::openapi::{Operation, Tag};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
-use crate::daemon::engines::StoreError;
+use crate::protocol::ErrorCode::*;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
-use crate::protocol::message::check_ref;
-use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
+use crate::protocol::message::{MAX_REF_CHARS, check_ref, read_parent_id};
+use crate::protocol::schema::optional_parent_id;
+use crate::protocol::{CommentId, ErrorCode, Role, Seq, StreamId};
 
 /// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer
 /// that was lost.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As on a WebSocket, fields that are not known are ignored.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(description = "A comment to send. Fields that are not known are ignored.")]
 struct NewComment {
+    /// The text: at most 500 characters and 2,000 bytes, unless the server is configured otherwise.
     message: String,
+    /// Chosen by the client. A repetition with the same `ref` is stored and shown only once.
     #[serde(default, rename = "ref")]
+    #[schemars(length(min = 1, max = MAX_REF_CHARS))]
     client_ref: Option<String>,
+    /// The comment that this one answers: an id of version 1, whose time has passed.
+    #[serde(default, deserialize_with = "read_parent_id")]
+    #[schemars(schema_with = "optional_parent_id")]
+    parent_id: Option<CommentId>,
 }
 
-#[derive(Debug, Serialize)]
+/// A comment that is in the event log.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Created {
     comment_id: CommentId,
+    /// Its position in the stream.
     seq: Seq,
 }
 
@@ -49,6 +58,20 @@ pub(crate) async fn submit(
     let accepted = accept(&state, &stream_id, request).await?;
     let created = Created { comment_id: accepted.comment_id, seq: accepted.seq };
     Ok(json_answer(StatusCode::CREATED, &created))
+}
+
+pub(crate) fn describe_submit(operation: &mut Operation<'_>) {
+    operation
+        .named(Tag::Comments, "submit_comment", "Submits a comment")
+        .text("The comment is stored, in the order of the stream, when the answer arrives.")
+        .text("An answer 202 means that it waits for review: do not send it again.")
+        .needs_token(Role::Viewer)
+        .body::<NewComment>()
+        .answer::<Created>(201, "The comment is stored.")
+        .errors(&[CommentEmpty, CommentTooLong, ControlCharacters, StreamNotLive, HeldForReview])
+        .errors(&[RateLimited, SlowMode, TimedOut, SubscribersOnly, FollowersOnly, EmotesOnly])
+        .errors(&[LinksRefused, SaidBefore, ModerationRejected, ModerationLate])
+        .errors(&[Overloaded, StorageFull, LogUnavailable, StoreUnavailable, ShuttingDown]);
 }
 
 async fn accept(
@@ -95,7 +118,7 @@ async fn prepare(
     request: Request,
 ) -> Result<Prepared, HttpError> {
     let stream_id: StreamId = parse_id(stream_id)?;
-    let identity = caller(state, request.headers())?;
+    let identity = Arc::new(caller_on(state, request.headers(), stream_id).await?);
     known_stream(state, stream_id)?;
     let comment: NewComment = read_json(request, state.body_limits()).await?;
     if let Some(client_ref) = &comment.client_ref {
@@ -107,50 +130,8 @@ async fn prepare(
         identity,
         message: comment.message,
         client_ref: comment.client_ref.map(Into::into),
+        parent_id: comment.parent_id,
         reply_to: ReplyTo::Caller(reply),
     };
     Ok(Prepared { submission, outcome })
-}
-
-#[derive(Debug, Deserialize)]
-struct PageQuery {
-    before: Option<String>,
-    limit: Option<String>,
-}
-
-/// Returns a page of history, newest first. Open to everybody who may watch the stream. A token
-/// adds the caller's own comments that are hidden from others.
-pub(crate) async fn history(
-    State(state): State<Arc<GatewayState>>,
-    Path(stream_id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Answer {
-    let stream_id: StreamId = parse_id(&stream_id)?;
-    let (before, limit) = page_bounds(&uri)?;
-    let stream = known_stream(&state, stream_id)?;
-    let caller = if stream.anonymous {
-        known_caller(&state, &headers)?
-    } else {
-        Some(caller(&state, &headers)?)
-    };
-    let is_staff = caller.as_ref().is_some_and(|identity| identity.role.is_staff());
-    let reader = caller.map(|identity| identity.user_id);
-    let request = PageRequest { stream_id, before, limit, reader, is_staff };
-    let page = state.history.page(request).await;
-    let page = page.map_err(|error| match error {
-        StoreError::NotFound(_) => {
-            HttpError::new(ErrorCode::UnknownStream, format!("no stream {stream_id}"))
-        }
-        error => public(error),
-    })?;
-    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
-}
-
-fn page_bounds(uri: &Uri) -> Result<(Option<CommentId>, usize), HttpError> {
-    let Query(query) = Query::<PageQuery>::try_from_uri(uri).map_err(|error| {
-        HttpError::new(ErrorCode::BadRequest, format!("the query: {}", error.body_text()))
-    })?;
-    let before = query.before.as_deref().map(parse_id::<CommentId>).transpose()?;
-    Ok((before, parse_limit(query.limit.as_deref())?))
 }

@@ -13,8 +13,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
 
 use self::telemetry::put_telemetry;
+use super::openapi::{Operation, Tag};
 use super::state::Operations;
 use crate::daemon::base::log_output::lost_lines;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
@@ -46,6 +48,16 @@ pub(super) async fn metrics(State(operations): State<Operations>, headers: Heade
         Format::OpenMetrics => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Format::Text => ([(CONTENT_TYPE, TEXT)], to_text_format(&text)).into_response(),
     }
+}
+
+pub(super) fn describe(operation: &mut Operation<'_>) {
+    let text = json!({ "type": "string" });
+    operation
+        .named(Tag::Operation, "get_metrics", "Returns the metrics of the node")
+        .at_root()
+        .text("`Accept` chooses the format: OpenMetrics, or the older text format of Prometheus.")
+        .answer_as(200, OPEN_METRICS, text.clone(), "The metrics.")
+        .answer_as(200, TEXT, text, "The metrics.");
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 
 use axum::extract::{Path, Request};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
@@ -19,7 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use self::assets::{ASSETS, Asset};
 use super::api::parse_id;
-use crate::daemon::edge::http::{Answer, HttpError};
+use crate::daemon::edge::http::{Answer, HttpError, has_current};
 use crate::protocol::{ErrorCode, StreamId};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -111,17 +111,8 @@ fn answer(request: &HeaderMap, content_type: &'static str, text: &'static str) -
         (CACHE_CONTROL, "no-cache"),
         (ETAG, TAG.as_str()),
     ];
-    if has_current(request) {
+    if has_current(request, &TAG) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, text).into_response()
-}
-
-/// Whether the client has kept the file of this build.
-fn has_current(request: &HeaderMap) -> bool {
-    let kept = request.get_all(IF_NONE_MATCH).into_iter();
-    kept.filter_map(|value| value.to_str().ok())
-        .flat_map(|tags| tags.split(','))
-        // A proxy that compresses makes the tag a weak one.
-        .any(|tag| tag.trim().trim_start_matches("W/") == TAG.as_str())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::daemon::edge::gateway::positions::{parse_number, position};
+use crate::daemon::edge::gateway::positions::{MAX_SEQ, parse_number, parse_u32, position};
 use crate::protocol::StreamPosition;
 
 /// Hexadecimal digits of a session.
@@ -33,13 +33,14 @@ impl Since {
     /// Returns `None` for a text that no server has made.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
-        let epoch = parse_number(parts.next()?)?;
-        let seq = parse_number(parts.next()?)?;
+        let epoch = parse_u32(parts.next()?)?;
+        let seq = parse_number(parts.next()?, MAX_SEQ)?;
         let session = parts.next().filter(|digits| {
-            digits.len() == SESSION_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+            digits.len() == SESSION_DIGITS
+                && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         })?;
         let session = SessionId(u128::from_str_radix(session, 16).ok()?);
-        let answer = parse_number(parts.next()?)?;
+        let answer = parse_u32(parts.next()?)?;
         let position = position(epoch, seq);
         parts.next().is_none().then_some(Self { position, session, answer })
     }
@@ -78,6 +79,8 @@ mod tests {
             format!("x.841.{session}.0"),
             format!("4294967296.841.{session}.0"),
             format!("3.841.{session}0.0"),
+            format!("3.9007199254740992.{session}.0"),
+            format!("3.841.{}.0", "A".repeat(32)),
             format!("3.841.{}é.0", "0".repeat(30)),
             format!("3.841.+{}.0", "0".repeat(31)),
         ] {

@@ -23,10 +23,10 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    /// The error code of an envelope; empty if it is none.
+    /// The code of an error; empty if it is none.
     pub(super) fn code(&self) -> String {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
-        json["error"]["code"].as_str().unwrap_or("").to_owned()
+        json["code"].as_str().unwrap_or("").to_owned()
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

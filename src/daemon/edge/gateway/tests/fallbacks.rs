@@ -16,7 +16,7 @@ use crate::daemon::base::handoff::{NewViewer, ReactionCounts, ViewerLink};
 use crate::daemon::base::pipe::PipeWriter;
 use crate::net::Trust;
 use crate::protocol::admin::SanctionKind;
-use crate::protocol::{CloseCode, Epoch, StreamId, StreamPosition, UserId};
+use crate::protocol::{CloseCode, Epoch, StreamId, StreamPosition, UserId, UserScope};
 
 const EVENTS: &str = "/api/streams/1/events";
 const POLL: &str = "/api/streams/1/comments/poll";
@@ -223,7 +223,7 @@ async fn ban_during_the_hand_over_ends_the_viewer() {
     let line = format!("GET {EVENTS}?token={} HTTP/1.1\r\nHost: x\r\n\r\n", token(1, "viewer"));
     socket.write_all(line.as_bytes()).await.unwrap();
     let _viewer = rig.viewer().await;
-    let banned = (UserId(1), CloseCode::Banned);
+    let banned = (UserScope::on(UserId(1), StreamId(1)), CloseCode::Banned);
     eventually("disconnected", || rig.sink.disconnected.lock().contains(&banned)).await;
 }
 

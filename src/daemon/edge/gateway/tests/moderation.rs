@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::client::{Reply, request};
+use super::client::{Reply, get, request};
 use super::rig::{Rig, token};
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::protocol::admin::SanctionKind;
 use crate::protocol::{Comment, CommentId, ModerationAct, StreamId, UserId};
 
 const JSON: &str = "Content-Type: application/json";
@@ -41,6 +42,7 @@ async fn a_moderator_deletes_comments_of_its_stream() {
         message: "bad".into(),
         created_at: 0,
         badges: Default::default(),
+        parent_id: None,
     };
     let row = ArchivedComment { comment: Arc::new(comment), seq: 1, shadow: false };
     rig.comments.write_rows(&[row], &[]).await.unwrap();
@@ -105,6 +107,98 @@ async fn only_moderators_act_and_only_as_documented() {
         assert_eq!((done.status, done.json()["user_id"].as_str()), (200, Some("42")), "{name}");
         assert_eq!(done.json()["expires_at"].is_u64(), name == "timeout", "{done:?}");
     }
+}
+
+#[tokio::test]
+async fn acts_without_fields_need_no_body() {
+    let rig = Rig::start().await;
+    let bearer = format!("Authorization: Bearer {}", token(7, "moderator"));
+    let send = async |name: &str, headers: &[&str], body: &str| {
+        let line = format!("POST /api/streams/1/moderation/{name}");
+        let headers = [&[&*bearer][..], headers].concat();
+        request(rig.address, &line, &headers, body.as_bytes()).await
+    };
+    let poll = json!({"question": "Who wins?", "options": ["a", "b"], "duration_ms": 60_000});
+    for headers in [&[][..], &["Content-Type: text/plain"], &[JSON]] {
+        let opened = act(&rig, "moderator", "1/moderation/open_poll", &poll).await;
+        assert_eq!(opened.status, 200, "{opened:?}");
+        let poll_id = opened.json()["poll_id"].clone();
+        assert_eq!(poll_id, opened.json()["audit_id"], "{opened:?}");
+        let closed = send("close_poll", headers, "").await;
+        assert_eq!((closed.status, closed.json()["poll_id"].clone()), (200, poll_id), "{closed:?}");
+    }
+    let unpinned = send("unpin", &[], "").await;
+    assert_eq!((unpinned.status, unpinned.code().as_str()), (404, "not_found"), "nothing pinned");
+    for (name, headers, body, status, code) in [
+        ("unpin", &[][..], "{}", 415, "unsupported_media_type"),
+        ("unpin", &[JSON][..], "{", 400, "bad_json"),
+        ("unpin", &[JSON][..], r#"{"why":"x"}"#, 400, "bad_message"),
+        ("open_poll", &[][..], "", 415, "unsupported_media_type"),
+        ("open_poll", &[JSON][..], "", 400, "bad_json"),
+    ] {
+        let refused = send(name, headers, body).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{name} {body}");
+    }
+    let document = get(rig.address, "/openapi.json").await.json();
+    for name in ModerationAct::NAMES {
+        let path = format!("/api/streams/{{stream_id}}/moderation/{name}");
+        let required = &document["paths"][path]["post"]["requestBody"]["required"];
+        // The schema cannot say that one of the fields of these is needed.
+        let needs_one_field = matches!(name, "shadow" | "unshadow");
+        let needs_fields = ModerationAct::named(name, json!({})).is_err() || needs_one_field;
+        assert_eq!(*required, json!(needs_fields), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_ban_refuses_reading_with_the_token() {
+    let rig = Rig::start().await;
+    rig.sanction(13, SanctionKind::Ban).await;
+    let bearer = format!("Authorization: Bearer {}", token(13, "viewer"));
+    let replies = format!("/api/streams/1/comments/{}/replies", comment_id(1));
+    for path in [
+        "/api/streams",
+        "/api/streams/1",
+        "/api/streams/1/room",
+        "/api/streams/1/comments",
+        &replies,
+        "/api/streams/1/polls",
+        "/api/streams/1/messages",
+    ] {
+        let refused = request(rig.address, &format!("GET {path}"), &[&bearer], b"").await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "banned"), "{path}");
+    }
+    assert_eq!(get(rig.address, "/api/streams/1").await.status, 200, "open to everybody");
+}
+
+#[tokio::test]
+async fn comments_of_a_user_are_for_its_moderators() {
+    let rig = Rig::start().await;
+    let get = async |role: &str, path: &str| {
+        let bearer = format!("Authorization: Bearer {}", token(7, role));
+        request(rig.address, &format!("GET /api/streams/{path}"), &[&bearer], b"").await
+    };
+    let listed = get("moderator", "1/users/42/comments?limit=5").await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let expected = json!({"user_id": "42", "said": 0, "removed": 0, "comments": []});
+    let mut answer = listed.json();
+    assert!(answer["since"].is_u64(), "{answer}");
+    answer.as_object_mut().unwrap().remove("since");
+    assert_eq!(answer, expected);
+    for (role, path, status, code) in [
+        ("viewer", "1/users/42/comments", 403, "forbidden"),
+        ("moderator", "9/users/42/comments", 404, "unknown_stream"),
+        ("moderator", "1/users/ann/comments", 400, "bad_request"),
+        ("moderator", "1/users/0/comments", 400, "bad_request"),
+        ("moderator", "1/users/42/comments?limit=0", 400, "bad_request"),
+        ("moderator", "x/users/42/comments", 400, "bad_request"),
+    ] {
+        let refused = get(role, path).await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{role} {path}");
+    }
+    let line = "GET /api/streams/1/users/42/comments";
+    assert_eq!(request(rig.address, line, &[], b"").await.status, 401);
+    assert!(rig.metadata.audits().is_empty(), "reading changes nothing");
 }
 
 #[tokio::test]

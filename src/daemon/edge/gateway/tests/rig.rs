@@ -14,15 +14,19 @@ use crate::daemon::base::config::{Config, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, NewViewer, ReactionCounts, Submission};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams, Subjects};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
-use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
+use crate::daemon::stages::auth::{IssuerKeys, Verifier};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
+use crate::daemon::stages::moderation::{
+    ModerationContext, ModerationContextParts, build_pipeline,
+};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
@@ -39,6 +43,7 @@ pub(super) struct Rig {
     pub(super) address: SocketAddr,
     pub(super) metadata: Arc<InMemoryMetadata>,
     pub(super) comments: Arc<InMemoryComments>,
+    pub(super) recent: Arc<TestRecent>,
     pub(super) registry: Arc<TestRegistry>,
     pub(super) board: StatusBoard,
     pub(super) bus: Arc<TestBus>,
@@ -49,6 +54,7 @@ pub(super) struct Rig {
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
     pub(super) streams: Streams,
+    pub(super) control: Control,
     stop: CancellationToken,
     gateway: JoinHandle<()>,
     beside: Vec<JoinHandle<()>>,
@@ -59,8 +65,20 @@ impl Rig {
         Self::start_with(|_| {}).await
     }
 
-    /// Streams: 1 live and open, 2 live and closed to anonymous viewers, 3 ended, 4 scheduled.
+    /// A gateway that also accepts tokens signed with keys of an issuer.
+    pub(super) async fn start_trusting(keys: Arc<IssuerKeys>) -> Self {
+        Self::build(|_| {}, Some(keys)).await
+    }
+
     pub(super) async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::build(adjust, None).await
+    }
+
+    /// Streams: 1 live and open, 2 live and closed to anonymous viewers, 3 ended, 4 scheduled.
+    async fn build(
+        adjust: impl FnOnce(&mut GatewayConfig),
+        issuer_keys: Option<Arc<IssuerKeys>>,
+    ) -> Self {
         let mut config = Config::default();
         config.gateway.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         adjust(&mut config.gateway);
@@ -74,9 +92,15 @@ impl Rig {
         let comments = Arc::new(InMemoryComments::default());
         let registry = Arc::new(TestRegistry::new("one", &["two"]));
         let log = Arc::new(lagging_log());
+        let recent = Arc::<TestRecent>::default();
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
+        let verifier = match issuer_keys {
+            Some(keys) => verifier.with_issuer_keys(keys),
+            None => verifier,
+        };
         let board = StatusBoard::default();
         board.set_ready(true);
         let (sink, kept) = recording_sink();
@@ -85,6 +109,7 @@ impl Rig {
         let endpoint = Arc::new(LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle: mpsc::channel(1).0,
@@ -102,6 +127,7 @@ impl Rig {
             log: log.clone(),
             bus: bus.clone(),
             streams: streams.clone(),
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: None,
@@ -109,22 +135,39 @@ impl Rig {
         let (submit, submissions) = mpsc::channel(1);
         let (report_reactions, reactions) = mpsc::channel(16);
         let (auth_requests, auth_end) = mpsc::channel(16);
+        let pipeline = Arc::new(build_pipeline(&config.moderation, &board, None).unwrap());
+        let context = Arc::new(ModerationContext::new(ModerationContextParts {
+            metadata: metadata.clone(),
+            metadata_breaker: Arc::new(Breaker::new("metadata")),
+            clock: clock.clone(),
+            config: config.moderation.reputation.clone(),
+        }));
         let bound = Gateway::bind(GatewayParts {
             config: Arc::new(config),
             clock,
             verifier: Arc::new(verifier),
+            subjects: Subjects::new(
+                metadata.clone(),
+                Arc::new(Breaker::new("metadata")),
+                Arc::new(StoppedClock),
+            ),
             streams: streams.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             registry: registry.clone(),
             comments: comments.clone(),
-            recent: Arc::<TestRecent>::default(),
+            recent: recent.clone(),
             metadata: metadata.clone(),
             log,
-            control,
+            control: control.clone(),
             board: board.clone(),
+            pipeline,
+            context,
             sink: sink.clone(),
             submissions: submit,
             reactions: report_reactions,
+            // No viewer of these tests votes.
+            votes: mpsc::channel(1).0,
             auth_requests: auth_end,
             // No viewer of these tests changes a room.
             room_requests: mpsc::channel(1).1,
@@ -144,6 +187,7 @@ impl Rig {
             address,
             metadata,
             comments,
+            recent,
             registry,
             board,
             bus,
@@ -154,6 +198,7 @@ impl Rig {
             auth_requests,
             sanctions,
             streams,
+            control,
             stop,
             gateway,
             beside,

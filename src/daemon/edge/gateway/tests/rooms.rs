@@ -19,6 +19,8 @@ fn request(stream_id: u64, name: &str, change: RoomChange) -> RoomRequest {
         user_id: UserId(7),
         name: "mod".into(),
         role: Role::Moderator,
+        everywhere: Role::Moderator,
+        avatar: None,
         comments_per_minute: None,
         standing: Standing::default(),
     };

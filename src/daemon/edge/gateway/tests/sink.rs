@@ -7,9 +7,11 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
+use crate::daemon::base::handoff::{
+    Bearer, ConnectionId, DirectMessage, IssuerKeyId, NewViewer, Permit, ViewerSink,
+};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, ErrorCode, ServerMessage, StreamId, UserId};
+use crate::protocol::{CloseCode, ErrorCode, ServerMessage, StreamId, UserId, UserScope};
 
 pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
 
@@ -19,7 +21,9 @@ pub(super) type RoomAnswer = (Option<Arc<str>>, Result<ServerMessage, ErrorBody>
 pub(super) struct RecordingSink {
     attached: mpsc::UnboundedSender<NewViewer>,
     authenticated: mpsc::UnboundedSender<(ConnectionId, AuthOutcome)>,
-    pub(super) disconnected: Mutex<Vec<(UserId, CloseCode)>>,
+    pub(super) disconnected: Mutex<Vec<(UserScope, CloseCode)>>,
+    /// The withdrawn keys whose connections were to be closed.
+    pub(super) closed_keys: Mutex<Vec<IssuerKeyId>>,
     pub(super) probed: Mutex<Vec<UserId>>,
     /// The streams that it says have viewers.
     pub(super) watched: Mutex<Vec<StreamId>>,
@@ -43,6 +47,7 @@ pub(super) fn recording_sink() -> (Arc<RecordingSink>, RecordedViewers) {
         attached,
         authenticated,
         disconnected: Mutex::default(),
+        closed_keys: Mutex::default(),
         probed: Mutex::default(),
         watched: Mutex::default(),
         closed_streams: Mutex::default(),
@@ -81,11 +86,16 @@ impl ViewerSink for RecordingSink {
 
     fn disconnect_user(
         &self,
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         _error: Option<ErrorBody>,
     ) -> BoxFuture<'static, u64> {
-        self.disconnected.lock().push((user_id, code));
+        self.disconnected.lock().push((who, code));
+        Box::pin(async { 1 })
+    }
+
+    fn close_signed_by(&self, keys: Arc<[IssuerKeyId]>) -> BoxFuture<'static, u64> {
+        self.closed_keys.lock().extend_from_slice(&keys);
         Box::pin(async { 1 })
     }
 
@@ -108,12 +118,7 @@ impl ViewerSink for RecordingSink {
         self.watched.lock().clone()
     }
 
-    fn direct(
-        &self,
-        _user_id: UserId,
-        _from: Arc<str>,
-        _message: Arc<str>,
-    ) -> BoxFuture<'static, u64> {
+    fn direct(&self, _user_id: UserId, _message: DirectMessage) -> BoxFuture<'static, u64> {
         Box::pin(async { 0 })
     }
 

@@ -11,7 +11,7 @@ use crate::daemon::engines::backends::redis_nodes::{
 };
 use crate::daemon::engines::bus::load::{BusLoad, BusPath, Publication};
 use crate::daemon::engines::bus::{BusError, BusMessage};
-use crate::protocol::StreamId;
+use crate::protocol::{StreamId, tolerant};
 
 /// Finds the channels with subscribers and publishes to them atomically, so that no new subscriber
 /// is missed. Returns the number of subscribers of each channel. Sent in full each time (Redis
@@ -140,7 +140,7 @@ fn encode(messages: &[BusMessage]) -> Vec<u8> {
 }
 
 pub(super) fn decode(payload: &[u8]) -> Result<Vec<BusMessage>, rmp_serde::decode::Error> {
-    rmp_serde::from_slice(payload)
+    tolerant::from_slice(payload)
 }
 
 #[cfg(test)]
@@ -166,6 +166,7 @@ mod tests {
             created_at: 1_750_000_000_000,
             seq: 1_000_000,
             badges: Default::default(),
+            parent_id: None,
         };
         let sample_rate = SampleRate::from_share(0.5).unwrap();
         let batch = |comments| {

@@ -6,11 +6,11 @@ use ahash::AHashSet;
 use moka::sync::Cache;
 use scylla::response::PagingState;
 
-use super::bucket::{bucket_end_ms, period_end_ms, period_of};
+use super::bucket::{bucket_end_ms, period_end_ms, period_of, timeuuid};
 use super::waves::Walk;
 use super::{Inner, corrupt, integer};
 use crate::daemon::engines::StoreError;
-use crate::protocol::StreamId;
+use crate::protocol::{CommentId, StreamId};
 
 /// Entries remembered as written, about 100 bytes each. A forgotten entry is written again.
 const REMEMBERED: u64 = 65_536;
@@ -59,6 +59,9 @@ impl Listed {
 /// A part of the order that receives comments, with the creation time of the newest one.
 pub(super) type OrderPart = ((StreamId, i32, i32), u64);
 
+/// A part in which a comment has replies, with the creation time of the newest one.
+pub(super) type ReplyPart = ((StreamId, CommentId, i32), u64);
+
 /// An entry is written again for comments this much newer. It outlives its comments by more.
 const ORDER_PART_LASTS_MS: u64 = 1_800_000;
 
@@ -82,6 +85,23 @@ impl Inner {
         self.send(&self.statements.insert_order_part, rows.collect()).await?;
         parts.into_iter().for_each(|(key, created_ms)| known.insert(key, created_ms));
         Ok(())
+    }
+
+    /// Writes the entries of parts in which comments have replies. They are not remembered: few
+    /// comments have replies for as long as a part lasts.
+    pub(super) async fn list_reply_parts(
+        &self,
+        log: i32,
+        parts: impl IntoIterator<Item = ReplyPart>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let rows = parts.into_iter().filter_map(|((stream_id, parent_id, part), created_ms)| {
+            let ttl_s = self.lifetime.of_index_s(created_ms, now_ms)?;
+            let written_us = integer(created_ms.saturating_mul(1000));
+            let stream_id = integer(stream_id.0);
+            Some(vec![(stream_id, timeuuid(parent_id), log, part, written_us, ttl_s)])
+        });
+        self.send(&self.statements.insert_reply_part, rows.collect()).await
     }
 
     /// Writes the entries of buckets that receive comments, unless this process already did.
@@ -132,7 +152,23 @@ impl Inner {
         let buckets = Part::Read;
         let period = VecDeque::new();
         let found = VecDeque::new();
-        BucketWalk { store: self, stream_id, newest, oldest, periods, period, buckets, found }
+        let is_rising = false;
+        BucketWalk {
+            store: self,
+            stream_id,
+            newest,
+            oldest,
+            is_rising,
+            periods,
+            period,
+            buckets,
+            found,
+        }
+    }
+
+    /// Returns a walk over a stream's buckets from `oldest` on, oldest first.
+    pub(super) fn walk_buckets_since(&self, stream_id: StreamId, oldest: i32) -> BucketWalk<'_> {
+        BucketWalk { is_rising: true, ..self.walk_buckets(stream_id, i32::MAX, oldest) }
     }
 }
 
@@ -142,12 +178,14 @@ enum Part {
     Read,
 }
 
-/// A walk over the buckets of a stream, newest first. Holds one page of each list.
+/// A walk over the buckets of a stream, newest first unless it is rising. Holds one page of each
+/// list.
 pub(super) struct BucketWalk<'a> {
     store: &'a Inner,
     stream_id: StreamId,
     newest: i32,
     oldest: i32,
+    is_rising: bool,
     /// The remaining periods, and the state of reading them.
     periods: Part,
     period: VecDeque<i32>,
@@ -182,7 +220,9 @@ impl BucketWalk<'_> {
             let Part::Unread(from) = std::mem::replace(&mut self.periods, Part::Read) else {
                 return Ok(false);
             };
-            let statement = &self.store.statements.periods;
+            let statements = &self.store.statements;
+            let statement =
+                if self.is_rising { &statements.periods_since } else { &statements.periods };
             let newest = period_of(self.newest);
             let oldest = period_of(self.oldest);
             let values = (integer(self.stream_id.0), newest, oldest);
@@ -201,7 +241,9 @@ impl BucketWalk<'_> {
         let (Part::Unread(from), Some(period)) = (from, self.period.front()) else {
             return Ok(true);
         };
-        let statement = &self.store.statements.buckets;
+        let statements = &self.store.statements;
+        let statement =
+            if self.is_rising { &statements.buckets_since } else { &statements.buckets };
         let values = (integer(self.stream_id.0), *period, self.newest, self.oldest);
         let (rows, more) = self.store.read(statement, values, PAGE_BUCKETS, from).await?;
         for row in rows.rows::<(i32,)>().map_err(corrupt)? {

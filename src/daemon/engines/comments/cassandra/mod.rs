@@ -8,6 +8,7 @@
 //!   comment can be found by its id.
 //! - The order of pages, which is that of the log, is in `stream_order` ([`order`]). Comments that
 //!   a version without this table stored come after all others, in the order of their times.
+//! - The order of the replies to a comment, which is the same, is in `comment_replies`.
 //! - A deletion writes its own columns in the comment's row, and a row of `tombstones`, which is
 //!   ordered by time. No insert writes those columns, so either may come first, or be repeated. Two
 //!   more columns hold the places in the log of the last deletion and of the last restoration; the
@@ -69,7 +70,10 @@ use self::index::Listed;
 use self::lifetime::Lifetime;
 use self::positions::KnownLogs;
 use self::statements::Statements;
-use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{
+    ArchiveBatch, CommentKey, CommentStore, MAX_COUNTED_REPLIES, StorePositions, StoredComment,
+    Tombstone,
+};
 use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
@@ -175,6 +179,33 @@ impl CommentStore for CassandraComments {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
         self.inner.page(Some(reader), stream_id, before, limit).await
+    }
+
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.inner.replies(reader, parent, before, limit).await
+    }
+
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError> {
+        let counted = self.inner.replies(reader, parent, None, MAX_COUNTED_REPLIES).await?;
+        Ok(counted.len())
+    }
+
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        self.inner.first_since(stream_id, since_ms).await
     }
 
     async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {

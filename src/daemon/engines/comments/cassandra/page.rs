@@ -11,6 +11,7 @@ use super::place::Place;
 use super::waves::read_in_waves;
 use super::{Inner, corrupt, integer, natural};
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::comments::SINCE_COMMENTS;
 use crate::protocol::{Badges, CommentId, SequencedComment, StreamId, UserId};
 
 pub(super) const LONGEST_PAGE: usize = 1000;
@@ -33,6 +34,7 @@ pub(super) type Row = (
     Option<i64>,
     Option<i64>,
     Option<i8>,
+    Option<CqlTimeuuid>,
 );
 
 /// A row with a comment.
@@ -96,6 +98,7 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         restored,
         hidden,
         badges,
+        parent,
     ) = row;
     let (Some(user_id), Some(name), Some(message), Some(created_at), Some(seq)) =
         (user_id, name, message, created_at, seq)
@@ -111,6 +114,7 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         seq: natural(seq)?,
         // Versions without badges stored none.
         badges: Badges::from_bits(badges.unwrap_or(0).cast_unsigned()),
+        parent_id: parent.map(comment_id),
     };
     let shadow = shadow.unwrap_or(false);
     let deleted = is_hidden(is_deleted, deleted, restored);
@@ -144,6 +148,49 @@ impl Inner {
         let newest = range.before.map_or(i32::MAX, bucket_of).min(bucket_at(range.newest_ms));
         let walk = self.walk_buckets(range.stream_id, newest, bucket_at(range.oldest_ms));
         read_in_waves(walk, limit, |bucket, want| self.read_bucket(range, bucket, want)).await
+    }
+
+    /// Returns the comment with the first place in the log among the next ids since a time.
+    pub(super) async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        let since_ms = since_ms.max(self.lifetime.oldest_shown_ms(self.now_ms()));
+        let walk = self.walk_buckets_since(stream_id, bucket_at(since_ms));
+        let first = first_at(since_ms);
+        let next = read_in_waves(walk, SINCE_COMMENTS, |bucket, want| {
+            self.read_bucket_since(stream_id, bucket, first, want)
+        });
+        // One without a place comes before all that have one.
+        let first = next.await?.into_iter().min_by_key(|row| {
+            (row.place(), row.place().is_none().then(|| row.comment.comment_id.sort_key()))
+        });
+        Ok(first.map(|row| row.comment.comment_id))
+    }
+
+    /// Returns the oldest `want` comments of a bucket since an id, shown or not.
+    async fn read_bucket_since(
+        &self,
+        stream_id: StreamId,
+        bucket: i32,
+        first: CqlTimeuuid,
+        want: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        let values = (integer(stream_id.0), bucket, first);
+        let mut found: Vec<CommentRow> = Vec::new();
+        let mut from = Some(PagingState::start());
+        while let Some(state) = from.take().filter(|_| found.len() < want) {
+            let missing = (want - found.len()).clamp(FEWEST_ROWS, LONGEST_PAGE);
+            let statement = &self.statements.comments_since;
+            let (rows, more) = self.read(statement, values, missing as i32, state).await?;
+            for row in rows.rows::<Row>().map_err(corrupt)? {
+                found.extend(comment_row(row.map_err(corrupt)?)?);
+            }
+            from = more;
+        }
+        found.truncate(want);
+        Ok(found)
     }
 
     /// Returns the newest `want` visible comments of a bucket, newest first.

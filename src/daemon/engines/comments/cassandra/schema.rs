@@ -46,6 +46,7 @@ const TABLES: &[&str] = &[
     restored_place bigint,
     hidden_place bigint,
     badges tinyint,
+    parent_id timeuuid,
     PRIMARY KEY ((stream_id, bucket), comment_id)
 ) WITH CLUSTERING ORDER BY (comment_id DESC)
   AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
@@ -87,6 +88,25 @@ hidden_place after restored_place is shown to its author only.'",
     PRIMARY KEY (stream_id, log, part)
 ) WITH CLUSTERING ORDER BY (log DESC, part DESC)
   AND comment = 'Parts of stream_order in which a stream has comments.'",
+    "comment_replies (
+    stream_id bigint,
+    parent_id timeuuid,
+    log int,
+    part int,
+    seq bigint,
+    comment_id timeuuid,
+    PRIMARY KEY ((stream_id, parent_id, log, part), seq)
+) WITH CLUSTERING ORDER BY (seq DESC)
+  AND comment = 'The replies to a comment in the order of pages, in the parts of stream_order. They \
+are in comments, which says whether they are shown.'",
+    "comment_reply_parts (
+    stream_id bigint,
+    parent_id timeuuid,
+    log int,
+    part int,
+    PRIMARY KEY ((stream_id, parent_id), log, part)
+) WITH CLUSTERING ORDER BY (log DESC, part DESC)
+  AND comment = 'Parts of stream_order in which a comment has replies.'",
     "tombstones (
     slot int,
     deleted_at timestamp,
@@ -130,17 +150,18 @@ The time of a write is its offset. The comment is the newest one of the partitio
 
 /// Columns of later versions in a table of version 1, with their types: `log` came with version 2,
 /// the places of deletions and restorations with version 3, that of hiding from others with
-/// version 4, the badges of authors with version 5.
-const ADDED_COLUMNS: [(&str, &str); 5] = [
+/// version 4, the badges of authors with version 5, the parents of replies with version 6.
+const ADDED_COLUMNS: [(&str, &str); 6] = [
     ("log", "int"),
     ("deleted_place", "bigint"),
     ("restored_place", "bigint"),
     ("hidden_place", "bigint"),
     ("badges", "tinyint"),
+    ("parent_id", "timeuuid"),
 ];
 
 /// The newest version that this program knows.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 /// The last version that did not store the places of comments.
 const UNPLACED_VERSION: i32 = 1;
 

@@ -24,6 +24,10 @@ pub(super) struct Statements {
     pub(super) insert_bucket_stream: PreparedStatement,
     pub(super) insert_order: PreparedStatement,
     pub(super) insert_order_part: PreparedStatement,
+    pub(super) insert_reply: PreparedStatement,
+    pub(super) insert_reply_part: PreparedStatement,
+    pub(super) replies: PreparedStatement,
+    pub(super) reply_parts: PreparedStatement,
     pub(super) insert_log: PreparedStatement,
     pub(super) insert_position: PreparedStatement,
     pub(super) insert_newest: PreparedStatement,
@@ -37,6 +41,9 @@ pub(super) struct Statements {
     pub(super) buckets: PreparedStatement,
     pub(super) bucket_streams: PreparedStatement,
     pub(super) page: PreparedStatement,
+    pub(super) periods_since: PreparedStatement,
+    pub(super) buckets_since: PreparedStatement,
+    pub(super) comments_since: PreparedStatement,
     pub(super) comment: PreparedStatement,
     pub(super) written_comment: PreparedStatement,
     pub(super) slots: PreparedStatement,
@@ -47,8 +54,8 @@ pub(super) struct Statements {
 
 const INSERT_COMMENT: &str = "INSERT INTO {}.comments
     (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow, log,
-        badges)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+        badges, parent_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
 /// Writes columns that no insert writes, so both orders of insert and deletion give the same row.
 const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET is_deleted = true, delete_reason = ?, deleted_at = ?
@@ -79,6 +86,15 @@ const INSERT_ORDER: &str =
 const INSERT_ORDER_PART: &str =
     "INSERT INTO {}.stream_order_parts (stream_id, log, part) VALUES (?, ?, ?)
     USING TIMESTAMP ? AND TTL ?";
+const INSERT_REPLY: &str = "INSERT INTO {}.comment_replies
+    (stream_id, parent_id, log, part, seq, comment_id) VALUES (?, ?, ?, ?, ?, ?) USING TTL ?";
+const INSERT_REPLY_PART: &str =
+    "INSERT INTO {}.comment_reply_parts (stream_id, parent_id, log, part) VALUES (?, ?, ?, ?)
+    USING TIMESTAMP ? AND TTL ?";
+const REPLIES: &str = "SELECT seq, comment_id FROM {}.comment_replies
+    WHERE stream_id = ? AND parent_id = ? AND log = ? AND part = ? AND seq < ?";
+const REPLY_PARTS: &str = "SELECT log, part FROM {}.comment_reply_parts
+    WHERE stream_id = ? AND parent_id = ? AND (log, part) <= (?, ?)";
 const INSERT_LOG: &str = "INSERT INTO {}.logs (part, epoch, log) VALUES (0, ?, ?) IF NOT EXISTS";
 /// The time of the write is the offset: no clock decides which position is the last.
 const INSERT_POSITION: &str =
@@ -97,7 +113,7 @@ const ORDER_PARTS: &str = "SELECT log, part FROM {}.stream_order_parts
     WHERE stream_id = ? AND (log, part) <= (?, ?)";
 const COMMENTS: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place, badges
+        deleted_place, restored_place, hidden_place, badges, parent_id
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
 const PERIODS: &str =
     "SELECT period FROM {}.stream_periods WHERE stream_id = ? AND period <= ? AND period >= ?";
@@ -106,11 +122,20 @@ const BUCKETS: &str = "SELECT bucket FROM {}.stream_buckets
 const BUCKET_STREAMS: &str = "SELECT stream_id FROM {}.bucket_streams WHERE bucket = ?";
 const PAGE: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place, badges
+        deleted_place, restored_place, hidden_place, badges, parent_id
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
+const PERIODS_SINCE: &str = "SELECT period FROM {}.stream_periods
+    WHERE stream_id = ? AND period <= ? AND period >= ? ORDER BY period ASC";
+const BUCKETS_SINCE: &str = "SELECT bucket FROM {}.stream_buckets
+    WHERE stream_id = ? AND period = ? AND bucket <= ? AND bucket >= ? ORDER BY bucket ASC";
+const COMMENTS_SINCE: &str =
+    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
+        deleted_place, restored_place, hidden_place, badges, parent_id
+    FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id >= ?
+    ORDER BY comment_id ASC";
 const COMMENT: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, log, is_deleted,
-        deleted_place, restored_place, hidden_place, badges
+        deleted_place, restored_place, hidden_place, badges, parent_id
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
 const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
 const TOMBSTONES: &str = "SELECT deleted_at, stream_id, comment_id, reason FROM {}.tombstones
@@ -141,6 +166,10 @@ impl Statements {
             insert_bucket_stream: prepare(INSERT_BUCKET_STREAM, LocalQuorum).await?,
             insert_order: prepare(INSERT_ORDER, LocalQuorum).await?,
             insert_order_part: prepare(INSERT_ORDER_PART, LocalQuorum).await?,
+            insert_reply: prepare(INSERT_REPLY, LocalQuorum).await?,
+            insert_reply_part: prepare(INSERT_REPLY_PART, LocalQuorum).await?,
+            replies: prepare(REPLIES, LocalOne).await?,
+            reply_parts: prepare(REPLY_PARTS, LocalOne).await?,
             insert_log: prepare(INSERT_LOG, LocalQuorum).await?,
             insert_position: prepare(INSERT_POSITION, LocalQuorum).await?,
             insert_newest: prepare(INSERT_NEWEST, LocalQuorum).await?,
@@ -156,6 +185,9 @@ impl Statements {
             buckets: prepare(BUCKETS, LocalOne).await?,
             bucket_streams: prepare(BUCKET_STREAMS, LocalOne).await?,
             page: prepare(PAGE, LocalOne).await?,
+            periods_since: prepare(PERIODS_SINCE, LocalOne).await?,
+            buckets_since: prepare(BUCKETS_SINCE, LocalOne).await?,
+            comments_since: prepare(COMMENTS_SINCE, LocalOne).await?,
             comment: prepare(COMMENT, LocalOne).await?,
             slots: prepare(SLOTS, LocalOne).await?,
             tombstones: prepare(TOMBSTONES, LocalOne).await?,

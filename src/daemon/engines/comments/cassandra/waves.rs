@@ -8,7 +8,7 @@ use crate::daemon::engines::StoreError;
 /// Places read at the same time, at most.
 pub(super) const LARGEST_WAVE: usize = 16;
 
-/// A walk over the places in which a stream has comments, newest first.
+/// A walk over the places in which a stream has comments, newest first or oldest first.
 pub(super) trait Walk: Send {
     type Place: Send;
 
@@ -19,8 +19,8 @@ pub(super) trait Walk: Send {
     ) -> impl Future<Output = Result<Vec<Self::Place>, StoreError>> + Send;
 }
 
-/// Returns the newest `limit` rows of the places. `read` returns those of one place, newest
-/// first, of which the given number is enough.
+/// Returns the first `limit` rows of the places. `read` returns those of one place, in the order
+/// of the walk, of which the given number is enough.
 pub(super) async fn read_in_waves<W, F, Row>(
     mut walk: W,
     limit: usize,

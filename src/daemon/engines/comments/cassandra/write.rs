@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
-use scylla::value::{CqlTimestamp, CqlTimeuuid};
+use scylla::value::{CqlTimestamp, CqlTimeuuid, MaybeUnset};
 use tracing::error;
 
 use super::bucket::{bucket_of, is_storable, slot_at, slot_end_ms, timeuuid};
@@ -20,7 +20,7 @@ use crate::daemon::engines::comments::{
     ArchiveBatch, ArchivedComment, ArchivedDeletion, ArchivedRestoration, Tombstone,
 };
 use crate::protocol::events::HiddenFrom;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, StreamId, UserId};
 
 /// Requests of one write that are in flight at once.
 pub(super) const IN_FLIGHT: usize = 64;
@@ -32,8 +32,22 @@ const BATCH_BYTES: usize = 32 * 1024;
 const ROW_BYTES: usize = 96;
 
 /// In the order of the statement's markers.
-type CommentRow<'a> =
-    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i32, i8, i64, i32);
+type CommentRow<'a> = (
+    i64,
+    i32,
+    CqlTimeuuid,
+    i64,
+    &'a str,
+    &'a str,
+    CqlTimestamp,
+    i64,
+    bool,
+    i32,
+    i8,
+    MaybeUnset<CqlTimeuuid>,
+    i64,
+    i32,
+);
 type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
 /// The place is the time of the write, too.
 type PlaceRow = (i64, i32, i64, i64, i32, CqlTimeuuid);
@@ -105,27 +119,40 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let mut batches = Batches::new();
         let mut order = Batches::new();
+        let mut replies = Batches::new();
         let mut buckets = AHashSet::new();
         let mut parts = AHashMap::new();
+        let mut reply_parts = AHashMap::new();
         for archived in comments {
             let Some(row) = self.comment_row(archived, log, now_ms) else { continue };
             let stream_id = archived.comment.stream_id;
             let bucket = row.1;
             let id = row.2;
             let seq = row.7;
-            let ttl_s = row.12;
+            let parent = storable_parent(&archived.comment);
+            let ttl_s = row.13;
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
             let part = (stream_id, log, Place { log, seq }.part());
+            let created_ms = archived.comment.comment_id.unix_ms();
             let newest_ms: &mut u64 = parts.entry(part).or_default();
-            *newest_ms = archived.comment.comment_id.unix_ms().max(*newest_ms);
+            *newest_ms = created_ms.max(*newest_ms);
             order.add(part, 0, (integer(stream_id.0), log, part.2, seq, id, ttl_s));
+            if let Some((parent_id, parent)) = parent {
+                let part_of_replies = (stream_id, parent_id, part.2);
+                let newest_ms: &mut u64 = reply_parts.entry(part_of_replies).or_default();
+                *newest_ms = created_ms.max(*newest_ms);
+                let row = (integer(stream_id.0), parent, log, part.2, seq, id, ttl_s);
+                replies.add(part_of_replies, 0, row);
+            }
         }
         tokio::try_join!(
             self.send(&self.statements.insert_comment, batches.finish()),
             self.list_buckets(buckets, now_ms),
             self.send(&self.statements.insert_order, order.finish()),
             self.list_order_parts(parts, now_ms),
+            self.send(&self.statements.insert_reply, replies.finish()),
+            self.list_reply_parts(log, reply_parts, now_ms),
         )?;
         Ok(())
     }
@@ -140,6 +167,7 @@ impl Inner {
         let ArchivedComment { comment, seq, shadow } = archived;
         let id = comment.comment_id;
         check_storable(comment.stream_id, id)?;
+        let parent = storable_parent(comment);
         Some((
             integer(comment.stream_id.0),
             bucket_of(id),
@@ -152,6 +180,8 @@ impl Inner {
             *shadow,
             log,
             comment.badges.bits().cast_signed(),
+            // A null would be stored as a deletion.
+            parent.map_or(MaybeUnset::Unset, |(_, parent)| MaybeUnset::Set(parent)),
             comment_write_time_us(id, *seq, now_ms),
             self.lifetime.of_comment_s(id.unix_ms(), now_ms)?,
         ))
@@ -281,6 +311,12 @@ impl Inner {
         }
         self.session.batch(&batch, rows).await.map(drop).map_err(unavailable)
     }
+}
+
+/// Returns the parent of a reply, if its id is one of ours.
+fn storable_parent(comment: &Comment) -> Option<(CommentId, CqlTimeuuid)> {
+    let parent_id = comment.parent_id.filter(|parent_id| is_storable(*parent_id))?;
+    Some((parent_id, timeuuid(parent_id)))
 }
 
 /// Ids are created by the daemon and are always UUID version 1. A record with another id must not

@@ -3,6 +3,7 @@
 
 mod hidden;
 mod marks;
+mod replies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,11 @@ pub(crate) use self::marks::{
     marks_of_a_newer_log_count_more, the_last_mark_in_the_log_counts,
 };
 
+pub(crate) use self::replies::{
+    hidden_replies_fill_no_page, pages_of_replies_join, replies_are_listed_newest_first,
+    the_number_of_replies_is_bounded,
+};
+
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const STREAM: StreamId = StreamId(7);
 /// 2025-06-15, in 100 ns ticks.
@@ -39,11 +45,16 @@ macro_rules! comment_store_suite {
             engine: [$($engine)*],
             promises: [$crate::daemon::engines::comments::conformance],
                 pages_are_newest_first_and_join,
+                a_moment_ends_before_its_first_place,
                 inserting_again_changes_nothing,
                 deleted_comments_are_on_no_page,
                 shadowed_comments_are_on_their_authors_pages,
                 hidden_comments_are_on_their_authors_pages,
                 streams_do_not_mix,
+                replies_are_listed_newest_first,
+                pages_of_replies_join,
+                hidden_replies_fill_no_page,
+                the_number_of_replies_is_bounded,
                 a_comment_is_found_by_its_id,
                 tombstones_are_listed_oldest_first,
                 large_batches_are_stored_whole,
@@ -108,6 +119,7 @@ pub(crate) fn comment(stream_id: StreamId, number: u64) -> ArchivedComment {
             message: format!("comment {number}").into(),
             created_at: id.unix_ms(),
             badges: Badges::from_bits((number % 16) as u8),
+            parent_id: (number % 5 == 4).then(|| comment_id(number - 1)),
         }),
         seq: number,
         shadow: false,
@@ -177,6 +189,29 @@ pub(crate) async fn pages_are_newest_first_and_join(store: &impl CommentStore) {
     let page = store.page(STREAM, Some(absent), 2).await.unwrap();
     assert_eq!(numbers(&page), [40, 39], "`before` need not exist");
     assert!(store.page(STREAM, Some(comment_id(0)), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_moment_ends_before_its_first_place(store: &impl CommentStore) {
+    // One comment per millisecond. The fourth was held for review, and approved at the end.
+    let seq = |n| if n == 3 { 200 } else { n };
+    let written: Vec<_> = (0..100).map(|n| placed(10 * n, seq(n))).collect();
+    store.write_rows(&written, &[tombstone(STREAM, 60)]).await.unwrap();
+    store.write_rows(&[comment(StreamId(8), 1_001)], &[]).await.unwrap();
+    let first_since = async |ms| {
+        let since_ms = EPOCH_TICKS / 10_000 + ms;
+        let first = store.first_since(STREAM, since_ms).await.unwrap()?;
+        Some((written.iter().find(|row| row.comment.comment_id == first).unwrap().seq, first))
+    };
+    for (ms, expected) in [(0, 0), (3, 4), (4, 4), (6, 6), (99, 99)] {
+        let (seq, first) = first_since(ms).await.expect("there are later ones");
+        assert_eq!(seq, expected, "{ms} ms");
+        let page = numbers_of(store, Some(first), 1000).await;
+        let before: Vec<u64> = (0..expected).rev().filter(|seq| ![3, 6].contains(seq)).collect();
+        assert_eq!(page, before, "{ms} ms");
+    }
+    assert_eq!(first_since(100).await, None, "of this stream only");
+    let all = numbers_of(store, None, 2).await;
+    assert_eq!(all, [200, 99], "it is shown where it was approved");
 }
 
 pub(crate) async fn inserting_again_changes_nothing(store: &impl CommentStore) {

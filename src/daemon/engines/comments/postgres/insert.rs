@@ -11,12 +11,12 @@ use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::marks::CommentMark;
-use crate::protocol::{Seq, StreamId, UserId};
+use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
 const COMMENTS: &str = "INSERT INTO comments
-    (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, badges, log)
-    SELECT *, $10::bigint FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[],
-        $5::text[], $6::bigint[], $7::bigint[], $8::boolean[], $9::bigint[])
+    (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, badges, parent_key, log)
+    SELECT *, $11::bigint FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[],
+        $5::text[], $6::bigint[], $7::bigint[], $8::boolean[], $9::bigint[], $10::bytea[])
     ON CONFLICT DO NOTHING";
 
 /// Places only grow. A deletion that still counts keeps its reason and its time.
@@ -72,6 +72,7 @@ pub(super) async fn comments(
         .bind(comments.iter().map(|row| integer(row.seq)).collect::<Vec<_>>())
         .bind(comments.iter().map(|row| row.shadow).collect::<Vec<_>>())
         .bind(rows().map(|comment| i64::from(comment.badges.bits())).collect::<Vec<_>>())
+        .bind(rows().map(|comment| comment.parent_id.map(CommentId::sort_key)).collect::<Vec<_>>())
         .bind(log)
         .execute(&mut *connection)
         .await?;

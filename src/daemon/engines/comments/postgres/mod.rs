@@ -195,6 +195,42 @@ impl CommentStore for PostgresComments {
         .await
     }
 
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::replies(
+            connection, reader, parent, before, limit
+        )))
+        .await
+    }
+
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::reply_count(connection, reader, parent)))
+            .await
+    }
+
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::first_since(
+            connection, stream_id, since_ms
+        )))
+        .await
+    }
+
     async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
         let pool = &self.tables.pool;
         pool.bounded(statement!(pool, |connection| select::hidden_authors(connection, stream_id)))

@@ -11,7 +11,9 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::check_writable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::comments::rows::{self, Place};
-use crate::daemon::engines::comments::{StoredComment, Tombstone};
+use crate::daemon::engines::comments::{
+    CommentKey, MAX_COUNTED_REPLIES, SINCE_COMMENTS, StoredComment, Tombstone, first_id_at,
+};
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
 /// Days that are read at a time: the two with the newest places, which complete most pages, then
@@ -26,7 +28,8 @@ const DAYS: &str = "SELECT day, last_place[1] AS log, last_place[2] AS seq FROM 
 /// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL`
 /// it estimates almost none, and would read the whole stream and sort it.
 pub(super) const PAGE: &str =
-    "SELECT sort_key, user_id, name, message, created_at, log, seq, badges
+    "SELECT sort_key, user_id, name, message, created_at, log, seq, badges,
+        parent_key
     FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND (log, seq) < ($4, $5)
       AND (NOT shadow OR user_id = $7)
@@ -37,11 +40,38 @@ pub(super) const PAGE: &str =
             OR (t.hidden_place > t.restored_place AND c.user_id IS DISTINCT FROM $7))), false)
     ORDER BY log DESC, seq DESC LIMIT $6";
 
+/// Partitions of days before the parent's are not read.
+const REPLIES: &str = "SELECT sort_key, user_id, name, message, created_at, log, seq, badges,
+        parent_key
+    FROM comments AS c
+    WHERE stream_id = $1 AND parent_key = $2 AND sort_key >= $3 AND (log, seq) < ($6, $7)
+      AND (NOT shadow OR user_id = $5)
+      AND NOT coalesce((SELECT true FROM tombstones AS t
+        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key AND t.sort_key >= $3
+          AND (t.deleted_place > t.restored_place
+            OR (t.hidden_place > t.restored_place AND c.user_id IS DISTINCT FROM $5))), false)
+    ORDER BY log DESC, seq DESC LIMIT $4";
+
+const REPLY_COUNT: &str = "SELECT count(*) AS replies FROM (
+    SELECT FROM comments AS c
+    WHERE stream_id = $1 AND parent_key = $2 AND sort_key >= $3
+      AND (NOT shadow OR user_id = $5)
+      AND NOT coalesce((SELECT true FROM tombstones AS t
+        WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key AND t.sort_key >= $3
+          AND (t.deleted_place > t.restored_place
+            OR (t.hidden_place > t.restored_place AND c.user_id IS DISTINCT FROM $5))), false)
+    LIMIT $4) AS shown";
+
 const HIDDEN_AUTHORS: &str = "SELECT user_id FROM hidden_authors WHERE stream_id = $1";
 
 const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key = $2";
 const PLACE_OF_OLDER: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key < $2
     ORDER BY sort_key DESC LIMIT 1";
+
+const FIRST_SINCE: &str = "SELECT sort_key FROM (
+        SELECT sort_key, log, seq FROM comments WHERE stream_id = $1 AND sort_key >= $2
+        ORDER BY sort_key LIMIT $3) AS following
+    ORDER BY log, seq LIMIT 1";
 
 /// In the comment's day, walks from stream to stream by seeks in the primary key, and looks the
 /// comment up in each.
@@ -149,6 +179,60 @@ async fn read_days(
     Ok(())
 }
 
+/// A reply may have an id from before that of its parent by this, as the clocks of nodes differ.
+const CLOCK_TOLERANCE_MS: u64 = 3_600_000;
+
+/// Returns the first key that a reply to a comment may have.
+fn first_reply_key(parent_id: CommentId) -> [u8; 8] {
+    Day::at_unix_ms(parent_id.unix_ms().saturating_sub(CLOCK_TOLERANCE_MS)).first_key()
+}
+
+/// Reads a page of the replies to a comment. A reader is also shown the reader's own ones that are
+/// hidden from others.
+pub(super) async fn replies(
+    connection: &mut PgConnection,
+    reader: Option<UserId>,
+    parent: CommentKey,
+    before: Option<CommentId>,
+    limit: usize,
+) -> Result<Vec<SequencedComment>, StoreError> {
+    let end = match before {
+        None => Place::END,
+        Some(before) => match place_of(connection, parent.stream_id, before).await? {
+            None => return Ok(Vec::new()),
+            Some(end) => end,
+        },
+    };
+    let rows = sqlx::query(REPLIES)
+        .bind(integer(parent.stream_id.0))
+        .bind(parent.comment_id.sort_key())
+        .bind(first_reply_key(parent.comment_id))
+        .bind(rows::limit(rows::page_limit(limit)))
+        .bind(reader.map(|user_id| integer(user_id.0)))
+        .bind(end.log)
+        .bind(end.seq)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(rows::comment).collect()
+}
+
+/// Counts the replies that [`replies`] shows.
+pub(super) async fn reply_count(
+    connection: &mut PgConnection,
+    reader: Option<UserId>,
+    parent: CommentKey,
+) -> Result<usize, StoreError> {
+    let row = sqlx::query(REPLY_COUNT)
+        .bind(integer(parent.stream_id.0))
+        .bind(parent.comment_id.sort_key())
+        .bind(first_reply_key(parent.comment_id))
+        .bind(rows::limit(MAX_COUNTED_REPLIES))
+        .bind(reader.map(|user_id| integer(user_id.0)))
+        .fetch_one(connection)
+        .await?;
+    Ok(row.natural("replies")? as usize)
+}
+
 pub(super) async fn hidden_authors(
     connection: &mut PgConnection,
     stream_id: StreamId,
@@ -190,6 +274,20 @@ async fn place_of(
     }
     let older = sqlx::query(PLACE_OF_OLDER).bind(stream_id).bind(key).fetch_optional(connection);
     older.await?.map(|row| Ok(rows::place(&row)?.next())).transpose()
+}
+
+pub(super) async fn first_since(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    since_ms: u64,
+) -> Result<Option<CommentId>, StoreError> {
+    let row = sqlx::query(FIRST_SINCE)
+        .bind(integer(stream_id.0))
+        .bind(first_id_at(since_ms).sort_key())
+        .bind(rows::limit(SINCE_COMMENTS))
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.comment_id()).transpose()
 }
 
 pub(super) async fn by_id(

@@ -21,8 +21,9 @@ type Statements = [Arc<str>; ROWS.len()];
 static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
         "comments
-         (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log, badges)",
-        "(?,?,?,?,?,?,?,?,?,?)",
+         (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log, badges,
+          parent_key)",
+        "(?,?,?,?,?,?,?,?,?,?,?)",
         "ON CONFLICT DO NOTHING",
     )
 });
@@ -90,7 +91,8 @@ pub(super) async fn comments(
                 .bind(integer(*seq))
                 .bind(shadow)
                 .bind(log)
-                .bind(comment.badges.bits());
+                .bind(comment.badges.bits())
+                .bind(comment.parent_id.map(|parent_id| parent_id.sort_key().to_vec()));
         }
         query.execute(&mut *connection).await?;
     }

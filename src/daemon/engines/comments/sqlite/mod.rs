@@ -149,6 +149,32 @@ impl CommentStore for SqliteComments {
         select::page(self.file.readers(), Some(reader), stream_id, before, limit).await
     }
 
+    async fn replies(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        select::replies(self.file.readers(), reader, parent, before, limit).await
+    }
+
+    async fn reply_count(
+        &self,
+        reader: Option<UserId>,
+        parent: CommentKey,
+    ) -> Result<usize, StoreError> {
+        select::reply_count(self.file.readers(), reader, parent).await
+    }
+
+    async fn first_since(
+        &self,
+        stream_id: StreamId,
+        since_ms: u64,
+    ) -> Result<Option<CommentId>, StoreError> {
+        select::first_since(self.file.readers(), stream_id, since_ms).await
+    }
+
     async fn hidden_authors(&self, stream_id: StreamId) -> Result<Vec<UserId>, StoreError> {
         select::hidden_authors(self.file.readers(), stream_id).await
     }

@@ -3,16 +3,18 @@
 mod earlier_delays;
 mod known;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use self::known::{KnownStreams, ReadTerms};
+use super::hidden_pins::HiddenPins;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::SharedMetadataStore;
-use crate::protocol::StreamId;
 use crate::protocol::room::{RoomRules, RoomTerm};
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::{Stream, StreamNotice};
+use crate::protocol::{PinnedComment, StreamId};
 
 /// Rooms whose blocked terms are read at once: at most about 25,000 terms.
 const ROOMS_AT_ONCE: usize = 50;
@@ -23,11 +25,13 @@ pub struct Streams {
     store: SharedMetadataStore,
     known: Arc<KnownStreams>,
     reloaded: Arc<watch::Sender<()>>,
+    hidden_pins: Arc<HiddenPins>,
 }
 
 impl Streams {
     pub async fn load(store: SharedMetadataStore) -> Result<Self, StoreError> {
-        let streams = Self { store, known: Arc::default(), reloaded: Arc::default() };
+        let known = Arc::default();
+        let streams = Self { store, known, reloaded: Arc::default(), hidden_pins: Arc::default() };
         streams.reload().await?;
         Ok(streams)
     }
@@ -72,9 +76,26 @@ impl Streams {
         self.reloaded.subscribe()
     }
 
+    /// Reports that the comment of a pin was deleted or hidden, for [`Self::hidden_pins`]. The
+    /// whole pin is named, because the comment may be restored and pinned again meanwhile.
+    pub fn report_hidden_pin(&self, stream_id: StreamId, pinned: Arc<PinnedComment>) {
+        self.hidden_pins.report(stream_id, pinned);
+    }
+
+    /// Waits until pinned comments were reported as deleted or hidden, and returns them by stream,
+    /// each once. Cancelling it loses nothing.
+    pub async fn hidden_pins(&self) -> BTreeMap<StreamId, Arc<PinnedComment>> {
+        self.hidden_pins.take().await
+    }
+
     /// Returns the rules of a stream's room; none for an unknown stream.
     pub fn room_rules(&self, stream_id: StreamId) -> RoomRules {
         self.get(stream_id).map(|stream| stream.room.in_force()).unwrap_or_default()
+    }
+
+    /// Returns an event as its viewers are told of it.
+    pub fn notice(&self, stream_id: StreamId) -> StreamNotice {
+        self.get(stream_id).map(|stream| stream.notice()).unwrap_or_default()
     }
 
     /// Returns whether comments of a room may be held back: it has a message delay, or may have had

@@ -1,6 +1,6 @@
 //! Promises about changes, their audit entries and their events: all or nothing.
 
-use super::{actions, audit, event, review, sanctions, views};
+use super::{actions, audit, event, grants, review, sanctions, views};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{
     MetadataStore, NewVerdict, PendingEvent, ReviewChange, ReviewError,
@@ -10,7 +10,7 @@ use crate::protocol::events::Decision;
 use crate::protocol::room::{RoomPatch, RoomTerm, TermAction, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::{FixedRate, SampleRate};
-use crate::protocol::{StreamId, UserId};
+use crate::protocol::{Role, StreamId, UserId};
 
 /// The decision has no event.
 pub(crate) fn no_event(_: &ReviewItem) -> Option<PendingEvent> {
@@ -73,6 +73,8 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     store.change_terms(StreamId(1), &terms, audit(1, "room_terms")).await.unwrap();
     let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
     store.sanction(ban, audit(2, "ban")).await.unwrap();
+    let moderator = grants::grant(1, 7, Role::Moderator, 2);
+    store.put_grant(&moderator, audit(2, "grant")).await.unwrap();
     review::queue(store, review::item(1, 10)).await;
     review::queue(store, review::item(3, 10)).await;
     let decided = review::item(3, 10).comment_id;
@@ -94,12 +96,13 @@ pub(crate) async fn contents(store: &impl MetadataStore) -> String {
     let versions = store.terms_versions().await.unwrap();
     let overrides = store.throttle_overrides().await.unwrap();
     let sanctions = store.sanctions(5).await.unwrap();
+    let grants = store.grants().await.unwrap();
     let reviews = store.review_queue(10).await.unwrap();
     let views = store.saved_views().await.unwrap();
     let audit = store.audit_log(100).await.unwrap();
     let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
     format!(
-        "{streams:?}\n{terms:?}\n{versions:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
+        "{streams:?}\n{terms:?}\n{versions:?}\n{overrides:?}\n{sanctions:?}\n{grants:?}\n{reviews:?}\n{views:?}\n{audit:?}\n{events:?}"
     )
 }
 
@@ -115,9 +118,12 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.change_terms(stream, &terms, audit(5, "room_terms")).await);
     let half = SampleRate::from_share(0.5).map(FixedRate::from);
     refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
+    let role = Role::Broadcaster;
+    refused(store.put_grant(&grants::grant(1, 7, role, 5), audit(5, "grant")).await);
+    refused(store.revoke_grant(UserId(1), StreamId(7), audit(5, "revoke")).await);
     let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));
     refused(store.sanction(timeout, audit(5, "timeout")).await);
-    refused(store.lift(UserId(1), &[SanctionKind::Ban], audit(5, "unban")).await);
+    refused(store.lift(UserId(1), &[SanctionKind::Ban], &[None], audit(5, "unban")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "reject");
     refused(stored(

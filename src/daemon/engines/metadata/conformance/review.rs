@@ -10,7 +10,9 @@ use crate::daemon::engines::metadata::{
     HeldReviews, MAX_ALIKE, MetadataStore, NewAudit, NewClaim, NewReason, NewReview, NewVerdict,
     ReviewError, ReviewRefusal, ReviewVerdict,
 };
-use crate::protocol::admin::{EXPIRED, REOPENED, ReviewEvidence, ReviewItem, SanctionKind, Shadow};
+use crate::protocol::admin::{
+    EXPIRED, REOPENED, ReviewEvidence, ReviewItem, Sanction, SanctionKind, Shadow,
+};
 use crate::protocol::events::Decision;
 use crate::protocol::room::UNCHECKED;
 use crate::protocol::{Badge, Badges, CommentId, StreamId, UserId};
@@ -28,6 +30,10 @@ fn subscribed() -> Badges {
     Badges::from_iter([Badge::Moderator, Badge::Subscriber])
 }
 
+fn parent() -> CommentId {
+    CommentId::from_unix_ticks(1500, 5, [2, 0, 0, 0, 0, 1])
+}
+
 pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
     ReviewItem {
         comment_id: CommentId::from_unix_ticks(number * 1000, 5, [2, 0, 0, 0, 0, 1]),
@@ -40,6 +46,7 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         held: number.is_multiple_of(2),
         shadowed: number == 3,
         badges: if number == 2 { subscribed() } else { Badges::default() },
+        parent_id: (number == 2).then(parent),
         evidence: if number == 2 { by_models() } else { ReviewEvidence::default() },
         claimed_by: None,
         claim_expires_at: None,
@@ -135,11 +142,21 @@ pub(crate) async fn a_sanctioned_author_publishes_nothing(store: &impl MetadataS
     assert_eq!(actions(store).await, ["put", "put"]);
     publish(false, 50).await.unwrap();
     store.reopen_review(item(2, 20).comment_id, None, audit(60, "undo")).await.unwrap();
-    store.lift(UserId(author), &[Ban], audit(70, "lift")).await.unwrap();
+    store.lift(UserId(author), &[Ban], &[None], audit(70, "lift")).await.unwrap();
     let timeout = sanction(author, Timeout, 70, Some(100));
     store.sanction(timeout, audit(70, "put")).await.unwrap();
     assert_eq!(refusal(publish(true, 99).await), ReviewRefusal::AuthorSanctioned);
     publish(true, 100).await.unwrap();
+    let on = |stream_id| Sanction { stream_id, ..sanction(author, Ban, 110, None) };
+    let reopened = store.reopen_review(item(2, 20).comment_id, None, audit(110, "undo")).await;
+    reopened.unwrap();
+    let elsewhere = Some(StreamId(999));
+    store.sanction(on(elsewhere), audit(110, "put")).await.unwrap();
+    publish(true, 120).await.unwrap();
+    let reopened = store.reopen_review(item(2, 20).comment_id, None, audit(130, "undo")).await;
+    reopened.unwrap();
+    store.sanction(on(Some(item(2, 20).stream_id)), audit(130, "put")).await.unwrap();
+    assert_eq!(refusal(publish(true, 140).await), ReviewRefusal::AuthorSanctioned);
 }
 
 pub(crate) async fn a_shadowed_author_publishes_for_one(store: &impl MetadataStore) {
@@ -188,6 +205,7 @@ pub(crate) async fn badges_of_an_author_are_kept(store: &impl MetadataStore) {
     let entry = audit(50, "approve");
     let (_, decided) = store.decide_review(verdict, &no_event, entry).await.unwrap();
     assert_eq!(decided.badges, subscribed(), "the release shows them");
+    assert_eq!((held[0].parent_id, decided.parent_id), (Some(parent()), Some(parent())));
 }
 
 pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {

@@ -1,12 +1,14 @@
 //! Promises about streams.
 
+use std::sync::Arc;
+
 use super::{actions, audit};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{BEFORE, MetadataStore};
-use crate::protocol::StreamId;
 use crate::protocol::room::{RoomPatch, RoomSettings};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};
+use crate::protocol::{Badge, Badges, CommentId, PinnedComment, StreamId, UserId};
 
 fn asking_for(stream_id: u64) -> NewStream {
     NewStream { stream_id: Some(StreamId(stream_id)), ..NewStream::default() }
@@ -52,7 +54,9 @@ pub(crate) async fn a_patch_changes_only_the_named_fields(store: &impl MetadataS
     let new = NewStream {
         stream_id: Some(StreamId(1)),
         title: "the final".to_owned(),
-        state: StreamState::Scheduled,
+        description: "of the season".to_owned(),
+        state: Some(StreamState::Scheduled),
+        starts_at: None,
         anonymous: true,
         moderation: ModerationMode::Sync,
     };
@@ -61,12 +65,15 @@ pub(crate) async fn a_patch_changes_only_the_named_fields(store: &impl MetadataS
     assert_eq!(same, created);
     let patch = StreamPatch {
         title: Some("l'été \u{1F3C6}".to_owned()),
+        description: Some("'; DROP TABLE streams; --".to_owned()),
         state: Some(StreamState::Live),
         anonymous: Some(false),
         moderation: Some(ModerationMode::Off),
+        ..StreamPatch::default()
     };
     let changed = update(store, StreamId(1), patch, 9).await;
     assert_eq!(changed.title, "l'été \u{1F3C6}");
+    assert_eq!(changed.description, "'; DROP TABLE streams; --");
     assert_eq!(changed.state, StreamState::Live);
     assert!(!changed.anonymous);
     assert_eq!(changed.moderation, ModerationMode::Off);
@@ -88,8 +95,60 @@ pub(crate) async fn the_end_of_a_stream_is_dated_once(store: &impl MetadataStore
     let ended = update(store, id, to_state(StreamState::Ended), 80).await;
     assert_eq!(ended.ended_at, Some(80));
     assert_eq!(store.stream(id).await.unwrap(), Some(ended));
-    let new = NewStream { state: StreamState::Ended, ..NewStream::default() };
+    let new = NewStream { state: Some(StreamState::Ended), ..NewStream::default() };
     assert_eq!(create(store, new, 90).await.ended_at, Some(90));
+}
+
+pub(crate) async fn the_times_of_an_event_are_kept(store: &impl MetadataStore) {
+    let id = create(store, NewStream { starts_at: Some(900), ..NewStream::default() }, 5).await;
+    assert_eq!((id.state, id.starts_at), (StreamState::Scheduled, Some(900)));
+    let id = id.stream_id;
+    let later = StreamPatch { starts_at: Some(Some(950)), ..StreamPatch::default() };
+    assert_eq!(update(store, id, later, 6).await.starts_at, Some(950));
+    let live = update(store, id, StreamPatch::start(), 940).await;
+    assert_eq!((live.starts_at, live.started_at), (Some(950), Some(940)));
+    let ended = update(store, id, to_state(StreamState::Ended), 990).await;
+    assert_eq!((ended.started_at, ended.ended_at), (Some(940), Some(990)));
+    assert_eq!(store.stream(id).await.unwrap(), Some(ended));
+    let none = StreamPatch { starts_at: Some(None), ..StreamPatch::default() };
+    assert_eq!(update(store, id, none, 991).await.starts_at, None);
+    assert_eq!(store.streams().await.unwrap()[0].starts_at, None);
+}
+
+pub(crate) async fn a_stream_that_is_due_starts_once(store: &impl MetadataStore) {
+    let new = NewStream { starts_at: Some(900), ..NewStream::default() };
+    let id = create(store, new, 5).await.stream_id;
+    let start = async |id, at| store.start_due_stream(id, audit(at, "start")).await.unwrap();
+    assert_eq!(start(id, 899).await, None);
+    let (_, started) = start(id, 901).await.unwrap();
+    assert_eq!((started.state, started.started_at), (StreamState::Live, Some(901)));
+    assert_eq!(start(id, 902).await, None, "another node was earlier");
+    assert_eq!(start(StreamId(9), 902).await, None);
+    assert_eq!(store.stream(id).await.unwrap(), Some(started));
+    assert_eq!(actions(store).await, ["start", "create"], "no entry without a change");
+}
+
+pub(crate) async fn the_id_of_a_deleted_stream_is_never_reused(store: &impl MetadataStore) {
+    create(store, asking_for(3), 1).await;
+    let last = create(store, asking_for(7), 2).await;
+    let rate = FixedRate { rate: SampleRate::from_share(0.5).unwrap(), until_ms: None };
+    store.set_throttle_override(StreamId(7), Some(rate), audit(3, "fix")).await.unwrap();
+    let (_, deleted) = store.delete_stream(StreamId(7), audit(4, "delete")).await.unwrap();
+    assert_eq!(deleted, last);
+    assert_eq!(store.stream(StreamId(7)).await.unwrap(), None);
+    assert_eq!(store.streams().await.unwrap().len(), 1);
+    assert_eq!(store.throttle_overrides().await.unwrap(), []);
+    let again = store.delete_stream(StreamId(7), audit(5, "delete")).await;
+    assert!(matches!(again, Err(StoreError::NotFound("stream"))), "{again:?}");
+    let patched = store.update_stream(StreamId(7), StreamPatch::start(), audit(5, "update")).await;
+    assert!(matches!(patched, Err(StoreError::NotFound("stream"))), "{patched:?}");
+    let fixed = store.set_throttle_override(StreamId(7), None, audit(5, "free")).await;
+    assert!(matches!(fixed, Err(StoreError::NotFound("stream"))), "{fixed:?}");
+    let taken = store.create_stream(asking_for(7), audit(6, "create")).await;
+    assert!(matches!(taken, Err(StoreError::Exists("stream"))), "{taken:?}");
+    assert_eq!(create(store, NewStream::default(), 7).await.stream_id, StreamId(8));
+    let expected = ["create", "delete", "fix", "create", "create"];
+    assert_eq!(actions(store).await, expected, "no entry without a change");
 }
 
 pub(crate) async fn throttle_overrides_are_kept_and_audited(store: &impl MetadataStore) {
@@ -170,4 +229,50 @@ pub(crate) async fn every_stream_change_is_audited(store: &impl MetadataStore) {
     let found: Vec<_> = log.iter().map(|entry| (entry.audit_id, entry.target.as_str())).collect();
     assert_eq!(found, [(third, "stream 41"), (second, "stream 41"), (first, "stream 40")]);
     assert_eq!((log[2].at, log[2].action.as_str()), (1, "create"));
+}
+
+fn pinned(number: u64) -> Option<Arc<PinnedComment>> {
+    Some(Arc::new(PinnedComment {
+        comment_id: CommentId::from_unix_ticks(number * 1000, 5, [2, 0, 0, 0, 0, 1]),
+        user_id: UserId(number),
+        name: "ann".into(),
+        message: "<b>'; -- \u{1F600}".into(),
+        created_at: number,
+        badges: Badges::from_iter([Badge::Moderator]),
+        pinned_at: number + 1,
+    }))
+}
+
+pub(crate) async fn a_pinned_comment_is_kept_and_audited(store: &impl MetadataStore) {
+    assert_eq!(create(store, asking_for(7), 1).await.pinned, None);
+    let stream_id = StreamId(7);
+    let set_only = async |number: Option<u64>, only: Option<Arc<PinnedComment>>| {
+        store.set_pinned(stream_id, number.and_then(pinned), only, audit(2, "pin")).await
+    };
+    let set = async |number: Option<u64>, only: Option<u64>| {
+        set_only(number, only.and_then(pinned)).await
+    };
+    let (first, stream) = set(Some(1), None).await.unwrap();
+    assert_eq!(stream.pinned, pinned(1));
+    let (second, stream) = set(Some(2), None).await.unwrap();
+    assert_eq!(store.stream(stream_id).await.unwrap(), Some(stream));
+    let other = set(None, Some(1)).await;
+    assert!(matches!(other, Err(StoreError::NotFound(_))), "{other:?}");
+    let earlier = pinned(2).map(|pin| PinnedComment { pinned_at: 2, ..PinnedComment::clone(&pin) });
+    let earlier = set_only(None, earlier.map(Arc::new)).await;
+    assert!(matches!(earlier, Err(StoreError::NotFound(_))), "it was pinned again: {earlier:?}");
+    assert_eq!(store.stream(stream_id).await.unwrap().unwrap().pinned, pinned(2));
+    let ended = update(store, stream_id, to_state(StreamState::Ended), 4).await;
+    assert_eq!(ended.pinned, pinned(2), "a patch of the stream does not touch it");
+    let (third, stream) = set(None, Some(2)).await.unwrap();
+    assert_eq!(stream.pinned, None);
+    for (audit_id, before) in [(first, None), (second, pinned(1)), (third, pinned(2))] {
+        let entry = store.audit_entry(audit_id).await.unwrap().unwrap();
+        let kept: Option<PinnedComment> =
+            serde_json::from_value(entry.detail[BEFORE].clone()).unwrap();
+        assert_eq!(kept.map(Arc::new), before);
+    }
+    let unknown = store.set_pinned(StreamId(8), None, None, audit(6, "pin")).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
+    assert_eq!(actions(store).await, ["pin", "update", "pin", "pin", "create"]);
 }

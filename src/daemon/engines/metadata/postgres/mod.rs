@@ -13,12 +13,17 @@
 
 mod audit;
 mod events;
+mod grants;
+mod messages;
 mod reputations;
 mod review;
+mod room_life;
+mod room_polls;
 mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -29,14 +34,16 @@ use async_trait::async_trait;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
-    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    UserPointChange, UserRecord,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, PutSanctions, ReviewChange,
+    ReviewError, Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -77,6 +84,30 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(transaction!(self.pool, |connection| streams::update(
                 connection, stream_id, patch, &audit
+            )))
+            .await
+    }
+
+    async fn start_due_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<Option<(u64, Stream)>, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::start_due(
+                connection, stream_id, &audit
+            )))
+            .await
+    }
+
+    async fn delete_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::delete(
+                connection, stream_id, &audit
             )))
             .await
     }
@@ -170,10 +201,18 @@ impl MetadataStore for PostgresMetadata {
         self.pool.bounded(statement!(self.pool, |connection| users::named(connection, name))).await
     }
 
-    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        subjects::id_of(&self.pool, subject, now_ms).await
+    }
+
+    async fn put_sanctions(
+        &self,
+        sanctions: &[Sanction],
+        audit: NewAudit,
+    ) -> Result<PutSanctions, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| sanctions::put(
-                connection, &sanction, &audit
+                connection, sanctions, audit
             )))
             .await
     }
@@ -182,11 +221,12 @@ impl MetadataStore for PostgresMetadata {
         &self,
         user_id: UserId,
         kinds: &[SanctionKind],
+        streams: &[Option<StreamId>],
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| sanctions::lift(
-                connection, user_id, kinds, &audit
+                connection, user_id, kinds, streams, audit
             )))
             .await
     }
@@ -222,6 +262,29 @@ impl MetadataStore for PostgresMetadata {
         self.pool
             .bounded(statement!(self.pool, |connection| shadows::in_force(connection, now_ms)))
             .await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::put(connection, grant, audit)))
+            .await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| grants::revoke(
+                connection, user_id, stream_id, audit
+            )))
+            .await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| grants::all(connection))).await
     }
 
     async fn count_points(

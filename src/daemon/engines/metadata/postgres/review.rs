@@ -17,19 +17,19 @@ use crate::protocol::{CommentId, StreamId};
 
 const QUEUE: &str = "INSERT INTO reviews
     (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key, shadowed,
-     evidence, badges, waits_since)
+     evidence, badges, parent_key, waits_since)
     SELECT *, flagged_at FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[],
         $5::text[], $6::text[], $7::bigint[], $8::boolean[], $9::bigint[], $10::boolean[],
-        $11::text[], $12::bigint[])
+        $11::text[], $12::bigint[], $13::bytea[])
         AS new (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-            shadowed, evidence, badges)
+            shadowed, evidence, badges, parent_key)
     ON CONFLICT (sort_key) DO UPDATE SET
         stream_id = excluded.stream_id, user_id = excluded.user_id, name = excluded.name,
         message = excluded.message, reason = excluded.reason, held = excluded.held,
         flagged_at = excluded.flagged_at, text_key = excluded.text_key,
         shadowed = excluded.shadowed, evidence = excluded.evidence, badges = excluded.badges,
-        waits_since = excluded.waits_since
-    WHERE reviews.reason = $13";
+        parent_key = excluded.parent_key, waits_since = excluded.waits_since
+    WHERE reviews.reason = $14";
 
 pub(super) async fn queue(
     connection: &mut PgConnection,
@@ -56,6 +56,7 @@ pub(super) async fn queue(
         .bind(items().map(|item| item.shadowed).collect::<Vec<_>>())
         .bind(evidence.iter().map(|text| text.as_deref().map(storable)).collect::<Vec<_>>())
         .bind(items().map(|item| i64::from(item.badges.bits())).collect::<Vec<_>>())
+        .bind(items().map(|item| item.parent_id.map(CommentId::sort_key)).collect::<Vec<_>>())
         .bind(WITHDRAWN)
         .execute(connection)
         .await?;
@@ -148,15 +149,15 @@ async fn standing(
 ) -> Result<AuthorStanding, StoreError> {
     let row = sqlx::query(
         "SELECT
-            EXISTS (SELECT 1 FROM sanctions WHERE user_id = $1
+            EXISTS (SELECT 1 FROM sanctions WHERE user_id = $1 AND stream_id IN ($3, $4)
                 AND (expires_at IS NULL OR expires_at > $2)) AS sanctions,
             EXISTS (SELECT 1 FROM shadows WHERE user_id = $1 AND stream_id IN ($3, $4)
                 AND (expires_at IS NULL OR expires_at > $2)) AS shadows",
     )
     .bind(integer(item.user_id.0))
     .bind(integer(now_ms))
-    .bind(rows::shadow_scope(Some(item.stream_id)))
-    .bind(rows::shadow_scope(None))
+    .bind(rows::scope_column(Some(item.stream_id)))
+    .bind(rows::scope_column(None))
     .fetch_one(connection)
     .await?;
     Ok(AuthorStanding { is_sanctioned: row.flag("sanctions")?, is_shadowed: row.flag("shadows")? })

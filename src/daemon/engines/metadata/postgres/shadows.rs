@@ -6,7 +6,7 @@ use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
-use crate::daemon::engines::metadata::rows::{self, shadow_scope};
+use crate::daemon::engines::metadata::rows::{self, scope_column};
 use crate::daemon::engines::metadata::{NewAudit, SWEEP_AFTER_MS};
 use crate::protocol::admin::Shadow;
 use crate::protocol::{StreamId, UserId};
@@ -28,11 +28,11 @@ pub(super) async fn put(
 ) -> Result<u64, StoreError> {
     // In the order of their keys, as every transaction locks them.
     let mut shadows: Vec<_> = shadows.iter().collect();
-    shadows.sort_by_key(|shadow| (shadow.user_id, shadow_scope(shadow.stream_id)));
+    shadows.sort_by_key(|shadow| (shadow.user_id, scope_column(shadow.stream_id)));
     for shadow in shadows {
         sqlx::query(PUT)
             .bind(integer(shadow.user_id.0))
-            .bind(shadow_scope(shadow.stream_id))
+            .bind(scope_column(shadow.stream_id))
             .bind(shadow.name.as_deref().map(storable))
             .bind(storable(&shadow.created_by))
             .bind(integer(shadow.created_at))
@@ -50,7 +50,7 @@ pub(super) async fn lift(
     streams: &[Option<StreamId>],
     audit: &NewAudit,
 ) -> Result<u64, StoreError> {
-    let streams: Vec<i64> = streams.iter().map(|stream_id| shadow_scope(*stream_id)).collect();
+    let streams: Vec<i64> = streams.iter().map(|stream_id| scope_column(*stream_id)).collect();
     let lifted = sqlx::query(
         "DELETE FROM shadows WHERE user_id = $1 AND stream_id = ANY($2)
          AND (expires_at IS NULL OR expires_at > $3)",

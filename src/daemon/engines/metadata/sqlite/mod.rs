@@ -5,12 +5,17 @@
 
 mod audit;
 mod events;
+mod grants;
+mod messages;
 mod reputations;
 mod review;
+mod room_life;
+mod room_polls;
 mod room_terms;
 mod sanctions;
 mod shadows;
 mod streams;
+mod subjects;
 mod users;
 mod views;
 
@@ -22,12 +27,14 @@ use sqlx::migrate::Migrator;
 use super::review::flatten;
 use super::{
     ChangedTerms, DecidedReview, EventOfReview, HeldReviews, HeldScope, KnownUser, MetadataStore,
-    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, ReviewChange, ReviewError,
-    UserPointChange, UserRecord,
+    NewAudit, NewClaim, NewReason, NewReview, NewVerdict, PendingEvent, PutSanctions, ReviewChange,
+    ReviewError, Subject, UserPointChange, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView, Shadow};
+use crate::protocol::admin::{
+    AuditEntry, Grant, ReviewItem, Sanction, SanctionKind, SavedView, Shadow,
+};
 use crate::protocol::room::{RoomPatch, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
@@ -77,6 +84,22 @@ impl MetadataStore for SqliteMetadata {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError> {
         streams::update(&self.file, stream_id, patch, &audit).await
+    }
+
+    async fn start_due_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<Option<(u64, Stream)>, StoreError> {
+        streams::start_due(&self.file, stream_id, &audit).await
+    }
+
+    async fn delete_stream(
+        &self,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::delete(&self.file, stream_id, &audit).await
     }
 
     async fn update_room(
@@ -141,17 +164,26 @@ impl MetadataStore for SqliteMetadata {
         users::named(&self.file, name).await
     }
 
-    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
-        sanctions::put(&self.file, &sanction, &audit).await
+    async fn id_of_subject(&self, subject: &Subject, now_ms: u64) -> Result<UserId, StoreError> {
+        subjects::id_of(&self.file, subject, now_ms).await
+    }
+
+    async fn put_sanctions(
+        &self,
+        sanctions: &[Sanction],
+        audit: NewAudit,
+    ) -> Result<PutSanctions, StoreError> {
+        sanctions::put(&self.file, sanctions, audit).await
     }
 
     async fn lift(
         &self,
         user_id: UserId,
         kinds: &[SanctionKind],
+        streams: &[Option<StreamId>],
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        sanctions::lift(&self.file, user_id, kinds, &audit).await
+        sanctions::lift(&self.file, user_id, kinds, streams, audit).await
     }
 
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
@@ -173,6 +205,23 @@ impl MetadataStore for SqliteMetadata {
 
     async fn shadows(&self, now_ms: u64) -> Result<Vec<Shadow>, StoreError> {
         shadows::in_force(&self.file, now_ms).await
+    }
+
+    async fn put_grant(&self, grant: &Grant, audit: NewAudit) -> Result<u64, StoreError> {
+        grants::put(&self.file, grant, audit).await
+    }
+
+    async fn revoke_grant(
+        &self,
+        user_id: UserId,
+        stream_id: StreamId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        grants::revoke(&self.file, user_id, stream_id, audit).await
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        grants::all(&self.file).await
     }
 
     async fn count_points(
@@ -343,6 +392,7 @@ mod tests {
         Sanction {
             user_id: UserId(42),
             kind: SanctionKind::Ban,
+            stream_id: None,
             name: None,
             reason: Some("spam".to_owned()),
             created_by: "ann".to_owned(),
@@ -379,6 +429,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn half_of_several_sanctions_is_never_stored() {
+        let (store, _dir) = open().await;
+        execute(
+            &store,
+            "CREATE TRIGGER refuse BEFORE INSERT ON sanctions WHEN NEW.kind = 'timeout'
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        .await;
+        let timeout = Sanction { kind: SanctionKind::Timeout, ..ban() };
+        let both = [ban(), timeout];
+        store.put_sanctions(&both, audit(5, "undo")).await.unwrap_err();
+        assert!(store.sanctions(6).await.unwrap().is_empty());
+        assert!(store.audit_log(9).await.unwrap().is_empty());
+        execute(&store, "DROP TRIGGER refuse").await;
+        store.put_sanctions(&both, audit(5, "undo")).await.unwrap();
+        assert_eq!(store.sanctions(6).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
     async fn entries_about_a_target_are_found_by_index() {
         let (store, _dir) = open().await;
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", audit_log::ABOUT));
@@ -388,10 +457,44 @@ mod tests {
         assert_eq!(steps, ["SEARCH audit USING INDEX audit_target (target=?)"]);
     }
 
+    /// Branches of the schema that were made side by side come in any order.
+    #[tokio::test]
+    async fn missing_migrations_run_after_newer_ones() {
+        let (store, dir) = open().await;
+        for sql in [
+            "DROP TABLE subjects",
+            "DROP TABLE grants",
+            "DELETE FROM _sqlx_migrations WHERE version IN (15, 17)",
+        ] {
+            execute(&store, sql).await;
+        }
+        let again = SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap();
+        again.id_of_subject(&conformance::subject("", "one"), 1).await.unwrap();
+        assert!(again.grants().await.unwrap().is_empty());
+    }
+
     async fn execute(store: &SqliteMetadata, sql: &'static str) {
         let mut transaction = store.file.begin().await.unwrap();
         sqlx::query(sql).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_id_of_another_subject_is_not_given_again() {
+        let (store, _dir) = open().await;
+        let one = conformance::subject("", "one");
+        let other = conformance::subject("", "other");
+        store.id_of_subject(&one, 1).await.unwrap();
+        let candidates: Vec<_> = other.candidates().collect();
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query("UPDATE subjects SET user_id = ?")
+            .bind(candidates[0].0 as i64)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(store.id_of_subject(&other, 2).await.unwrap(), candidates[1]);
+        assert_eq!(store.id_of_subject(&one, 2).await.unwrap(), candidates[0]);
     }
 
     #[tokio::test]
@@ -422,6 +525,15 @@ mod tests {
         assert!(refuse.contains(conformance::REFUSED));
         execute(&store, refuse).await;
         conformance::assert_a_refused_batch_stores_nothing(&store).await;
+    }
+
+    #[tokio::test]
+    async fn late_votes_wait_for_no_writer() {
+        let (store, _dir) = open().await;
+        let poll = conformance::poll_with_votes(&store).await;
+        let writing = store.file.begin().await.unwrap();
+        conformance::assert_late_votes_are_answered(&store, poll).await;
+        drop(writing);
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub(super) async fn queue(file: &SqliteFile, new: &[NewReview]) -> Result<(), St
         let mut insert = QueryBuilder::<Sqlite>::new(
             "INSERT INTO reviews
              (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key,
-              shadowed, evidence, badges, waits_since) ",
+              shadowed, evidence, badges, parent_key, waits_since) ",
         );
         let mut evidence = Vec::with_capacity(part.len());
         for NewReview { item, .. } in part {
@@ -47,6 +47,7 @@ pub(super) async fn queue(file: &SqliteFile, new: &[NewReview]) -> Result<(), St
                 .push_bind(item.shadowed)
                 .push_bind(evidence)
                 .push_bind(item.badges.bits())
+                .push_bind(item.parent_id.map(|parent_id| parent_id.sort_key().to_vec()))
                 .push_bind(integer(item.flagged_at));
         });
         insert
@@ -57,6 +58,7 @@ pub(super) async fn queue(file: &SqliteFile, new: &[NewReview]) -> Result<(), St
                     held = excluded.held, flagged_at = excluded.flagged_at,
                     text_key = excluded.text_key, shadowed = excluded.shadowed,
                     evidence = excluded.evidence, badges = excluded.badges,
+                    parent_key = excluded.parent_key,
                     waits_since = excluded.waits_since
                   WHERE reviews.reason = ",
             )
@@ -149,15 +151,15 @@ async fn standing(
 ) -> Result<AuthorStanding, StoreError> {
     let row = sqlx::query(
         "SELECT
-            EXISTS (SELECT 1 FROM sanctions WHERE user_id = ?1
+            EXISTS (SELECT 1 FROM sanctions WHERE user_id = ?1 AND stream_id IN (?3, ?4)
                 AND (expires_at IS NULL OR expires_at > ?2)) AS sanctions,
             EXISTS (SELECT 1 FROM shadows WHERE user_id = ?1 AND stream_id IN (?3, ?4)
                 AND (expires_at IS NULL OR expires_at > ?2)) AS shadows",
     )
     .bind(integer(item.user_id.0))
     .bind(integer(now_ms))
-    .bind(rows::shadow_scope(Some(item.stream_id)))
-    .bind(rows::shadow_scope(None))
+    .bind(rows::scope_column(Some(item.stream_id)))
+    .bind(rows::scope_column(None))
     .fetch_one(connection)
     .await?;
     Ok(AuthorStanding {

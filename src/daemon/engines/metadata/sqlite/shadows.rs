@@ -6,7 +6,7 @@ use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::daemon::engines::metadata::rows::{self, shadow_scope};
+use crate::daemon::engines::metadata::rows::{self, scope_column};
 use crate::daemon::engines::metadata::{NewAudit, SWEEP_AFTER_MS};
 use crate::protocol::admin::Shadow;
 use crate::protocol::{StreamId, UserId};
@@ -24,7 +24,7 @@ pub(super) async fn put(
          (user_id, stream_id, name, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(integer(shadow.user_id.0))
-        .bind(shadow_scope(shadow.stream_id))
+        .bind(scope_column(shadow.stream_id))
         .bind(&shadow.name)
         .bind(&shadow.created_by)
         .bind(integer(shadow.created_at))
@@ -52,7 +52,7 @@ pub(super) async fn lift(
              AND (expires_at IS NULL OR expires_at > ?)",
         )
         .bind(integer(user_id.0))
-        .bind(shadow_scope(*stream_id))
+        .bind(scope_column(*stream_id))
         .bind(integer(audit.at))
         .execute(&mut *transaction)
         .await?;

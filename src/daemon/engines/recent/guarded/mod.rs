@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 
 use super::pending_tombstones::{PendingMark, PendingTombstones};
-use super::{DeletionState, RecentCache, RecentEvent, RecentPage, SharedRecentCache};
+use super::{
+    DeletionState, EarlierPlaces, RecentCache, RecentEvent, RecentPage, SharedRecentCache,
+};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
@@ -146,6 +148,10 @@ impl RecentCache for GuardedRecent {
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         self.guard(self.cache.head(stream_id)).await
+    }
+
+    async fn earlier(&self, stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError> {
+        self.guard(self.cache.earlier(stream_id)).await
     }
 
     async fn add_tombstone(

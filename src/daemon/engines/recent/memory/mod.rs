@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use self::stream::{Chunk, RecentStream};
 use self::tombstones::{Mark, TombstoneSet};
-use super::{DeletionState, RecentCache, RecentEvent, RecentPage};
+use super::{DeletionState, EarlierPlaces, RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
@@ -163,6 +163,11 @@ impl RecentCache for MemoryRecent {
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         Ok(self.streams().by_id.get(&stream_id).map(RecentStream::head))
+    }
+
+    /// This process opens one log and fills the cache from it.
+    async fn earlier(&self, _stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError> {
+        Ok(None)
     }
 
     async fn add_tombstone(

@@ -2,8 +2,8 @@
 -- the oldest comments are dropped, and the horizon becomes the newest creation time among them:
 -- older comments may be deleted without a tombstone. A comment that is hidden only from others than
 -- its author has its id in a second set as well; a deletion for everybody takes it out.
--- KEYS: tombstones, horizon, restored, hidden. ARGV: comment id, its creation time in ms, largest
--- number kept, lifetime in ms, place in the log, 1 if it is hidden only from others.
+-- KEYS: tombstones, horizon, restored, hidden. ARGV: comment id, its creation time in ms,
+-- largest number kept, lifetime in ms, place in the log, 1 if it is hidden only from others.
 local restored = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if restored then
   if tonumber(restored) > tonumber(ARGV[5]) then

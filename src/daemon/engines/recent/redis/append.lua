@@ -1,5 +1,13 @@
--- Adds the new events of a range. KEYS: stream, events. ARGV: from, to, largest number of events
--- kept, lifetime in ms, then per event its sequence number and its encoding.
+-- Adds the new events of a range. KEYS: stream, events, epochs. ARGV: from, to, largest number of
+-- events kept, lifetime in ms, epoch, then per event its sequence number and its encoding.
+local epoch = redis.call('HGET', KEYS[3], 'now')
+if epoch ~= ARGV[5] then
+  if epoch then
+    redis.call('HSET', KEYS[3], 'before', epoch)
+  end
+  redis.call('HSET', KEYS[3], 'now', ARGV[5])
+end
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
 local stream, events = KEYS[1], KEYS[2]
 local from, to, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = redis.call('HMGET', stream, 'head', 'kept')
@@ -16,7 +24,7 @@ if not head or from > head + 1 then
   redis.call('HSET', stream, 'from', ARGV[1])
   head = from - 1
 end
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local seq = tonumber(ARGV[i])
   if seq > head and seq <= to then
     redis.call('ZADD', events, ARGV[i], ARGV[i + 1])

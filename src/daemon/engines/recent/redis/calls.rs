@@ -13,6 +13,7 @@ use crate::protocol::Seq;
 pub(super) struct RecentScripts {
     pub(super) append: Script,
     pub(super) after: Script,
+    pub(super) earlier: Script,
     pub(super) add_tombstone: Script,
     pub(super) restore_comment: Script,
     pub(super) deletion_states: Script,
@@ -26,6 +27,7 @@ impl Default for RecentScripts {
         Self {
             append: Script::new(include_str!("append.lua")),
             after: Script::new(include_str!("after.lua")),
+            earlier: Script::new(include_str!("earlier.lua")),
             add_tombstone: Script::new(include_str!("add_tombstone.lua")),
             restore_comment: Script::new(include_str!("restore_comment.lua")),
             deletion_states: Script::new(include_str!("deletion_states.lua")),
@@ -57,6 +59,13 @@ impl RecentCalls {
     ) -> Result<T, StoreError> {
         let invoke = |mut node| async move { call.invoke_async(&mut node).await };
         Ok(self.nodes.guarded(node).run(invoke).await?)
+    }
+
+    /// Returns the last two epochs in which a stream was appended to, the later one first.
+    pub(super) async fn epochs(&self, keys: &StreamKeys) -> Result<[Option<u32>; 2], StoreError> {
+        let mut epochs = redis::cmd("HMGET");
+        epochs.arg(&keys.epochs).arg("now").arg("before");
+        Ok(self.nodes.guarded(keys.node).query(&epochs).await?)
     }
 
     /// Returns the end of the last range appended to a stream. A plain command, because the answer

@@ -7,6 +7,8 @@ use crate::protocol::{Epoch, StreamId};
 #[derive(Debug)]
 pub(super) struct StreamKeys {
     pub(super) node: usize,
+    /// Hash: `now`, the epoch of the last append, and `before`, the one before it.
+    pub(super) epochs: String,
     /// Hash: `from`, `head`, `kept`.
     pub(super) stream: String,
     /// Sorted set: the events by sequence number.
@@ -28,6 +30,7 @@ impl StreamKeys {
         let name = format!("recent:stream:{stream_id}");
         Self {
             node: nodes.index_of(name.as_bytes()),
+            epochs: nodes.key(&format!("{name}:epochs")),
             events: nodes.key(&format!("{name}:{epoch}:events")),
             tombstones: nodes.key(&format!("{name}:buried")),
             hidden: nodes.key(&format!("{name}:hidden")),

@@ -4,10 +4,11 @@
 //! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events
 //! by sequence number, which mean something only within an epoch of the log), `…:restored` (a
 //! sorted set: comments that were restored once, by the place of their last deletion or
-//! restoration), and for all epochs `recent:stream:{id}:buried` (a sorted set: tombstones by the
-//! comment's creation time), `…:hidden` (a sorted set: of these, the comments that their authors
-//! go on to see) and `…:horizon`. Every call is one script, so a reader never sees half
-//! of a change.
+//! restoration), and for all epochs `recent:stream:{id}:epochs` (a hash: the last two of them, by
+//! which a comment is found that was broadcast before the log was replaced),
+//! `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation time),
+//! `…:hidden` (a sorted set: of these, the comments that their authors go on to see) and
+//! `…:horizon`. Every call is one script, so a reader never sees half of a change.
 //!
 //! Bounded: a stream has at most `store.recent_events` events, which expire `redis.recent_lifetime`
 //! after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire [`TOMBSTONE_LIFETIME`]
@@ -43,7 +44,7 @@ use async_trait::async_trait;
 use self::calls::RecentCalls;
 use self::completeness::Completeness;
 use self::keys::StreamKeys;
-use super::{DeletionState, RecentCache, RecentEvent, RecentPage};
+use super::{DeletionState, EarlierPlaces, MAX_EARLIER, RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::{RedisConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -133,9 +134,9 @@ impl RecentCache for RedisRecent {
         }
         let keys = self.keys(stream_id);
         let mut call = self.calls.scripts.append.prepare_invoke();
-        call.key(&keys.stream).key(&keys.events);
+        call.key(&keys.stream).key(&keys.events).key(&keys.epochs);
         call.arg(from_seq).arg(to_seq).arg(self.bounds.events);
-        call.arg(self.bounds.lifetime.as_millis() as u64);
+        call.arg(self.bounds.lifetime.as_millis() as u64).arg(self.epoch.0);
         for event in &events {
             call.arg(event.seq()).arg(wire::encode(event));
         }
@@ -161,6 +162,20 @@ impl RecentCache for RedisRecent {
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         let keys = self.keys(stream_id);
         self.calls.head(&keys).await
+    }
+
+    async fn earlier(&self, stream_id: StreamId) -> Result<Option<EarlierPlaces>, StoreError> {
+        // A node that is late in opening the new log may have appended last.
+        let epochs = self.calls.epochs(&self.keys(stream_id)).await?;
+        let others = epochs.into_iter().flatten().map(Epoch);
+        let Some(epoch) = others.into_iter().find(|epoch| *epoch != self.epoch) else {
+            return Ok(None);
+        };
+        let keys = StreamKeys::of(&self.calls.nodes, stream_id, epoch);
+        let mut call = self.calls.scripts.earlier.prepare_invoke();
+        call.key(&keys.events).arg(MAX_EARLIER);
+        let answer: Vec<Vec<u8>> = self.calls.run(keys.node, &call).await?;
+        Ok(Some(EarlierPlaces { epoch, places: wire::decode_places(&answer)? }))
     }
 
     async fn add_tombstone(

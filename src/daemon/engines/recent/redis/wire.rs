@@ -1,8 +1,11 @@
 //! The encoding of an event in Redis, and the answers of the scripts.
 
+use ahash::AHashMap;
+use uuid::Uuid;
+
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::recent::{DeletionState, RecentEvent, RecentPage};
-use crate::protocol::CommentId;
+use crate::protocol::{CommentId, Seq, tolerant};
 
 /// Every stored event begins with its sequence number in decimal and its comment id (zeros for a
 /// deletion, which has no tombstone). Besides that, the scripts only look for the id of a comment
@@ -29,7 +32,7 @@ pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
 
 fn decode(encoded: &[u8]) -> Result<RecentEvent, StoreError> {
     let event = encoded.get(SEQ_DIGITS + ID_BYTES..).unwrap_or_default();
-    let event: RecentEvent = rmp_serde::from_slice(event)
+    let event: RecentEvent = tolerant::from_slice(event)
         .map_err(|error| unexpected(&format!("not an event: {error}")))?;
     Ok(match event {
         RecentEvent::Comment(comment) if encoded.first() == Some(&HIDDEN) => {
@@ -59,6 +62,20 @@ pub(super) fn decode_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, Stor
         [unknown] if unknown == b"unknown" => Ok(None),
         other => Err(answer_error(other)),
     }
+}
+
+/// Decodes the answer of `earlier.lua`. Deletions are left out.
+pub(super) fn decode_places(answer: &[Vec<u8>]) -> Result<AHashMap<CommentId, Seq>, StoreError> {
+    let mut places = AHashMap::with_capacity(answer.len());
+    for event in answer {
+        let (seq, id) = event.split_at_checked(SEQ_DIGITS).ok_or_else(|| unexpected("no event"))?;
+        let seq = number(seq)?.ok_or_else(|| unexpected("no sequence number"))?;
+        let id = Uuid::from_slice(id).map_err(|_| unexpected("no comment id"))?;
+        if !id.is_nil() {
+            places.insert(CommentId(id), seq);
+        }
+    }
+    Ok(places)
 }
 
 /// Decodes the answer of `deletion_states.lua` for these comments.

@@ -5,6 +5,7 @@
 //! round.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -83,35 +84,58 @@ pub(super) struct EntryName {
     pub(super) id: RegistrationId,
     pub(super) role: Role,
     pub(super) transport: TransportKind,
+    pub(super) address: Option<IpAddr>,
+    pub(super) everywhere: Role,
 }
 
 impl EntryName {
     pub(super) fn new(id: RegistrationId, connection: &ConnectionInfo) -> Self {
-        Self { id, role: connection.role, transport: connection.transport }
+        let ConnectionInfo { role, transport, address, everywhere, .. } = *connection;
+        Self { id, role, transport, address, everywhere }
     }
 }
 
-/// The hash field of a connection: unique over all nodes and their runs. That of a viewer has no
-/// role, and that of a WebSocket no transport.
+/// Stands between the transport and the role on all streams.
+const EVERYWHERE: char = '+';
+
+/// The hash field of a connection: unique over all nodes and their runs. Without an address, that
+/// of a viewer has no role, and that of a WebSocket no transport. The address is last because it
+/// may have colons. A role on all streams stands behind the transport, as in `sse+admin`, which
+/// earlier versions read as a WebSocket.
 pub(super) fn field(run: NodeRun, entry: EntryName) -> String {
-    let EntryName { id, role, transport } = entry;
-    match (role, transport) {
-        (Role::Viewer, TransportKind::Websocket) => format!("{run}:{:x}", id.0),
-        (role, TransportKind::Websocket) => format!("{run}:{:x}:{role}", id.0),
-        (role, transport) => format!("{run}:{:x}:{role}:{transport}", id.0),
+    let EntryName { id, role, transport, address, everywhere } = entry;
+    if everywhere != Role::Viewer {
+        let address = address.map(|address| format!(":{address}")).unwrap_or_default();
+        return format!("{run}:{:x}:{role}:{transport}{EVERYWHERE}{everywhere}{address}", id.0);
+    }
+    match (role, transport, address) {
+        (role, transport, Some(address)) => {
+            format!("{run}:{:x}:{role}:{transport}:{address}", id.0)
+        }
+        (Role::Viewer, TransportKind::Websocket, None) => format!("{run}:{:x}", id.0),
+        (role, TransportKind::Websocket, None) => format!("{run}:{:x}:{role}", id.0),
+        (role, transport, None) => format!("{run}:{:x}:{role}:{transport}", id.0),
     }
 }
 
 /// Returns the part of a field at `index`, or the default if this version does not know its value.
 fn part_of<T: FromStr + Default>(field: &[u8], index: usize) -> T {
-    let part = std::str::from_utf8(field).ok().and_then(|field| field.split(':').nth(index));
-    part.and_then(|part| part.parse().ok()).unwrap_or_default()
+    parsed(part_at(field, index))
+}
+
+fn part_at(field: &[u8], index: usize) -> &str {
+    let field = std::str::from_utf8(field).unwrap_or_default();
+    field.splitn(5, ':').nth(index).unwrap_or_default()
+}
+
+fn parsed<T: FromStr + Default>(part: &str) -> T {
+    part.parse().unwrap_or_default()
 }
 
 /// Encodes a connection as `stream_id connected_at node`. The name is last because it may have
 /// spaces.
 pub(super) fn encode_connection(connection: &ConnectionInfo) -> String {
-    let ConnectionInfo { node, stream_id, connected_at, role: _, transport: _ } = connection;
+    let ConnectionInfo { node, stream_id, connected_at, .. } = connection;
     format!("{stream_id} {connected_at} {node}")
 }
 
@@ -123,8 +147,12 @@ pub(super) fn decode_connection(field: &[u8], value: &[u8]) -> Option<Connection
     let connected_at = parts.next()?.parse().ok()?;
     let node = NodeId::new(parts.next()?);
     let role = part_of(field, 2);
-    let transport = part_of(field, 3);
-    Some(ConnectionInfo { node, stream_id, connected_at, role, transport })
+    let mut transport = part_at(field, 3).splitn(2, EVERYWHERE);
+    let mut next = || transport.next().unwrap_or_default();
+    let transport = parsed(next());
+    let everywhere = parsed(next());
+    let address = part_at(field, 4).parse().ok();
+    Some(ConnectionInfo { node, stream_id, connected_at, role, transport, address, everywhere })
 }
 
 #[cfg(test)]
@@ -135,17 +163,23 @@ mod tests {
     fn a_connection_survives_its_encoding() {
         let node = NodeId::new("edge 1 of Köln");
         let each = |role| TransportKind::ALL.map(|transport| (role, transport));
-        for (role, transport) in Role::ALL.into_iter().flat_map(each) {
-            let connection = ConnectionInfo {
-                node: node.clone(),
-                stream_id: StreamId(7),
-                connected_at: 1234,
-                role,
-                transport,
-            };
-            let field = field(NodeRun(1), EntryName::new(RegistrationId(2), &connection));
-            let value = encode_connection(&connection);
-            assert_eq!(decode_connection(field.as_bytes(), value.as_bytes()), Some(connection));
+        let addresses = [None, Some("192.0.2.7"), Some("2001:db8::7")].into_iter().cycle();
+        for ((role, transport), address) in Role::ALL.into_iter().flat_map(each).zip(addresses) {
+            let address = address.map(|address| address.parse().unwrap());
+            for everywhere in Role::ALL {
+                let connection = ConnectionInfo {
+                    node: node.clone(),
+                    stream_id: StreamId(7),
+                    connected_at: 1234,
+                    role,
+                    transport,
+                    address,
+                    everywhere,
+                };
+                let field = field(NodeRun(1), EntryName::new(RegistrationId(2), &connection));
+                let value = encode_connection(&connection);
+                assert_eq!(decode_connection(field.as_bytes(), value.as_bytes()), Some(connection));
+            }
         }
         for malformed in ["", "1", "1 2", "x 2 n", "1 x n"] {
             assert_eq!(decode_connection(b"1:2", malformed.as_bytes()), None, "{malformed}");
@@ -163,6 +197,8 @@ mod tests {
             connected_at: 1234,
             role: Role::Moderator,
             transport: TransportKind::Sse,
+            address: None,
+            everywhere: Role::Viewer,
         };
         assert_eq!(
             encode_connection(&moderator),
@@ -175,7 +211,16 @@ mod tests {
     fn fields_differ_by_run_and_connection() {
         let transport = TransportKind::Websocket;
         let of = |run, id, role| {
-            field(NodeRun(run), EntryName { id: RegistrationId(id), role, transport })
+            field(
+                NodeRun(run),
+                EntryName {
+                    id: RegistrationId(id),
+                    role,
+                    transport,
+                    address: None,
+                    everywhere: Role::Viewer,
+                },
+            )
         };
         assert_eq!(of(1, 26, Role::Viewer), "0000000000000001:1a");
         assert_eq!(of(1, 26, Role::Moderator), "0000000000000001:1a:moderator");

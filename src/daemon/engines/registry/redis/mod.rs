@@ -3,8 +3,9 @@
 //! **Keys** (all under `redis.prefix`):
 //! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with one field
 //!   per connection, `{run}:{registration}` or `{run}:{registration}:{role}` if the user is more
-//!   than a viewer, and the value `stream_id connected_at node`. Expires [`ENTRY_TTL`] after the
-//!   last write; rewritten every half hour.
+//!   than a viewer, with its transport, role on all streams and address where they are not the
+//!   usual ones, and the value `stream_id connected_at node`. Expires [`ENTRY_TTL`] after the last
+//!   write; rewritten every half hour.
 //! - `nodes:alive:{run}`, on every Redis node: exists while that run of a node is alive. Expires
 //!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last heartbeat. Entries of a run without this key do
 //!   not count and are not found; a script that meets them removes them. A dead node thus takes its

@@ -176,6 +176,7 @@ pub(super) fn submitted(
         message: "hi".into(),
         created_at: 1,
         badges: Default::default(),
+        parent_id: None,
     });
     CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
 }

@@ -17,7 +17,7 @@ use crate::daemon::base::handoff::ThrottleOrder;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -65,18 +65,21 @@ pub(crate) struct World {
     pub(crate) bus: Arc<TestBus>,
     pub(crate) registry: Arc<TestRegistry>,
     pub(crate) sanctions: Sanctions,
+    pub(crate) grants: Grants,
     pub(crate) board: StatusBoard,
     pub(crate) supervisor: Supervisor,
     pub(crate) orders: mpsc::Receiver<ThrottleOrder>,
     pub(crate) control: Control,
 }
 
-/// A moderator with a token, of this id and role.
+/// A moderator with a token, of this id, with this role on all streams.
 pub(crate) fn moderator((user_id, role): (u64, Role)) -> Identity {
     Identity {
         user_id: UserId(user_id),
         name: "mod".into(),
         role,
+        everywhere: role,
+        avatar: None,
         comments_per_minute: None,
         standing: Standing::default(),
     }
@@ -105,10 +108,12 @@ impl World {
         let supervisor = Supervisor::new(CancellationToken::new());
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let streams = Streams::load(metadata.clone()).await.unwrap();
+        let grants = Grants::load(metadata.clone()).await.unwrap();
         let (throttle, orders) = mpsc::channel(4);
         let endpoint = LocalEndpoint {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
+            grants: grants.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
             throttle,
@@ -125,6 +130,7 @@ impl World {
             log: log.clone(),
             bus: bus.clone(),
             streams,
+            grants: grants.clone(),
             clock: clock.clone(),
             problems: board.problems().clone(),
             reputation: ReputationConfig::default().rules(),
@@ -139,6 +145,7 @@ impl World {
             bus,
             registry,
             sanctions,
+            grants,
             board,
             supervisor,
             orders,
@@ -156,7 +163,7 @@ impl World {
         format!("{metadata}\n{log:?}\n{changes:?}\n{draining}")
     }
 
-    /// Acts on a stream as the moderator with this id and role.
+    /// Acts on a stream as the moderator of all streams with this id and role.
     pub(crate) async fn moderate(
         &self,
         own: (u64, Role),
@@ -166,6 +173,19 @@ impl World {
     ) -> Result<Outcome, ControlError> {
         let act = ModerationAct::named(name, fields).unwrap();
         self.control.moderate(&moderator(own), stream_id, &act).await
+    }
+
+    /// Acts on a stream as the moderator of only that stream with this id and role.
+    pub(crate) async fn moderate_one(
+        &self,
+        own: (u64, Role),
+        stream_id: StreamId,
+        name: &str,
+        fields: Value,
+    ) -> Result<Outcome, ControlError> {
+        let act = ModerationAct::named(name, fields).unwrap();
+        let moderator = Identity { everywhere: Role::Viewer, ..moderator(own) };
+        self.control.moderate(&moderator, stream_id, &act).await
     }
 
     /// A comment of user 42 on stream 1, appended to the log and not yet archived.
@@ -211,6 +231,7 @@ pub(crate) fn submitted(stream_id: StreamId, number: u64, message: &str) -> Comm
         message: message.into(),
         created_at: STARTED_MS,
         badges: Default::default(),
+        parent_id: None,
     };
     CommentSubmitted {
         comment: Arc::new(comment),

@@ -7,9 +7,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Journal;
-use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
+use crate::daemon::base::handoff::{
+    Bearer, ConnectionId, DirectMessage, IssuerKeyId, NewViewer, Permit, ViewerSink,
+};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, ServerMessage, StreamId, UserId};
+use crate::protocol::{CloseCode, ServerMessage, StreamId, UserId, UserScope};
 
 /// Two connections of whatever user is asked for, three altogether.
 #[derive(Debug)]
@@ -43,14 +45,22 @@ impl ViewerSink for FakeSink {
 
     fn disconnect_user(
         &self,
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         error: Option<ErrorBody>,
     ) -> BoxFuture<'static, u64> {
         let why = error.map(|error| format!(" ({})", error.message));
         let code = code.as_str();
-        self.journal.note(format!("a: disconnect {user_id} {code}{}", why.unwrap_or_default()));
+        let UserScope { user_id, stream_id } = who;
+        let place = stream_id.map(|stream_id| format!(" of {stream_id}")).unwrap_or_default();
+        let why = why.unwrap_or_default();
+        self.journal.note(format!("a: disconnect {user_id}{place} {code}{why}"));
         async { 2 }.boxed()
+    }
+
+    fn close_signed_by(&self, keys: Arc<[IssuerKeyId]>) -> BoxFuture<'static, u64> {
+        self.journal.note(format!("a: close {} keys", keys.len()));
+        async { 1 }.boxed()
     }
 
     fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64> {
@@ -73,12 +83,8 @@ impl ViewerSink for FakeSink {
         vec![StreamId(1)]
     }
 
-    fn direct(
-        &self,
-        user_id: UserId,
-        from: Arc<str>,
-        message: Arc<str>,
-    ) -> BoxFuture<'static, u64> {
+    fn direct(&self, user_id: UserId, message: DirectMessage) -> BoxFuture<'static, u64> {
+        let DirectMessage { from, message, .. } = message;
         self.journal.note(format!("a: direct {user_id} {from}: {message}"));
         async { 2 }.boxed()
     }

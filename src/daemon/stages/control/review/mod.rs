@@ -319,6 +319,7 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
         message: item.message.as_str().into(),
         created_at: item.comment_id.unix_ms(),
         badges: item.badges,
+        parent_id: item.parent_id,
     };
     CommentSubmitted {
         comment: Arc::new(comment),

@@ -29,6 +29,7 @@ fn item(number: u64, held: bool) -> ReviewItem {
         held,
         shadowed: false,
         badges: Default::default(),
+        parent_id: None,
         evidence: Default::default(),
         claimed_by: None,
         claim_expires_at: None,

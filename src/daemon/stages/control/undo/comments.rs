@@ -207,6 +207,7 @@ mod tests {
             held,
             shadowed: false,
             badges: Default::default(),
+            parent_id: None,
             evidence: Default::default(),
             claimed_by: None,
             claim_expires_at: None,

@@ -5,6 +5,8 @@
 //! the target of the entry that it takes back.
 
 mod comments;
+mod entries;
+mod of_sanctions;
 mod of_stream;
 mod plan;
 #[cfg(test)]
@@ -16,16 +18,17 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::comments::{CommentEffect, Undoing};
-use self::plan::{Plan, SanctionPlan, plan};
+use self::of_sanctions::SanctionPlan;
+use self::plan::{Plan, plan};
 use super::cluster::CommandResults;
 use super::restore::comments_text;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{NewAudit, PointCause};
-use crate::protocol::UserId;
 use crate::protocol::admin::{
     AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest, audit_action,
 };
+use crate::protocol::{UserId, UserScope};
 
 /// Earlier entries about one target that are looked at.
 const MAX_ENTRIES: usize = 1_000;
@@ -41,9 +44,10 @@ struct StoredUndo {
     audit_id: u64,
     user_id: UserId,
     user_name: Option<String>,
-    /// The user, if a ban is in force again.
-    banned: Option<UserId>,
-    lifts_ban: bool,
+    /// The bans that are in force again.
+    banned: Vec<UserScope>,
+    /// The ban that is lifted.
+    lifted: Option<UserScope>,
 }
 
 /// The result of taking back one entry of several.
@@ -57,7 +61,7 @@ enum UndonePart {
 struct UndoneBatch {
     changes: u64,
     has_sanctions: bool,
-    banned: BTreeSet<UserId>,
+    banned: BTreeSet<UserScope>,
     /// Comments that are shown again.
     restored: u64,
     /// Comments that their authors are shown again, and nobody else.
@@ -74,8 +78,8 @@ impl UndoneBatch {
         match part {
             UndonePart::Sanctions(stored) => {
                 self.has_sanctions = true;
-                if stored.lifts_ban {
-                    self.banned.remove(&stored.user_id);
+                if let Some(lifted) = stored.lifted {
+                    self.banned.remove(&lifted);
                 }
                 self.banned.extend(stored.banned);
             }
@@ -96,9 +100,9 @@ impl UndoneBatch {
 }
 
 impl Control {
-    /// Takes back a ban, timeout, unban, shadow, unshadow, forgiving, throttle, drain, change of a
-    /// stream or of its room, deletion, rejection or hiding of a comment, or several changes that
-    /// were made as one.
+    /// Takes back a ban, timeout, unban, shadow, unshadow, given or revoked role, forgiving,
+    /// throttle, drain, change of a stream or of its room, deletion, rejection or hiding of a
+    /// comment, or several changes that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -124,13 +128,14 @@ impl Control {
         match plan {
             Plan::Sanctions(plan) => {
                 let stored = self.store_sanctions(plan, audit).await?;
-                let results = self.enforce_sanctions(stored.banned.as_slice(), 0).await;
-                let connections = stored.banned.map(|_| results.connections);
+                let results = self.enforce_sanctions(&stored.banned, 0).await;
+                let connections = (!stored.banned.is_empty()).then_some(results.connections);
                 let base = outcome(stored.audit_id, results, started);
                 let StoredUndo { user_id, user_name, .. } = stored;
                 Ok(Outcome { user_id: Some(user_id), user_name, connections, ..base })
             }
             Plan::Shadows(plan) => self.apply_shadow_plan(plan, audit, started).await,
+            Plan::Grant(plan) => self.apply_grant_plan(plan, audit, started).await,
             Plan::Forgiven { user_id } => {
                 let user_name = self.name_of(user_id).await?;
                 let audit_id = self.parts.metadata.audit(audit).await?;
@@ -153,6 +158,9 @@ impl Control {
             }
             Plan::RoomTerms { stream_id, patch } => {
                 self.change_terms(stream_id, &patch, audit, started).await
+            }
+            Plan::Pin { stream_id, pinned } => {
+                self.restore_pin(request.audit_id, stream_id, pinned, audit, started).await
             }
             Plan::Comment(plan) => {
                 let note = request.note.as_deref();
@@ -267,25 +275,25 @@ impl Control {
         match plan {
             SanctionPlan::Restore { user_id, sanctions } => {
                 let user_name = self.name_of(user_id).await?;
-                let is_banned = sanctions.iter().any(|it| it.kind == SanctionKind::Ban);
-                let mut audit_id = 0;
-                for sanction in sanctions {
-                    let sanction = Sanction { name: user_name.clone(), ..sanction };
-                    audit_id = metadata.sanction(sanction, audit.clone()).await?;
-                }
+                let bans = sanctions.iter().filter(|it| it.kind == SanctionKind::Ban);
                 // The user may have connected while the ban was lifted.
-                let banned = is_banned.then_some(user_id);
-                Ok(StoredUndo { audit_id, user_id, user_name, banned, lifts_ban: false })
+                let banned = bans.map(|ban| UserScope { user_id, stream_id: ban.stream_id });
+                let banned = banned.collect();
+                let named = |sanction: Sanction| Sanction { name: user_name.clone(), ..sanction };
+                let sanctions: Vec<_> = sanctions.into_iter().map(named).collect();
+                let audit_id = metadata.put_sanctions(&sanctions, audit).await?.audit_id;
+                Ok(StoredUndo { audit_id, user_id, user_name, banned, lifted: None })
             }
-            SanctionPlan::Lift { user_id, kind } => {
+            SanctionPlan::Lift { user_id, kind, stream_id } => {
                 let user_name = self.name_of(user_id).await?;
-                let lifted = metadata.lift(user_id, &[kind], audit).await;
+                let lifted = metadata.lift(user_id, &[kind], &[stream_id], audit).await;
                 let audit_id = lifted.map_err(|error| match error {
                     StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
                     other => other.into(),
                 })?;
-                let lifts_ban = kind == SanctionKind::Ban;
-                Ok(StoredUndo { audit_id, user_id, user_name, banned: None, lifts_ban })
+                let lifted =
+                    (kind == SanctionKind::Ban).then_some(UserScope { user_id, stream_id });
+                Ok(StoredUndo { audit_id, user_id, user_name, banned: Vec::new(), lifted })
             }
         }
     }

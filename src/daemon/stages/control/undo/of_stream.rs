@@ -3,7 +3,9 @@
 
 use serde::Deserialize;
 
-use super::plan::{Plan, SanctionPlan};
+use super::of_sanctions::SanctionPlan;
+use super::plan::Plan;
+use crate::daemon::stages::control::sanctions::SanctionDetail;
 use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
 use crate::daemon::stages::control::{Actor, Control, ControlError};
 use crate::protocol::admin::{AuditEntry, Outcome, UndoRequest, UserRef, audit_action};
@@ -20,8 +22,8 @@ struct DeletionsDetail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntryScope {
     Stream(StreamId),
-    /// A sanction of a user, which holds on all of them and which moderators may make.
-    User,
+    /// All of them, as moderators with a role on all of them may.
+    Everywhere,
     /// More than moderators of a stream change.
     Operators,
 }
@@ -51,15 +53,22 @@ impl Control {
             EntryScope::Operators => {
                 return Err(ControlError::EntryOfOperators { audit_id, action: entry.action });
             }
-            EntryScope::Stream(_) | EntryScope::User => {}
+            EntryScope::Everywhere if !moderator.everywhere.is_staff() => {
+                return Err(ControlError::EntryOfOperators { audit_id, action: entry.action });
+            }
+            EntryScope::Stream(_) | EntryScope::Everywhere => {}
         }
+        let holds_on = match about.scope {
+            EntryScope::Stream(known) => Some(known),
+            EntryScope::Everywhere | EntryScope::Operators => None,
+        };
         // Moderators may delete comments of their own, and take that back.
         if let Some(user_id) = about.user_id
             && !(entry.actor == actor.name() && user_id == moderator.user_id)
         {
             let plan = self.planned(&actor, audit_id, None).await?.plan;
             let user = self.resolve(&UserRef(format!("id:{user_id}"))).await?;
-            self.check_user(moderator, &user, is_against(&plan)).await?;
+            self.check_user(moderator, holds_on, &user, is_against(&plan)).await?;
         }
         self.undo(&actor, request).await
     }
@@ -74,10 +83,14 @@ impl Control {
             | audit_action::HIDE
             | audit_action::SHADOW_COMMENT
             | audit_action::UNSHADOW_COMMENT => return self.about_comment(entry).await,
-            audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => EntryScope::User,
-            audit_action::CLEAR_ROOM | audit_action::ROOM | audit_action::ROOM_TERMS => {
-                scope_of(stream_of(&entry.target))
+            audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => {
+                sanction_scope(&SanctionDetail::of(&entry.detail).streams())
             }
+            audit_action::CLEAR_ROOM
+            | audit_action::ROOM
+            | audit_action::ROOM_TERMS
+            | audit_action::PIN
+            | audit_action::UNPIN => scope_of(stream_of(&entry.target)),
             audit_action::DELETE_OF_USER => {
                 let detail = DeletionsDetail::deserialize(&entry.detail).ok();
                 scope_of(detail.and_then(|detail| detail.stream_id))
@@ -126,6 +139,14 @@ fn is_against(plan: &Plan) -> bool {
         plan,
         Plan::Sanctions(SanctionPlan::Restore { .. }) | Plan::Shadows(ShadowPlan::Restore { .. })
     )
+}
+
+/// A change of sanctions on all streams, or on several, is one of a moderator of all.
+fn sanction_scope(streams: &[Option<StreamId>]) -> EntryScope {
+    match streams {
+        [Some(only)] => EntryScope::Stream(*only),
+        _ => EntryScope::Everywhere,
+    }
 }
 
 fn scope_of(stream_id: Option<StreamId>) -> EntryScope {

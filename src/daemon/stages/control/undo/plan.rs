@@ -1,30 +1,31 @@
 //! Plans how an audit entry is taken back, from the entries about the same target. Pure.
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::entries::{changed_fields, number_in, overlap, read};
+use super::of_sanctions::{SanctionPlan, sanctions_before};
 use super::{undone_action, undone_entry};
 use crate::daemon::engines::metadata::BEFORE;
 use crate::daemon::stages::control::batch;
 use crate::daemon::stages::control::comments::{WAS_DELETED, WAS_HIDDEN};
 use crate::daemon::stages::control::drain::node_of;
-use crate::daemon::stages::control::sanctions::without_replaced;
+use crate::daemon::stages::control::grants::{GrantDetail, GrantPlan, RevokeDetail};
 use crate::daemon::stages::control::shadows::{ShadowDetail, ShadowPlan, UnshadowDetail};
 use crate::protocol::admin::{
-    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, Shadow, ThrottleRequest,
-    audit_action,
+    AuditEntry, DrainRequest, Sanction, Shadow, ThrottleRequest, audit_action,
 };
 use crate::protocol::quantity::{show_share, show_time};
 use crate::protocol::room::{RoomPatch, RoomSettings, RoomTerm, TermsPatch};
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::FixedRate;
-use crate::protocol::{CommentId, NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, PinnedComment, StreamId, UserId, on_stream};
 
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Plan {
     Sanctions(SanctionPlan),
     Shadows(ShadowPlan),
+    Grant(GrantPlan),
     /// The points that were forgiven count again.
     Forgiven {
         user_id: UserId,
@@ -48,6 +49,11 @@ pub(super) enum Plan {
     RoomTerms {
         stream_id: StreamId,
         patch: TermsPatch,
+    },
+    /// Pins what was pinned before; `None` for nothing.
+    Pin {
+        stream_id: StreamId,
+        pinned: Option<PinnedComment>,
     },
     Comment(CommentPlan),
     /// Takes back each of these entries.
@@ -73,11 +79,8 @@ impl Plan {
     /// tells.
     pub(super) fn now(&self) -> Option<String> {
         Some(match self {
-            Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Ban, .. }) => {
-                "the ban is lifted".to_owned()
-            }
-            Self::Sanctions(SanctionPlan::Lift { kind: SanctionKind::Timeout, .. }) => {
-                "the timeout is lifted".to_owned()
+            Self::Sanctions(SanctionPlan::Lift { kind, stream_id, .. }) => {
+                format!("the {}{} is lifted", kind.as_str(), on_stream(*stream_id))
             }
             Self::Sanctions(SanctionPlan::Restore { sanctions, .. }) => {
                 let texts: Vec<_> = sanctions.iter().map(Sanction::text).collect();
@@ -92,6 +95,10 @@ impl Plan {
                 let are = if texts.len() == 1 { "is" } else { "are" };
                 format!("{} {are} in force again", texts.join(" and "))
             }
+            Self::Grant(GrantPlan::Revoke { stream_id, .. }) => {
+                format!("the role on stream {stream_id} is revoked")
+            }
+            Self::Grant(GrantPlan::Restore(grant)) => format!("the user is {} again", grant.text()),
             Self::Forgiven { .. } => "the points from before count again".to_owned(),
             Self::Throttle { stream_id, fixed: Some(FixedRate { rate, until_ms }) } => {
                 let share = show_share(*rate);
@@ -116,23 +123,16 @@ impl Plan {
             Self::Room { stream_id, patch } => {
                 format!("in stream {stream_id}, {}", patch.texts().join(", "))
             }
+            Self::Pin { stream_id, pinned: Some(pinned) } => {
+                let comment_id = pinned.comment_id;
+                format!("in stream {stream_id}, comment {comment_id} is pinned again")
+            }
+            Self::Pin { stream_id, pinned: None } => {
+                format!("in stream {stream_id}, no comment is pinned")
+            }
             Self::RoomTerms { .. } | Self::Comment(_) | Self::Batch { .. } => return None,
         })
     }
-}
-
-/// The change of a user's sanctions that takes another back.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum SanctionPlan {
-    Lift {
-        user_id: UserId,
-        kind: SanctionKind,
-    },
-    /// Puts sanctions in force again.
-    Restore {
-        user_id: UserId,
-        sanctions: Vec<Sanction>,
-    },
 }
 
 /// How to take back a deletion or a rejection.
@@ -184,20 +184,13 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
     }
     let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
     match entry.action.as_str() {
-        audit_action::BAN => sanction(entry, &before, SanctionKind::Ban, now_ms),
-        audit_action::TIMEOUT => sanction(entry, &before, SanctionKind::Timeout, now_ms),
-        audit_action::UNBAN => {
-            let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
-            let lifted: Vec<_> =
-                kinds.iter().filter_map(|kind| in_force(&before, *kind, now_ms)).collect();
-            if lifted.is_empty() {
-                return Err("what it lifted has run out meanwhile".to_owned());
-            }
-            let user_id = UserId(number_in(&entry.target, "user ")?);
-            Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
+        audit_action::BAN | audit_action::TIMEOUT | audit_action::UNBAN => {
+            sanctions_before(entry, &before, now_ms).map(Plan::Sanctions)
         }
         audit_action::SHADOW => shadow(entry, now_ms),
         audit_action::UNSHADOW => unshadow(entry, now_ms),
+        audit_action::GRANT => read(&entry.detail).map(GrantDetail::taken_back).map(Plan::Grant),
+        audit_action::REVOKE => read(&entry.detail).map(RevokeDetail::taken_back).map(Plan::Grant),
         audit_action::FORGIVE => {
             Ok(Plan::Forgiven { user_id: UserId(number_in(&entry.target, "user ")?) })
         }
@@ -208,6 +201,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         }
         audit_action::ROOM => room(entry),
         audit_action::ROOM_TERMS => room_terms(entry),
+        audit_action::PIN | audit_action::UNPIN => pin(entry),
         audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
             Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? })
         }
@@ -233,12 +227,18 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::SHADOW | audit_action::UNSHADOW => {
             return Ok(&[audit_action::SHADOW, audit_action::UNSHADOW]);
         }
+        audit_action::GRANT | audit_action::REVOKE => {
+            return Ok(&[audit_action::GRANT, audit_action::REVOKE]);
+        }
         audit_action::FORGIVE => return Ok(&[audit_action::FORGIVE]),
         audit_action::THROTTLE => return Ok(&[audit_action::THROTTLE]),
         audit_action::DRAIN => return Ok(&[audit_action::DRAIN]),
         audit_action::UPDATE_STREAM => return Ok(&[audit_action::UPDATE_STREAM]),
         audit_action::ROOM => return Ok(&[audit_action::ROOM]),
         audit_action::ROOM_TERMS => return Ok(&[audit_action::ROOM_TERMS]),
+        audit_action::PIN | audit_action::UNPIN => {
+            return Ok(&[audit_action::PIN, audit_action::UNPIN]);
+        }
         audit_action::DELETE | audit_action::REJECT | audit_action::SHADOW_COMMENT => {
             return Ok(&[audit_action::DELETE, audit_action::REJECT, audit_action::SHADOW_COMMENT]);
         }
@@ -246,7 +246,10 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         audit_action::BATCH | audit_action::DELETE_OF_USER | audit_action::CLEAR_ROOM => {
             return Ok(&[]);
         }
-        audit_action::ANNOUNCE | audit_action::DM => "viewers have read it; send a correction",
+        audit_action::ANNOUNCE => "viewers have read it; send a correction",
+        audit_action::DM => "the user has read it, or will; send a correction",
+        audit_action::OPEN_POLL => "viewers have seen it; close it: lc poll close",
+        audit_action::CLOSE_POLL => "its result was told; open another poll: lc poll open",
         audit_action::RESTORE => "delete the comment again: lc delete",
         audit_action::UNSHADOW_COMMENT => "hide the comment again, or delete it: lc delete",
         audit_action::APPROVE => "the comment was shown; delete it: lc delete",
@@ -256,7 +259,8 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         }
         audit_action::KICK => "the user may reconnect by itself",
         audit_action::ACKNOWLEDGE => "somebody knows of the loss now; the audit log has it",
-        audit_action::CREATE_STREAM => "end the stream: lc streams update STREAM --state ended",
+        audit_action::CREATE_STREAM => "end the stream: lc streams end STREAM",
+        audit_action::DELETE_STREAM => "create another stream; its id is not given again",
         audit_action::UNDO => "make the change again",
         audit_action::SAVE_VIEW => "`:forget NAME` in lc top removes the view",
         audit_action::FORGET_VIEW => "`:save NAME` in lc top saves a view again",
@@ -303,39 +307,6 @@ fn comment(
     } else {
         CommentPlan::Restore { comment_id, stays_hidden: was(WAS_HIDDEN) }
     }))
-}
-
-fn sanction(
-    entry: &AuditEntry,
-    before: &[&AuditEntry],
-    kind: SanctionKind,
-    now_ms: u64,
-) -> Result<Plan, String> {
-    let user_id = UserId(number_in(&entry.target, "user ")?);
-    Ok(Plan::Sanctions(match in_force(before, kind, now_ms) {
-        Some(earlier) => SanctionPlan::Restore { user_id, sanctions: vec![earlier] },
-        None => SanctionPlan::Lift { user_id, kind },
-    }))
-}
-
-/// Returns the sanction of a kind that earlier entries left in force, if it has not run out.
-fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<Sanction> {
-    let last = before
-        .iter()
-        .find(|entry| entry.action == kind.as_str() || entry.action == audit_action::UNBAN);
-    let entry = last.filter(|entry| entry.action != audit_action::UNBAN)?;
-    let request: SanctionRequest = read(&without_replaced(&entry.detail)).ok()?;
-    let expires_at = request.duration_ms.map(|duration_ms| entry.at + duration_ms);
-    let sanction = Sanction {
-        user_id: UserId(number_in(&entry.target, "user ").ok()?),
-        kind,
-        name: None,
-        reason: request.reason,
-        created_by: entry.actor.clone(),
-        created_at: entry.at,
-        expires_at,
-    };
-    expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
 }
 
 fn shadow(entry: &AuditEntry, now_ms: u64) -> Result<Plan, String> {
@@ -388,17 +359,23 @@ fn stream(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
             _ => continue,
         };
         known.title = known.title.or(values.title);
+        known.description = known.description.or(values.description);
+        known.starts_at = known.starts_at.or(values.starts_at);
         known.state = known.state.or(values.state);
         known.anonymous = known.anonymous.or(values.anonymous);
         known.moderation = known.moderation.or(values.moderation);
     }
     let patch = StreamPatch {
         title: known.title.filter(|_| changed.title.is_some()),
+        description: known.description.filter(|_| changed.description.is_some()),
+        starts_at: known.starts_at.filter(|_| changed.starts_at.is_some()),
         state: known.state.filter(|_| changed.state.is_some()),
         anonymous: known.anonymous.filter(|_| changed.anonymous.is_some()),
         moderation: known.moderation.filter(|_| changed.moderation.is_some()),
     };
     let is_whole = patch.title.is_some() == changed.title.is_some()
+        && patch.description.is_some() == changed.description.is_some()
+        && patch.starts_at.is_some() == changed.starts_at.is_some()
         && patch.state.is_some() == changed.state.is_some()
         && patch.anonymous.is_some() == changed.anonymous.is_some()
         && patch.moderation.is_some() == changed.moderation.is_some();
@@ -434,53 +411,19 @@ fn room_terms(entry: &AuditEntry) -> Result<Plan, String> {
     Ok(Plan::RoomTerms { stream_id, patch })
 }
 
-/// Reads what an entry changed, without what it replaced.
-fn changed_fields<T: for<'a> Deserialize<'a>>(entry: &AuditEntry) -> Result<T, String> {
-    let mut detail = entry.detail.clone();
-    if let Some(fields) = detail.as_object_mut() {
-        fields.remove(BEFORE);
-    }
-    read(&detail)
-}
-
-/// Returns whether two entries that change the same thing change the same part of it. Only of rooms
-/// it is known: each of their rules is one, and each of their terms.
-fn overlap(entry: &AuditEntry, other: &AuditEntry) -> bool {
-    if entry.action != other.action {
-        return true;
-    }
-    match entry.action.as_str() {
-        audit_action::ROOM => parts_overlap(entry, other, RoomPatch::overlaps),
-        audit_action::ROOM_TERMS => parts_overlap(entry, other, TermsPatch::overlaps),
-        _ => true,
-    }
-}
-
-fn parts_overlap<T: for<'a> Deserialize<'a>>(
-    entry: &AuditEntry,
-    other: &AuditEntry,
-    overlaps: fn(&T, &T) -> bool,
-) -> bool {
-    match (changed_fields(entry), changed_fields(other)) {
-        (Ok(one), Ok(another)) => overlaps(&one, &another),
-        _ => true,
-    }
+fn pin(entry: &AuditEntry) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let pinned = read(entry.detail.get(BEFORE).unwrap_or(&Value::Null))?;
+    Ok(Plan::Pin { stream_id, pinned })
 }
 
 fn created(new: NewStream) -> StreamPatch {
     StreamPatch {
+        state: Some(new.first_state()),
         title: Some(new.title),
-        state: Some(new.state),
+        description: Some(new.description),
+        starts_at: Some(new.starts_at),
         anonymous: Some(new.anonymous),
         moderation: Some(new.moderation),
     }
-}
-
-fn read<T: for<'a> Deserialize<'a>>(detail: &Value) -> Result<T, String> {
-    T::deserialize(detail).map_err(|error| format!("an audit entry cannot be read: {error}"))
-}
-
-fn number_in(target: &str, prefix: &str) -> Result<u64, String> {
-    let number = target.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
-    number.ok_or_else(|| format!("`{target}` names nothing that can be changed back"))
 }

@@ -4,7 +4,7 @@ use super::plan::CommentPlan;
 use super::*;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator};
 use crate::protocol::admin::{
-    SanctionKind, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+    SanctionKind, SanctionRequest, ThrottleRequest, UnbanRequest, UserRef,
 };
 use crate::protocol::stream::{StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};
@@ -37,7 +37,7 @@ fn ban(duration_ms: Option<u64>) -> Value {
 
 #[test]
 fn the_sanction_before_comes_back() {
-    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban, stream_id: None };
     let lift = Plan::Sanctions(lift);
     let first = entry(1, "ban", ban(None));
     assert_eq!(planned(1, std::slice::from_ref(&first)), Ok(lift.clone()));
@@ -143,7 +143,7 @@ fn a_batch_is_taken_back_by_its_entries() {
     };
     let error = planned(2, &[batch("user 42"), undone.clone()]).unwrap_err();
     assert!(error.contains("entry 3 has taken it back already"), "{error}");
-    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban, stream_id: None };
     let of_another = [ban_of_42, undone];
     assert_eq!(planned(1, &of_another), Ok(Plan::Sanctions(lift)), "that concerns no ban");
     let wrong = entry(2, "batch", json!({"entries": "all"}));
@@ -233,8 +233,13 @@ fn a_drain_is_taken_back_on_its_node() {
 async fn an_undone_ban_is_lifted_on_every_node() {
     let world = World::new().await;
     let ann = UserRef("id:42".to_owned());
-    let request =
-        SanctionRequest { user: ann.clone(), reason: None, note: None, duration_ms: None };
+    let request = SanctionRequest {
+        user: ann.clone(),
+        stream_id: None,
+        reason: None,
+        note: None,
+        duration_ms: None,
+    };
     let banned = world.control.ban(&operator(), &request).await.unwrap();
     let undo = UndoRequest { audit_id: banned.audit_id, note: None };
     let outcome = world.control.undo(&operator(), &undo).await.unwrap();
@@ -252,6 +257,7 @@ async fn a_lifted_ban_and_timeout_come_back() {
     let world = World::new().await;
     let ann = UserRef("id:42".to_owned());
     let until = |duration_ms| SanctionRequest {
+        stream_id: None,
         user: ann.clone(),
         reason: Some("spam".to_owned()),
         note: None,
@@ -260,7 +266,7 @@ async fn a_lifted_ban_and_timeout_come_back() {
     world.control.timeout(&operator(), &until(Some(600_000))).await.unwrap();
     world.control.ban(&operator(), &until(None)).await.unwrap();
     let before = world.control.bans().await.unwrap();
-    let about = UserRequest { user: ann.clone(), note: None };
+    let about = UnbanRequest { user: ann.clone(), stream_id: None, note: None };
     let lifted = world.control.unban(&operator(), &about).await.unwrap();
     assert_eq!(world.control.bans().await.unwrap(), []);
     world.registry.place(42, "b").await;
@@ -268,7 +274,7 @@ async fn a_lifted_ban_and_timeout_come_back() {
     let outcome = world.control.undo(&operator(), &undo).await.unwrap();
     assert!(outcome.connections.is_some());
     let lines = world.journal.lines();
-    let closed = "b: Disconnect { user_id: UserId(42), code: Banned }".to_owned();
+    let closed = "b: Disconnect { user_id: UserId(42), code: Banned, stream_id: None }".to_owned();
     assert!(lines.contains(&closed), "the user came back while the ban was lifted: {lines:?}");
     let mut after = world.control.bans().await.unwrap();
     assert_eq!(after.len(), 2);
@@ -314,4 +320,33 @@ async fn a_stream_that_ends_again_dismisses_viewers() {
     let outcome = world.control.undo(&operator(), &undo).await.unwrap();
     assert_eq!(outcome.stream.unwrap().state, StreamState::Ended);
     assert_eq!(count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_failed_halfway_is_made_again() {
+    let world = World::new().await;
+    let control = &world.control;
+    let user = UserRef("ann".to_owned());
+    let request = |duration_ms| SanctionRequest {
+        user: user.clone(),
+        stream_id: None,
+        reason: None,
+        note: None,
+        duration_ms,
+    };
+    control.timeout(&operator(), &request(Some(60_000))).await.unwrap();
+    control.ban(&operator(), &request(None)).await.unwrap();
+    let unban = UnbanRequest { user: user.clone(), stream_id: None, note: None };
+    let lifted = control.unban(&operator(), &unban).await.unwrap();
+    world.registry.place(42, "b").await;
+    let undo = UndoRequest { audit_id: lifted.audit_id, note: None };
+    world.metadata.fail_next("timeout");
+    let failed = control.undo(&operator(), &undo).await.unwrap_err();
+    assert!(matches!(failed, ControlError::Store(_)), "{failed}");
+    assert_eq!(control.bans().await.unwrap(), []);
+    assert_eq!(world.metadata.audits().len(), 3, "nothing was recorded");
+    let undone = control.undo(&operator(), &undo).await.unwrap();
+    assert_eq!(undone.connections, Some(1), "the user is disconnected");
+    assert_eq!(control.bans().await.unwrap().len(), 2);
+    assert_eq!(world.metadata.audits().len(), 4, "one entry for both");
 }

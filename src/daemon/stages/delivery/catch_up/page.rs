@@ -82,7 +82,7 @@ pub(super) fn nothing(request: &CatchUpRequest) -> Page {
 /// The page for events that are gone: a `gap` up to the offset `before`.
 pub(super) fn gap(request: &CatchUpRequest, before: Seq, epoch: Epoch) -> Page {
     let to_seq = before.saturating_sub(1);
-    let gap = request.form.encode_gap(epoch, request.after + 1, to_seq);
+    let gap = request.form.encode_gap(request.stream_id, epoch, request.after + 1, to_seq);
     Page::new(request, vec![gap], 0, to_seq)
 }
 

@@ -18,7 +18,7 @@ pub(super) const SPARE_BYTES: usize = 64;
 
 /// Limits the number of compressors on the node and the frequency of key frames.
 #[derive(Debug)]
-pub(super) struct CompressorLimits {
+pub(crate) struct CompressorLimits {
     pub(super) key_frames: u32,
     pub(super) key_interval: Duration,
     max: usize,
@@ -27,13 +27,13 @@ pub(super) struct CompressorLimits {
 
 /// One compressor, which takes about 310 KB. It is counted as in use until it is dropped.
 #[derive(Debug)]
-pub(super) struct Compressor {
+pub(crate) struct Compressor {
     compress: Compress,
     limits: Arc<CompressorLimits>,
 }
 
 impl CompressorLimits {
-    pub(super) fn new(config: &DeliveryConfig) -> Self {
+    pub(crate) fn new(config: &DeliveryConfig) -> Self {
         Self {
             key_frames: config.deflate_key_frames,
             key_interval: config.deflate_key_interval,
@@ -43,7 +43,7 @@ impl CompressorLimits {
     }
 
     /// Returns a new compressor, or `None` while all are in use.
-    pub(super) fn acquire(self: &Arc<Self>) -> Option<Compressor> {
+    pub(crate) fn acquire(self: &Arc<Self>) -> Option<Compressor> {
         let one_more = |in_use| (in_use < self.max).then_some(in_use + 1);
         self.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Compressor { compress: Compress::new(LEVEL, false), limits: self.clone() })
@@ -68,7 +68,7 @@ impl Compressor {
 
     /// Compresses a payload with the earlier ones as context. After `None` the window holds text
     /// that no viewer was sent, and the compressor must be dropped.
-    pub(super) fn compress_next(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn compress_next(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let before = self.compress.total_in();
         let mut out = Vec::with_capacity(payload.len() + payload.len() / 1000 + SPARE_BYTES);
         let status = self.compress.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;

@@ -29,6 +29,8 @@ mod compressors;
 mod per_message;
 mod shared_window;
 
+#[cfg(test)]
+pub(super) use compressor::{Compressor, CompressorLimits};
 pub(super) use compressors::Compressors;
 pub(super) use per_message::{compress, compress_always};
 pub(super) use shared_window::{StreamWindow, WindowFrame, WindowPosition};

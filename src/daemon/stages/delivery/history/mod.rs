@@ -1,13 +1,17 @@
 //! History: the events of a stream after a log offset. It serves viewers that return, and fills
 //! holes in what the bus delivered.
 
+mod stored;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::AHashMap;
 use tracing::{debug, warn};
 
+use self::stored::StoredSources;
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::Delays;
 use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
@@ -42,7 +46,8 @@ pub enum HistoryRead {
     },
 }
 
-/// Reads the recent cache where it reaches back far enough, and otherwise the log.
+/// Reads the recent cache where it reaches back far enough, otherwise the log, and for viewers what
+/// the log has dropped from the comment store.
 #[derive(Debug, Clone)]
 pub struct History {
     recent: SharedRecentCache,
@@ -50,6 +55,8 @@ pub struct History {
     repeats: RepeatIndex,
     /// `None` shows every comment at once.
     delays: Option<Delays>,
+    /// `None` makes a gap of what the log has dropped.
+    stored: Option<StoredSources>,
     /// Incremented whenever earlier answers become stale for new requests. Shared by all clones.
     changes: Arc<AtomicU64>,
 }
@@ -57,7 +64,14 @@ pub struct History {
 impl History {
     pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
         let repeats = RepeatIndex::new(log.clone());
-        Self { recent, log, repeats, delays: None, changes: Arc::default() }
+        Self { recent, log, repeats, delays: None, stored: None, changes: Arc::default() }
+    }
+
+    /// Returns the same, which reads from this store what the log has dropped.
+    pub fn with_store(self, comments: SharedCommentStore) -> Self {
+        let sources =
+            StoredSources { comments, recent: self.recent.clone(), log: self.log.clone() };
+        Self { stored: Some(sources), ..self }
     }
 
     /// Returns the same, which ends pages before comments that a message delay holds back.
@@ -130,7 +144,8 @@ impl History {
     }
 
     /// Reads the next page for a returning viewer. Like [`Self::after`], but events below `floor`
-    /// that the cache has dropped are not read from the log.
+    /// that the cache has dropped are not read from the log, and later ones that the log has
+    /// dropped are read from the comment store.
     pub(super) async fn after_for_viewer(
         &self,
         stream_id: StreamId,
@@ -141,7 +156,12 @@ impl History {
         let read = match self.cached(stream_id, after, until).await {
             Some(page) => HistoryRead::Page(page),
             None if after < floor => HistoryRead::Expired { before: floor + 1 },
-            None => self.read_log(stream_id, after).await?,
+            None => match (self.read_log(stream_id, after).await?, &self.stored) {
+                (HistoryRead::Expired { before }, Some(sources)) => {
+                    stored::read(sources, stream_id, after, before).await
+                }
+                (read, _) => read,
+            },
         };
         Ok(self.without_undue(stream_id, read, until))
     }

@@ -11,7 +11,7 @@ use crate::daemon::engines::recent::RecentEvent;
 use crate::daemon::stages::delivery::history::{HistoryError, HistoryRead};
 use crate::protocol::events::HiddenFrom;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Seq, StreamId};
+use crate::protocol::{CommentId, Seq, StreamId, StreamPosition};
 
 /// Events fetched to fill a hole. Of a larger hole only the deletions are sent; for its comments
 /// viewers get a gap and read the history.
@@ -25,6 +25,15 @@ pub(super) struct MissedEnd {
     /// Events up to here are fetched. Beyond `broadcast`, they end before the first comment that
     /// the message delay of its room holds back.
     pub(super) until: Seq,
+}
+
+/// Events that the bus did not deliver.
+struct MissedPage {
+    events: Vec<RecentEvent>,
+    /// Events up to here are sent.
+    to_seq: Seq,
+    /// The places that comments of it had in an earlier epoch.
+    shown_before: Vec<(Seq, StreamPosition)>,
 }
 
 impl MissedEnd {
@@ -110,17 +119,22 @@ impl Hub {
             else {
                 break;
             };
-            if page.covered_to <= after {
+            let covered_to = page.covered_to;
+            if covered_to <= after {
                 break;
             }
             if events < MAX_HOLE_EVENTS {
                 events += page.events.len();
-                let to_seq = page.covered_to.min(until);
-                self.send_page(stream_id, page.events, to_seq, sample_rate);
+                let to_seq = covered_to.min(until);
+                let old = page.events.iter().filter_map(RecentEvent::comment);
+                let old = self.older_than_log(old);
+                let shown_before = self.shown_before(stream_id, old).await;
+                let page = MissedPage { events: page.events, to_seq, shown_before };
+                self.send_page(stream_id, page, sample_rate);
             } else {
                 self.send_deletions(stream_id, page.events, until);
             }
-            after = page.covered_to;
+            after = covered_to;
         }
         Ok(())
     }
@@ -136,13 +150,8 @@ impl Hub {
         }
     }
 
-    fn send_page(
-        &mut self,
-        stream_id: StreamId,
-        events: Vec<RecentEvent>,
-        to_seq: Seq,
-        sample_rate: SampleRate,
-    ) {
+    fn send_page(&mut self, stream_id: StreamId, page: MissedPage, sample_rate: SampleRate) {
+        let MissedPage { events, to_seq, shown_before } = page;
         let mut comments = Vec::new();
         let mut own = Vec::new();
         let mut sampled = false;
@@ -170,8 +179,16 @@ impl Hub {
         // The log does not tell the delay at that time, nor this page which comments were released.
         let delay_ms = self.parts.streams.get(stream_id).and_then(|stream| stream.room.delay_ms);
         let held_back = HeldBack { delay_ms: delay_ms.unwrap_or(0), ..HeldBack::default() };
-        let incoming =
-            IncomingComments { epoch, to_seq, sample_rate, comments, own, sampled, held_back };
+        let incoming = IncomingComments {
+            epoch,
+            to_seq,
+            sample_rate,
+            comments,
+            own,
+            sampled,
+            held_back,
+            shown_before,
+        };
         self.send_comments(stream_id, incoming, &[]);
     }
 }

@@ -1,7 +1,10 @@
 //! The hub: one task between the bus and the workers. It subscribes to the streams that workers
 //! watch, puts the messages of the bus in one order without holes, and makes the frames.
 
+mod earlier;
 mod missed;
+mod pinned;
+mod room_polls;
 mod sampling;
 
 use std::collections::BTreeMap;
@@ -14,18 +17,22 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::earlier::EarlierEpoch;
 use self::missed::MissedEnd;
+use self::pinned::Pin;
+use self::room_polls::ToldPoll;
 use self::sampling::{IncomingComments, StreamSampling};
 use super::deflate::{Compressors, StreamWindow};
 use super::frame::{Frame, Lane};
 use super::history::History;
 use super::mailbox::{Command, Mailbox, StreamStart};
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::ticker::ticker;
 use crate::daemon::engines::bus::{
     Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, UNNUMBERED,
 };
-use crate::daemon::engines::directory::Streams;
+use crate::daemon::engines::directory::{RoomPolls, Streams};
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::engines::recent::SharedRecentCache;
@@ -34,6 +41,7 @@ use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Removal;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::room::RoomRules;
+use crate::protocol::stream::{StreamNotice, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Seq, StreamId};
 
@@ -80,14 +88,20 @@ pub(super) struct HubParts {
     pub(super) compressors: Arc<Compressors>,
     pub(super) egress: EgressPolicy,
     pub(super) board: StatusBoard,
-    /// For the rules of rooms.
+    /// For the rules of rooms and pinned comments.
     pub(super) streams: Streams,
+    pub(super) polls: RoomPolls,
+    pub(super) clock: SharedClock,
 }
 
 #[derive(Debug)]
 pub(super) struct Hub {
     parts: HubParts,
     feeds: AHashMap<StreamId, Feed>,
+    /// When this node opened its log, in milliseconds since the Unix epoch.
+    opened_ms: u64,
+    /// The places of comments in an earlier epoch were dropped.
+    forgot_earlier: bool,
     lost_seen: u64,
     /// The bus is unavailable.
     interrupted: bool,
@@ -123,8 +137,13 @@ struct Feed {
     /// The rate of the broadcast stage.
     sample_rate: SampleRate,
     sampling: StreamSampling,
+    earlier: EarlierEpoch,
     /// The rules that viewers were told.
     room: RoomRules,
+    pin: Pin,
+    poll: ToldPoll,
+    /// The event as viewers were told.
+    notice: StreamNotice,
     /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
     deleted_ahead: BTreeMap<Seq, Removal>,
     /// The shared deflate window of its viewers.
@@ -134,8 +153,10 @@ struct Feed {
 impl Hub {
     pub(super) fn new(parts: HubParts) -> Self {
         Self {
+            opened_ms: parts.clock.now_ms(),
             parts,
             feeds: AHashMap::new(),
+            forgot_earlier: false,
             lost_seen: 0,
             interrupted: false,
             read_log_once: false,
@@ -149,6 +170,7 @@ impl Hub {
         let mut log_reads = ticker(LOG_READ_INTERVAL);
         let mut egress_ticks = ticker(egress::TICK);
         let mut reloads = self.parts.streams.reloads();
+        let mut readings = self.parts.polls.readings();
         loop {
             let must_read_log = self.interrupted || self.read_log_once || !self.unplaced.is_empty();
             tokio::select! {
@@ -156,14 +178,27 @@ impl Hub {
                     Some(request) => self.handle_request(request).await,
                     None => return Ok(()),
                 },
-                heard = self.parts.listener.receive() => {
-                    self.handle_bus_event(heard?).await;
-                    self.count_lost();
-                }
+                heard = self.parts.listener.receive() => match heard {
+                    Ok(event) => {
+                        self.handle_bus_event(event).await;
+                        self.count_lost();
+                    }
+                    // Those that publish are stopped as well, and the last of them closes the bus.
+                    Err(BusError::Closed) if stop.is_cancelled() => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                },
                 _ = log_reads.tick(), if must_read_log => self.read_missed().await,
-                _ = egress_ticks.tick() => self.adjust_egress(),
+                _ = egress_ticks.tick() => {
+                    self.adjust_egress();
+                    self.forget_earlier();
+                }
                 // Fails only without a sender, and the hub has one.
-                Ok(()) = reloads.changed() => self.tell_rules(),
+                Ok(()) = reloads.changed() => {
+                    self.tell_changes();
+                    self.tell_pinned();
+                    self.tell_polls();
+                }
+                Ok(()) = readings.changed() => self.tell_polls(),
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -239,7 +274,11 @@ impl Hub {
                 framed_to: covered_to,
                 sample_rate,
                 sampling: StreamSampling::new(sample_rate),
+                earlier: EarlierEpoch::default(),
                 room: self.parts.streams.room_rules(stream_id),
+                notice: self.parts.streams.notice(stream_id),
+                pin: self.pin(stream_id).await,
+                poll: ToldPoll::new(self.parts.polls.state(stream_id)),
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };
@@ -257,6 +296,9 @@ impl Hub {
             meter: feed.sampling.meter.clone(),
             viewers: self.parts.board.viewers(stream_id),
             room: feed.room,
+            schedule: feed.notice.schedule(),
+            pinned: feed.pin.told.clone(),
+            poll: feed.poll.open(),
             reactions: (!totals.is_empty())
                 .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
         };
@@ -328,6 +370,7 @@ impl Hub {
     }
 
     fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: &Removal) {
+        self.take_down(stream_id, deletion.comment_id);
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq == UNNUMBERED {
             self.parts.history.record_change();
@@ -373,6 +416,8 @@ impl Hub {
         for (seq, deletion) in &batch.deletions {
             self.handle_deletion(stream_id, *seq, deletion);
         }
+        let old = self.older_than_log(batch.comments.iter().chain(&batch.own));
+        let shown_before = self.shown_before(stream_id, old).await;
         let after = self.feeds[&stream_id].covered_to;
         let is_hole = batch.from_seq > after + 1;
         if is_hole {
@@ -397,23 +442,31 @@ impl Hub {
             own: new(&batch.own),
             sampled: batch.sampled_out > 0,
             held_back: batch.held_back.clone(),
+            shown_before,
         };
         self.send_comments(stream_id, incoming, &batch.staff);
     }
 
-    /// Tells viewers of rooms whose rules have changed. Never skipped: a viewer that is behind must
-    /// know the rules, too.
-    fn tell_rules(&mut self) {
+    /// Tells viewers of rooms whose rules have changed, and of events that have. Never skipped: a
+    /// viewer that is behind must know them, too. The end of a stream comes through the bus, behind
+    /// its last comments, and that it exists no longer by closing its viewers.
+    fn tell_changes(&mut self) {
         let mut changed = Vec::new();
         for (stream_id, feed) in &mut self.feeds {
-            let room = self.parts.streams.room_rules(*stream_id);
+            let Some(stream) = self.parts.streams.get(*stream_id) else { continue };
+            let room = stream.room.in_force();
             if feed.room != room {
                 feed.room = room;
-                changed.push((*stream_id, room));
+                changed.push((*stream_id, ServerMessage::Room(room)));
             }
+            if stream.state == StreamState::Ended || !feed.notice.differs_from(&stream) {
+                continue;
+            }
+            feed.notice = stream.notice();
+            changed.push((*stream_id, ServerMessage::Stream(feed.notice.clone())));
         }
-        for (stream_id, room) in changed {
-            self.send(stream_id, Lane::Control, ServerMessage::Room(room));
+        for (stream_id, message) in changed {
+            self.send(stream_id, Lane::Control, message);
         }
     }
 

@@ -7,28 +7,32 @@ use tokio::task::JoinHandle;
 
 use super::missed::MAX_HOLE_EVENTS;
 use super::*;
-use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
+use crate::daemon::base::clock::{SystemClock, TokioClock};
+use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _, HeldBack};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
-use crate::daemon::engines::recent::memory::MemoryRecent;
-use crate::daemon::engines::recent::{RecentCache as _, RecentEvent};
+use crate::daemon::engines::recent::{EarlierPlaces, RecentCache as _, RecentEvent};
+use crate::daemon::stages::delivery::audience::{Audience, EARLIER_KEPT_FOR};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::comments::{
     comment_record, sample_comment, sample_comment_id, sample_deletion,
 };
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
-use crate::protocol::stream::ModerationMode;
-use crate::protocol::{Comment, CommentId, Epoch, NodeId, UserId};
+use crate::daemon::testing::recent::TestRecent;
+use crate::protocol::stream::{ModerationMode, Stream, StreamState};
+use crate::protocol::{Comment, CommentId, Epoch, NodeId, PinnedComment, StreamPosition, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
+/// The time at which the hub begins: that of the first sample comments.
+const OPENED: Duration = Duration::from_secs(1_750_000_000);
 
 pub(super) struct Rig {
     pub(super) board: StatusBoard,
     bus: TestBus,
-    recent: Arc<MemoryRecent>,
+    recent: Arc<TestRecent>,
     history: History,
     log: InMemoryLog,
     metadata: Arc<InMemoryMetadata>,
@@ -36,6 +40,7 @@ pub(super) struct Rig {
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     polls: Vec<mio::Poll>,
+    stop: CancellationToken,
     task: JoinHandle<Result<(), HubError>>,
 }
 
@@ -46,7 +51,7 @@ impl Rig {
 
     pub(super) async fn start_with(config: DeliveryConfig) -> Self {
         let bus = TestBus::default();
-        let recent = Arc::new(MemoryRecent::new(&StoreConfig::default()));
+        let recent = Arc::<TestRecent>::default();
         let log = InMemoryLog::new();
         let (subscriptions, listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         let (requests, receiver) = mpsc::unbounded_channel();
@@ -75,8 +80,11 @@ impl Rig {
             egress: EgressPolicy::new(config.egress_rules()),
             board: board.clone(),
             streams: streams.clone(),
+            polls: RoomPolls::new(metadata.clone(), streams.clone(), Arc::new(SystemClock)),
+            clock: Arc::new(TokioClock::starting_at(OPENED)),
         });
-        let task = tokio::spawn(hub.run(CancellationToken::new()));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(hub.run(stop.clone()));
         Self {
             board,
             bus,
@@ -88,6 +96,7 @@ impl Rig {
             requests,
             mailboxes,
             polls,
+            stop,
             task,
         }
     }
@@ -159,6 +168,8 @@ enum Shown {
     Range(Seq, Seq, Vec<Seq>),
     Deleted(CommentId),
     Room(RoomRules),
+    Stream(StreamState),
+    Pinned(Option<CommentId>),
 }
 
 impl Shown {
@@ -170,6 +181,10 @@ impl Shown {
             }
             ServerMessage::CommentDeleted(deletion) => Self::Deleted(deletion.comment_id),
             ServerMessage::Room(rules) => Self::Room(*rules),
+            ServerMessage::Stream(notice) => Self::Stream(notice.state),
+            ServerMessage::Pinned { comment } => {
+                Self::Pinned(comment.as_ref().map(|pinned| pinned.comment_id))
+            }
             other => panic!("not expected: {other:?}"),
         }
     }
@@ -194,6 +209,21 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
 
 fn range(from_seq: Seq, to_seq: Seq) -> Shown {
     Shown::Range(from_seq, to_seq, (from_seq..=to_seq).collect())
+}
+
+/// Whoever publishes is stopped at the same time, which closes the bus. The hub sees one or the
+/// other first.
+#[tokio::test]
+async fn a_bus_that_closes_at_the_stop_is_no_failure() {
+    for _ in 0..20 {
+        let rig = Rig::start().await;
+        rig.stop.cancel();
+        drop(rig.bus);
+        rig.task.await.unwrap().unwrap();
+    }
+    let rig = Rig::start().await;
+    drop(rig.bus);
+    assert!(matches!(rig.task.await.unwrap(), Err(HubError::Bus(BusError::Closed))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +306,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
     assert_eq!(frames.last(), Some(&range(end + 10, end + 11)), "and a gap before it");
     let shown = |frame: &Shown| match frame {
         Shown::Range(_, _, seqs) => seqs.len(),
-        Shown::Deleted(_) | Shown::Room(_) => 0,
+        Shown::Deleted(_) | Shown::Room(_) | Shown::Stream(_) | Shown::Pinned(_) => 0,
     };
     assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_HOLE_EVENTS);
 }
@@ -378,12 +408,91 @@ async fn hidden_comment_alone_covers_no_range_for_others() {
     };
     let frames: Vec<_> = rig.commands(0).await.into_iter().filter_map(frame_of).collect();
     let ranges = |user: Option<UserId>| -> Vec<_> {
-        let sent = frames.iter().filter_map(|frame| frame.batch_for(user));
+        let sent = frames.iter().filter_map(|frame| frame.batch_for(user.into()));
         sent.map(|batch| (batch.from_seq, batch.to_seq, batch.comments.len())).collect()
     };
     let author = own[0].user_id;
     assert_eq!(ranges(Some(author)), [(1, 1, 1), (1, 2, 1), (3, 4, 2)]);
     assert_eq!(ranges(None), [(1, 2, 1), (3, 4, 1)]);
+}
+
+/// An append whose answer was lost with the log is repeated into the next one. Viewers that saw the
+/// comment before are not sent it again; those that were not told of it are.
+#[tokio::test(start_paused = true)]
+async fn comment_shown_in_an_earlier_epoch_is_not_again() {
+    const BEFORE: Epoch = Epoch(6);
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let places = [(2, 242), (4, 244)].map(|(seq, place)| (sample_comment_id(seq), place));
+    rig.recent.set_earlier(EarlierPlaces { epoch: BEFORE, places: places.into_iter().collect() });
+    for (from_seq, to_seq) in [(1, 3), (4, 4), (5, 5)] {
+        rig.broadcast(batch(from_seq, to_seq, &[])).await;
+    }
+    let frame_of = |command| match command {
+        Command::Frame { frame, .. } => Some(frame),
+        _ => None,
+    };
+    let frames: Vec<_> = rig.commands(0).await.into_iter().filter_map(frame_of).collect();
+    let sent = |came_from: Option<StreamPosition>| -> Vec<_> {
+        let audience = Audience { user: None, came_from };
+        let sent = frames.iter().filter_map(|frame| frame.batch_for(audience));
+        sent.map(|batch| Shown::of(&ServerMessage::Comments(batch.into_owned()))).collect()
+    };
+    let from = |seq| Some(StreamPosition { epoch: BEFORE, seq });
+    assert_eq!(sent(from(244)), [Shown::Range(1, 3, vec![1, 3]), Shown::Range(4, 5, vec![5])]);
+    let again = || Shown::Range(4, 4, vec![4]);
+    let last = || Shown::Range(4, 5, vec![5]);
+    assert_eq!(sent(from(243)), [Shown::Range(1, 3, vec![1, 3]), again(), last()]);
+    let other = Some(StreamPosition { epoch: Epoch(5), seq: 300 });
+    for unseen in [from(241), other, None] {
+        assert_eq!(sent(unseen), [range(1, 3), again(), last()], "{unseen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn holes_are_filled_without_what_was_shown_before() {
+    const BEFORE: Epoch = Epoch(6);
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let places = [(sample_comment_id(2), 242)].into_iter().collect();
+    rig.recent.set_earlier(EarlierPlaces { epoch: BEFORE, places });
+    rig.cache(&batch(1, 2, &[])).await;
+    rig.broadcast(batch(3, 3, &[])).await;
+    let sent = [Shown::Range(1, 2, vec![1]), range(3, 3)];
+    assert_eq!(rig.frames(0).await, sent, "to viewers that saw it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_comments_are_not_looked_up() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let places = [(sample_comment_id(1), 242)].into_iter().collect();
+    rig.recent.set_earlier(EarlierPlaces { epoch: Epoch(6), places });
+    let created_at = OPENED.as_millis() as u64 + 5_000;
+    let new = SequencedComment { created_at, ..sample_comment(1).sequenced(1) };
+    rig.broadcast(Batch { comments: vec![new], ..batch(1, 1, &[]) }).await;
+    assert_eq!(rig.frames(0).await, [range(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_of_an_earlier_epoch_are_dropped_in_time() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let opened_ms = OPENED.as_millis() as u64;
+    let kept_ms = EARLIER_KEPT_FOR.as_millis() as u64;
+    let old = CommentId::from_unix_ticks((opened_ms - kept_ms - 1_000) * 10_000, 1, [3; 6]);
+    let places = [(old, 241), (sample_comment_id(2), 242), (sample_comment_id(3), 243)];
+    let places = places.into_iter().collect();
+    rig.recent.set_earlier(EarlierPlaces { epoch: Epoch(6), places });
+    let comment = SequencedComment { comment_id: old, ..sample_comment(1).sequenced(1) };
+    rig.broadcast(Batch { comments: vec![comment], ..batch(1, 1, &[]) }).await;
+    assert_eq!(rig.frames(0).await, [range(1, 1)], "its place is not kept");
+    rig.broadcast(batch(2, 2, &[])).await;
+    tokio::time::sleep(EARLIER_KEPT_FOR).await;
+    rig.broadcast(batch(3, 3, &[])).await;
+    let frames = rig.frames(0).await;
+    assert!(!frames.contains(&range(2, 2)), "it was shown before: {frames:?}");
+    assert_eq!(frames.last(), Some(&range(3, 3)), "nothing is looked up any more");
 }
 
 #[tokio::test(start_paused = true)]
@@ -413,6 +522,79 @@ async fn viewers_are_told_rules_that_changed() {
         assert_eq!(rig.frames(0).await, told, "once");
     }
     assert_eq!(rig.watch(1).await.room, slow, "a worker that begins later knows them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn viewers_are_told_that_a_stream_starts() {
+    let rig = Rig::start().await;
+    let mut scheduled = stream(STREAM.0, ModerationMode::Async);
+    scheduled.state = StreamState::Scheduled;
+    scheduled.starts_at = Some(9_000);
+    rig.metadata.put_stream(scheduled.clone());
+    rig.streams.reload().await.unwrap();
+    let schedule = rig.watch(0).await.schedule;
+    assert_eq!((schedule.state, schedule.starts_at), (StreamState::Scheduled, Some(9_000)));
+    scheduled.state = StreamState::Live;
+    rig.metadata.put_stream(scheduled.clone());
+    for told in [vec![Shown::Stream(StreamState::Live)], vec![]] {
+        rig.streams.reload().await.unwrap();
+        assert_eq!(rig.frames(0).await, told, "once");
+    }
+    assert!(rig.watch(1).await.schedule.is_plain(), "a worker that begins later knows it");
+    scheduled.state = StreamState::Ended;
+    rig.metadata.put_stream(scheduled);
+    rig.streams.reload().await.unwrap();
+    assert_eq!(rig.frames(0).await, [], "the end comes behind the last comments");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_comment_is_not_pinned_again() {
+    let rig = Rig::start().await;
+    let id = Some(sample_comment_id(2));
+    pin(&rig, 1).await;
+    assert_eq!(rig.watch(0).await.pinned.map(|pinned| pinned.comment_id), id);
+    rig.publish(BusMessage::Deleted { seq: 3, deletion: sample_deletion(2) }).await;
+    let told = [Shown::Pinned(None), Shown::Deleted(sample_comment_id(2))];
+    assert_eq!(rig.frames(0).await, told);
+    let hidden = timeout(Duration::from_secs(1), rig.streams.hidden_pins()).await.unwrap();
+    let hidden = hidden.get(&STREAM).map(|pinned| (pinned.comment_id, pinned.pinned_at));
+    assert_eq!(hidden, id.map(|id| (id, 1)), "this very pin is to be taken down");
+    rig.publish(BusMessage::Restored { comment_id: sample_comment_id(2) }).await;
+    rig.streams.reload().await.unwrap();
+    assert_eq!(rig.frames(0).await, []);
+    assert_eq!(rig.watch(1).await.pinned, None);
+    pin(&rig, 2).await;
+    assert_eq!(rig.frames(0).await, [Shown::Pinned(id)], "somebody has pinned it again");
+}
+
+/// The hub may learn of the second pin before or after the deletion.
+#[tokio::test(start_paused = true)]
+async fn a_comment_pinned_again_is_taken_down() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    for first in [1, 3, 5, 7, 9, 11, 13, 15, 17, 19] {
+        pin(&rig, first).await;
+        assert_eq!(rig.frames(0).await, [Shown::Pinned(Some(sample_comment_id(2)))]);
+        pin(&rig, first + 1).await;
+        rig.publish(BusMessage::Deleted { seq: UNNUMBERED, deletion: sample_deletion(2) }).await;
+        let frames = rig.frames(0).await;
+        let last = frames.iter().rfind(|frame| matches!(frame, Shown::Pinned(_)));
+        assert_eq!(last, Some(&Shown::Pinned(None)), "{frames:?}");
+        let hidden = timeout(Duration::from_secs(1), rig.streams.hidden_pins()).await.unwrap();
+        let hidden = hidden.get(&STREAM).map(|pinned| pinned.pinned_at);
+        assert_eq!(hidden, Some(first + 1), "the pin that is stored");
+    }
+}
+
+/// Stores a pin of the second sample comment, and lets the node know it.
+async fn pin(rig: &Rig, pinned_at: u64) {
+    let SequencedComment { comment_id, user_id, name, message, created_at, badges, .. } =
+        sample_comment(2).sequenced(2);
+    let pinned =
+        PinnedComment { comment_id, user_id, name, message, created_at, badges, pinned_at };
+    let stream = stream(STREAM.0, ModerationMode::Async);
+    rig.metadata.put_stream(Stream { pinned: Some(pinned.into()), ..stream });
+    rig.streams.reload().await.unwrap();
 }
 
 /// Says that the broadcast stage has shown everything below `next`.

@@ -12,17 +12,21 @@ use super::Worker;
 use super::receive::{Incoming, ReceiveError, Rules, receive};
 use super::viewer::Flags;
 use crate::daemon::base::handoff::{
-    AuthRequest, Deflate, ReactionCounts, ReplyTo, RoomChange, RoomRequest, Submission,
+    AuthRequest, ReactionCounts, ReplyTo, RoomChange, RoomRequest, Submission, Vote, VoteReplyTo,
 };
 use crate::daemon::base::metrics::count;
+use crate::daemon::stages::delivery::turns::unknown_reaction;
 use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
-use crate::protocol::{CloseCode, ErrorCode};
+use crate::protocol::{CloseCode, CommentId, ErrorCode};
 
 /// Bytes read from one viewer before the others have their turn.
 const MAX_TURN_BYTES: usize = 256 * 1024;
+/// Bytes that a read counts as at least: a few bytes may have come in as many records of TLS as 16
+/// KiB hold.
+const MIN_COUNTED_BYTES: usize = 16 * 1024;
 /// Comments sent to ingest together. Its queue takes all of them or none.
 const MAX_SUBMISSION_BATCH: usize = 64;
 
@@ -50,7 +54,7 @@ impl Worker {
                     let emptied = short && !to_the_end;
                     self.metrics.bytes_in.inc_by(bytes as u64);
                     self.receive_bytes(slot, &mut buffer[..bytes]);
-                    turn_bytes += bytes;
+                    turn_bytes += bytes.max(MIN_COUNTED_BYTES);
                     if emptied {
                         break;
                     }
@@ -86,7 +90,7 @@ impl Worker {
             frames: ReadRules {
                 sender: Side::Client,
                 max_message_bytes: self.parts.gateway.max_message_bytes.as_u64() as usize,
-                deflate: viewer.form.deflate() != Deflate::Off,
+                deflate: viewer.may_compress,
             },
             inflater: &mut self.inflater,
         };
@@ -168,10 +172,13 @@ impl Worker {
         match message {
             ClientMessage::Ping => self.send_private(slot, &ServerMessage::Pong),
             ClientMessage::Auth { token } => self.request_auth(slot, token),
-            ClientMessage::Comment { message, client_ref } => {
-                self.queue_submission(slot, message, client_ref.map(Arc::from));
+            ClientMessage::Comment { message, client_ref, parent_id } => {
+                self.queue_submission(slot, message, parent_id, client_ref.map(Arc::from));
             }
             ClientMessage::Reaction { reaction } => self.count_reaction(slot, &reaction),
+            ClientMessage::Vote { poll_id, option, client_ref } => {
+                self.request_vote(slot, poll_id, option, client_ref.map(Arc::from));
+            }
             ClientMessage::Pause => self.pause(slot),
             ClientMessage::Room { patch, client_ref } => {
                 let change = RoomChange::Settings(patch);
@@ -210,7 +217,7 @@ impl Worker {
         if skip {
             viewer.flags.clear(Flags::CATCHING_UP);
             viewer.cursor = stream.ordered.end();
-            viewer.enqueue_gap(stream.epoch, stream.covered_to);
+            viewer.enqueue_gap(stream.stream_id, stream.epoch, stream.covered_to);
         } else {
             viewer.flags.set(Flags::CATCHING_UP);
         }
@@ -220,7 +227,8 @@ impl Worker {
     fn request_auth(&mut self, slot: usize, token: String) {
         let connection = self.connection_id(slot);
         let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
-        let request = AuthRequest { connection, stream_id, token };
+        let address = self.viewers[slot].permit.as_ref().and_then(|permit| permit.address());
+        let request = AuthRequest { connection, stream_id, address, token };
         if self.parts.requests.auth.try_send(request).is_err() {
             let text = "more tokens are waiting to be checked than allowed; send `auth` again";
             self.send_error(slot, ErrorBody::new(ErrorCode::Overloaded, text), None);
@@ -239,7 +247,7 @@ impl Worker {
             return self.send_error(slot, not_authenticated(), client_ref);
         };
         if !identity.role.is_staff() {
-            let text = format!("this needs the role moderator; the token's is {}", identity.role);
+            let text = format!("this needs the role moderator; yours here is {}", identity.role);
             return self.send_error(slot, ErrorBody::new(ErrorCode::Forbidden, text), client_ref);
         }
         let stream_id = self.streams[viewer.stream as usize].stream_id;
@@ -259,7 +267,13 @@ impl Worker {
         self.send_error(slot, refused.retry_after_ms(RETRY_AFTER_MS), reference);
     }
 
-    fn queue_submission(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {
+    fn queue_submission(
+        &mut self,
+        slot: usize,
+        message: String,
+        parent_id: Option<CommentId>,
+        client_ref: Option<Arc<str>>,
+    ) {
         let viewer = &mut self.viewers[slot];
         let Some(identity) = viewer.identity.clone() else {
             return self.send_error(slot, not_authenticated(), client_ref);
@@ -271,6 +285,7 @@ impl Worker {
             identity,
             message,
             client_ref,
+            parent_id,
             reply_to: ReplyTo::Connection(self.connection_id(slot)),
         });
         let queue_comments = self.parts.requests.submissions.max_capacity();
@@ -284,26 +299,51 @@ impl Worker {
             return self.send_error(slot, not_authenticated(), None);
         }
         let Some(&kind) = self.parts.reaction_kinds.get(reaction) else {
-            let mut names: Vec<_> = self.parts.reaction_kinds.keys().map(String::as_str).collect();
-            names.sort_unstable();
-            let text = format!("no such reaction; there are {}", names.join(", "));
-            return self.send_error(slot, ErrorBody::new(ErrorCode::UnknownReaction, text), None);
+            let error = unknown_reaction(self.parts.reaction_kinds.keys().map(String::as_str));
+            return self.send_error(slot, error, None);
         };
-        let now_s = self.now_s();
-        let limit = self.parts.reactions_per_second;
-        let viewer = &mut self.viewers[slot];
-        let (second, used) = &mut viewer.extras().reactions;
-        if *second != now_s {
-            (*second, *used) = (now_s, 0);
-        }
-        if limit != 0 && *used >= limit {
-            let error = ErrorBody::new(ErrorCode::RateLimited, "too many reactions")
-                .retry_after_ms(RETRY_AFTER_MS);
+        let second = u64::from(self.now_s());
+        let per_second = self.parts.reactions_per_second;
+        let turns = &mut self.viewers[slot].extras().turns;
+        if let Err(error) = turns.take_reaction(second, per_second) {
             return self.send_error(slot, error, None);
         }
-        *used += 1;
         let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
         *self.reactions.entry((stream_id, kind)).or_default() += 1;
+    }
+
+    /// Passes a vote on to be counted.
+    fn request_vote(
+        &mut self,
+        slot: usize,
+        poll_id: u64,
+        option: u64,
+        client_ref: Option<Arc<str>>,
+    ) {
+        let Some(user_id) = self.viewers[slot].user_id() else {
+            return self.send_error(slot, not_authenticated(), client_ref);
+        };
+        let second = u64::from(self.now_s());
+        if let Err(error) = self.viewers[slot].extras().turns.take_vote(second) {
+            return self.send_error(slot, error, client_ref);
+        }
+        let arrived_ms = self.parts.clock.now_ms();
+        let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
+        let connection = self.connection_id(slot);
+        let reference = client_ref.clone();
+        let reply_to = VoteReplyTo::Connection { connection, client_ref };
+        let vote = Vote { stream_id, user_id, poll_id, option, arrived_ms, reply_to };
+        let refused = match self.parts.requests.votes.try_send(vote) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => {
+                let text = "more votes are waiting than allowed; send it again";
+                ErrorBody::new(ErrorCode::Overloaded, text)
+            }
+            Err(TrySendError::Closed(_)) => {
+                ErrorBody::new(ErrorCode::ShuttingDown, "the node takes no more votes")
+            }
+        };
+        self.send_error(slot, refused.retry_after_ms(RETRY_AFTER_MS), reference);
     }
 
     /// Sends the submissions and reactions of this turn to the next stages.

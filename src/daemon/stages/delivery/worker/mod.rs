@@ -13,7 +13,8 @@ mod fan_out;
 mod inbound;
 mod lifecycle;
 mod outlet;
-mod receive;
+pub(super) mod receive;
+mod rejoined;
 mod replies;
 mod ring;
 mod run;
@@ -50,7 +51,7 @@ use super::mailbox::{Command, Mailbox};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
 use crate::daemon::base::handoff::{
-    AuthRequest, ConnectionId, ReactionCounts, RoomRequest, Submission,
+    AuthRequest, ConnectionId, ReactionCounts, RoomRequest, Submission, Vote,
 };
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
@@ -75,6 +76,7 @@ pub struct ViewerRequests {
     pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
     pub auth: mpsc::Sender<AuthRequest>,
     pub rooms: mpsc::Sender<RoomRequest>,
+    pub votes: mpsc::Sender<Vote>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub(super) struct WorkerParts {
     pub(super) gateway: Arc<GatewayConfig>,
     /// Index of each reaction kind by its name.
     pub(super) reaction_kinds: Arc<AHashMap<String, u16>>,
+    /// Their names, in the order of the configuration.
+    pub(super) reaction_names: Arc<[Arc<str>]>,
     pub(super) reactions_per_second: u32,
     pub(super) requests: ViewerRequests,
     pub(super) hub: mpsc::UnboundedSender<HubRequest>,
@@ -305,8 +309,11 @@ impl Worker {
                 }
             }
             Command::CaughtUp { connection, page } => self.deliver_page(connection, &page),
-            Command::DisconnectUser { user_id, code, error, done } => {
-                let _ = done.send(self.close_user_connections(user_id, code, error.as_ref()));
+            Command::DisconnectUser { who, code, error, done } => {
+                let _ = done.send(self.close_user_connections(who, code, error.as_ref()));
+            }
+            Command::CloseSignedBy { keys, done } => {
+                let _ = done.send(self.close_signed_by(&keys));
             }
             Command::ProbeUser { user_id, done } => {
                 let _ = done.send(self.probe_user(user_id));

@@ -95,6 +95,13 @@ impl Outlet {
         matches!(self, Self::Pipe(_))
     }
 
+    /// Tells the peer of a session that nothing follows, before its socket is closed.
+    pub(super) fn say_close(&mut self) {
+        if let Self::Socket(transport) = self {
+            transport.say_close();
+        }
+    }
+
     /// Tells the peer of a socket that nothing follows. A pipe ends when it is dropped.
     pub(super) fn shutdown_write(&mut self) {
         if let Self::Socket(transport) = self {

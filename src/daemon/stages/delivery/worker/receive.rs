@@ -8,7 +8,7 @@ use crate::protocol::ErrorCode;
 
 /// A complete message or control frame from a viewer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -19,7 +19,7 @@ pub(super) enum Incoming {
 
 /// The reason why the connection cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReceiveError {
+pub(crate) enum ReceiveError {
     #[error("broken WebSocket frame: {0}")]
     Frame(FrameError),
     #[error("broken WebSocket frame: {0}")]
@@ -31,7 +31,7 @@ pub(super) enum ReceiveError {
 }
 
 impl ReceiveError {
-    pub(super) fn code(self) -> ErrorCode {
+    pub(crate) fn code(self) -> ErrorCode {
         match self {
             Self::Frame(_) | Self::Inflate(_) => ErrorCode::BadFrame,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
@@ -44,6 +44,7 @@ impl From<FrameError> for ReceiveError {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::MessageTooLarge { max } => Self::TooLarge { max },
+            FrameError::NotUtf8 => Self::Utf8,
             other => Self::Frame(other),
         }
     }
@@ -60,14 +61,14 @@ impl From<InflateError> for ReceiveError {
 
 /// The rules of one connection.
 #[derive(Debug)]
-pub(super) struct Rules<'a> {
-    pub(super) frames: ReadRules,
-    pub(super) inflater: &'a mut Inflater,
+pub(crate) struct Rules<'a> {
+    pub(crate) frames: ReadRules,
+    pub(crate) inflater: &'a mut Inflater,
 }
 
 /// Reads a chunk and appends the complete messages to `out`. After an error, `out` still has the
 /// messages before it.
-pub(super) fn receive(
+pub(crate) fn receive(
     reader: &mut FrameReader,
     mut chunk: &[u8],
     rules: &mut Rules<'_>,
@@ -88,12 +89,15 @@ pub(super) fn receive(
 fn read_message(message: Message<'_>, rules: &mut Rules<'_>) -> Result<Incoming, ReceiveError> {
     let Message { opcode, compressed, payload } = message;
     let payload = if compressed {
-        rules.inflater.inflate_alone(&payload, rules.frames.max_message_bytes)?
+        let payload = rules.inflater.inflate_alone(&payload, rules.frames.max_message_bytes)?;
+        if opcode == Opcode::Text && std::str::from_utf8(&payload).is_err() {
+            return Err(ReceiveError::Utf8);
+        }
+        payload
     } else {
         payload.into_owned()
     };
     match opcode {
-        Opcode::Text if std::str::from_utf8(&payload).is_err() => Err(ReceiveError::Utf8),
         Opcode::Text => Ok(Incoming::Text(payload)),
         _ => Ok(Incoming::Binary(payload)),
     }

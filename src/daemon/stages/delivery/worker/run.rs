@@ -24,9 +24,14 @@ pub(super) struct Run {
     pub(super) is_contiguous: bool,
     pub(super) ordered_bytes: usize,
     pub(super) control_bytes: usize,
+    /// Whether a frame of the run must be written at once.
+    pub(super) is_urgent: bool,
     /// Users for whom a frame of the run is another one; nearly always none. The slow path serves
     /// them.
     pub(super) personal_for: Vec<UserId>,
+    /// A frame has comments that some viewers were shown in an earlier epoch of the log, so the
+    /// slow path serves everybody. That occurs only after a log was replaced.
+    pub(super) has_shown_before: bool,
 }
 
 /// Number and memory of the frames of a run in one ring.

@@ -8,17 +8,21 @@ use super::coalescing::Coalescing;
 use super::echo::{Echo, WaitingEchoes};
 use super::fan_out::FanOut;
 use super::outlet::MAX_SLICES;
+use super::rejoined::Rejoined;
 use super::ring::Ring;
 use super::run::{RingShare, Run, RunBytes};
 use super::stream_viewers::StreamViewers;
+use super::viewer::Viewer;
 use crate::daemon::base::config::DeliveryConfig;
+use crate::daemon::stages::delivery::audience::Audience;
 use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::daemon::stages::delivery::frame::{Frame, Lane};
 use crate::daemon::stages::delivery::mailbox::StreamStart;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::room::RoomRules;
+use crate::protocol::stream::StreamSchedule;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, Seq, StreamId};
+use crate::protocol::{CommentId, Epoch, PinnedComment, PollState, Seq, StreamId};
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -32,7 +36,8 @@ pub(super) struct Stream {
     pub(super) covered_to: Seq,
     /// Comments and everything else that a slow viewer may skip.
     pub(super) ordered: Ring,
-    /// Deletions, announcements and the rules of the room.
+    /// Deletions, announcements, the rules of the room, changes of the event, the pinned comment
+    /// and polls.
     pub(super) control: Ring,
     pub(super) viewers: StreamViewers,
     pub(super) sample_rate: SampleRate,
@@ -41,9 +46,16 @@ pub(super) struct Stream {
     /// Viewers of the stream on all nodes.
     pub(super) viewer_count: u64,
     pub(super) room: RoomRules,
+    pub(super) schedule: StreamSchedule,
+    /// The comment above the chat.
+    pub(super) pinned: Option<Arc<PinnedComment>>,
+    /// The poll that is open.
+    pub(super) poll: Option<Arc<PollState>>,
     pub(super) coalescing: Coalescing,
     /// The stream is in its worker's fan-out queue.
     pub(super) queued: bool,
+    /// Viewers that came from an earlier epoch of the log.
+    pub(super) rejoined: Rejoined,
     reactions: BTreeMap<Arc<str>, u64>,
     echoes: WaitingEchoes,
     /// The fan-out that other work has interrupted.
@@ -68,8 +80,12 @@ impl Stream {
             meter: Arc::default(),
             viewer_count: 0,
             room: RoomRules::default(),
+            schedule: StreamSchedule::default(),
+            pinned: None,
+            poll: None,
             coalescing: Coalescing::default(),
             queued: false,
+            rejoined: Rejoined::default(),
             reactions: BTreeMap::new(),
             echoes: WaitingEchoes::default(),
             suspended: None,
@@ -86,12 +102,21 @@ impl Stream {
         self.meter = start.meter;
         self.viewer_count = start.viewers;
         self.room = start.room;
+        self.schedule = start.schedule;
+        self.pinned = start.pinned;
+        self.poll = start.poll;
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
             self.reactions = reactions;
         }
         for (seq, deletion) in start.deleted_ahead {
             self.control.push(Arc::new(Frame::deletion(seq, &deletion)));
         }
+    }
+
+    /// Returns a viewer of the stream as frames see it.
+    pub(super) fn audience(&self, viewer: &Viewer) -> Audience {
+        let came_from = self.rejoined.position(viewer.generation);
+        Audience { user: viewer.user_id(), came_from }
     }
 
     /// Returns the deletions whose log offset lies after `covered_to`. They were sent ahead of
@@ -150,9 +175,13 @@ impl Stream {
             is_contiguous: true,
             ordered_bytes: 0,
             control_bytes: 0,
+            is_urgent: false,
             personal_for: Vec::new(),
+            has_shown_before: false,
         });
         run.personal_for.extend(frame.users());
+        run.has_shown_before |= frame.has_shown_before();
+        run.is_urgent |= frame.is_urgent();
         if let Some(batch) = frame.batch() {
             run.is_contiguous &= batch.from_seq == run.seq_after + 1;
             run.seq_after = batch.to_seq;
@@ -167,6 +196,18 @@ impl Stream {
             }
             ServerMessage::Presence { viewers } => self.viewer_count = *viewers,
             ServerMessage::Room(rules) => self.room = *rules,
+            ServerMessage::Stream(notice) => self.schedule = notice.schedule(),
+            ServerMessage::Pinned { comment } => self.pinned = comment.clone(),
+            ServerMessage::Poll(state) => {
+                self.poll = (!state.closed).then(|| state.clone());
+            }
+            ServerMessage::PollVotes { poll_id, votes } => {
+                if let Some(state) = &mut self.poll
+                    && state.poll.poll_id == *poll_id
+                {
+                    Arc::make_mut(state).votes.clone_from(votes);
+                }
+            }
             ServerMessage::ReactionsUpdate { reactions } => {
                 self.reactions.extend(reactions.iter().map(|(kind, total)| (kind.clone(), *total)));
             }
@@ -187,9 +228,9 @@ impl Stream {
     }
 
     /// Returns how long the pending frames are still held back to be written together with later
-    /// ones. Deletions, announcements and a suspended fan-out are never held back.
+    /// ones. Urgent frames and a suspended fan-out are never held back.
     pub(super) fn fan_out_delay(&self, now: Instant) -> Duration {
-        let urgent = self.run.as_ref().is_none_or(|run| !run.control.is_empty());
+        let urgent = self.run.as_ref().is_none_or(|run| run.is_urgent);
         if urgent || self.suspended.is_some() { Duration::ZERO } else { self.coalescing.delay(now) }
     }
 
@@ -205,6 +246,7 @@ impl Stream {
     }
 
     fn begin_fan_out(&mut self, now: Instant) -> Option<FanOut> {
+        self.rejoined.expire(now);
         let run = self.run.take()?;
         self.viewers.start_visits();
         let bytes = self.run_bytes(&run);
@@ -218,7 +260,7 @@ impl Stream {
     /// Collects the frames of a run, deletions first. Returns `None` if no viewer can be sent all
     /// of them unchanged.
     fn run_bytes(&self, run: &Run) -> Option<RunBytes> {
-        if !run.is_contiguous || run.frames() > MAX_SLICES as u64 {
+        if !run.is_contiguous || run.has_shown_before || run.frames() > MAX_SLICES as u64 {
             return None;
         }
         let control = run.control.clone().map(|index| self.control.get(index));
@@ -369,6 +411,8 @@ mod tests {
         stream.coalescing.record_fan_out(began, took, &config);
         stream.coalescing.record_fan_out(began, took, &config);
         stream.push(sampled_frame(1, 2, SampleRate::ALL));
+        let votes = ServerMessage::PollVotes { poll_id: 1, votes: vec![0, 3] };
+        stream.push(Arc::new(Frame::new(Lane::Control, votes)));
         assert_eq!(stream.fan_out_delay(began + took), Duration::from_millis(40));
         stream.push(deletion_frame(1));
         assert_eq!(stream.fan_out_delay(began + took), Duration::ZERO);
@@ -390,7 +434,7 @@ mod tests {
     #[test]
     fn ring_keeps_frames_of_a_suspended_fan_out() {
         let mut stream = stream(4);
-        stream.viewers.add(0);
+        stream.viewers.add(0, false);
         (1..=3).for_each(|seq| stream.push(deletion_frame(seq)));
         let now = Instant::now();
         let fan_out = stream.resume_fan_out(now).unwrap();

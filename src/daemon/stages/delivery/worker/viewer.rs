@@ -8,13 +8,14 @@ use bytes::{Buf as _, Bytes};
 
 use super::outlet::Outlet;
 
-use crate::daemon::base::handoff::Permit;
+use crate::daemon::base::handoff::{IssuerKeyId, Permit};
 use crate::daemon::stages::delivery::deflate::WindowPosition;
 use crate::daemon::stages::delivery::form::Form;
 use crate::daemon::stages::delivery::frame::{Frame, Lane};
+use crate::daemon::stages::delivery::turns::ViewerTurns;
 use crate::net::websocket::FrameReader;
 use crate::protocol::admin::TransportKind;
-use crate::protocol::{Epoch, Identity, Seq, StreamPosition, UserId};
+use crate::protocol::{Epoch, Identity, Seq, StreamId, StreamPosition, UserId};
 
 /// The expiry time of a viewer without a token.
 pub(super) const NEVER_S: u32 = u32::MAX;
@@ -93,9 +94,13 @@ pub(super) struct Viewer {
     pub(super) seen_s: u32,
     /// The time its token expires, by the same clock; [`NEVER_S`] without a token.
     pub(super) expires_s: u32,
+    /// The key that signed its token, if the issuer may withdraw it.
+    pub(super) issuer_key: Option<IssuerKeyId>,
     pub(super) form: Form,
     pub(super) kind: TransportKind,
     pub(super) flags: Flags,
+    /// permessage-deflate was agreed, so the viewer may compress what it sends.
+    pub(super) may_compress: bool,
     /// Bad messages in a row.
     pub(super) errors: u16,
     pub(super) identity: Option<Arc<Identity>>,
@@ -124,8 +129,7 @@ pub(super) struct ViewerExtras {
     pub(super) behind_since: Option<u64>,
     /// The time its full socket last took anything, in seconds of the worker's clock.
     last_progress_s: u32,
-    /// A second, and the reactions sent in it.
-    pub(super) reactions: (u32, u32),
+    pub(super) turns: ViewerTurns,
 }
 
 impl ViewerExtras {
@@ -134,7 +138,7 @@ impl ViewerExtras {
             && self.resume_from.is_none()
             && !self.page_requested
             && self.behind_since.is_none()
-            && self.reactions.1 == 0
+            && self.turns.is_unused()
             && self.early_bytes.is_empty()
     }
 }
@@ -158,8 +162,8 @@ impl Viewer {
     }
 
     /// Skips everything up to `to_seq` and queues the `gap` message that says so.
-    pub(super) fn enqueue_gap(&mut self, epoch: Epoch, to_seq: Seq) {
-        let gap = self.form.encode_gap(epoch, self.seq + 1, to_seq);
+    pub(super) fn enqueue_gap(&mut self, stream_id: StreamId, epoch: Epoch, to_seq: Seq) {
+        let gap = self.form.encode_gap(stream_id, epoch, self.seq + 1, to_seq);
         self.enqueue(gap);
         self.seq = to_seq;
     }

@@ -123,7 +123,11 @@ impl Ingest {
                             let shadow = shadow || is_shadowed;
                             let share =
                                 if shadow { self.rooms.hide(&share, &comment) } else { share };
-                            let admitted = AdmittedComment { comment, shadow, screened, share };
+                            let unanswered =
+                                key.as_ref().and_then(|key| self.parts.refs.get_unanswered(key));
+                            let is_retry = unanswered == Some(comment.comment_id);
+                            let admitted =
+                                AdmittedComment { comment, shadow, screened, share, is_retry };
                             return batch.push_draft(submission, admitted, key);
                         }
                     }
@@ -169,10 +173,10 @@ impl Ingest {
 
     /// Checks that the user may comment and that the stream is live.
     fn may_comment(&self, submission: &Submission) -> Result<Arc<Stream>, ErrorBody> {
-        if let Some(verdict) = self.parts.sanctions.check(submission.identity.user_id) {
+        let stream_id = submission.stream_id;
+        if let Some(verdict) = self.parts.sanctions.check(submission.identity.user_id, stream_id) {
             return Err(verdict.error());
         }
-        let stream_id = submission.stream_id;
         let Some(stream) = self.parts.streams.get(stream_id) else {
             return Err(ErrorBody::new(ErrorCode::UnknownStream, format!("no stream {stream_id}")));
         };
@@ -181,6 +185,18 @@ impl Ingest {
             return Err(ErrorBody::new(ErrorCode::StreamNotLive, text));
         }
         Ok(stream)
+    }
+
+    /// Checks what the id of a reply's parent tells by itself. Nobody looks for the parent: it may
+    /// be too new for the store and too old for the recent cache, and while they are away replies
+    /// would be refused.
+    fn check_parent(&self, submission: &Submission) -> Result<(), ErrorBody> {
+        let latest_ms = self.parts.clock.now_ms() + CLOCK_TOLERANCE_MS;
+        if submission.parent_id.is_some_and(|parent_id| parent_id.unix_ms() > latest_ms) {
+            let text = "`parent_id` is not the id of an earlier comment: its time is still to come";
+            return Err(ErrorBody::new(ErrorCode::BadMessage, text));
+        }
+        Ok(())
     }
 
     /// Runs every check that can refuse a comment at once, the cheapest first. A repeat costs no
@@ -194,6 +210,7 @@ impl Ingest {
         let Submission { identity, stream_id, .. } = submission;
         let message =
             validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
+        self.check_parent(submission)?;
         let rules = stream.room.in_force();
         let share = self.rooms.check(*stream_id, &rules, identity, &message)?;
         self.limits.check(identity, Instant::now()).map_err(|wait| {
@@ -209,7 +226,10 @@ impl Ingest {
         // The review queue may have taken it already, so it is held again under its id and shown
         // only from there.
         let unsettled = key.and_then(|key| self.parts.refs.get_unsettled(key));
-        let comment_id = unsettled.unwrap_or_else(|| self.ids.next());
+        // An append that failed may have been stored all the same: under one id, every reader and
+        // every store keeps the comment once.
+        let unanswered = key.and_then(|key| self.parts.refs.get_unanswered(key));
+        let comment_id = unsettled.or(unanswered).unwrap_or_else(|| self.ids.next());
         let comment = Arc::new(Comment {
             stream_id: *stream_id,
             comment_id,
@@ -218,6 +238,7 @@ impl Ingest {
             message,
             created_at: comment_id.unix_ms(),
             badges: Badges::of(identity),
+            parent_id: submission.parent_id,
         });
         // Before it is checked, so that its sender's next one meets the rules of the room.
         self.rooms.take(&share, &comment);
@@ -229,6 +250,9 @@ impl Ingest {
         Ok(CommentAdmission { comment, share, route })
     }
 }
+
+/// The clocks of the nodes differ by less than this.
+const CLOCK_TOLERANCE_MS: u64 = 60_000;
 
 /// Returns whether a comment was refused because of what its user did, and not because of the
 /// state of the stream or of the daemon.

@@ -34,11 +34,11 @@ use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
 use crate::policy::comment_limits::CommentLimits;
-use crate::protocol::ErrorCode;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::ModerationMode;
+use crate::protocol::{Comment, ErrorCode, Seq};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
@@ -223,8 +223,16 @@ impl Ingest {
         }
         let now_ms = self.parts.clock.now_ms();
         let records: Vec<_> = batch.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
-        let appended =
-            (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
+        // The first record of a comment that is sent again may have reached the log at any time
+        // before this append: from a node that still had it in flight, or in a topic that was
+        // created again meanwhile. Readers keep that record, so its place is the one to
+        // acknowledge: viewers that join behind it find the comment in the history, and are not
+        // shown the repeat.
+        let retried = Batch::streams_with_retries(&batch.pending);
+        let appended = (!records.is_empty()).then(|| {
+            let append = self.parts.log.append(Topic::CommentEvents, records);
+            self.earlier.read_after(append, retried)
+        });
         Some(InFlight { appended, pending: batch.pending, taken_at })
     }
 
@@ -278,13 +286,14 @@ impl Ingest {
     }
 
     /// Replies to the senders of a batch.
-    fn answer(&mut self, outcome: Appended, pending: Vec<PendingReply>) {
+    fn answer(&mut self, outcome: AppendOutcome, pending: Vec<PendingReply>) {
         // A batch without an append says nothing about the log.
         let outcome = match outcome {
             Some(outcome) => {
                 if outcome.is_ok() {
                     self.parts.board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
                 }
+                self.earlier.remember(&mut self.parts.refs);
                 self.breaker.observe(outcome)
             }
             None => Ok(Vec::new()),
@@ -308,20 +317,16 @@ impl Ingest {
                 (_, OutcomeSource::Known(outcome)) => outcome,
                 (Err(error), OutcomeSource::Appended { comment, share, .. }) => {
                     self.rooms.give_back(&share, &comment);
+                    if let Some(key) = &waiting.key {
+                        self.parts.refs.remember_unanswered(key, comment.comment_id);
+                    }
                     let error = log_error(error);
                     self.fail_pending(waiting.key.as_ref(), &error);
                     Err(error)
                 }
-                (Ok(positions), OutcomeSource::Appended { index, comment, .. }) => {
-                    let comment_id = comment.comment_id;
+                (Ok(positions), OutcomeSource::Appended { index, comment, is_retry, .. }) => {
                     let seq = positions[index].offset;
-                    if let Some(key) = waiting.key {
-                        self.pending_refs.remove(&key);
-                        self.parts.refs.remember(&key, comment_id, seq);
-                    }
-                    let stream = self.parts.streams.get(comment.stream_id);
-                    let delayed = stream.is_some_and(|stream| stream.room.delay_ms.is_some());
-                    Ok(Accepted { comment_id, seq, comment: Some(comment), delayed })
+                    Ok(self.accepted(waiting.key, comment, seq, is_retry))
                 }
                 (_, OutcomeSource::Repeated(first_error)) => {
                     self.outcome_of_original(waiting.key.as_ref(), &first_error)
@@ -332,6 +337,27 @@ impl Ingest {
         if !replies.is_empty() {
             self.parts.replies.reply(replies);
         }
+    }
+
+    /// Returns the answer to a comment that the log has at `seq`, or had before if it is a retry.
+    fn accepted(
+        &mut self,
+        key: Option<RefKey>,
+        comment: Arc<Comment>,
+        seq: Seq,
+        is_retry: bool,
+    ) -> Accepted {
+        if let Some(key) = key {
+            self.pending_refs.remove(&key);
+            let first = is_retry.then(|| self.parts.refs.get(&key)).flatten();
+            if let Some((comment_id, first_seq)) = first.filter(|(_, first)| *first < seq) {
+                return Accepted { comment_id, seq: first_seq, comment: None, delayed: false };
+            }
+            self.parts.refs.remember(&key, comment.comment_id, seq);
+        }
+        let stream = self.parts.streams.get(comment.stream_id);
+        let delayed = stream.is_some_and(|stream| stream.room.delay_ms.is_some());
+        Accepted { comment_id: comment.comment_id, seq, comment: Some(comment), delayed }
     }
 
     /// Returns the outcome of the original, which was answered before its repeat.
@@ -374,10 +400,10 @@ impl Ingest {
 }
 
 /// The result of an append, if there was one.
-type Appended = Option<Result<Vec<Position>, LogError>>;
+type AppendOutcome = Option<Result<Vec<Position>, LogError>>;
 
 /// Waits for the append of the oldest batch; forever if there is none.
-async fn first_appended(front: Option<&mut InFlight>) -> Appended {
+async fn first_appended(front: Option<&mut InFlight>) -> AppendOutcome {
     match front {
         Some(InFlight { appended: Some(appended), .. }) => Some(appended.await),
         Some(InFlight { appended: None, .. }) => None,

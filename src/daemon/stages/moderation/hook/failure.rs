@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::daemon::base::http_client::ExchangeError;
+
 /// The most bytes of an answer.
 pub(super) const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
@@ -42,6 +44,18 @@ pub(super) enum Failure {
     /// The words are those of the daemon.
     #[error("the answer cannot be used: its `reason` is one of {}", .0.join(", "))]
     ReservedReason(&'static [&'static str]),
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Connect(reason) => Self::Connect(reason),
+            ExchangeError::Broken(reason) => Self::Broken(reason),
+            ExchangeError::Status(status) => Self::Status(status),
+            ExchangeError::ContentType => Self::ContentType,
+            ExchangeError::TooLarge(_) => Self::TooLarge,
+        }
+    }
 }
 
 impl Failure {

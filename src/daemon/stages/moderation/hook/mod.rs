@@ -39,6 +39,7 @@ use self::reasons::Reasons;
 use self::service::Service;
 use super::pipeline::{Explanation, Finding, Stage, Subject, Verdict};
 use crate::daemon::base::config::{HookAsk, HookConfig, ModerationConfig};
+use crate::daemon::base::http_client::UnusableAddress;
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
@@ -63,6 +64,8 @@ const SCORE: &str = "hook";
 pub enum HookError {
     #[error("`moderation.hook.url` {0}")]
     Address(&'static str),
+    #[error("`moderation.hook.url` {0}")]
+    Endpoint(#[from] UnusableAddress),
     /// A sentence with the setting.
     #[error("{0}")]
     Secret(String),

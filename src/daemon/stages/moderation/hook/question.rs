@@ -54,6 +54,7 @@ pub(super) fn trial() -> Bytes {
         message: "Does this service work?".into(),
         created_at: 0,
         badges: Badges::default(),
+        parent_id: None,
     };
     let subject =
         Subject { comment: &comment, role: None, lowered: 0.0, raised: 0.0, deadline: None };

@@ -1,29 +1,25 @@
 //! The service that is asked: its address, and what proves that `lcd` asks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use url::{Position, Url};
+use url::Url;
 
 use super::HookError;
-use super::connections::{Connections, Endpoint};
+use super::connections::Connections;
 use super::failure::Failure;
 use crate::daemon::base::config::HookConfig;
+use crate::daemon::base::http_client::{self, HttpEndpoint, PROGRAM};
 use crate::daemon::base::secret_file;
-use crate::net::tls::{Trust, read_certificates};
 
 /// The header with the signature of a request's body: `v1=` and its HMAC-SHA256 in base64url.
 const SIGNATURE: &str = "lcd-signature";
-const PROGRAM: &str = concat!("lcd/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1..=4096;
 /// RFC 2104 advises against keys that are shorter than the hash.
@@ -35,8 +31,6 @@ pub(super) struct Service {
     /// Scheme, host and port: all of the address that messages name, because the rest may be
     /// secret.
     pub(super) origin: String,
-    path: Uri,
-    host: HeaderValue,
     files: SecretFiles,
     /// Replaced by a reload.
     secrets: ArcSwap<Secrets>,
@@ -64,17 +58,12 @@ impl Service {
     /// Reads the files that the settings name. Blocks on the disk; connects to nothing.
     pub(super) fn new(config: &HookConfig) -> Result<Self, HookError> {
         let url = config.address().map_err(HookError::Address)?;
-        let unusable = || HookError::Address("must be a URL, such as https://host/path");
-        let path = url[Position::BeforePath..Position::AfterQuery].parse::<PathAndQuery>();
-        let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::BeforePath]);
         let files = SecretFiles {
             token: config.token_file.clone(),
             signing_key: config.signing_key_file.clone(),
         };
         Ok(Self {
             origin: url.origin().ascii_serialization(),
-            path: path.map_err(|_| unusable())?.into(),
-            host: host.map_err(|_| unusable())?,
             secrets: ArcSwap::from_pointee(files.read().map_err(HookError::Secret)?),
             files,
             connections: Connections::new(endpoint(config, &url)?),
@@ -100,12 +89,13 @@ impl Service {
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
         let secrets = self.secrets.load();
+        let endpoint = self.connections.endpoint();
         let signature = secrets.signing_key.as_ref().and_then(|key| sign(&body, key));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.path.clone();
+        *request.uri_mut() = endpoint.path().clone();
         let headers = request.headers_mut();
-        headers.insert(HOST, self.host.clone());
+        headers.insert(HOST, endpoint.host_header().clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(PROGRAM));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         if let Some(authorization) = &secrets.authorization {
@@ -143,36 +133,12 @@ impl SecretFiles {
     }
 }
 
-fn endpoint(config: &HookConfig, url: &Url) -> Result<Endpoint, HookError> {
-    let host = url.host_str().unwrap_or_default();
-    // An IPv6 address stands in brackets in a URL, and without in a socket address.
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let tls = if url.scheme() == "https" {
-        let name = ServerName::try_from(host.clone());
-        let name = name.map_err(|_| HookError::Address("must name a host that TLS can check"))?;
-        Some((tls(config)?, name))
-    } else {
-        None
-    };
-    let port = url.port_or_known_default().unwrap_or_default();
-    Ok(Endpoint { host, port, tls })
-}
-
-fn tls(config: &HookConfig) -> Result<Arc<ClientConfig>, HookError> {
-    let Some(path) = &config.tls_ca else { return Ok(Trust::PublicAuthorities.config()) };
-    let unusable = |error: &dyn std::fmt::Display| HookError::Authorities {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(path).map_err(|error| unusable(&error))? {
-        roots.add(certificate).map_err(|error| unusable(&error))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+fn endpoint(config: &HookConfig, url: &Url) -> Result<HttpEndpoint, HookError> {
+    HttpEndpoint::new(url, || {
+        let path = config.tls_ca.as_deref();
+        http_client::trusting(path).map_err(|reason| HookError::Authorities {
+            path: path.unwrap_or(Path::new("")).display().to_string(),
+            reason,
+        })
+    })
 }

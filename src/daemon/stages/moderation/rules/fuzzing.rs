@@ -50,6 +50,7 @@ fn is_blocked(stage: &RulesStage, message: &str) -> bool {
         message: message.into(),
         created_at: 1_700_000_000_000,
         badges: Default::default(),
+        parent_id: None,
     };
     let finding = stage.judge(&Subject {
         comment: &comment,

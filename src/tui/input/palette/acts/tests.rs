@@ -13,6 +13,11 @@ fn lc_commands_become_their_requests() {
     };
     assert_eq!((ban.user.0.as_str(), ban.duration_ms), ("zed_k", Some(604_800_000)));
     assert_eq!(ban.reason.as_deref(), Some("see ticket 7"));
+    assert_eq!(ban.stream_id, None);
+    let seven = Some(StreamId(7));
+    assert!(matches!(act("ban zed --stream 7"), Ok(Action::Ban(b)) if b.stream_id == seven));
+    assert!(matches!(act("unban zed --stream 7"), Ok(Action::Unban(u)) if u.stream_id == seven));
+    assert!(act("ban zed --stream seven").is_err());
     assert!(matches!(act("timeout ann"), Ok(Action::Timeout(t)) if t.duration_ms == Some(600_000)));
     let lasting = |line: &str| match act(line) {
         Ok(Action::Timeout(timeout)) => timeout.duration_ms,

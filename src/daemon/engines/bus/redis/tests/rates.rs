@@ -20,6 +20,7 @@ fn batch(number: u64, comments: u64) -> BusMessage {
         created_at: 1_750_000_000_000,
         seq,
         badges: Default::default(),
+        parent_id: None,
     };
     BusMessage::Batch(Arc::new(Batch {
         epoch: Epoch(1),

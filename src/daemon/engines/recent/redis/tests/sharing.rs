@@ -18,6 +18,34 @@ async fn another_process_sees_events_and_tombstones() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
+async fn an_earlier_epoch_is_known_in_the_next() {
+    let (old, stack) = open_on(3, bounds()).await;
+    append(&old, A, 1..=5).await;
+    let deletion = Removal {
+        comment_id: comment_id(5),
+        reason: "moderator".into(),
+        timestamp: 1,
+        told: Told::Everybody,
+    };
+    old.append(A, 6, 6, vec![RecentEvent::Deleted { seq: 6, deletion }]).await.unwrap();
+    let new = RedisRecent { epoch: Epoch(2), ..RedisRecent::with_bounds(stack.nodes(), bounds()) };
+    let places = |epoch, seqs: &[Seq]| {
+        let places = seqs.iter().map(|seq| (comment_id(*seq), *seq)).collect();
+        Some(EarlierPlaces { epoch, places })
+    };
+    assert_eq!(old.earlier(A).await.unwrap(), None);
+    assert_eq!(new.earlier(B).await.unwrap(), None);
+    assert_eq!(new.earlier(A).await.unwrap(), places(Epoch(1), &[1, 2, 3, 4, 5]));
+    append(&new, A, 1..=2).await;
+    assert_eq!(new.earlier(A).await.unwrap(), places(Epoch(1), &[1, 2, 3, 4, 5]));
+    // A coordinator that has not opened the new log yet.
+    append(&old, A, 7..=7).await;
+    assert_eq!(new.earlier(A).await.unwrap(), places(Epoch(1), &[1, 2, 3, 4, 5, 7]));
+    assert_eq!(old.earlier(A).await.unwrap(), places(Epoch(2), &[1, 2]));
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
 async fn two_concurrent_restorations_both_succeed() {
     let stack = Prefixed::on_stack(3);
     let restorers = [0, 1].map(|_| RedisRecent::with_bounds(stack.nodes(), bounds()));

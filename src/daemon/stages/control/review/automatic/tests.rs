@@ -11,7 +11,7 @@ use crate::daemon::engines::metadata::in_memory::sanction;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
 use crate::protocol::admin::{
     ClaimRequest, REOPENED, ReviewEvidence, SanctionKind, SanctionRequest, ShadowRequest,
-    UndoRequest, UserRef, UserRequest,
+    UnbanRequest, UndoRequest, UserRef,
 };
 use crate::protocol::events::{Evidence, ModeratedText, Score};
 use crate::protocol::stream::StreamPatch;
@@ -37,6 +37,7 @@ async fn world(unchecked: u64) -> World {
             alike: 0,
             shadowed: false,
             badges: Default::default(),
+            parent_id: None,
             evidence: ReviewEvidence::default(),
         };
         world.metadata.queue_review(item, 0).await.unwrap();
@@ -118,7 +119,13 @@ async fn each_decision_about_an_unchecked_comment_is_made() {
 async fn nothing_is_published_for_a_banned_author() {
     let world = world(2).await;
     let user = UserRef("42".to_owned());
-    let ban = SanctionRequest { user: user.clone(), reason: None, note: None, duration_ms: None };
+    let ban = SanctionRequest {
+        user: user.clone(),
+        stream_id: None,
+        reason: None,
+        note: None,
+        duration_ms: None,
+    };
     world.control.ban(&operator(), &ban).await.unwrap();
     let made = decide(&world, decided(1, Decision::Accept, "")).await.unwrap();
     assert_eq!(made, Some(Decision::Flag));
@@ -126,7 +133,11 @@ async fn nothing_is_published_for_a_banned_author() {
     let queue = world.control.review_queue(&operator(), 10).await.unwrap();
     let waiting = queue.iter().find(|item| item.comment_id == comment_id(1)).unwrap();
     assert_eq!((&*waiting.reason, waiting.held), (AUTHOR_BANNED, true), "a person decides");
-    world.control.unban(&operator(), &UserRequest { user, note: None }).await.unwrap();
+    world
+        .control
+        .unban(&operator(), &UnbanRequest { user, stream_id: None, note: None })
+        .await
+        .unwrap();
     let made = decide(&world, decided(2, Decision::Accept, "")).await.unwrap();
     assert_eq!(made, Some(Decision::Accept));
     assert_eq!(published(&world), [("text 2".to_owned(), false)]);

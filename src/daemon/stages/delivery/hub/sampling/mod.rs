@@ -9,12 +9,13 @@ use super::{
     Arc, CommentsBatch, Feed, Frame, Hub, Lane, Seq, ServerMessage, StatusBoard, StreamId,
 };
 use crate::daemon::engines::bus::HeldBack;
+use crate::daemon::stages::delivery::audience::ShownBefore;
 use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::policy::egress::{EgressDecision, MeterReading, SocketLoad, StreamLoad, StreamPace};
-use crate::protocol::Epoch;
 use crate::protocol::admin::Egress;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Epoch, StreamPosition};
 
 /// A range whose comments were all left out waits this long for the next comments. Then it is
 /// sent by itself, which costs nearly as much as a comment, so that the senders are shown theirs.
@@ -70,6 +71,26 @@ pub(super) struct IncomingComments {
     /// Comments were left out at that rate.
     pub(super) sampled: bool,
     pub(super) held_back: HeldBack,
+    /// Comments of these that were broadcast in an earlier epoch too, by their places here and
+    /// there.
+    pub(super) shown_before: Vec<(Seq, StreamPosition)>,
+}
+
+/// Takes the comments that were broadcast in an earlier epoch out of a list.
+fn take_shown_before(
+    comments: &mut Vec<SequencedComment>,
+    places: &[(Seq, StreamPosition)],
+    is_own: bool,
+) -> Vec<ShownBefore> {
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let place_of = |seq: Seq| places.iter().find(|(at, _)| *at == seq).map(|(_, place)| *place);
+    let taken = comments.extract_if(.., |comment| place_of(comment.seq).is_some());
+    let shown = taken.filter_map(|comment| {
+        place_of(comment.seq).map(|place| ShownBefore { comment, place, is_own })
+    });
+    shown.collect()
 }
 
 impl StreamSampling {
@@ -150,7 +171,8 @@ impl Hub {
     ) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
         let IncomingComments { epoch, to_seq, sample_rate: upstream, .. } = incoming;
-        let IncomingComments { mut comments, mut own, mut sampled, held_back, .. } = incoming;
+        let IncomingComments { mut comments, mut own, mut sampled, .. } = incoming;
+        let IncomingComments { held_back, shown_before: places, .. } = incoming;
         let sample_rate = feed.sampling.rate(upstream);
         // A frame has one rate, from which senders see whether their comment was left out.
         if feed.sampling.waiting.is_some_and(|range| range.sample_rate != sample_rate) {
@@ -161,6 +183,8 @@ impl Hub {
         feed.sampling.sample(&mut comments, staff, sample_rate);
         sampled |= feed.sampling.sample_own(&mut own, staff, sample_rate);
         feed.covered_to = to_seq;
+        let mut again = take_shown_before(&mut comments, &places, false);
+        again.extend(take_shown_before(&mut own, &places, true));
         let is_empty = comments.is_empty();
         let from_seq = feed.framed_to + 1;
         let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo: false };
@@ -168,15 +192,16 @@ impl Hub {
             feed.sampling.waiting = None;
             feed.framed_to = to_seq;
             let frame = Frame::with_own(batch, own).measured_without(&held_back);
-            return self.send_frame(stream_id, frame);
+            return self.send_frame(stream_id, frame.with_shown_before(again));
         }
         if sampled {
             let since = Instant::now();
             feed.sampling.waiting.get_or_insert(EmptyRange { sample_rate, since });
         }
-        if !own.is_empty() {
+        if !own.is_empty() || !again.is_empty() {
             // For all others the range waits for the next frame.
-            self.send_frame(stream_id, Frame::for_authors_only(batch, own));
+            let frame = Frame::for_authors_only(batch, own).with_shown_before(again);
+            self.send_frame(stream_id, frame);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::daemon::base::handoff::{
 };
 use crate::daemon::base::pipe::{PipeReader, pipe};
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::stages::delivery::audience::ShownBefore;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::stages::delivery::peer::Peer;
@@ -21,9 +22,9 @@ use crate::daemon::stages::delivery::worker::{ViewerRequests, WAKER, WorkerParts
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
-use crate::protocol::message::{Encoding, ServerMessage};
+use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, Epoch, StreamId};
+use crate::protocol::{CloseCode, Epoch, StreamId, StreamPosition};
 
 const STREAM: StreamId = StreamId(5);
 const VIEWERS: usize = 3 * STRIDE;
@@ -61,6 +62,7 @@ impl Rig {
             reactions: mpsc::channel(1).0,
             auth: mpsc::channel(1).0,
             rooms: mpsc::channel(1).0,
+            votes: mpsc::channel(1).0,
         };
         let worker = Worker::new(WorkerParts {
             index: 0,
@@ -69,6 +71,7 @@ impl Rig {
             delivery: Arc::default(),
             gateway: Arc::default(),
             reaction_kinds: Arc::default(),
+            reaction_names: Arc::default(),
             reactions_per_second: 1,
             requests,
             hub: mpsc::unbounded_channel().0,
@@ -88,6 +91,9 @@ impl Rig {
             meter: Arc::default(),
             viewers: 0,
             room: Default::default(),
+            schedule: Default::default(),
+            pinned: None,
+            poll: None,
             reactions: None,
         };
         rig.mailbox.send(Command::StreamReady {
@@ -102,23 +108,31 @@ impl Rig {
     }
 
     fn attach(&mut self) {
+        self.attach_from(None);
+    }
+
+    /// Attaches a viewer that resumes from a position, if it has one.
+    fn attach_from(&mut self, resume_from: Option<StreamPosition>) {
         let (transport, peer) = connected();
         self.viewers.push((peer, Peer::new(Encoding::Json)));
-        self.attach_link(ViewerLink::WebSocket {
-            transport,
-            early_bytes: Vec::new(),
-            encoding: Encoding::Json,
-            deflate: Deflate::Off,
-        });
+        let encoding = Encoding::Json;
+        let deflate = Deflate::Off;
+        let early_bytes = Vec::new();
+        let link = ViewerLink::WebSocket { transport, early_bytes, encoding, deflate };
+        self.attach_viewer(link, resume_from);
     }
 
     fn attach_link(&self, link: ViewerLink) {
+        self.attach_viewer(link, None);
+    }
+
+    fn attach_viewer(&self, link: ViewerLink, resume_from: Option<StreamPosition>) {
         self.mailbox.send(Command::Attach(Box::new(NewViewer {
             link,
             stream_id: STREAM,
             bearer: None,
             must_authenticate: false,
-            resume_from: None,
+            resume_from,
             permit: Box::new(NothingHeld),
         })));
     }
@@ -177,6 +191,52 @@ fn comment_is_acked_during_a_fan_out() {
     assert!(rig.received(last).is_empty(), "and sends nothing twice");
     let all = (0..last).all(|n| written[n] != rig.received(n).contains(&"1-5".to_owned()));
     assert!(all, "and leaves nobody out");
+}
+
+#[test]
+fn viewers_of_another_epoch_see_nothing_twice() {
+    let mut rig = Rig::new();
+    let came_from = |seq| Some(StreamPosition { epoch: Epoch(6), seq });
+    rig.attach_from(came_from(244));
+    rig.attach_from(came_from(243));
+    rig.poll_once();
+    let saw_it = VIEWERS;
+    let missed_it = VIEWERS + 1;
+    for viewer in [saw_it, missed_it] {
+        assert_eq!(rig.received(viewer), ["welcome 0"], "in the present epoch");
+    }
+    let place = StreamPosition { epoch: Epoch(6), seq: 244 };
+    let comment = sample_comment(1).sequenced(1);
+    let shown_before = vec![ShownBefore { comment, place, is_own: false }];
+    let batch = |to_seq, comments| CommentsBatch {
+        epoch: Epoch(7),
+        from_seq: 1,
+        to_seq,
+        sample_rate: SampleRate::ALL,
+        comments,
+        echo: false,
+    };
+    let again = Frame::for_authors_only(batch(1, Vec::new()), Vec::new());
+    rig.push(Arc::new(again.with_shown_before(shown_before)));
+    rig.push(Arc::new(Frame::with_own(batch(2, vec![sample_comment(2).sequenced(2)]), Vec::new())));
+    rig.poll_once();
+    rig.finish();
+    assert_eq!(rig.received(saw_it), ["1-2"]);
+    for viewer in [missed_it, 0, VIEWERS - 1] {
+        assert_eq!(rig.received(viewer), ["1-1", "2-2"], "{viewer}");
+    }
+    rig.push(comments_frame(3, 4));
+    rig.poll_once();
+    rig.finish();
+    assert!((0..VIEWERS + 2).all(|viewer| rig.received(viewer).contains(&"3-4".to_owned())));
+    let viewers = &rig.worker.streams.iter().next().unwrap().1.rejoined;
+    assert_eq!(viewers.position(VIEWERS as u32 + 1), came_from(244));
+    rig.viewers[saw_it].0.shutdown(std::net::Shutdown::Both).unwrap();
+    while rig.worker.viewers.contains(saw_it) {
+        rig.poll_once();
+    }
+    let viewers = &rig.worker.streams.iter().next().unwrap().1.rejoined;
+    assert_eq!(viewers.position(VIEWERS as u32 + 1), None, "forgotten with the viewer");
 }
 
 #[test]

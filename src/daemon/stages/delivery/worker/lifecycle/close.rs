@@ -15,7 +15,7 @@ use crate::net::websocket::close_frame;
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{CloseCode, Identity, StreamId, UserId};
+use crate::protocol::{CloseCode, Identity, StreamId, UserId, UserScope};
 
 /// A viewer that is closed alone and should reconnect waits up to this long.
 const RETURN_JITTER: Duration = Duration::from_secs(2);
@@ -147,6 +147,7 @@ impl Worker {
         }
         self.viewers_by_kind[viewer.kind as usize] -= 1;
         viewer.outlet.deregister(self.parts.poll.registry());
+        viewer.outlet.say_close();
         drop(viewer);
         self.finish_close_all();
     }
@@ -158,8 +159,11 @@ impl Worker {
         viewer.permit = None;
         let key = viewer.stream as usize;
         let position = viewer.list_position as usize;
+        let is_pipe = viewer.outlet.is_pipe();
+        let generation = viewer.generation;
         let stream = &mut self.streams[key];
-        for (moved, position) in stream.viewers.remove(position) {
+        stream.rejoined.remove(generation);
+        for (moved, position) in stream.viewers.remove(position, is_pipe) {
             self.viewers[moved].list_position = position;
         }
         let stream_id = stream.stream_id;
@@ -195,7 +199,7 @@ impl Worker {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         // Frames that came before the end are written before it.
         self.fan_out_now(key);
-        let slots = self.streams[key].viewers.slots().to_vec();
+        let slots: Vec<_> = self.streams[key].viewers.slots().collect();
         self.close_each(&slots, code, error);
     }
 
@@ -209,7 +213,7 @@ impl Worker {
         anonymous_only: bool,
     ) -> u64 {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return 0 };
-        let mut slots = self.streams[key].viewers.slots().to_vec();
+        let mut slots: Vec<_> = self.streams[key].viewers.slots().collect();
         slots.retain(|slot| {
             let viewer = &self.viewers[*slot as usize];
             let is_anonymous = viewer.identity.is_none() && !viewer.flags.has(Flags::MUST_AUTH);
@@ -218,14 +222,18 @@ impl Worker {
         self.close_each(&slots, CloseCode::Unauthorized, Some(error))
     }
 
-    /// Closes all connections of a user and returns their number.
+    /// Closes all connections of a user, or those to a stream, and returns their number.
     pub(crate) fn close_user_connections(
         &mut self,
-        user_id: UserId,
+        who: UserScope,
         code: CloseCode,
         error: Option<&ErrorBody>,
     ) -> u64 {
-        let slots = self.users.get(&user_id).cloned().unwrap_or_default();
+        let mut slots = self.users.get(&who.user_id).cloned().unwrap_or_default();
+        slots.retain(|slot| {
+            let stream = self.viewers[*slot as usize].stream;
+            who.covers(self.streams[stream as usize].stream_id)
+        });
         self.close_each(&slots, code, error)
     }
 

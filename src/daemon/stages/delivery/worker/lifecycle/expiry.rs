@@ -1,12 +1,12 @@
-//! Closes viewers whose token expires while they are connected. One heap per worker holds the
-//! expiry times of viewers with tokens. An entry whose viewer has left or authenticated again is
-//! ignored when its time comes.
+//! Closes viewers whose token expires while they are connected, or whose issuer withdraws the key
+//! that signed it. One heap per worker holds the expiry times of viewers with tokens. An entry
+//! whose viewer has left or authenticated again is ignored when its time comes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::daemon::base::handoff::Bearer;
+use crate::daemon::base::handoff::{Bearer, IssuerKeyId};
 use crate::daemon::stages::delivery::worker::Worker;
 use crate::daemon::stages::delivery::worker::viewer::{Flags, NEVER_S, Viewer};
 use crate::protocol::error_code::ErrorBody;
@@ -58,6 +58,7 @@ impl Worker {
         let at_s = expiry_s(self.now - self.started, bearer.expires_in);
         let viewer = &mut self.viewers[slot];
         viewer.expires_s = at_s;
+        viewer.issuer_key = bearer.issuer_key;
         if at_s != NEVER_S {
             let expiry = Expiry { at_s, slot: slot as u32, generation: viewer.generation };
             self.expiries.push(expiry, &self.viewers);
@@ -69,11 +70,27 @@ impl Worker {
             let slot = expiry.slot as usize;
             let Some(viewer) = self.viewers.get(slot) else { continue };
             if expiry.is_of(viewer) && !viewer.flags.has(Flags::CLOSING) {
-                let text = "the token has expired: reconnect with a new one";
-                let error = ErrorBody::new(ErrorCode::TokenExpired, text);
-                self.send_error_and_close(slot, error, CloseCode::TokenExpired);
+                self.close_without_token(slot, "the token has expired: reconnect with a new one");
             }
         }
+    }
+
+    /// Closes the viewers whose tokens were signed with one of these keys. Returns their number.
+    pub(crate) fn close_signed_by(&mut self, keys: &[IssuerKeyId]) -> u64 {
+        let is_signed = |viewer: &Viewer| viewer.issuer_key.is_some_and(|key| keys.contains(&key));
+        let is_open = |viewer: &Viewer| !viewer.flags.has(Flags::CLOSING);
+        let signed = self.viewers.iter().filter(|(_, it)| is_signed(it) && is_open(it));
+        let slots: Vec<_> = signed.map(|(slot, _)| slot).collect();
+        for slot in &slots {
+            let text = "the key of the token was withdrawn: reconnect with a new token";
+            self.close_without_token(*slot, text);
+        }
+        slots.len() as u64
+    }
+
+    fn close_without_token(&mut self, slot: usize, text: &'static str) {
+        let error = ErrorBody::new(ErrorCode::TokenExpired, text);
+        self.send_error_and_close(slot, error, CloseCode::TokenExpired);
     }
 }
 

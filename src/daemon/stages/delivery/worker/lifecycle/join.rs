@@ -1,10 +1,12 @@
 //! Join: a viewer is attached to its stream, authenticated if it must be, and welcomed.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use mio::Token;
 use tracing::debug;
 
-use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerLink};
+use crate::daemon::base::handoff::{Bearer, ConnectionId, Deflate, NewViewer, Permit, ViewerLink};
 use crate::daemon::stages::delivery::deflate::WindowPosition;
 use crate::daemon::stages::delivery::form::Form;
 use crate::daemon::stages::delivery::hub::HubRequest;
@@ -20,18 +22,23 @@ use crate::protocol::{CloseCode, Identity, StreamId};
 
 /// The permit of the connection, and that of the user who authenticated on it later.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held until both are dropped")]
 struct BothPermits {
     connection: Box<dyn Permit>,
-    user: Box<dyn Permit>,
+    /// Held until both are dropped.
+    _user: Box<dyn Permit>,
 }
 
-impl Permit for BothPermits {}
+impl Permit for BothPermits {
+    fn address(&self) -> Option<IpAddr> {
+        self.connection.address()
+    }
+}
 
 /// A viewer's link, as a worker uses it.
 struct OpenedLink {
     outlet: Outlet,
     form: Form,
+    may_compress: bool,
     early_bytes: Vec<u8>,
     /// Written before anything else.
     head: Bytes,
@@ -39,12 +46,18 @@ struct OpenedLink {
 
 impl OpenedLink {
     fn new(link: ViewerLink) -> Self {
-        let events =
-            |outlet, head| Self { outlet, form: Form::Events, early_bytes: Vec::new(), head };
+        let events = |outlet, head| Self {
+            outlet,
+            form: Form::Events,
+            may_compress: false,
+            early_bytes: Vec::new(),
+            head,
+        };
         match link {
             ViewerLink::WebSocket { transport, early_bytes, encoding, deflate } => Self {
                 outlet: Outlet::Socket(transport),
                 form: Form::new(encoding, deflate),
+                may_compress: deflate != Deflate::Off,
                 early_bytes,
                 head: Bytes::new(),
             },
@@ -79,9 +92,11 @@ impl Worker {
             window: WindowPosition::OUTSIDE,
             seen_s: self.now_s(),
             expires_s: NEVER_S,
+            issuer_key: None,
             form: link.form,
             kind,
             flags,
+            may_compress: link.may_compress,
             errors: 0,
             identity: None,
             permit: Some(new.permit),
@@ -100,9 +115,10 @@ impl Worker {
         if !link.head.is_empty() {
             viewer.enqueue(link.head);
         }
+        let is_pipe = viewer.outlet.is_pipe();
         self.viewers.insert(viewer);
         self.viewers_by_kind[kind as usize] += 1;
-        self.viewers[slot].list_position = self.streams[stream_key].viewers.add(slot);
+        self.viewers[slot].list_position = self.streams[stream_key].viewers.add(slot, is_pipe);
         self.metrics.connections_opened.inc();
         self.count_viewer(new.stream_id, 1);
         if new.must_authenticate {
@@ -168,7 +184,7 @@ impl Worker {
             return;
         }
         stream.start(start);
-        for slot in stream.viewers.slots().to_vec() {
+        for slot in stream.viewers.slots().collect::<Vec<_>>() {
             let flags = self.viewers[slot as usize].flags;
             if flags.has(Flags::JOINING) && !flags.has(Flags::MUST_AUTH) {
                 self.join(slot as usize);
@@ -185,12 +201,19 @@ impl Worker {
         viewer.cursor = stream.ordered.end();
         viewer.seq = stream.covered_to;
         let resume_from = viewer.extras.as_mut().and_then(|more| more.resume_from.take());
-        let resumed = resume_from.filter(|position| position.epoch == stream.epoch);
-        if let Some(position) = resumed {
-            viewer.seq = position.seq;
-            // The history serves it, not the ring: only the history omits comments deleted
-            // meanwhile, and has the deletions of comments that the viewer was shown before.
-            viewer.flags.set(Flags::CATCHING_UP);
+        match resume_from {
+            Some(position) if position.epoch == stream.epoch => {
+                viewer.seq = position.seq;
+                // The history serves it, not the ring: only the history omits comments deleted
+                // meanwhile, and has the deletions of comments that the viewer was shown before.
+                viewer.flags.set(Flags::CATCHING_UP);
+            }
+            Some(earlier) => {
+                let generation = viewer.generation;
+                let key = viewer.stream as usize;
+                self.streams[key].rejoined.add(generation, earlier, self.now);
+            }
+            None => {}
         }
         self.welcome(slot);
         let viewer = &mut self.viewers[slot];
@@ -220,6 +243,11 @@ impl Worker {
             sample_rate: stream.sample_rate,
             viewers: stream.viewer_count.max(stream.viewers.len() as u64),
             room: stream.room,
+            reactions: self.parts.reaction_names.clone(),
+            state: stream.schedule.state,
+            starts_at: stream.schedule.starts_at,
+            pinned: stream.pinned.clone(),
+            poll: stream.poll.clone(),
         };
         let form = viewer.form;
         viewer.enqueue(form.encode_private(&welcome));
@@ -244,7 +272,7 @@ impl Worker {
             Ok((bearer, permit)) => {
                 let viewer = &mut self.viewers[slot];
                 viewer.permit = match viewer.permit.take() {
-                    Some(connection) => Some(Box::new(BothPermits { connection, user: permit })),
+                    Some(connection) => Some(Box::new(BothPermits { connection, _user: permit })),
                     None => Some(permit),
                 };
                 self.set_bearer(slot, bearer);

@@ -26,7 +26,7 @@ impl Worker {
         viewer.cursor = stream.cursor_after(viewer.seq);
         if !ring_covers {
             let oldest = stream.oldest_seq().unwrap_or(stream.covered_to + 1);
-            viewer.enqueue_gap(stream.epoch, oldest.saturating_sub(1));
+            viewer.enqueue_gap(stream.stream_id, stream.epoch, oldest.saturating_sub(1));
         }
     }
 

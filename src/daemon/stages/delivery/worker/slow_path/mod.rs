@@ -155,13 +155,13 @@ fn write_pending(
 /// Passes deletions that this viewer is not sent, up to the next one that it is sent. Returns true
 /// if that one is for this viewer only, and was queued: its frame has no bytes for viewers.
 fn pass_personal_deletions(viewer: &mut Viewer, stream: &Stream) -> bool {
-    let user = viewer.user_id();
+    let audience = stream.audience(viewer);
     while let Some(frame) = stream.control.get(viewer.control_cursor) {
-        if frame.is_kept_from(user) {
+        if frame.is_kept_from(audience.user) {
             viewer.control_cursor += 1;
             continue;
         }
-        if !frame.is_personal_for(user) {
+        if !frame.is_personal_for(audience) {
             return false;
         }
         viewer.control_cursor += 1;
@@ -180,13 +180,13 @@ fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCou
         return true;
     }
     let Some(frame) = stream.ordered.get(viewer.cursor) else { return false };
-    let Some(batch) = frame.batch_for(viewer.user_id()) else { return false };
+    let Some(batch) = frame.batch_for(stream.audience(viewer)) else { return false };
     if batch.to_seq <= viewer.seq {
         viewer.cursor += 1;
         return true;
     }
     if batch.from_seq > viewer.seq + 1 {
-        viewer.enqueue_gap(stream.epoch, batch.from_seq - 1);
+        viewer.enqueue_gap(stream.stream_id, stream.epoch, batch.from_seq - 1);
         return true;
     }
     if batch.from_seq <= viewer.seq || matches!(batch, Cow::Owned(_)) {
@@ -214,7 +214,7 @@ fn skip_to_head(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) 
     counts.skipped += total - behind_since.unwrap_or(oldest).min(total);
     viewer.cursor = stream.ordered.end();
     if viewer.seq < stream.covered_to {
-        viewer.enqueue_gap(stream.epoch, stream.covered_to);
+        viewer.enqueue_gap(stream.stream_id, stream.epoch, stream.covered_to);
     }
     // Apart from comments it missed updates of state, so the current state makes up for them.
     let rate = stream.sample_rate;
@@ -231,10 +231,10 @@ fn skip_to_head(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) 
 
 /// Returns the frames that can be sent unchanged: deletions, then frames up to the first hole.
 fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'a Arc<Frame>> {
-    let user = viewer.user_id();
+    let audience = stream.audience(viewer);
     let control = (viewer.control_cursor..stream.control.end())
         .filter_map(|index| stream.control.get(index))
-        .take_while(|frame| !frame.is_kept_from(user) && !frame.is_personal_for(user))
+        .take_while(|frame| !frame.is_kept_from(audience.user) && !frame.is_personal_for(audience))
         .take(MAX_SLICES);
     let mut frames: Vec<_> = control.collect();
     if !follows {
@@ -243,7 +243,7 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
     let mut seq = viewer.seq;
     for index in viewer.cursor..stream.ordered.end() {
         let Some(frame) = stream.ordered.get(index) else { break };
-        if frame.is_personal_for(user) {
+        if frame.is_personal_for(audience) {
             break;
         }
         if let Some(batch) = frame.batch() {

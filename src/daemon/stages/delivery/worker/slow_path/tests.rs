@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
+use crate::daemon::stages::delivery::audience::ShownBefore;
 use crate::daemon::stages::delivery::deflate::{Compressors, WindowPosition};
 use crate::daemon::stages::delivery::form::Form;
 use crate::daemon::stages::delivery::frame::Lane;
@@ -20,7 +21,9 @@ use crate::protocol::admin::TransportKind;
 use crate::protocol::events::{Removal, Told};
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, Identity, Role, Seq, SequencedComment, Standing, StreamId, UserId};
+use crate::protocol::{
+    Epoch, Identity, Role, Seq, SequencedComment, Standing, StreamId, StreamPosition, UserId,
+};
 
 fn stream(ring_frames: usize) -> Stream {
     let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
@@ -44,10 +47,12 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         seq,
         window: WindowPosition::OUTSIDE,
         expires_s: 0,
+        issuer_key: None,
         seen_s: 0,
         form: Form::Json,
         kind: TransportKind::Websocket,
         flags: Flags::default(),
+        may_compress: false,
         errors: 0,
         identity: None,
         permit: None,
@@ -73,7 +78,7 @@ fn received(mut peer: &TcpStream) -> Vec<String> {
             ServerMessage::Comments(batch) => {
                 format!("{}-{}: {}", batch.from_seq, batch.to_seq, batch.comments.len())
             }
-            ServerMessage::Gap { from_seq, to_seq } => format!("gap {from_seq}-{to_seq}"),
+            ServerMessage::Gap { from_seq, to_seq, .. } => format!("gap {from_seq}-{to_seq}"),
             ServerMessage::CommentDeleted(_) => "deleted".to_owned(),
             ServerMessage::Presence { .. } => "presence".to_owned(),
             ServerMessage::ThrottleNotification { .. } => "throttle".to_owned(),
@@ -229,6 +234,8 @@ fn log_in(viewer: &mut Viewer, user_id: UserId) {
         user_id,
         name: "ann".into(),
         role: Role::Viewer,
+        everywhere: Role::Viewer,
+        avatar: None,
         comments_per_minute: None,
         standing: Standing::default(),
     };
@@ -267,6 +274,43 @@ fn only_the_author_is_sent_its_hidden_comments() {
         assert_eq!(received(&peer), expected, "{user:?}");
         assert_eq!((viewer.seq, viewer.cursor), (6, 4));
     }
+}
+
+#[test]
+fn comment_of_an_earlier_epoch_is_sent_once() {
+    let place = |seq| StreamPosition { epoch: Epoch(6), seq };
+    let again = |seq: Seq, before| {
+        let comment = sample_comment(seq).sequenced(seq);
+        vec![ShownBefore { comment, place: place(before), is_own: false }]
+    };
+    let mut stream = stream(16);
+    let both = Frame::with_own(batch_of(1, 3, &[1, 3]), Vec::new());
+    stream.push(Arc::new(both.with_shown_before(again(2, 242))));
+    let nothing_else = Frame::for_authors_only(batch_of(4, 4, &[]), Vec::new());
+    stream.push(Arc::new(nothing_else.with_shown_before(again(4, 244))));
+    stream.push(Arc::new(Frame::with_own(batch_of(4, 6, &[5, 6]), Vec::new())));
+    let unseen = ["1-3: 3", "4-4: 1", "5-6: 2"];
+    let sent = [
+        (Some(place(244)), &["1-3: 2", "4-6: 2"][..]),
+        (Some(place(243)), &["1-3: 2", "4-4: 1", "5-6: 2"]),
+        (Some(place(241)), &unseen),
+        (Some(StreamPosition { epoch: Epoch(5), seq: 900 }), &unseen),
+        (None, &unseen),
+    ];
+    for (came_from, expected) in sent {
+        let (mut viewer, peer) = viewer(0);
+        if let Some(came_from) = came_from {
+            stream.rejoined.add(viewer.generation, came_from, Instant::now());
+        }
+        assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+        assert_eq!(received(&peer), expected, "{came_from:?}");
+        assert_eq!((viewer.seq, viewer.cursor), (6, 3));
+        stream.rejoined.remove(viewer.generation);
+    }
+    let (mut viewer, _peer) = viewer(0);
+    let mut fan_out = stream.resume_fan_out(Instant::now()).unwrap();
+    let written = fan_out.write(&mut viewer, &mut WriteCounts::default());
+    assert_eq!(written, FastWrite::SlowPath, "which decides for each viewer");
 }
 
 #[test]

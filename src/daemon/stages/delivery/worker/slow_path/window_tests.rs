@@ -50,6 +50,7 @@ fn comment(seq: Seq) -> SequencedComment {
         created_at: 1_700_000_000_000 + seq,
         seq,
         badges: Default::default(),
+        parent_id: None,
     }
 }
 
@@ -120,7 +121,7 @@ impl Audience {
                 assert_eq!(shown.comments, expected);
                 self.covered_to = shown.to_seq;
             }
-            ServerMessage::Gap { from_seq, to_seq } => {
+            ServerMessage::Gap { from_seq, to_seq, .. } => {
                 assert_eq!(from_seq, self.covered_to + 1);
                 (self.covered_to, self.gaps) = (to_seq, self.gaps + 1);
             }
@@ -245,7 +246,7 @@ impl Rig {
 
     fn leave(&mut self, slot: usize) {
         let place = self.viewers[slot].list_position as usize;
-        for (moved, place) in self.stream.viewers.remove(place) {
+        for (moved, place) in self.stream.viewers.remove(place, false) {
             self.viewers[moved].list_position = place;
         }
         self.viewers.remove(slot);
@@ -266,10 +267,12 @@ impl Rig {
             seq: self.stream.covered_to,
             window: WindowPosition::OUTSIDE,
             expires_s: 0,
+            issuer_key: None,
             seen_s: 0,
             form,
             kind: TransportKind::Websocket,
             flags: Flags::default(),
+            may_compress: false,
             errors: 0,
             identity: None,
             permit: None,
@@ -277,7 +280,7 @@ impl Rig {
             extras: None,
         };
         let slot = self.viewers.insert(viewer);
-        self.viewers[slot].list_position = self.stream.viewers.add(slot);
+        self.viewers[slot].list_position = self.stream.viewers.add(slot, false);
         self.audience.push(Audience {
             slot,
             socket: peer,
@@ -336,7 +339,9 @@ impl Rig {
             Step::Private(_) => {
                 let from = "operator".into();
                 let message = "a word ".repeat(20).into();
-                let bytes = viewer.form.encode_private(&ServerMessage::Direct { from, message });
+                let direct =
+                    ServerMessage::Direct { from, message, message_id: Some(1), from_user: None };
+                let bytes = viewer.form.encode_private(&direct);
                 viewer.enqueue(bytes);
                 self.write_pending(slot);
             }
@@ -417,7 +422,12 @@ fn joiner_enters_at_the_next_key_frame() {
             rig.fan_out();
             let newest = rig.audience.len() - 1;
             let slot = rig.audience.last().unwrap().slot;
-            let direct = ServerMessage::Direct { from: "op".into(), message: "hello".into() };
+            let direct = ServerMessage::Direct {
+                from: "op".into(),
+                message: "hello".into(),
+                message_id: Some(1),
+                from_user: None,
+            };
             let direct = form.encode_private(&direct);
             rig.viewers[slot].enqueue(direct);
             rig.write_pending(slot);

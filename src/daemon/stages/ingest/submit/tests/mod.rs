@@ -234,7 +234,10 @@ impl Stage {
 fn identity(user_id: UserId, role: Role) -> Arc<Identity> {
     let name = "ann".into();
     let standing = Standing::default();
-    Arc::new(Identity { user_id, name, role, comments_per_minute: Some(0), standing })
+    let comments_per_minute = Some(0);
+    let everywhere = role;
+    let avatar = None;
+    Arc::new(Identity { user_id, name, role, everywhere, avatar, comments_per_minute, standing })
 }
 
 fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> Submission {
@@ -243,6 +246,7 @@ fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> S
         identity: identity(UserId(7), Role::Viewer),
         message: message.to_owned(),
         client_ref: client_ref.map(Arc::from),
+        parent_id: None,
         reply_to: ReplyTo::Connection(CONNECTION),
     }
 }
@@ -422,6 +426,104 @@ async fn a_ref_repeated_on_another_node_keeps_its_id() {
     assert_eq!(ids[1..], expected, "what was acknowledged is what was stored");
     assert_eq!(stored[0].comment, stored[2].comment, "created when it was first sent");
     assert_ne!(ids[1], ids[3]);
+}
+
+/// A comment that was stored although its sender was told an error, with others behind it, is sent
+/// again to `retried_on`. Every reader keeps the first record.
+async fn assert_acknowledged_where_it_is_kept(log: &InMemoryLog, retried_on: &mut Stage) {
+    let first = retried_on.stored().await.remove(0).comment;
+    for _ in 0..3 {
+        retried_on.ask(submission(LIVE, "another", None)).await.unwrap();
+    }
+    let end = log.bounds(Topic::CommentEvents, 0).await.unwrap().end;
+    let retry = || submission(LIVE, "hi", Some("r"));
+    let acked = retried_on.ask(retry()).await.unwrap();
+    assert_eq!((acked.comment_id, acked.seq), (first.comment_id, 1));
+    assert_eq!(acked.comment, None, "viewers were shown it at that place");
+    let repeat = &retried_on.stored().await[end as usize - 1];
+    assert_eq!(repeat.comment, first, "under its id");
+    assert_eq!(retried_on.ask(retry()).await.unwrap(), acked, "known from now on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_elsewhere_is_acked_at_its_first_record() {
+    let log = InMemoryLog::new();
+    let reservations = Arc::<FirstProposalWins>::default();
+    let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
+    log.lose_answers(true);
+    let lost = first.ask(submission(LIVE, "hi", Some("r"))).await;
+    assert_eq!(lost, Err(ErrorCode::LogUnavailable));
+    log.lose_answers(false);
+    let mut second = Stage::start_with(log.clone(), Some(reservations)).await;
+    assert_acknowledged_where_it_is_kept(&log, &mut second).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_on_one_node_is_acked_at_its_first_record() {
+    let mut stage = Stage::start().await;
+    let log = stage.log.clone();
+    log.lose_answers(true);
+    let lost = stage.ask(submission(LIVE, "hi", Some("r"))).await;
+    assert_eq!(lost, Err(ErrorCode::LogUnavailable));
+    log.lose_answers(false);
+    assert_acknowledged_where_it_is_kept(&log, &mut stage).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_in_several_batches_are_read_at_once() {
+    let mut stage = Stage::start().await;
+    let each = || ["r1", "r2", "r3"].map(|name| submission(LIVE, "hi", Some(name)));
+    stage.log.lose_answers(true);
+    stage.send(each().into()).await;
+    for _ in each() {
+        assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
+    }
+    stage.log.lose_answers(false);
+    stage.log.delay_bounds(Duration::from_millis(600));
+    let started = tokio::time::Instant::now();
+    for retry in each() {
+        stage.send(vec![retry]).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for seq in 1..=3 {
+        assert_eq!(stage.outcome().await.unwrap().seq, seq, "in order, each at its first place");
+    }
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_millis(700), "{waited:?}");
+    assert_eq!(stage.stored().await.len(), 6, "each was a batch of its own");
+}
+
+/// The first record reaches the log after the retry was taken, as from a node that still had it in
+/// flight when a deleted topic was created again.
+#[tokio::test(start_paused = true)]
+async fn a_record_in_flight_before_its_retry_is_found() {
+    let log = InMemoryLog::new();
+    let reservations = Arc::<FirstProposalWins>::default();
+    let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
+    log.fail_appends_with(down());
+    first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap_err();
+    log.fail_appends_with(None);
+    let mut second = Stage::start_with(log.clone(), Some(reservations.clone())).await;
+    // It was not there when the second node began to read the partition.
+    let other = || submission(LIVE, "other", Some("other"));
+    log.lose_answers(true);
+    first.ask(other()).await.unwrap_err();
+    log.lose_answers(false);
+    assert_eq!(second.ask(other()).await.unwrap().seq, 1);
+    let key = (UserId(7), LIVE, Arc::from("r"));
+    let comment_id = reservations.0.lock()[&key];
+    let comment =
+        Arc::new(Comment { comment_id, ..Comment::clone(&second.stored().await[0].comment) });
+    let late = CommentSubmitted {
+        comment,
+        client_ref: Some("r".into()),
+        ..second.stored().await[0].clone()
+    };
+    let now_ms = 1_700_000_000;
+    log.put(Topic::CommentEvents, LIVE.0, now_ms, Event::CommentSubmitted(late).encode());
+    let acked = second.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
+    assert_eq!((acked.comment_id, acked.seq), (comment_id, 3));
+    assert_eq!(second.stored().await.len(), 4, "readers drop the last");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,14 @@
+//! Promises to moderators, and to those they moderate, over real sockets.
+
+mod support;
+
+/// An inline module, so that its files are in `tests/moderators/`.
+mod moderators {
+    mod held;
+    mod model_stage;
+    mod moderating;
+    mod reputation;
+    mod reviewing;
+    mod scoped_sanctions;
+    mod shadowing;
+}
