@@ -6,8 +6,12 @@ server_tests=(cluster faults identity log_replaced moderator_down stores)
 # One of its scenarios measures how long a page is blocked, so nothing runs beside it.
 alone=(browser)
 
+# What the names of tests end with that measure a promise of milliseconds. They run one by one, with nothing
+# beside them.
+timed=_within_100_ms
+
 # Skipped: bodies of child processes that other tests start, to kill or starve them.
-test_options=(--include-ignored --skip ::child_)
+test_options=(--include-ignored --skip ::child_ --skip "$timed")
 # The process group that runs `server_tests` beside the others, and what it says.
 beside=
 server_log=${CARGO_TARGET_DIR:-target}/server-tests.log
@@ -42,6 +46,7 @@ run_all_tests() {
   beside=
   cat "$server_log"
   run_tests "${alone[@]/#/--test=}" || failed=1
+  cargo test --locked --no-fail-fast --tests "$timed" -- --include-ignored --test-threads=1 || failed=1
   cargo test --locked --doc || failed=1
   return "$failed"
 }

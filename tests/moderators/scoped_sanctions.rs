@@ -55,7 +55,7 @@ async fn in_force(daemon: &Daemon) -> Vec<(SanctionKind, Option<StreamId>)> {
 }
 
 #[tokio::test]
-async fn a_ban_on_a_stream_leaves_the_others_open() {
+async fn a_ban_holds_on_its_stream_alone_within_100_ms() {
     let daemon = two_streams().await;
     let troll = daemon.token(42, "troll");
     let mut here = join_as(&daemon, troll.clone(), STREAM).await;

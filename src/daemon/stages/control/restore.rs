@@ -167,28 +167,9 @@ mod tests {
     use crate::protocol::StreamId;
     use crate::protocol::admin::DeleteRequest;
     use crate::protocol::error_code::ErrorCode;
-    use crate::protocol::events::{CommentModerated, Decision};
 
     fn request(number: u64) -> RestoreRequest {
         RestoreRequest { comment_id: comment_id(number), note: Some("a mistake".to_owned()) }
-    }
-
-    /// Deletes a comment as the moderation worker does.
-    fn delete_by_rules(world: &World, number: u64) {
-        let rejected = CommentModerated {
-            stream_id: StreamId(1),
-            comment_id: comment_id(number),
-            user_id: UserId(42),
-            decision: Decision::Reject,
-            reason: "link".into(),
-            timestamp: STARTED_MS,
-            decided_by: "rules".into(),
-            text: None,
-            was_hidden: false,
-            in_bulk: false,
-        };
-        let payload = Event::CommentModerated(rejected).encode();
-        world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
     }
 
     #[tokio::test]
@@ -197,7 +178,7 @@ mod tests {
         world.comment(1, "is this allowed?");
         let not_deleted = world.control.restore(&operator(), &request(1)).await.unwrap_err();
         assert!(matches!(not_deleted, ControlError::NotDeleted(_)), "{not_deleted}");
-        delete_by_rules(&world, 1);
+        world.reject_by_rules(1);
         let outcome = world.control.restore(&operator(), &request(1)).await.unwrap();
         assert_eq!(outcome.user_id, Some(UserId(42)));
         let now = "1 comment is in the history again; viewers that saw it vanish must reload";
@@ -228,7 +209,7 @@ mod tests {
         world.log.fail_appends_with(Some(failure));
         let deferred = world.control.delete(&operator(), &delete).await.unwrap_err();
         assert!(matches!(deferred, ControlError::Deferred { .. }), "{deferred}");
-        delete_by_rules(&world, 1);
+        world.reject_by_rules(1);
         let state = world.state();
         let refused = world.control.restore(&operator(), &request(1)).await.unwrap_err();
         assert!(matches!(refused, ControlError::DeletionPending(_)), "{refused}");

@@ -19,6 +19,7 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::directory::{Grants, Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::stages::control::{Actor, Control, ControlError, ControlParts, LocalEndpoint};
@@ -26,9 +27,9 @@ use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::reactions::TestReactions;
 use crate::daemon::testing::registry::TestRegistry;
-use crate::protocol::admin::Outcome;
+use crate::protocol::admin::{Outcome, ReviewItem};
 use crate::protocol::comment::Comment;
-use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{
     CommentId, Identity, ModerationAct, NodeId, Role, Standing, StreamId, UserId,
@@ -194,6 +195,47 @@ impl World {
         let payload = Event::CommentSubmitted(event.clone()).encode();
         self.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
         event
+    }
+
+    /// Rejects a comment of user 42 on stream 1, as the moderation worker does.
+    pub(crate) fn reject_by_rules(&self, number: u64) {
+        let rejected = CommentModerated {
+            stream_id: StreamId(1),
+            comment_id: comment_id(number),
+            user_id: UserId(42),
+            decision: Decision::Reject,
+            reason: "link".into(),
+            timestamp: STARTED_MS,
+            decided_by: "rules".into(),
+            text: None,
+            was_hidden: false,
+            in_bulk: false,
+        };
+        let payload = Event::CommentModerated(rejected).encode();
+        self.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
+    }
+
+    /// Puts a comment of user 42 on stream 1 into the review queue.
+    pub(crate) async fn queue_review(&self, number: u64, held: bool) {
+        let item = ReviewItem {
+            comment_id: comment_id(number),
+            stream_id: StreamId(1),
+            user_id: UserId(42),
+            name: "ann".to_owned(),
+            message: "hm".to_owned(),
+            reason: "link".to_owned(),
+            flagged_at: STARTED_MS,
+            held,
+            shadowed: false,
+            badges: Default::default(),
+            parent_id: None,
+            evidence: Default::default(),
+            claimed_by: None,
+            claim_expires_at: None,
+            claimed_by_you: false,
+            alike: 0,
+        };
+        self.metadata.queue_review(item, 0).await.unwrap();
     }
 }
 

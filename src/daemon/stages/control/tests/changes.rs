@@ -92,22 +92,9 @@ async fn world_to_change() -> World {
     let world = World::new().await;
     world.comment(5, "bad");
     world.comment(9, "deleted");
-    let rejected = CommentModerated {
-        stream_id: StreamId(1),
-        comment_id: comment_id(9),
-        user_id: UserId(42),
-        decision: Decision::Reject,
-        reason: "link".into(),
-        timestamp: STARTED_MS,
-        decided_by: "rules".into(),
-        text: None,
-        was_hidden: false,
-        in_bulk: false,
-    };
-    let payload = Event::CommentModerated(rejected).encode();
-    world.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
+    world.reject_by_rules(9);
     for number in [6, 7] {
-        world.metadata.queue_review(review(number, false), 0).await.unwrap();
+        world.queue_review(number, false).await;
     }
     world
 }
@@ -188,7 +175,7 @@ async fn views_are_bounded_in_name_size_and_number() {
 /// Makes the log refuse what it is asked, and then lets the periodic task run.
 async fn is_carried_out_later(action: &str) {
     let world = world_to_change().await;
-    world.metadata.queue_review(review(8, true), 0).await.unwrap();
+    world.queue_review(8, true).await;
     let before = world.log.events(Topic::CommentEvents).len();
     world.log.fail_appends_with(Some(LogError::Full("switched off".to_owned())));
     let deferred = match action {

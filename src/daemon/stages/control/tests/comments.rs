@@ -53,7 +53,7 @@ async fn a_comment_store_that_is_down_delays_no_deletion() {
 async fn a_held_comment_is_published_only_when_approved() {
     let world = World::new().await;
     for (number, held) in [(1, true), (2, true), (3, false), (4, false)] {
-        world.metadata.queue_review(review(number, held), 0).await.unwrap();
+        world.queue_review(number, held).await;
     }
     world.control.approve(&operator(), &decision(1)).await.unwrap();
     world.control.reject(&operator(), &decision(2)).await.unwrap();

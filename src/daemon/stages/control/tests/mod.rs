@@ -51,27 +51,6 @@ fn about(who: &str) -> UserRequest {
     UserRequest { user: user(who), note: None }
 }
 
-fn review(number: u64, held: bool) -> ReviewItem {
-    ReviewItem {
-        comment_id: comment_id(number),
-        stream_id: StreamId(1),
-        user_id: UserId(42),
-        name: "ann".to_owned(),
-        message: "hm".to_owned(),
-        reason: "link".to_owned(),
-        flagged_at: STARTED_MS,
-        held,
-        shadowed: false,
-        badges: Default::default(),
-        parent_id: None,
-        evidence: Default::default(),
-        claimed_by: None,
-        claim_expires_at: None,
-        claimed_by_you: false,
-        alike: 0,
-    }
-}
-
 fn decision(number: u64) -> ReviewRequest {
     ReviewRequest { comment_id: comment_id(number), reason: None, note: None }
 }

@@ -166,7 +166,7 @@ mod tests {
     };
     use crate::protocol::StreamId;
     use crate::protocol::admin::{
-        BatchChange, BatchRequest, DeleteRequest, Outcome, ReviewItem, ReviewRequest, UndoRequest,
+        BatchChange, BatchRequest, DeleteRequest, Outcome, ReviewRequest, UndoRequest,
     };
     use crate::protocol::events::CommentSubmitted;
 
@@ -193,28 +193,6 @@ mod tests {
             _ => None,
         });
         restored.collect()
-    }
-
-    async fn queue(world: &World, number: u64, held: bool) {
-        let item = ReviewItem {
-            comment_id: comment_id(number),
-            stream_id: StreamId(1),
-            user_id: UserId(42),
-            name: "ann".to_owned(),
-            message: "hm".to_owned(),
-            reason: "link".to_owned(),
-            flagged_at: STARTED_MS,
-            held,
-            shadowed: false,
-            badges: Default::default(),
-            parent_id: None,
-            evidence: Default::default(),
-            claimed_by: None,
-            claim_expires_at: None,
-            claimed_by_you: false,
-            alike: 0,
-        };
-        world.metadata.queue_review(item, 0).await.unwrap();
     }
 
     #[tokio::test]
@@ -297,7 +275,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rejected_comment_that_was_held_waits_again() {
         let world = World::new().await;
-        queue(&world, 1, true).await;
+        world.queue_review(1, true).await;
         let waiting = async || world.control.review_queue(&operator(), 10).await.unwrap().len();
         let rejected = world.control.reject(&operator(), &reject(1)).await.unwrap();
         assert_eq!(waiting().await, 0);
@@ -313,7 +291,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deleted_comment_is_in_no_queue_until_undone() {
         let world = World::new().await;
-        queue(&world, 1, false).await;
+        world.queue_review(1, false).await;
         world.comment(1, "hm");
         let waiting = async || world.control.review_queue(&operator(), 10).await.unwrap().len();
         assert_eq!(waiting().await, 1);
@@ -329,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn a_rejected_comment_that_was_shown_is_shown_again() {
         let world = World::new().await;
-        queue(&world, 1, false).await;
+        world.queue_review(1, false).await;
         world.comment(1, "hm");
         let rejected = world.control.reject(&operator(), &reject(1)).await.unwrap();
         let undone = undo(&world, rejected.audit_id).await.unwrap().now.unwrap();
@@ -340,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_with_deletions_is_taken_back_whole() {
         let world = World::new().await;
-        queue(&world, 3, true).await;
+        world.queue_review(3, true).await;
         (1..=2).for_each(|number| drop(world.comment(number, "spam")));
         let changes = vec![
             BatchChange::Delete(delete(1)),
