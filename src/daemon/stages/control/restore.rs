@@ -163,8 +163,7 @@ mod tests {
     use super::*;
     use crate::daemon::engines::eventlog::{LogError, Topic};
     use crate::daemon::engines::metadata::MetadataStore as _;
-    use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator};
-    use crate::protocol::StreamId;
+    use crate::daemon::stages::control::fakes::{World, comment_id, operator};
     use crate::protocol::admin::DeleteRequest;
     use crate::protocol::error_code::ErrorCode;
 

@@ -23,7 +23,7 @@ use crate::daemon::engines::registry::conformance::report;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::events::{Decision, Event};
 use crate::protocol::room::RoomPatch;
 use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
 use crate::protocol::throttle::{FixedRate, SampleRate};

@@ -160,7 +160,6 @@ mod tests {
     use crate::daemon::engines::comments::ArchivedComment;
     use crate::daemon::engines::comments::conformance::WriteRows as _;
     use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
-    use crate::daemon::engines::metadata::MetadataStore as _;
     use crate::daemon::stages::control::fakes::{
         STARTED_MS, World, comment_id, operator, submitted,
     };
