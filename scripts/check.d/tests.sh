@@ -37,9 +37,12 @@ other_tests() {
 run_all_tests() {
   local failed=0
   run_tests --lib --bins || failed=1
-  LC_FIRST_TEST_PORT=26000 setsid cargo test --locked --no-fail-fast "${server_tests[@]/#/--test=}" \
-    -- "${test_options[@]}" >"$server_log" 2>&1 &
+  # In a process group of its own, to be ended as one.
+  set -m
+  LC_FIRST_TEST_PORT=26000 cargo test --locked --no-fail-fast "${server_tests[@]/#/--test=}" \
+    -- "${test_options[@]}" </dev/null >"$server_log" 2>&1 &
   beside=$!
+  set +m
   # shellcheck disable=SC2046 # Names of programs have no spaces.
   run_tests $(other_tests) || failed=1
   wait "$beside" || failed=1

@@ -50,13 +50,16 @@ signal_family() {
   kill -s "$1" -- "${pids[@]}" 2>/dev/null || true
 }
 
-# Starts a server's command in a session of its own; it outlives this script.
+# Starts a server's command in a process group of its own; it outlives this script. A session of its own it
+# does not get: Linux shares the processor among sessions first, and what uses the servers is one of them.
 spawn() {
   local name=$1 log
   shift
   log=$(log_of "$name")
   echo "--- $(date -Is) $name starts" >>"$log"
-  setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
+  set -m
+  "$@" </dev/null >>"$log" 2>&1 9>&- &
+  set +m
   local pid=$! started
   read -r _ _ started < <(process_facts "$pid") || started=0
   echo "$pid $started" >"$stack_dir/run/$name.pid"
