@@ -18,4 +18,5 @@ mod operators {
     mod steering;
     mod streams_and_signals;
     mod under_systemd;
+    mod who_is_meant;
 }

@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use live_comments::client::TokenSource;
 use live_comments::loadgen::recording::{
     self, RecordedComment, RecordedEvent, RecordingReader, RecordingWriter,
 };
-use live_comments::protocol::admin::{Cluster, StreamStatus};
+use live_comments::protocol::UserId;
+use live_comments::protocol::admin::{Cluster, StreamStatus, TokenUser};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -368,4 +370,18 @@ async fn keys_steer_a_replay_and_leave_the_terminal() {
         assert!(replay.wait().success());
         replay.assert_restored("after Ctrl-C");
     });
+}
+
+/// The users of a large recording get their tokens with one request, which is one audit entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_recording_are_one_entry() {
+    let daemon = Daemon::start("");
+    let source = TokenSource::find(&daemon.socket(), &daemon.data_dir()).await.unwrap();
+    let name = "\u{1F525}".repeat(64);
+    let user = |id| TokenUser { user_id: UserId(id), name: name.clone() };
+    let tokens = source.of_users((1..=10_000).map(user).collect()).await.unwrap();
+    assert_eq!(tokens.len(), 10_000);
+    let audit = lc(Some(&daemon), &["audit"]).output().unwrap();
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    assert_eq!(audit.lines().filter(|line| line.contains("\"token\"")).count(), 1, "{audit}");
 }

@@ -500,6 +500,13 @@ pub fn msgpack(options: ViewerOptions) -> ViewerOptions {
     ViewerOptions { encoding: Encoding::Msgpack, ..options }
 }
 
+/// Prepares `lc` for a daemon, with the words of a line.
+pub fn lc(daemon: &Daemon, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lc"));
+    command.args(line.split_whitespace()).arg("--data-dir").arg(daemon.data_dir());
+    command
+}
+
 /// Returns all comments of a stream's history, oldest first.
 pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment> {
     use live_comments::protocol::admin::HistoryPage;
