@@ -12,17 +12,11 @@ use live_comments::protocol::room::{WhenDown, WhenLate};
 use live_comments::protocol::{CommentId, ErrorCode, ServerMessage};
 use serde_json::json;
 
-use crate::support::moderation::{check_before_showing, queue, queue_of};
+use crate::support::moderation::{HOLD, check_before_showing, post, queue, queue_of};
 use crate::support::{Daemon, STREAM, Viewer, archived, comment, history, history_texts};
 
-const HOLD: &str =
-    "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"flag\"\n";
 /// Comments of the test with kills.
 const HELD: usize = 24;
-
-async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
-    daemon.admin().post(path, &body).await.unwrap()
-}
 
 async fn room(daemon: &Daemon) -> Room {
     daemon.admin().get("/v1/streams/1/room").await.unwrap()

@@ -2,17 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use live_comments::protocol::admin::{Outcome, TextTrial, UserDetail, UserReputation};
+use live_comments::protocol::admin::{TextTrial, UserDetail, UserReputation};
 use serde_json::json;
 
+use crate::support::moderation::{BLOCKED, post};
 use crate::support::{Daemon, moderated};
 
-const BLOCKED: &str = "[moderation.rules]\nblocked_words = [\"badword\"]\n";
 const TROLL: u64 = 42;
-
-async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
-    daemon.admin().post(path, &body).await.unwrap()
-}
 
 async fn reputation(daemon: &Daemon) -> UserReputation {
     let detail: UserDetail = daemon.admin().get("/v1/users/id:42").await.unwrap();

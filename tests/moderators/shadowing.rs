@@ -6,19 +6,16 @@
 use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
-use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem, Shadow};
+use live_comments::protocol::admin::{Cluster, ReviewItem, Shadow};
 use live_comments::protocol::{CommentId, ServerMessage, StreamPosition};
 use serde_json::json;
 
+use crate::support::moderation::post;
 use crate::support::{Daemon, STREAM, Viewer, history, http, moderated, msgpack};
 
 const SHADOWING: &str =
     "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"shadow_ban\"\n";
 const TROLL: u64 = 42;
-
-async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
-    daemon.admin().post(path, &body).await.unwrap()
-}
 
 /// The same connection in both encodings.
 fn forms(options: ViewerOptions) -> [ViewerOptions; 2] {
