@@ -1,6 +1,80 @@
 //! The Moderation view.
 
 use super::*;
+use crate::protocol::admin::{ModerationDecision, Offender, ReviewEvidence};
+use crate::protocol::events::Decision;
+
+fn by_models(number: u64) -> ReviewEvidence {
+    let toxicity = 0.5 + number as f64 / 100.0;
+    ReviewEvidence {
+        stage: Some("models".to_owned()),
+        score: Some(toxicity),
+        scores: [("spam".to_owned(), 0.02), ("toxicity".to_owned(), toxicity)].into(),
+        model: Some("3".to_owned()),
+    }
+}
+
+fn reviewing() -> Console {
+    let mut console = at(fed(samples::healthy), Place::View(View::Moderation));
+    let now = console.now_ms();
+    let item = |number: u64| {
+        let held = comment(number, &format!("new_user{number}"), "is this allowed?");
+        ReviewItem {
+            comment_id: held.comment_id,
+            stream_id: StreamId(7),
+            user_id: held.user_id,
+            name: held.name.to_string(),
+            message: held.message.to_string(),
+            reason: "toxicity".into(),
+            flagged_at: now - number * 7_000,
+            held: number.is_multiple_of(2),
+            shadowed: number == 3,
+            badges: Default::default(),
+            parent_id: None,
+            evidence: if number.is_multiple_of(4) {
+                ReviewEvidence::default()
+            } else {
+                by_models(number)
+            },
+            // The claim on the fourth has run out.
+            claimed_by: (2..=5).contains(&number).then(|| {
+                let name = if number == 5 { "ann (uid 1000)" } else { "bob (uid 1001)" };
+                name.to_owned()
+            }),
+            claim_expires_at: Some(if number == 4 { now } else { now + 41_000 }),
+            claimed_by_you: number == 5,
+            alike: 16,
+        }
+    };
+    console.side.reviews = (1..=17).map(item).collect();
+    let decided = |number: u64| ModerationDecision {
+        comment_id: comment(100 + number, "", "").comment_id,
+        stream_id: StreamId(7),
+        user_id: UserId(4_700 + number),
+        name: Some(format!("user_{number}")),
+        message: Some("cheap followers at …".to_owned()),
+        decision: if number == 2 { Decision::Accept } else { Decision::Reject },
+        reason: "link".to_owned(),
+        decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
+        by_person: number.is_multiple_of(2),
+        in_bulk: false,
+        decided_at: now - number * 5_000,
+        stage: None,
+        score: None,
+        scores: Default::default(),
+        model: None,
+    };
+    console.side.decisions = (1..=12).map(decided).collect();
+    let offender = |number: u64| Offender {
+        user_id: UserId(4_700 + number),
+        name: Some(format!("user_{number}")),
+        removed: 10 - number,
+        reason: "link".to_owned(),
+        last_at: now - number * 60_000,
+    };
+    console.side.offenders = (1..=3).map(offender).collect();
+    console
+}
 
 #[test]
 fn moderation_with_seventeen_to_review() {

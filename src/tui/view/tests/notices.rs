@@ -1,6 +1,63 @@
 //! The first row, notices and alerts: who acts, what was done, what is wrong.
 
+use ratatui::style::Color;
+
 use super::*;
+use crate::protocol::admin::ClusterColour;
+use crate::tui::contexts::ContextEntry;
+
+/// Returns the colours of the name of the cluster on the screen.
+fn colours_of_name(console: &Console) -> [Color; 2] {
+    let area = Rect::new(0, 0, 120, 36);
+    let mut buffer = Buffer::empty(area);
+    draw(area, &mut buffer, console, false);
+    [buffer[(1, 0)].fg, buffer[(1, 0)].bg]
+}
+
+#[test]
+fn every_view_names_the_cluster_in_its_colour() {
+    let mut console = fed(samples::throttled);
+    let of_titles = colours_of_name(&console);
+    let cluster = Some("prod-eu".to_owned());
+    let colour = Some(ClusterColour::Red);
+    console.set_session(Some(Session { cluster, colour, ..session() }));
+    let places = View::ALL.map(Place::View).into_iter().chain([Place::Stream(StreamId(7))]);
+    for place in places {
+        console.go(place);
+        assert!(screen(&console, SIZES[0]).starts_with("▌prod-eu▐  "));
+    }
+    let themes = ThemeName::ALL.map(|theme| {
+        console.theme = theme;
+        colours_of_name(&console)
+    });
+    assert!(themes[..4].iter().all(|[fg, bg]| fg != bg && *fg != of_titles[0]), "{themes:?}");
+    assert_eq!(themes[4], [Color::Reset; 2], "no colour without colours");
+    console.theme = ThemeName::Dark;
+    console.step_time(-20);
+    assert_eq!(colours_of_name(&console), themes[0], "a look into the past keeps it");
+    console.go_live();
+    // The operator's own colour wins, but the daemon knows its name.
+    console.set_context(ContextEntry {
+        name: "staging".to_owned(),
+        place: "lcd://edge-1:7443".to_owned(),
+        colour: Some(ClusterColour::Green),
+        read_only: false,
+    });
+    assert_ne!(colours_of_name(&console), themes[0]);
+    let both = first_rows(&console);
+    console.set_session(Some(session()));
+    let of_context = first_rows(&console);
+    insta::assert_snapshot!(format!("{both}\n\n{of_context}"));
+}
+
+#[test]
+fn the_first_row_says_that_the_link_is_slow() {
+    let mut console = fed(samples::throttled);
+    console.set_session(Some(session()));
+    let full = first_rows(&console);
+    console.slow_link = Some(Duration::from_secs(2));
+    insta::assert_snapshot!(format!("{}\n\n{full}", first_rows(&console)));
+}
 
 #[test]
 fn the_first_row_says_who_acts_with_which_role() {

@@ -1,6 +1,17 @@
 //! Forms, questions, the help and the command line.
 
 use super::*;
+use crate::protocol::admin::Preview;
+use crate::tui::input::show_effect;
+use crate::tui::state::Effect;
+
+/// Returns the effect of the last key.
+fn type_keys(console: &mut Console, keys: &str) -> Option<Effect> {
+    keys.chars().fold(None, |_, key| {
+        let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+        press(console, code.into())
+    })
+}
 
 #[test]
 fn overlays() {
@@ -39,4 +50,18 @@ fn a_question_is_open_before_its_effect_is_known() {
         "{shown}"
     );
     assert!(!shown.contains("computing"), "{shown}");
+}
+
+#[test]
+fn the_help_can_be_scrolled() {
+    let mut console = fed(samples::healthy);
+    press(&mut console, KeyCode::Char('?').into());
+    assert!(screen(&console, SIZES[1]).contains(" more"));
+    for _ in 0..10 {
+        press(&mut console, KeyCode::PageDown.into());
+    }
+    let shown = screen(&console, SIZES[1]);
+    assert!(shown.contains("back to the shell"), "{shown}");
+    press(&mut console, KeyCode::Home.into());
+    assert!(screen(&console, SIZES[1]).contains("what is wrong, and the pipeline"));
 }
