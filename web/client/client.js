@@ -165,6 +165,11 @@ export class LiveComments extends Emitter {
     return this.#user;
   }
 
+  /** Whether requests carry a token, also one that no connection has proved. */
+  get hasToken() {
+    return this.#tokens.present;
+  }
+
   get paused() {
     return this.#feed.paused;
   }

@@ -37,9 +37,14 @@ export class TokenSource {
     this.#known = this.#provide === null;
   }
 
-  /** Whether another token can be had. */
+  /** Whether the source can return another token. */
   get renewable() {
     return this.#provide !== null;
+  }
+
+  /** Whether there is a token, or a provider that may return one. */
+  get present() {
+    return this.#provide !== null || this.#token !== null;
   }
 
   /**

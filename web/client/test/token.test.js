@@ -61,3 +61,14 @@ test("a fixed token is never renewed", async () => {
   assert.equal(source.renewable, false);
   assert.equal(await source.renew(await source.get()), await source.get());
 });
+
+test("a source tells whether requests carry a token", () => {
+  const source = new TokenSource(new FakeClock(), null);
+  assert.equal(source.present, false);
+  source.replace("token");
+  assert.equal(source.present, true);
+  source.replace(() => null);
+  assert.equal(source.present, true);
+  source.replace(null);
+  assert.equal(source.present, false);
+});
