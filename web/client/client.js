@@ -1,4 +1,4 @@
-/** @import { ConnectionState, StateChange } from "./connection.js" */
+/** @import { ConnectionState, StateChange, WelcomedLink } from "./connection.js" */
 /** @import { CommentSource, Gap, GapCause, Intake, OlderPage } from "./feed.js" */
 /** @import { Outgoing, SendResult } from "./outbox.js" */
 /** @import { ConnectionRanges, SeqRange } from "./position.js" */
@@ -26,7 +26,8 @@ import { TokenSource } from "./token.js";
 /**
  * @typedef {object} ClientEvents
  * @property {StateChange} state
- * @property {protocol.WelcomeMessage} welcome
+ * @property {protocol.WelcomeMessage} welcome The viewer is connected, or another user is signed
+ *   in. A connection with a token tells it once the token is accepted.
  * @property {{comments: protocol.Comment[], source: CommentSource}} comments New ones only, in the
  *   order of the stream.
  * @property {protocol.CommentDeletedMessage} deleted
@@ -55,6 +56,8 @@ import { TokenSource } from "./token.js";
  *
  * @typedef {{state: protocol.StreamState, starts_at?: number}} Schedule
  */
+
+const SIGNED_OUT = "the user that wrote this has signed out";
 
 /**
  * A viewer of a stream.
@@ -140,6 +143,7 @@ export class LiveComments extends Emitter {
       state: (change) => this.#stateChanged(change),
       ready: () => this.#ready(),
       unready: () => this.#outbox.detach(),
+      welcome: (message, link) => this.#welcome(message, link),
       message: (message, ranges) => this.#receive(message, ranges),
       error: (error) => this.emit("error", error),
     });
@@ -382,12 +386,14 @@ export class LiveComments extends Emitter {
   }
 
   /**
-   * Uses another token, or signs out with null.
+   * Uses another token, or signs out with null. Comments of the former user that have no answer
+   * fail as `identity_changed`.
    *
    * @param {string | TokenProvider | null} token
    */
   setToken(token) {
     this.#tokens.replace(token);
+    if (token === null) this.#outbox.failAll("identity_changed", SIGNED_OUT);
     void this.#connection.applyToken();
   }
 
@@ -445,9 +451,6 @@ export class LiveComments extends Emitter {
   #receive(message, ranges) {
     this.emit("message", message);
     switch (message.type) {
-      case "welcome":
-        this.#welcome(message, ranges);
-        break;
       case "comments":
         this.#taken(this.#feed.comments(message, ranges, this.#connection.duplex));
         break;
@@ -505,14 +508,16 @@ export class LiveComments extends Emitter {
 
   /**
    * @param {protocol.WelcomeMessage} message
-   * @param {ConnectionRanges} ranges
+   * @param {WelcomedLink} link
    */
-  #welcome(message, ranges) {
+  #welcome(message, { ranges, isInterim }) {
+    this.emit("message", message);
     this.#feed.welcome(message, ranges, this.#welcomeGap);
     this.#welcomeGap = "transport";
+    if (isInterim) return;
     const { user } = message;
-    if (user && this.#user && user.user_id !== this.#user.user_id) {
-      this.#outbox.failAll("identity_changed", "another user has signed in");
+    if (this.#user && user?.user_id !== this.#user.user_id) {
+      this.#outbox.failAll("identity_changed", SIGNED_OUT);
     }
     this.#user = user;
     this.#viewers = message.viewers;

@@ -1,6 +1,7 @@
 /** @import { Link, LinkConfig } from "./link.js" */
 /** @import { ConnectionRanges, PositionTracker } from "./position.js" */
 /** @import { ByeMessage, ClientMessage, ServerMessage } from "./protocol.js" */
+/** @import { WelcomeMessage } from "./protocol.js" */
 /** @import { TokenSource } from "./token.js" */
 /** @import { TransportEnd, TransportName } from "./transports/transport.js" */
 
@@ -43,8 +44,16 @@ import { TransportLadder } from "./transport_ladder.js";
  * @property {(change: StateChange) => void} state
  * @property {() => void} ready Messages may be sent from now on.
  * @property {() => void} unready The connection that was ready is gone.
- * @property {(message: ServerMessage, ranges: ConnectionRanges) => void} message
- * @property {(error: LiveCommentsError) => void} error The connection goes on in spite of it.
+ * @property {(message: WelcomeMessage, link: WelcomedLink) => void} welcome
+ * @property {(message: ServerMessage, ranges: ConnectionRanges) => void} message Any other message.
+ * @property {(error: LiveCommentsError) => void} error The connection continues in spite of it.
+ */
+
+/**
+ * @typedef {object} WelcomedLink
+ * @property {ConnectionRanges} ranges
+ * @property {boolean} isInterim The token is not checked yet: another `welcome` with the user
+ *   follows.
  */
 
 /** Delay before the token provider is asked again after it has failed. */
@@ -78,6 +87,8 @@ export class Connection {
   #candidate = null;
   /** Changes whenever an attempt that waits for its token is out of date. */
   #generation = 0;
+  /** Changes with each candidate: one that waits for its token may be out of date. */
+  #candidates = 0;
   /** @type {string | null} */
   #since = null;
   #startAtNewest = false;
@@ -173,7 +184,13 @@ export class Connection {
   /** Uses the token that the source has now. */
   async applyToken() {
     const link = this.#current;
-    if (link === null) return;
+    if (link === null) {
+      // A pause that has ended its transport keeps the identity of that transport otherwise.
+      if (this.#parked) this.reopen({ atNewest: false });
+      // The attempt waits for a token that is replaced now.
+      else if (this.#state === "connecting") void this.#connectNow();
+      return;
+    }
     /** @type {string | null} */
     let token;
     try {
@@ -206,13 +223,15 @@ export class Connection {
    */
   async #openCandidate(name) {
     const current = this.#current;
+    const candidate = (this.#candidates += 1);
+    const isStale = () => current !== this.#current || candidate !== this.#candidates;
     this.#candidate?.transport.close();
     this.#candidate = null;
     try {
       const token = await this.#tokens.get();
-      if (current === this.#current) this.#candidate = this.#open(name, token);
+      if (!isStale()) this.#candidate = this.#open(name, token);
     } catch (cause) {
-      if (current !== this.#current) return;
+      if (isStale()) return;
       this.#handlers.error(asError(cause));
       this.#planUpgrade();
     }
@@ -250,14 +269,16 @@ export class Connection {
       if (message.type === "bye") this.#saidBye(link, message);
       return;
     }
+    if (link !== this.#current && link !== this.#candidate) return;
     this.#welcomed(link);
-    this.#handlers.message(message, link.ranges);
     // Until the token is accepted the viewer is an anonymous one.
-    if (link.token === null || message.user !== null) this.#setReady(link);
+    const isInterim = link.token !== null && message.user === null;
+    this.#handlers.welcome(message, { ranges: link.ranges, isInterim });
+    if (!isInterim) this.#setReady(link);
   }
 
   /**
-   * Ends a transport after its last message: a proxy might keep it open, and a poll would go on.
+   * Ends a transport after its last message: a proxy might keep it open, and a poll would continue.
    *
    * @param {Link} link
    * @param {ByeMessage} bye

@@ -69,9 +69,12 @@ export class TokenSource {
   async renew(old) {
     // Somebody else has replaced it meanwhile.
     if (this.#provide === null || (this.#known && this.#token !== old)) return this.#token;
-    this.#pending ??= this.#call(this.#provide).finally(() => {
-      this.#pending = null;
-    });
+    if (this.#pending === null) {
+      const call = this.#call(this.#provide).finally(() => {
+        if (this.#pending === call) this.#pending = null;
+      });
+      this.#pending = call;
+    }
     return this.#pending;
   }
 
@@ -107,12 +110,13 @@ export class TokenSource {
     try {
       token = await provide();
     } catch (cause) {
+      if (provide !== this.#provide) return this.get();
       throw new LiveCommentsError("token_unavailable", "the token provider failed", { cause });
     }
-    if (provide === this.#provide) {
-      this.#token = token;
-      this.#known = true;
-    }
+    // The token of a provider that was replaced meanwhile may be that of another user.
+    if (provide !== this.#provide) return this.get();
+    this.#token = token;
+    this.#known = true;
     return token;
   }
 }

@@ -164,11 +164,36 @@ test("a pending comment is sent again with its ref and shown once", async () => 
   client.close();
 });
 
-test("comments of one user are not sent as another one", async () => {
-  const { client, reconnect } = await connected({ token: "token" });
+test("comments of one user are not sent as another", async () => {
+  const { client, sockets, reconnect } = await connected({ token: "ann" });
+  sockets.last.end(1006);
   const result = client.send("hello");
-  await reconnect(welcome(10, { user: { ...ann, user_id: "43" } }));
+  client.setToken("bob");
+  await reconnect(welcome(10), welcome(10, { user: { ...ann, user_id: "43" } }));
   await assert.rejects(result, { code: "identity_changed" });
+  assert.deepEqual(sockets.last.sent, [{ type: "auth", token: "bob" }]);
+  client.close();
+});
+
+test("comments of a user that signs out fail at once", async () => {
+  const { client, sockets } = await connected({ token: "ann" });
+  sockets.last.end(1006);
+  const result = client.send("hello");
+  client.setToken(null);
+  assert.deepEqual(client.outgoing, []);
+  await assert.rejects(result, { code: "identity_changed" });
+  client.close();
+});
+
+test("a reconnect with a token looks like no sign-out", async () => {
+  const { client, reconnect } = await connected({ token: "token" });
+  /** @type {(string | undefined)[]} */
+  const users = [];
+  client.on("welcome", ({ user }) => users.push(user?.user_id));
+  client.on("message", ({ type }) => type === "welcome" && users.push(client.user?.user_id));
+  await reconnect(welcome(10), batch(11, 12), welcome(12, { user: ann }));
+  assert.deepEqual(users, ["42", "42", "42"]);
+  assert.deepEqual(shown(client), [11, 12]);
   client.close();
 });
 

@@ -353,6 +353,61 @@ test("signing in over a socket needs no other one", async () => {
   await assert.rejects(sent, { code: "client_closed" });
 });
 
+test("a token set while the socket connects is sent", async () => {
+  for (const token of [undefined, "old"]) {
+    const { client, sockets } = start({ token });
+    await settle();
+    client.setToken("token");
+    await settle();
+    sockets.last.accept();
+    assert.deepEqual(sockets.last.sent, [{ type: "auth", token: "token" }]);
+    sockets.last.receive(welcome(5), welcome(5, { user: ann }));
+    assert.equal(client.state, "open");
+    client.close();
+  }
+});
+
+test("a token set while a provider is asked replaces it", async () => {
+  /** @type {(token: string) => void} */
+  let provide = () => {};
+  const { client, sockets } = start({
+    token: () => new Promise((resolve) => (provide = resolve)),
+  });
+  await settle();
+  client.setToken("bob");
+  await settle();
+  assert.equal(sockets.all.length, 1);
+  sockets.last.accept();
+  provide("ann");
+  await settle();
+  assert.deepEqual(sockets.last.sent, [{ type: "auth", token: "bob" }]);
+  client.close();
+});
+
+test("a candidate that a later one replaces is closed", async () => {
+  /** @type {((token: string) => void)[]} */
+  const provide = [];
+  const { client, clock, sockets, http } = start({
+    transports: ["websocket", "events"],
+    times: { silenceMs: 1e9 },
+    token: "first",
+  });
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  sockets.last.end(1006);
+  await settle();
+  assert.equal(client.transport, "events");
+  // The change of the token opens a candidate, and so does the return to a better transport.
+  client.setToken(() => new Promise((resolve) => provide.push(resolve)));
+  await clock.advance(60_000);
+  for (const give of provide) give("second");
+  await settle();
+  const opened = sockets.all.length + http.requests.length;
+  assert.equal(opened, 3, "the later of both candidates only");
+  client.close();
+  assert.ok(sockets.all.slice(1).every(({ closedWith }) => closedWith === 1000));
+});
+
 test("close ends timers and sockets in every state", async () => {
   const { client, clock, sockets } = start();
   client.send("never sent");

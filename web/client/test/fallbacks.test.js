@@ -125,6 +125,18 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     assert.equal(client.state, "open");
   });
 
+  test(`${transport}: signing out ends a parked pause's user`, async () => {
+    const { daemon, client } = await connected({ transports, token: "t", maxComments: 10 });
+    await until(() => client.state === "open");
+    client.pause();
+    daemon.publish(5);
+    daemon.publish(20);
+    await until(() => client.transport === null);
+    client.setToken(null);
+    await until(() => client.user === null);
+    assert.equal(client.paused, true);
+  });
+
   test(`${transport}: a pause of a throttled stream has all at its end`, async () => {
     const { daemon, client } = await connected({ transports });
     await until(() => client.state === "open");

@@ -18,6 +18,7 @@ export function openWebSocket(request, handlers) {
   const { clock, times, position, streamId } = request;
   const codec = codecs[request.encoding];
   const timer = new Timer(clock);
+  let { token } = request;
   let opened = false;
   let ended = false;
 
@@ -50,8 +51,11 @@ export function openWebSocket(request, handlers) {
   };
 
   timer.set(times.openMs, () => end({ error: silent("the WebSocket did not open in time") }));
+  const authenticate = () => {
+    if (token !== null) send({ type: "auth", token });
+  };
   socket.onopen = () => {
-    if (!ended && request.token !== null) send({ type: "auth", token: request.token });
+    if (!ended) authenticate();
   };
   socket.onmessage = (/** @type {{data: unknown}} */ { data }) => {
     if (ended) return;
@@ -75,8 +79,10 @@ export function openWebSocket(request, handlers) {
     duplex: true,
     takesTokens: true,
     send,
-    setToken: (token) => {
-      if (token !== null) send({ type: "auth", token });
+    // A socket that is still connecting sends it when it opens.
+    setToken: (next) => {
+      token = next;
+      authenticate();
     },
     close: stop,
   };
