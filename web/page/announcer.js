@@ -15,7 +15,8 @@ export class Announcer {
   /** @type {{text: string, id: string}[]} */
   #waiting = [];
   #others = 0;
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
   #show;
 
   /** @param {HTMLElement} region A live region that is not visible. */
@@ -49,14 +50,8 @@ export class Announcer {
     }
   }
 
-  /** Forgets what was not read yet. */
-  clear() {
-    this.#waiting = [];
-    this.#others = 0;
-  }
-
   #read() {
-    this.#timer = 0;
+    this.#timer = undefined;
     if (this.#waiting.length === 0) return;
     const others = this.#others > 0 ? [{ text: `${this.#others} more comments.`, id: "" }] : [];
     const lines = [...others, ...this.#waiting].map(({ text, id }) => {
@@ -66,6 +61,7 @@ export class Announcer {
       return line;
     });
     this.#region.replaceChildren(...lines);
-    this.clear();
+    this.#waiting = [];
+    this.#others = 0;
   }
 }

@@ -11,16 +11,23 @@ const HUES = 12n;
  * @property {boolean} [time] Absent: shown.
  * @property {boolean} [badges] Absent: shown.
  * @property {boolean} [name] Absent: shown.
- * @property {Comment} [parent] The comment that it answers, if that is known.
+ * @property {Pick<Comment, "name" | "message">} [parent] The comment that it answers, if that is
+ *   known.
  * @property {boolean} [earlier] Whether a reply to one that is not known says so. Absent: it does.
+ */
+
+/**
+ * The fields of a comment that its row shows.
+ *
+ * @typedef {Pick<Comment,
+ *   "user_id" | "name" | "message" | "created_at" | "badges" | "parent_id">} CommentText
  */
 
 /**
  * Makes the parts of a comment. Names and texts are those of strangers: they become text nodes, and
  * each is isolated, so that its direction does not reorder what is around it.
  *
- * @param {Pick<Comment, "user_id" | "name" | "message" | "created_at" | "badges" | "parent_id">
- *   } comment
+ * @param {CommentText} comment
  * @param {CommentLook} [look]
  * @returns {HTMLElement[]}
  */
@@ -43,7 +50,7 @@ export function commentParts(comment, look = {}) {
 /**
  * Makes the row of a comment.
  *
- * @param {Comment} comment
+ * @param {CommentText} comment
  * @param {CommentLook} [look]
  * @returns {HTMLLIElement}
  */

@@ -2,6 +2,7 @@
 
 import { byId, showText } from "./dom.js";
 import { ReplyTarget } from "./reply_target.js";
+import { MODERATING_ROLES } from "./roles.js";
 import { keepToken } from "./session_token.js";
 import { countdown, duration } from "./text.js";
 
@@ -20,9 +21,6 @@ const NOT_LIVE = {
 
 /** Placeholder of the token: the history of an ended stream may be for users only. */
 const SIGN_IN_TO_READ = "Paste a token, if reading needs one";
-
-/** Roles to which the rules of a room do not apply. */
-const EXEMPT = new Set(["moderator", "broadcaster", "admin"]);
 
 /** The input of comments: signing in and out, slow mode, timeouts, and what failed. */
 export class Composer {
@@ -188,7 +186,8 @@ export class Composer {
     this.#stored = ref;
     const { room, user } = this.#chat;
     if (this.#waitReason === TIMED_OUT) this.#stopWaiting();
-    if (room.slow_ms && !EXEMPT.has(user?.role ?? "viewer")) this.#wait(room.slow_ms, "slow mode");
+    const isExempt = MODERATING_ROLES.has(user?.role ?? "viewer");
+    if (room.slow_ms && !isExempt) this.#wait(room.slow_ms, "slow mode");
   }
 
   /** @param {LiveCommentsError} error */

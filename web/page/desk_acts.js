@@ -3,7 +3,16 @@
 
 import { LiveCommentsError } from "../client/index.js";
 import { button, element } from "./dom.js";
+import { tellNews } from "./news.js";
 import { codeInWords, timeOfDay, withoutPiles } from "./text.js";
+
+/** @typedef {{user_id: string, name: string}} Author */
+
+/**
+ * A comment of which the desk knows no more than it shows.
+ *
+ * @typedef {Pick<Comment, "comment_id" | "user_id" | "name" | "message">} ShownComment
+ */
 
 /**
  * Something that a moderator does.
@@ -13,17 +22,23 @@ import { codeInWords, timeOfDay, withoutPiles } from "./text.js";
  * @property {() => Promise<ActAnswer | void>} run
  * @property {() => Promise<unknown>} [undo] Absent: by the number in the audit log.
  * @property {() => void} [undone] Called when it was taken back.
+ * @property {(comment: Comment) => boolean} [removes] Whether a comment goes with it.
  */
 
 /**
  * @typedef {object} Entry
  * @property {DeskAct} act
  * @property {number} at
- * @property {string} state In words.
+ * @property {HTMLElement} row
+ * @property {HTMLElement} mark How the act went, in words.
+ * @property {HTMLButtonElement} button Takes it back.
  * @property {(() => Promise<unknown>) | null} undo Null: it cannot be taken back.
  */
 
 const MOST_ENTRIES = 50;
+
+/** Time after an act in which the comments that it removes go. */
+const REMOVAL_MS = 10_000;
 
 /** Does what the moderator decides, lists it, and takes it back. */
 export class DeskActs {
@@ -31,6 +46,8 @@ export class DeskActs {
   #list;
   /** @type {Entry[]} Newest first. */
   #entries = [];
+  /** @type {Element[]} Results that were read out. */
+  #told = [];
 
   /**
    * @param {LiveComments} chat
@@ -48,23 +65,16 @@ export class DeskActs {
    * @returns {Promise<boolean>} Whether it was done.
    */
   async do(act) {
-    /** @type {Entry} */
-    const entry = { act, at: Date.now(), state: "…", undo: null };
-    this.#entries.unshift(entry);
-    this.#entries.length = Math.min(this.#entries.length, MOST_ENTRIES);
-    this.#draw();
+    const entry = this.#add(act);
     try {
       const answer = await act.run();
-      entry.state = resultInWords(answer);
       const id = answer?.audit_id;
-      const byId = id === undefined ? null : () => this.#chat.moderation.undo(id);
-      entry.undo = act.undo ?? byId;
+      const byNumber = id === undefined ? null : () => this.#chat.moderation.undo(id);
+      this.#finish(entry, resultInWords(answer), act.undo ?? byNumber);
       return true;
     } catch (error) {
-      entry.state = errorInWords(error);
+      this.#finish(entry, errorInWords(error), null);
       return false;
-    } finally {
-      this.#draw();
     }
   }
 
@@ -74,33 +84,89 @@ export class DeskActs {
     if (latest) void this.#takeBack(latest);
   }
 
+  /**
+   * Tells whether a comment that is gone was removed by an act of this desk.
+   *
+   * @param {Comment} comment
+   */
+  hasRemoved(comment) {
+    const since = Date.now() - REMOVAL_MS;
+    return this.#entries.some(({ act, at }) => at > since && (act.removes?.(comment) ?? false));
+  }
+
+  /** Forgets all acts: they are those of a moderator that has signed out. */
+  clear() {
+    this.#entries = [];
+    this.#list.replaceChildren();
+    for (const line of this.#told) line.remove();
+    this.#told = [];
+  }
+
+  /**
+   * @param {DeskAct} act
+   * @returns {Entry}
+   */
+  #add(act) {
+    const at = Date.now();
+    const text = element("span", "text", withoutPiles(act.text));
+    text.dir = "auto";
+    const mark = element("span", "mark", "…");
+    const row = element("li", "act", element("time", "", timeOfDay(at)), text, mark);
+    row.tabIndex = -1;
+    const takeBack = button("Undo", () => void this.#takeBack(entry), "small");
+    /** @type {Entry} */
+    const entry = { act, at, row, mark, button: takeBack, undo: null };
+    this.#entries.unshift(entry);
+    this.#list.prepend(row);
+    for (const { row: oldest } of this.#entries.splice(MOST_ENTRIES)) oldest.remove();
+    return entry;
+  }
+
   /** @param {Entry} entry */
   async #takeBack(entry) {
     const { undo, act } = entry;
     if (undo === null) return;
-    entry.undo = null;
-    entry.state = "taking it back…";
-    this.#draw();
+    this.#show(entry, "taking it back…", null);
     try {
       await undo();
-      entry.state = "taken back";
-      act.undone?.();
     } catch (error) {
-      entry.state = `not taken back: ${errorInWords(error)}`;
+      this.#finish(entry, `not taken back: ${errorInWords(error)}`, null);
+      return;
     }
-    this.#draw();
+    this.#finish(entry, "taken back", null);
+    act.undone?.();
   }
 
-  #draw() {
-    const rows = this.#entries.map((entry) => {
-      const text = element("span", "text", withoutPiles(entry.act.text));
-      text.dir = "auto";
-      const state = element("span", "mark", entry.state);
-      const row = element("li", "act", element("time", "", timeOfDay(entry.at)), text, state);
-      if (entry.undo) row.append(button("Undo", () => void this.#takeBack(entry), "small"));
-      return row;
-    });
-    this.#list.replaceChildren(...rows);
+  /**
+   * Shows how an act went. The row stays: one that is made again would lose a press and the focus.
+   *
+   * @param {Entry} entry
+   * @param {string} state In words.
+   * @param {Entry["undo"]} undo
+   */
+  #show(entry, state, undo) {
+    const { row, mark, button: takeBack } = entry;
+    entry.undo = undo;
+    mark.textContent = state;
+    if (undo) row.append(takeBack);
+    else {
+      if (takeBack.contains(document.activeElement)) row.focus({ preventScroll: true });
+      takeBack.remove();
+    }
+  }
+
+  /**
+   * Shows the result of an act, and reads it out.
+   *
+   * @param {Entry} entry
+   * @param {string} state In words.
+   * @param {Entry["undo"]} undo
+   */
+  #finish(entry, state, undo) {
+    this.#show(entry, state, undo);
+    // The moderator has signed out meanwhile.
+    if (!this.#entries.includes(entry)) return;
+    this.#told = [...this.#told, tellNews(`${entry.act.text}: ${state}`)].slice(-MOST_ENTRIES);
   }
 }
 
@@ -130,17 +196,21 @@ export function actsOn(chat) {
   const { moderation } = chat;
   const user = (/** @type {{user_id: string}} */ { user_id }) => `id:${user_id}`;
   return {
-    /** @param {Comment} comment */
+    /** @param {Comment | ShownComment} comment */
     delete: (comment) => ({
       text: `Delete: ${comment.name}: ${comment.message}`,
       run: () => moderation.delete(comment.comment_id),
       // It comes back for those who load it again, and here at once.
-      undone: () => void chat.timeline.add([comment]),
+      undone: () => {
+        if ("seq" in comment) chat.timeline.add([comment]);
+      },
+      removes: isComment(comment),
     }),
     /** @param {Comment} comment */
     shadow: (comment) => ({
       text: `Shadow: ${comment.name}: ${comment.message}`,
       run: () => moderation.shadowComment(comment.comment_id),
+      removes: isComment(comment),
     }),
     /** @param {Comment} comment */
     pin: (comment) => ({
@@ -188,6 +258,7 @@ export function actsOn(chat) {
     clear: (author, lastMs) => ({
       text: `Clear ${author.name}`,
       run: () => moderation.clearUser(user(author), lastMs),
+      removes: (/** @type {Comment} */ { user_id }) => user_id === author.user_id,
     }),
     /** @param {Author} author */
     shadowUser: (author) => ({
@@ -202,4 +273,7 @@ export function actsOn(chat) {
   };
 }
 
-/** @typedef {{user_id: string, name: string}} Author */
+/** @param {{comment_id: string}} one */
+function isComment({ comment_id }) {
+  return (/** @type {Comment} */ other) => other.comment_id === comment_id;
+}

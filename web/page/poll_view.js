@@ -38,7 +38,8 @@ export class PollView {
   #hidden = -1;
   #fresh = -1;
   #told = -1;
-  #timer = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
 
   /** @param {LiveComments} chat */
   constructor(chat) {
@@ -100,7 +101,7 @@ export class PollView {
 
   /**
    * Makes the elements of a poll. They stay as long as it does: a press on a button that is made
-   * anew would be lost, and so would the focus.
+   * again would be lost, and so would the focus.
    *
    * @param {Poll} poll
    */

@@ -38,8 +38,10 @@ export class Reading {
   #shown = [];
   #unseen = 0;
   #holding = false;
-  #dropTimer = 0;
-  #retryTimer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #dropTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
   #loading = false;
   /** The history is not for this viewer, as long as nobody signs in. */
   #refused = false;
@@ -114,12 +116,12 @@ export class Reading {
       this.#unseen = 0;
       this.#holding = false;
       this.#dropTimer ||= setTimeout(() => {
-        this.#dropTimer = 0;
+        this.#dropTimer = undefined;
         if (this.#list.following && !this.paused) timeline.limit = FOLLOWED_COMMENTS;
       }, DROP_AFTER_MS);
     } else {
       clearTimeout(this.#dropTimer);
-      this.#dropTimer = 0;
+      this.#dropTimer = undefined;
       if (!this.#holding) this.#makeRoom(HELD_COMMENTS);
       this.#holding = true;
       // What is being read would be dropped for what comes.
@@ -185,7 +187,7 @@ export class Reading {
 
   /** Whether the reader is near the place from which on everything was read. */
   #needsOlder() {
-    if (this.#loading || this.#refused || this.#complete || this.#retryTimer !== 0) return false;
+    if (this.#loading || this.#refused || this.#complete || this.#retryTimer) return false;
     if (this.#chat.timeline.size >= MOST_COMMENTS) return false;
     if (!this.paused) return this.#list.firstVisible < ROWS_AHEAD;
     const id = this.#readFrom?.comment_id;
@@ -221,7 +223,7 @@ export class Reading {
     }
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => {
-      this.#retryTimer = 0;
+      this.#retryTimer = undefined;
       this.#loadFirst();
       this.moved();
     }, retryAfterMs);

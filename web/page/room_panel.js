@@ -1,8 +1,10 @@
 /** @import { LiveComments, Room, RoomPatch } from "../client/index.js" */
+/** @import { RoomTerm, TermsPatch } from "../client/moderation.js" */
 /** @import { DeskActs } from "./desk_acts.js" */
 
 import { errorInWords } from "./desk_acts.js";
 import { byId, button, element, showText } from "./dom.js";
+import { KeyedRows } from "./keyed_rows.js";
 import { duration } from "./text.js";
 
 /**
@@ -29,6 +31,10 @@ export class RoomPanel {
   #loaded;
   /** @type {Times & Switches} */
   #settings = {};
+  #terms;
+  #active = false;
+  /** Changes whenever an answer on its way is for somebody else. */
+  #session = 0;
 
   /**
    * @param {LiveComments} chat
@@ -39,6 +45,11 @@ export class RoomPanel {
     this.#chat = chat;
     this.#acts = acts;
     this.#loaded = loaded;
+    /** @type {KeyedRows<RoomTerm>} */
+    this.#terms = new KeyedRows(byId("terms"), {
+      keyOf: ({ term }) => term,
+      create: (term) => this.#termRow(term),
+    });
     for (const name of TIMED) {
       byId(`room-${name}`).addEventListener("change", ({ target }) => {
         const { value } = /** @type {HTMLSelectElement} */ (target);
@@ -53,30 +64,54 @@ export class RoomPanel {
     byId("term-form").addEventListener("submit", (event) => this.#addTerm(event));
     byId("clear-form").addEventListener("submit", (event) => this.#clear(event));
     // Another moderator has changed it.
-    chat.on("room", () => void this.load());
+    chat.on("room", () => {
+      if (this.#active) void this.load();
+    });
   }
 
+  /** Shows the room to a moderator, and its changes from now on. */
   async load() {
+    this.#active = true;
+    const session = this.#session;
+    const { moderation } = this.#chat;
     try {
-      this.#take(await this.#chat.moderation.room());
-      this.#showTerms(await this.#chat.moderation.terms());
+      const room = await moderation.room();
+      if (session === this.#session) this.#take(room);
+      const terms = await moderation.terms();
+      if (session !== this.#session) return;
+      this.#terms.show(terms);
       showText(byId("room-problem"), "");
     } catch (error) {
-      showText(byId("room-problem"), errorInWords(error));
+      if (session === this.#session) showText(byId("room-problem"), errorInWords(error));
     }
+  }
+
+  /** Forgets what only moderators may see. */
+  clear() {
+    this.#active = false;
+    this.#session += 1;
+    this.#settings = {};
+    this.#showSettings();
+    this.#terms.show([]);
+    /** @type {HTMLInputElement} */ (byId("term")).value = "";
+    showText(byId("room-problem"), "");
   }
 
   /** @param {Room} room */
   #take(room) {
     const { rules, ...others } = /** @type {{rules?: object}} */ (room.settings);
     this.#settings = { ...rules, ...others };
+    this.#showSettings();
+    this.#loaded(room);
+  }
+
+  #showSettings() {
     for (const name of TIMED) showTime(name, this.#settings[name] ?? null);
     for (const name of SWITCHES) {
       /** @type {HTMLInputElement} */ (byId(`room-${name}`)).checked = Boolean(
         this.#settings[name],
       );
     }
-    this.#loaded(room);
   }
 
   /** @param {Times & Switches} patch */
@@ -99,7 +134,9 @@ export class RoomPanel {
 
   /** @param {RoomPatch} patch */
   async #patch(patch) {
-    this.#take(await this.#chat.moderation.patchRoom(patch));
+    const session = this.#session;
+    const room = await this.#chat.moderation.patchRoom(patch);
+    if (session === this.#session) this.#take(room);
   }
 
   /** @param {Event} event */
@@ -119,32 +156,25 @@ export class RoomPanel {
     });
   }
 
-  /** @param {import("../client/moderation.js").TermsPatch} patch */
+  /** @param {TermsPatch} patch */
   async #patchTerms(patch) {
-    this.#showTerms(await this.#chat.moderation.patchTerms(patch));
+    const session = this.#session;
+    const terms = await this.#chat.moderation.patchTerms(patch);
+    if (session === this.#session) this.#terms.show(terms);
   }
 
-  /** @param {import("../client/moderation.js").RoomTerm[]} terms */
-  #showTerms(terms) {
-    const rows = terms.map(({ term, action }) => {
-      const text = element("bdi", "", term);
-      const remove = () => {
-        void this.#acts.do({
-          text: `Unblock the term “${term}”`,
-          run: () => this.#patchTerms({ remove: [term] }),
-          undo: () => this.#patchTerms({ add: [{ term, action }] }),
-        });
-      };
-      const removal = button("Remove", remove, "small");
-      return element(
-        "li",
-        "term",
-        text,
-        element("span", "mark", action.replace("_", " ")),
-        removal,
-      );
-    });
-    byId("terms").replaceChildren(...rows);
+  /** @param {RoomTerm} blocked */
+  #termRow({ term, action }) {
+    const text = element("bdi", "", term);
+    const mark = element("span", "mark", action.replace("_", " "));
+    const remove = () => {
+      void this.#acts.do({
+        text: `Unblock the term “${term}”`,
+        run: () => this.#patchTerms({ remove: [term] }),
+        undo: () => this.#patchTerms({ add: [{ term, action }] }),
+      });
+    };
+    return element("li", "term", text, mark, button("Remove", remove, "small"));
   }
 
   /** @param {Event} event */
@@ -154,6 +184,7 @@ export class RoomPanel {
     void this.#acts.do({
       text: `Clear the last ${duration(ms)} of the room`,
       run: () => this.#chat.moderation.clearRoom(ms),
+      removes: () => true,
     });
   }
 }
@@ -166,8 +197,13 @@ function showTime(name, value) {
   const select = /** @type {HTMLSelectElement} */ (byId(`room-${name}`));
   const times = TIMES_MS[name];
   const all = value === null || times.includes(value) ? times : [...times, value];
-  const options = all.map((ms) => new Option(ms === 0 ? "all followers" : duration(ms), `${ms}`));
-  select.replaceChildren(new Option("off", ""), ...options);
+  // A list that is open would be closed.
+  if (select.dataset.times !== all.join(" ")) {
+    const words = (/** @type {number} */ ms) => (ms === 0 ? "all followers" : duration(ms));
+    const options = all.map((ms) => new Option(words(ms), `${ms}`));
+    select.replaceChildren(new Option("off", ""), ...options);
+    select.dataset.times = all.join(" ");
+  }
   select.value = value === null ? "" : String(value);
 }
 

@@ -25,6 +25,7 @@ const MOST_OWN = 200;
  * @property {(row: StreamRow, node: HTMLElement) => void} [dress] Adds to the element of a row.
  * @property {(rows: StreamRow[]) => void} [shown] The list has these rows.
  * @property {boolean} [replyButtons] Rows have a button that answers them. Absent: true.
+ * @property {() => void} [signedOut] The user has signed out, or the token was dropped.
  */
 
 /** The live comments of a stream with all that belongs to reading and writing them. */
@@ -158,6 +159,7 @@ export class StreamView {
     this.#rows.forgetOutgoing();
     this.#poll.forget();
     this.#messages.clear();
+    this.#options.signedOut?.();
   }
 
   #announce() {

@@ -1,22 +1,38 @@
-/** @import { Comment, LiveComments } from "../client/index.js" */
+/** @import { Comment, LiveComments, UserCommentList } from "../client/index.js" */
 /** @import { Author, DeskActs, DeskAct } from "./desk_acts.js" */
 
 import { commentRow, nameElement } from "./comment_view.js";
 import { actsOn, errorInWords } from "./desk_acts.js";
 import { byId, button, element, oncePerFrame, showText } from "./dom.js";
-import { duration } from "./text.js";
+import { KeyedRows } from "./keyed_rows.js";
+import { codeInWords, dateAndTime, duration } from "./text.js";
 
 const MOST_COMMENTS = 50;
-
-/** Pages of the history that a search reads at most, and comments of each. */
-const SEARCHED_PAGES = 20;
-const PAGE_COMMENTS = 500;
 
 const TIMEOUTS_MS = [60_000, 600_000, 3_600_000, 86_400_000];
 const CLEARED_MS = [600_000, 3_600_000, 86_400_000];
 const BAN_MS = 7 * 86_400_000;
 
-/** What a moderator sees of a user, and does to one. */
+/** Fields of the card in which the moderator writes. */
+const FIELDS = ["card-reason", "card-note", "card-message"];
+
+/**
+ * A comment of the user, as the card shows it.
+ *
+ * @typedef {object} CardComment
+ * @property {string} comment_id
+ * @property {string} user_id
+ * @property {string} name
+ * @property {Comment["badges"]} [badges]
+ * @property {string} message
+ * @property {number} created_at
+ * @property {string} [parent_id]
+ * @property {string} [removed] The reason why it was deleted, or is hidden from others.
+ * @property {boolean} [shadowed] Only the user sees it.
+ * @property {{name: string, message: string}} [parent] The comment that it answers, if known.
+ */
+
+/** Shows a user to a moderator, and what the moderator may do to that user. */
 export class UserCard {
   #chat;
   #acts;
@@ -26,11 +42,13 @@ export class UserCard {
   #author = null;
   /** @type {Comment | null} The comment through which the card was opened. */
   #comment = null;
-  /** @type {Map<string, Comment>} Comments that were found in the history. */
-  #found = new Map();
-  #search = new AbortController();
+  /** @type {Map<string, CardComment>} */
+  #comments = new Map();
   /** @type {number[]} */
   #timeouts = TIMEOUTS_MS;
+  /** Buttons that the card has. */
+  #buttons = "";
+  #rows;
   #drawComments;
 
   /**
@@ -43,18 +61,17 @@ export class UserCard {
     this.#acts = acts;
     this.#on = actsOn(chat);
     this.#reply = reply;
+    /** @type {KeyedRows<CardComment>} */
+    this.#rows = new KeyedRows(byId("card-comments"), {
+      keyOf: ({ comment_id }) => comment_id,
+      create: (comment) => this.#row(comment),
+    });
     this.#drawComments = oncePerFrame(() => this.#showComments());
-    chat.timeline.on("change", ({ added, removed }) => {
-      const ofUser = (/** @type {Comment} */ { user_id }) => user_id === this.#author?.user_id;
-      if (added.some(ofUser) || removed.some(ofUser)) this.#drawComments();
+    chat.timeline.on("change", ({ added }) => {
+      if (this.#author) this.#addLoaded(added);
     });
-    chat.on("deleted", ({ comment_id }) => {
-      this.#found.delete(comment_id);
-      // It may have been quoted.
-      if (this.isOpen) this.#drawComments();
-    });
+    chat.on("deleted", ({ comment_id, reason }) => this.#mark(comment_id, reason));
     byId("card-close").addEventListener("click", () => this.close());
-    byId("card-search").addEventListener("click", () => void this.#searchHistory());
     byId("card-send").addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#send();
@@ -84,12 +101,9 @@ export class UserCard {
     this.#author = author;
     this.#comment = comment;
     if (isOther) {
-      this.#search.abort();
-      this.#found.clear();
-      showText(byId("card-searched"), "");
-      for (const id of ["card-reason", "card-note", "card-message"]) {
-        /** @type {HTMLInputElement} */ (byId(id)).value = "";
-      }
+      this.#clear();
+      this.#addLoaded(this.#chat.timeline.comments);
+      void this.#readComments(author);
     }
     byId("card").hidden = false;
     byId("card-name").replaceChildren(nameElement(author), ` id ${author.user_id}`);
@@ -97,13 +111,25 @@ export class UserCard {
     this.#showComments();
   }
 
+  /** Closes the card and forgets the user. */
   close() {
-    this.#search.abort();
     this.#author = null;
+    this.#comment = null;
     byId("card").hidden = true;
+    byId("card-name").replaceChildren();
+    byId("card-acts").replaceChildren();
+    this.#buttons = "";
+    this.#clear();
+    this.#rows.show([]);
   }
 
-  /** What the moderator has written about the next act, if anything. */
+  #clear() {
+    this.#comments.clear();
+    showText(byId("card-said"), "");
+    for (const id of FIELDS) /** @type {HTMLInputElement} */ (byId(id)).value = "";
+  }
+
+  /** Returns the reason and the note that the moderator has written for the next act, if any. */
   #why() {
     const text = (/** @type {string} */ id) => {
       return /** @type {HTMLInputElement} */ (byId(id)).value.trim() || undefined;
@@ -122,6 +148,12 @@ export class UserCard {
   /** @param {Author} author */
   #showButtons(author) {
     const on = this.#on;
+    const { user_id, name } = author;
+    const about = [user_id, name, this.#comment?.comment_id, this.#timeouts];
+    const buttons = JSON.stringify(about);
+    // A press on a button that is made again would be lost.
+    if (buttons === this.#buttons) return;
+    this.#buttons = buttons;
     const act = (/** @type {string} */ text, /** @type {() => DeskAct} */ make, danger = false) => {
       return button(text, () => void this.#acts.do(make()), danger ? "small danger" : "small");
     };
@@ -165,55 +197,101 @@ export class UserCard {
     byId("card-acts").replaceChildren(...rows);
   }
 
+  /** @param {Comment[]} comments */
+  #addLoaded(comments) {
+    const ofUser = comments.filter(({ user_id }) => user_id === this.#author?.user_id);
+    for (const comment of ofUser) {
+      const { comment_id, user_id, name, badges, message, created_at, parent_id } = comment;
+      const known = { comment_id, user_id, name, badges, message, created_at, parent_id };
+      this.#comments.set(comment_id, known);
+    }
+    if (ofUser.length > 0) this.#drawComments();
+  }
+
+  /**
+   * Asks the server for the comments of the user, which has those that are not loaded here, and
+   * those that were deleted.
+   *
+   * @param {Author} author
+   */
+  async #readComments(author) {
+    /** @type {UserCommentList} */
+    let list;
+    const isShown = () => author.user_id === this.#author?.user_id;
+    try {
+      list = await this.#chat.moderation.commentsOf(author.user_id, MOST_COMMENTS);
+    } catch (error) {
+      if (isShown()) showText(byId("card-said"), errorInWords(error));
+      return;
+    }
+    if (!isShown()) return;
+    const { since, said, removed: gone, comments } = list;
+    const counts = `${said} comments, ${gone} deleted or hidden`;
+    showText(byId("card-said"), `Since ${dateAndTime(since)}: ${counts}.`);
+    const { user_id, name } = author;
+    for (const { comment_id, message, created_at, ...marks } of comments) {
+      const known = this.#comments.get(comment_id);
+      const asked = { comment_id, user_id, name, message, created_at, ...known };
+      // A deletion may have come since the answer was made.
+      const removed = marks.removed ?? known?.removed;
+      this.#comments.set(comment_id, { ...asked, shadowed: marks.shadowed, removed });
+    }
+    this.#showComments();
+  }
+
+  /**
+   * @param {string} commentId
+   * @param {string | undefined} removed The reason, or nothing if it is shown again.
+   */
+  #mark(commentId, removed) {
+    const known = this.#comments.get(commentId);
+    if (known) this.#comments.set(commentId, { ...known, removed });
+    // It may have been quoted.
+    if (this.isOpen) this.#drawComments();
+  }
+
   #showComments() {
-    const author = this.#author;
-    if (!author) return;
-    const live = this.#chat.timeline.comments.filter(({ user_id }) => user_id === author.user_id);
-    const all = new Map(this.#found);
-    for (const comment of live) all.set(comment.comment_id, comment);
-    const newest = [...all.values()]
+    if (!this.#author) return;
+    const newest = [...this.#comments.values()]
       .sort((one, other) => other.created_at - one.created_at)
       .slice(0, MOST_COMMENTS);
-    const rows = newest.map((comment) => {
-      const row = commentRow(comment, { name: false, parent: this.#parentOf(comment) });
-      const remove = () => void this.#acts.do(this.#on.delete(comment));
-      row.append(element("span", "mark", button("Delete", remove, "small")));
-      return row;
-    });
-    byId("card-comments").replaceChildren(...rows);
-    showText(byId("card-none"), rows.length > 0 ? "" : "No comment of this user is loaded.");
+    this.#comments = new Map(newest.map((comment) => [comment.comment_id, comment]));
+    this.#rows.show(newest.map((comment) => ({ ...comment, parent: this.#parentOf(comment) })));
+    showText(byId("card-none"), newest.length > 0 ? "" : "No comment of this user is known.");
   }
 
-  /** @param {Comment} comment */
+  /** @param {CardComment} comment */
+  #row(comment) {
+    const { comment_id, removed, shadowed, parent } = comment;
+    const row = commentRow(comment, { name: false, parent });
+    const mark = element("span", "mark");
+    if (removed !== undefined) mark.append(`removed: ${codeInWords(removed)}`);
+    else {
+      if (shadowed) mark.append("only the user sees it");
+      mark.append(button("Delete", () => this.#delete(comment_id), "small"));
+    }
+    row.append(mark);
+    return row;
+  }
+
+  /** @param {string} commentId */
+  #delete(commentId) {
+    const shown = this.#chat.timeline.get(commentId) ?? this.#comments.get(commentId);
+    if (!shown) return;
+    const act = this.#on.delete(shown);
+    const undone = () => {
+      act.undone();
+      this.#mark(commentId, undefined);
+    };
+    void this.#acts.do({ ...act, undone });
+  }
+
+  /** @param {CardComment} comment */
   #parentOf({ parent_id }) {
     if (parent_id === undefined) return undefined;
-    return this.#chat.timeline.get(parent_id) ?? this.#found.get(parent_id);
-  }
-
-  /** Reads the history for comments of the user. */
-  async #searchHistory() {
-    const author = this.#author;
-    if (!author) return;
-    this.#search.abort();
-    this.#search = new AbortController();
-    const { signal } = this.#search;
-    let pages = 0;
-    let read = 0;
-    try {
-      const options = { pageSize: PAGE_COMMENTS, signal };
-      for await (const { comments } of this.#chat.history.pages(options)) {
-        if (signal.aborted) return;
-        read += comments.length;
-        pages += 1;
-        for (const comment of comments) {
-          if (comment.user_id === author.user_id) this.#found.set(comment.comment_id, comment);
-        }
-        showText(byId("card-searched"), `Searched the newest ${read} comments.`);
-        this.#drawComments();
-        if (pages >= SEARCHED_PAGES || this.#found.size >= MOST_COMMENTS) return;
-      }
-    } catch (error) {
-      if (!signal.aborted) showText(byId("card-searched"), errorInWords(error));
-    }
+    const known = this.#comments.get(parent_id);
+    const own = known?.removed === undefined ? known : undefined;
+    const parent = this.#chat.timeline.get(parent_id) ?? own;
+    return parent && { name: parent.name, message: parent.message };
   }
 }

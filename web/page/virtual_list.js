@@ -35,7 +35,7 @@ export class VirtualList {
   #rows = [];
   /** @type {Map<string, {row: Row, node: HTMLElement}>} */
   #nodes = new Map();
-  /** @type {Set<string>} Keys of rows whose elements are made anew. */
+  /** @type {Set<string>} Keys of rows whose elements are made again. */
   #outdated = new Set();
   /** First row that has an element. */
   #first = 0;
