@@ -1,9 +1,10 @@
 /** @import { Comment, LiveComments, LiveCommentsError, Outgoing } from "../client/index.js" */
 
+import { BoundedSet } from "../client/bounded_set.js";
 import { byId, showText } from "./dom.js";
 import { ReplyTarget } from "./reply_target.js";
 import { MODERATING_ROLES } from "./roles.js";
-import { keepToken } from "./session_token.js";
+import { isTokenFault, keepToken } from "./session_token.js";
 import { countdown, duration } from "./text.js";
 
 /** @typedef {import("../client/index.js").RoomRules} RoomRules */
@@ -12,6 +13,9 @@ import { countdown, duration } from "./text.js";
 const NOTICE_MS = 8_000;
 
 const TIMED_OUT = "timed out";
+
+/** Own comments whose rows are remembered. */
+const MOST_ROWS = 200;
 
 /** Placeholders of the input while comments are refused. */
 const NOT_LIVE = {
@@ -35,6 +39,8 @@ export class Composer {
   #waitReason = "";
   /** The `ref` of the latest comment that was stored. */
   #stored = "";
+  /** The `ref` of comments that have rows. @type {BoundedSet<string>} */
+  #withRow = new BoundedSet(MOST_ROWS);
   #signInText;
 
   /**
@@ -59,10 +65,12 @@ export class Composer {
     chat.on("error", ({ message }) => this.notice(message));
     chat.on("state", ({ state, error }) => {
       const isClosed = state === "closed";
-      // The line above the comments says why; nothing else matters any more.
-      if (isClosed) this.#clear();
+      // An ended stream closes again after each sign-out: the notice about it stays.
+      if (isClosed && error?.code !== "stream_ended") this.#clearNotice();
+      if (isClosed) this.#stopWaiting();
       this.#showInput();
-      if (isClosed && error && isTokenFault(error)) this.#dropToken();
+      // Signing out connects, and other listeners are to be told of the close before that.
+      if (isClosed && error && isTokenFault(error)) queueMicrotask(() => this.#dropToken());
     });
   }
 
@@ -88,10 +96,10 @@ export class Composer {
     byId("message").focus();
   }
 
-  #clear() {
+  /** The line above the comments says why the connection is closed; nothing else matters then. */
+  #clearNotice() {
     clearTimeout(this.#noticeTimer);
     showText(byId("notice"), "");
-    this.#stopWaiting();
   }
 
   signOut() {
@@ -121,7 +129,27 @@ export class Composer {
     const text = input.value.trim();
     if (text === "" || this.#blocks || !this.#takesComments) return;
     input.value = "";
-    void this.#chat.send(text, { parentId: this.#target.take() });
+    const { comment } = this.#target;
+    this.#chat.send(text, { parentId: this.#target.take() }).catch((error) => {
+      this.#giveBack(text, comment, error);
+    });
+  }
+
+  /**
+   * Puts a comment that was refused at once back into the input. One that has a row can be sent
+   * again there.
+   *
+   * @param {string} text
+   * @param {Comment | null} answered
+   * @param {LiveCommentsError} error
+   */
+  #giveBack(text, answered, { ref = "", message }) {
+    if (this.#withRow.has(ref)) return;
+    this.notice(`Not sent: ${message}.`);
+    const input = /** @type {HTMLInputElement} */ (byId("message"));
+    if (input.value !== "") return;
+    input.value = text;
+    this.#target.set(answered);
   }
 
   /** @param {Event} event */
@@ -138,6 +166,8 @@ export class Composer {
 
   // The page continues as a reader, if the stream admits one.
   #dropToken() {
+    // Both the connection and the history may have refused it.
+    if (!this.#chat.hasToken) return;
     this.notice("The token was not accepted here, or has expired.");
     this.signOut();
   }
@@ -154,7 +184,9 @@ export class Composer {
   }
 
   #showInput() {
-    const { user, schedule } = this.#chat;
+    const { user, schedule, state, hasToken } = this.#chat;
+    // No `welcome` tells who it is, but a token that is kept can be dropped.
+    if (state === "closed") this.#showForms(hasToken);
     const input = /** @type {HTMLInputElement} */ (byId("message"));
     input.disabled = !this.#takesComments;
     if (!this.#takesComments) this.#target.set(null);
@@ -179,6 +211,7 @@ export class Composer {
 
   /** @param {Readonly<Outgoing>} outgoing */
   #follow({ ref, state, error }) {
+    this.#withRow.add(ref);
     if (state === "held") this.notice("A moderator will look at your comment before it is shown.");
     else if (state === "failed" && error) this.#explain(error);
     // A comment may be shown before it is acknowledged.
@@ -249,9 +282,4 @@ export function rulesInWords(rules) {
   if (rules.unique_ms) texts.push(`no text twice in ${duration(rules.unique_ms)}`);
   if (rules.no_links) texts.push("no links");
   return texts.join(", ");
-}
-
-/** @param {LiveCommentsError} error */
-export function isTokenFault({ code }) {
-  return (code.startsWith("token_") && code !== "token_required") || code === "unauthorized";
 }

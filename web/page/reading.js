@@ -1,9 +1,9 @@
-/** @import { Comment, LiveComments, OlderPage } from "../client/index.js" */
+/** @import { Comment, LiveComments } from "../client/index.js" */
 /** @import { StreamRow, StreamRows } from "./rows.js" */
 /** @import { VirtualList } from "./virtual_list.js" */
 
-import { HistoryReader } from "../client/history_reader.js";
 import { LiveCommentsError } from "../client/index.js";
+import { isTokenFault } from "./session_token.js";
 
 /** Comments that are kept while the newest are in view. */
 export const FOLLOWED_COMMENTS = 2_000;
@@ -27,7 +27,7 @@ const RETRY_MS = 5_000;
 const PAUSE_GAP_MS = 60_000;
 
 /**
- * How a reader moves through a stream: follows the newest comments, holds a place, pauses, and
+ * Moves a reader through a stream: follows the newest comments, holds a place, pauses, and
  * reads back through the history, as far as there is one.
  */
 export class Reading {
@@ -50,9 +50,8 @@ export class Reading {
   /** During a pause everything from this comment on was read, or null at its beginning. */
   #readFrom = /** @type {Comment | null} */ (null);
   #resumedAt = -Infinity;
-  /** Reads back when there is no connection any more. */
-  #archive = /** @type {HistoryReader | null} */ (null);
-
+  /** Ranges that are being read. @type {Map<object, Promise<boolean>>} */
+  #fills = new Map();
   #notAllowed;
 
   /**
@@ -72,18 +71,19 @@ export class Reading {
       // A change of the transport is filled by the client.
       if (gap.cause === "transport") return;
       const ofPause = performance.now() - this.#resumedAt < PAUSE_GAP_MS;
-      if (gap.cause === "server" && ofPause) void this.fill(gap);
-      else rows.addGap(gap);
+      if (gap.cause === "skip" || !ofPause) rows.addGap(gap);
+      else void this.fill(gap).then((read) => read || rows.addGap(gap));
     });
     chat.on("restart", () => this.#beginAgain());
     chat.on("welcome", () => {
       this.#refused = false;
       this.#loadFirst();
     });
-    chat.on("state", ({ state }) => {
+    chat.on("state", ({ state, error }) => {
       if (state !== "closed") return;
       this.#refused = false;
-      this.#loadFirst();
+      // A token that was not accepted is dropped first.
+      if (!error || !isTokenFault(error)) this.#loadFirst();
     });
   }
 
@@ -139,7 +139,7 @@ export class Reading {
     void this.#loadOlder();
   }
 
-  /** Goes on at the place where the reader is. Everything that was missed follows. */
+  /** Continues at the place where the reader is. Everything that was missed follows. */
   resume() {
     this.#makeRoom(HELD_COMMENTS);
     this.#resumedAt = performance.now();
@@ -156,12 +156,22 @@ export class Reading {
   }
 
   /**
-   * Reads a range of the history into the list.
+   * Reads a range of the history into the list. While it is being read, another call waits for the
+   * same answer.
    *
    * @param {{from_seq: number, to_seq: number}} range
    * @returns {Promise<boolean>} Whether it was read.
    */
-  async fill(range) {
+  fill(range) {
+    const filling = this.#fills.get(range);
+    if (filling) return filling;
+    const begun = this.#read(range).finally(() => this.#fills.delete(range));
+    this.#fills.set(range, begun);
+    return begun;
+  }
+
+  /** @param {{from_seq: number, to_seq: number}} range */
+  async #read(range) {
     this.#makeRoom(HELD_COMMENTS);
     try {
       await this.#chat.fillGap(range);
@@ -203,7 +213,7 @@ export class Reading {
     this.#makeRoom(PAGE_COMMENTS);
     const { trims } = timeline;
     try {
-      const { done, oldest } = await this.#readPage();
+      const { done, oldest } = await this.#chat.loadOlder(PAGE_COMMENTS);
       this.#readFrom = oldest ?? this.#readFrom;
       if (done) this.#completeAt = trims;
     } catch (error) {
@@ -227,17 +237,6 @@ export class Reading {
       this.#loadFirst();
       this.moved();
     }, retryAfterMs);
-  }
-
-  /** @returns {Promise<OlderPage>} */
-  async #readPage() {
-    if (this.#chat.state !== "closed") return this.#chat.loadOlder(PAGE_COMMENTS);
-    const { timeline, history } = this.#chat;
-    this.#archive ??= new HistoryReader(history, timeline.oldest);
-    const parts = await this.#archive.next(PAGE_COMMENTS, new AbortController().signal);
-    let added = 0;
-    for (const { age, comments } of parts) added += timeline.add(comments, age).length;
-    return { added, done: this.#archive.done, oldest: parts.at(-1)?.comments[0] };
   }
 
   /** @param {number} comments */

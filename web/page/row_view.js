@@ -6,7 +6,7 @@ import { button, element } from "./dom.js";
 
 /**
  * @typedef {object} RowActions
- * @property {(row: NoteRow) => void} fillGap
+ * @property {(row: NoteRow) => Promise<void>} fillGap
  * @property {(row: OutgoingRow) => void} sendAgain
  * @property {(row: OutgoingRow) => void} discard
  * @property {(commentId: string) => Comment | undefined} parentOf
@@ -27,12 +27,30 @@ export function rowElement(row, user, actions) {
   const text = element("span", "text", row.text);
   text.dir = "auto";
   const made = element("li", row.kind === "gap" ? "note" : row.kind, text);
-  if (row.kind === "gap")
-    made.append(
-      " ",
-      button("Load them", () => actions.fillGap(row), "small"),
-    );
+  if (row.kind === "gap") made.append(" ", fillButton(row, actions));
   return made;
+}
+
+/**
+ * @param {NoteRow} row
+ * @param {RowActions} actions
+ */
+function fillButton(row, { fillGap }) {
+  let loading = false;
+  const show = (/** @type {boolean} */ now) => {
+    loading = now;
+    // A button that is disabled would lose the focus.
+    load.setAttribute("aria-disabled", String(now));
+    load.textContent = now ? "Loading…" : "Load them";
+  };
+  const press = async () => {
+    if (loading) return;
+    show(true);
+    await fillGap(row);
+    show(false);
+  };
+  const load = button("Load them", () => void press(), "small");
+  return load;
 }
 
 /**

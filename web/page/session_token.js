@@ -1,3 +1,5 @@
+/** @import { LiveCommentsError } from "../client/index.js" */
+
 /** The token of this tab. It is kept until the tab is closed, and never goes into an address. */
 
 const KEY = "lc-token";
@@ -29,6 +31,15 @@ export function reloadOnToken() {
 /** @returns {string | null} */
 export function tokenInFragment() {
   return new URLSearchParams(location.hash.slice(1)).get("token") || null;
+}
+
+/**
+ * Tells whether a request was refused because of its token.
+ *
+ * @param {LiveCommentsError} error
+ */
+export function isTokenFault({ code }) {
+  return (code.startsWith("token_") && code !== "token_required") || code === "unauthorized";
 }
 
 // A browser that blocks site data throws on every access to the storage. The page works without it;

@@ -1,6 +1,7 @@
 /** @import { LiveComments, LiveCommentsError, StateChange } from "../client/index.js" */
 
 import { byId, showText } from "./dom.js";
+import { isTokenFault } from "./session_token.js";
 import { codeInWords, countdown } from "./text.js";
 
 /** @typedef {import("../client/index.js").StreamState} StreamState */
@@ -34,11 +35,21 @@ export class StatusLine {
     clearInterval(this.#timer);
     showText(byId("countdown"), "");
     if (state === "waiting" && retryInMs !== undefined) this.#count(retryInMs);
-    this.#problem = problemText(state, error, this.#chat);
+    this.#problem = problemText(state, error);
     if (state === "waiting" && (retryInMs ?? 0) < LONG_WAIT_MS && error?.code !== "banned") {
       this.#problem = "";
     }
     showText(byId("problem"), this.#problem);
+  }
+
+  /**
+   * Says why the comments cannot be read. After its end a stream admits nobody, so nothing else
+   * tells. A token that was not accepted is dropped instead, and the page tries without it.
+   *
+   * @param {LiveCommentsError} error
+   */
+  historyRefused(error) {
+    if (!isTokenFault(error)) showText(byId("problem"), errorText(error));
   }
 
   #showWord() {
@@ -82,23 +93,28 @@ function connectionText(state) {
   return state === "closed" ? "disconnected" : "connecting…";
 }
 
+const SIGN_IN = "This stream is for people who have signed in.";
+
 /** @type {Record<string, string>} */
 const PROBLEMS = {
   banned: "You are banned from these comments.",
   unknown_stream: "There is no such stream.",
-  token_required: "This stream is for people who have signed in.",
-  auth_timeout: "This stream is for people who have signed in.",
+  token_required: SIGN_IN,
+  auth_timeout: SIGN_IN,
+  not_authenticated: SIGN_IN,
 };
 
 /**
  * @param {StateChange["state"]} state
  * @param {LiveCommentsError | undefined} error
- * @param {LiveComments} chat
  */
-function problemText(state, error, chat) {
+function problemText(state, error) {
   if (!error || (state !== "closed" && state !== "waiting")) return "";
   // The line of the event says it.
-  if (error.code === "stream_ended") return "";
-  if (chat.user === null && error.code === "auth_timeout") return PROBLEMS.auth_timeout ?? "";
-  return PROBLEMS[error.code] ?? `${codeInWords(error.code)}: ${error.message}`;
+  return error.code === "stream_ended" ? "" : errorText(error);
+}
+
+/** @param {LiveCommentsError} error */
+function errorText({ code, message }) {
+  return PROBLEMS[code] ?? `${codeInWords(code)}: ${message}`;
 }

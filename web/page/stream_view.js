@@ -1,6 +1,7 @@
 /** @import { LiveComments } from "../client/index.js" */
-/** @import { StreamRow } from "./rows.js" */
+/** @import { NoteRow, StreamRow } from "./rows.js" */
 
+import { BoundedSet } from "../client/bounded_set.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { byId, oncePerFrame } from "./dom.js";
@@ -59,13 +60,15 @@ export class StreamView {
     for (const name of /** @type {const} */ (["state", "welcome", "throttle", "paused"])) {
       chat.on(name, showControls);
     }
-    this.#reading = new Reading({ chat, rows: this.#rows, list: this.list }, showControls, (error) =>
-      this.composer.historyRefused(error),
-    );
+    const status = new StatusLine(chat);
+    const parts = { chat, rows: this.#rows, list: this.list };
+    this.#reading = new Reading(parts, showControls, (error) => {
+      status.historyRefused(error);
+      this.composer.historyRefused(error);
+    });
     controls.listen(this.#reading);
     /** @readonly */
     this.composer = new Composer(chat, () => this.#forgetUser());
-    new StatusLine(chat);
     showFacts(chat);
     new EventLine(chat);
     showPinned(chat);
@@ -105,9 +108,7 @@ export class StreamView {
   #createNode(row) {
     const { replyButtons = true } = this.#options;
     const node = rowElement(row, this.#chat.user, {
-      fillGap: async (gapRow) => {
-        if (gapRow.gap && (await this.#reading.fill(gapRow.gap))) this.#rows.remove(gapRow);
-      },
+      fillGap: (gapRow) => this.#fillGap(gapRow),
       sendAgain: ({ outgoing: { message, ref, parent_id } }) =>
         void this.#chat.send(message, { ref, parentId: parent_id }),
       parentOf: (commentId) => this.#chat.timeline.get(commentId),
@@ -118,15 +119,20 @@ export class StreamView {
     return node;
   }
 
+  /** @param {NoteRow} row */
+  async #fillGap(row) {
+    if (!row.gap) return;
+    if (await this.#reading.fill(row.gap)) this.#rows.remove(row);
+    else this.composer.notice("These comments cannot be read now. Try again later.");
+  }
+
   /** Tells this viewer what becomes of the own comments. */
   #followOwn() {
-    /** @type {Set<string>} */
-    const own = new Set();
+    /** @type {BoundedSet<string>} */
+    const own = new BoundedSet(MOST_OWN);
     this.#chat.on("outgoing", ({ state, comment_id }) => {
       if (state === "pending") this.list.follow();
-      if (comment_id === undefined) return;
-      own.add(comment_id);
-      for (const oldest of own) if (own.size > MOST_OWN) own.delete(oldest);
+      if (comment_id !== undefined) own.add(comment_id);
     });
     this.#chat.on("deleted", ({ comment_id, reason }) => {
       if (!own.has(comment_id)) return;

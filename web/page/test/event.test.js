@@ -7,9 +7,10 @@ import { LiveCommentsError } from "../../client/index.js";
 import { Composer } from "../composer.js";
 import { EventLine } from "../event_line.js";
 import { StatusLine } from "../status.js";
-import { openFakeAddress, openFakePage } from "./fake_page.js";
+import { FakeChat, comment } from "./fake_chat.js";
+import { openFakeAddress, openFakePage, settled } from "./fake_page.js";
 
-/** @import { LiveComments, Schedule, StreamState } from "../../client/index.js" */
+/** @import { Schedule, StreamState } from "../../client/index.js" */
 
 const ENDED = "This stream has ended. Its comments can be read here.";
 
@@ -17,53 +18,31 @@ function openStream() {
   const elementOf = openFakePage();
   openFakeAddress("https://comments.example.org/stream/2");
   elementOf("token").placeholder = "Paste a token to comment";
-  /** @type {Map<string, ((event: object) => void)[]>} */
-  const listeners = new Map();
-  const calls = /** @type {string[]} */ ([]);
-  const on = (/** @type {string} */ name, /** @type {(event: object) => void} */ listener) => {
-    listeners.set(name, [...(listeners.get(name) ?? []), listener]);
-  };
-  const chat = {
-    state: "connecting",
-    transport: "websocket",
-    schedule: /** @type {Schedule} */ ({ state: "live" }),
-    user: /** @type {{user_id: string, name: string} | null} */ (null),
-    room: {},
-    on,
-    once: on,
-    stream: async () => ({ title: "Final", stream_id: "2" }),
-    setToken: (/** @type {string | null} */ token) => calls.push(`token ${token}`),
-    connect: () => calls.push("connect"),
-    send: async (/** @type {string} */ message) => calls.push(`send ${message}`),
-  };
-  const typed = /** @type {LiveComments} */ (/** @type {unknown} */ (chat));
-  const composer = new Composer(typed, () => calls.push("forget"));
-  new StatusLine(typed);
-  new EventLine(typed);
-  const tell = (/** @type {string} */ name, /** @type {object} */ event = {}) => {
-    for (const listener of listeners.get(name) ?? []) listener(event);
-  };
+  const chat = new FakeChat();
+  chat.hasToken = true;
+  const { calls } = chat;
+  const composer = new Composer(chat.asClient, () => calls.push("forget"));
+  const status = new StatusLine(chat.asClient);
+  new EventLine(chat.asClient);
   return {
     calls,
+    chat,
     elementOf,
     composer,
+    status,
     /** @param {Schedule} schedule */
     welcome(schedule) {
-      Object.assign(chat, { schedule, user: { user_id: "7", name: "bob" } });
-      tell("welcome", { user: chat.user });
-      chat.state = "open";
-      tell("state", { state: "open", transport: "websocket" });
+      chat.schedule = schedule;
+      chat.welcome({ user_id: "7", name: "bob" });
     },
     /** @param {StreamState} state */
     change(state) {
       chat.schedule = { state };
-      tell("stream", { state, title: "Final" });
+      chat.tell("stream", { state, title: "Final" });
     },
     /** @param {string} code */
     close(code) {
-      if (code === "stream_ended") chat.schedule = { state: "ended" };
-      Object.assign(chat, { state: "closed", transport: null });
-      tell("state", { state: "closed", transport: null, error: { code, message: code } });
+      chat.close(code);
     },
     write(text = "hello") {
       elementOf("message").value = text;
@@ -127,12 +106,83 @@ test("a viewer that is banned may try again", () => {
   assert.equal(elementOf("problem").text, "You are banned from these comments.");
 });
 
-test("a token that the history refuses is dropped", () => {
+/** @param {string} code */
+function refusal(code) {
+  return new LiveCommentsError(code, code);
+}
+
+test("a token that the history refuses is dropped", async () => {
   const { calls, composer, elementOf, ...stream } = openStream();
   stream.close("stream_ended");
-  composer.historyRefused(new LiveCommentsError("forbidden", "another reason"));
+  composer.historyRefused(refusal("forbidden"));
   assert.deepEqual(calls, []);
-  composer.historyRefused(new LiveCommentsError("token_expired", "it has expired"));
-  assert.deepEqual(calls, ["token null", "forget", "connect"]);
+  composer.historyRefused(refusal("token_expired"));
+  composer.historyRefused(refusal("token_expired"));
+  await settled();
+  assert.deepEqual(calls, ["token null", "forget", "connect"], "once");
+  assert.match(elementOf("notice").text, /not accepted/, "the next close leaves it");
+});
+
+test("a refused token is dropped after the close was told", async () => {
+  const { chat, calls, elementOf, ...stream } = openStream();
+  chat.on("state", ({ state }) => calls.push(state));
+  stream.close("token_expired");
+  await settled();
+  assert.deepEqual(calls, ["closed", "token null", "forget", "connect", "connecting"]);
   assert.match(elementOf("notice").text, /not accepted/);
+});
+
+test("a user can sign out of an ended stream", async () => {
+  const { calls, elementOf, ...stream } = openStream();
+  const forms = () => [elementOf("composer").hidden, elementOf("sign-in").hidden];
+  stream.close("stream_ended");
+  assert.deepEqual(forms(), [false, true]);
+  elementOf("leave").click();
+  await settled();
+  assert.deepEqual(calls, ["token null", "forget", "connect"]);
+  assert.deepEqual(forms(), [true, false]);
+});
+
+test("a page says why its history is refused", () => {
+  const { status, elementOf, ...stream } = openStream();
+  stream.close("stream_ended");
+  assert.equal(elementOf("problem").hidden, true);
+  status.historyRefused(refusal("token_expired"));
+  assert.equal(elementOf("problem").hidden, true);
+  status.historyRefused(refusal("banned"));
+  assert.equal(elementOf("problem").text, "You are banned from these comments.");
+});
+
+test("who must sign in is told so in plain words", () => {
+  for (const code of ["not_authenticated", "token_required", "auth_timeout"]) {
+    const { elementOf, ...stream } = openStream();
+    stream.close(code);
+    assert.equal(elementOf("problem").text, "This stream is for people who have signed in.");
+  }
+});
+
+test("a comment that is refused at once is given back", async () => {
+  const { chat, calls, composer, elementOf, ...stream } = openStream();
+  stream.welcome({ state: "live" });
+  const refused = (/** @type {string} */ ref) => {
+    return Promise.reject(new LiveCommentsError("too_many_pending", "too many wait", { ref }));
+  };
+  chat.sending = () => refused("r1");
+  composer.reply(comment(3));
+  stream.write("first");
+  assert.equal(elementOf("message").value, "");
+  await settled();
+  assert.equal(elementOf("message").value, "first");
+  assert.match(elementOf("notice").text, /too many wait/);
+  elementOf("composer").fire("submit");
+  assert.deepEqual(calls, ["send first to c3", "send first to c3"]);
+  await settled();
+  // One with a row can be sent again there.
+  chat.sending = (message) => {
+    chat.tell("outgoing", { ref: "r2", message, state: "pending" });
+    return refused("r2");
+  };
+  elementOf("composer").fire("submit");
+  await settled();
+  assert.equal(elementOf("message").value, "");
 });

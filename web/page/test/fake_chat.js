@@ -5,7 +5,7 @@
 /** @import { Comment, Gap, LiveComments, Schedule, User } from "../../client/index.js" */
 
 import { Emitter } from "../../client/emitter.js";
-import { Moderation, Timeline } from "../../client/index.js";
+import { LiveCommentsError, Moderation, Timeline } from "../../client/index.js";
 
 /** @extends {Emitter<ClientEvents>} */
 export class FakeChat extends Emitter {
@@ -32,6 +32,8 @@ export class FakeChat extends Emitter {
   older = async () => ({ added: 0, done: true });
   /** @type {(gap: Gap) => Promise<number>} */
   filling = async () => 0;
+  /** @type {(message: string) => Promise<unknown>} */
+  sending = async () => ({});
   moderation = new Moderation(
     /** @type {StreamApi} */ (
       /** @type {unknown} */ ({
@@ -79,8 +81,20 @@ export class FakeChat extends Emitter {
     this.calls.push(`token ${token}`);
   }
 
+  /** As of a server: an ended stream admits nobody. */
   connect() {
     this.calls.push("connect");
+    this.state = "connecting";
+    this.tell("state", { state: "connecting", transport: null });
+    if (this.schedule.state === "ended") queueMicrotask(() => this.close("stream_ended"));
+  }
+
+  /** @param {string} code */
+  close(code) {
+    if (code === "stream_ended") this.schedule = { state: "ended" };
+    Object.assign(this, { state: "closed", transport: null });
+    const error = new LiveCommentsError(code, code);
+    this.tell("state", { state: "closed", transport: null, error });
   }
 
   pause() {
@@ -105,6 +119,15 @@ export class FakeChat extends Emitter {
   fillGap(gap) {
     this.calls.push(`fill ${gap.from_seq} to ${gap.to_seq}`);
     return this.filling(gap);
+  }
+
+  /**
+   * @param {string} message
+   * @param {{parentId?: string}} [options]
+   */
+  send(message, { parentId } = {}) {
+    this.calls.push(parentId ? `send ${message} to ${parentId}` : `send ${message}`);
+    return this.sending(message);
   }
 
   async stream() {
