@@ -11,6 +11,11 @@ const FAR_FROM_END = 120;
 
 const PAUSED = "Paused. Every comment is here as you scroll up; what comes meanwhile waits.";
 
+/** During a long pause a connection of another kind than a WebSocket is ended. */
+const PAUSED_FALLBACK = `${PAUSED} Deletions, messages and announcements may wait, too.`;
+
+const PAUSED_ENDED = "Paused, and the stream has ended. Resume to see the comments up to its end.";
+
 /** The controls around the list of comments: pause, resume, the throttle banner, "n new". */
 export class ReadingControls {
   #chat;
@@ -58,6 +63,12 @@ export class ReadingControls {
     });
   }
 
+  get #pausedText() {
+    const { state, schedule, transport } = this.#chat;
+    if (state === "closed" && schedule.state === "ended") return PAUSED_ENDED;
+    return state === "open" && transport !== "websocket" ? PAUSED_FALLBACK : PAUSED;
+  }
+
   /** @param {Reading} reading */
   show(reading) {
     const { paused, unseen } = reading;
@@ -67,7 +78,7 @@ export class ReadingControls {
     pause.setAttribute("aria-pressed", String(paused));
     pause.disabled = state !== "open" && !paused;
     byId("paused").hidden = !paused;
-    showText(byId("paused-text"), paused ? PAUSED : "");
+    showText(byId("paused-text"), paused ? this.#pausedText : "");
     byId("throttle").hidden = paused || sampleRate >= 1 || state !== "open";
     showText(byId("throttled"), this.#throttle || throttleInWords(sampleRate));
     byId("loading").hidden = !reading.loading || this.#list.following;

@@ -193,6 +193,10 @@ export class FakeElement {
 
   scrollIntoView() {}
 
+  getBoundingClientRect() {
+    return { height: 28 };
+  }
+
   /** @returns {string} */
   get text() {
     return this.children.map((child) => (typeof child === "string" ? child : child.text)).join("");

@@ -1,0 +1,114 @@
+/** Pauses, gaps, and the history on the page of a viewer. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { LiveCommentsError } from "../../client/index.js";
+import { StreamView } from "../stream_view.js";
+import { FakeChat, comment } from "./fake_chat.js";
+import { openFakeAddress, openFakePage, settled } from "./fake_page.js";
+
+/** @import { TestContext } from "node:test" */
+
+const FAILED = () => Promise.reject(new LiveCommentsError("network", "no answer"));
+
+/** @param {TestContext} context */
+async function openPage(context) {
+  context.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const elementOf = openFakePage();
+  openFakeAddress("https://comments.example.org/stream/2");
+  const comments = elementOf("comments");
+  comments.clientHeight = 400;
+  const chat = new FakeChat();
+  new StreamView(chat.asClient);
+  chat.timeline.add([1, 2, 9].map((seq) => comment(seq)));
+  const gaps = () => comments.all().filter(({ className }) => className === "note");
+  const settle = async () => {
+    await settled();
+    chat.calls.length = 0;
+  };
+  return { chat, elementOf, comments, gaps, settle };
+}
+
+test("a skip leaves a line that loads what was skipped", async (context) => {
+  const { chat, elementOf, comments, gaps, settle } = await openPage(context);
+  chat.welcome(null);
+  await settle();
+  elementOf("read-all").click();
+  await settle();
+  elementOf("skip").click();
+  assert.deepEqual(chat.calls, ["skip"]);
+  chat.calls.length = 0;
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "skip" });
+  await settled();
+  assert.equal(gaps().length, 1);
+  assert.deepEqual(chat.calls, [], "it waits for the reader");
+  chat.filling = FAILED;
+  comments.button("Load them").click();
+  comments.button("Loading…").click();
+  await settled();
+  assert.deepEqual(chat.calls, ["fill 3 to 8"], "a second press asks for nothing");
+  assert.match(elementOf("notice").text, /cannot be read now/);
+  chat.filling = async () => 6;
+  comments.button("Load them").click();
+  await settled();
+  assert.equal(gaps().length, 0);
+});
+
+test("a gap of a pause that cannot be filled is shown", async (context) => {
+  const { chat, elementOf, gaps, settle } = await openPage(context);
+  chat.welcome(null);
+  elementOf("read-all").click();
+  elementOf("resume").click();
+  await settle();
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "server" });
+  await settled();
+  assert.deepEqual([chat.calls, gaps().length], [["fill 3 to 8"], 0]);
+  chat.filling = FAILED;
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "server" });
+  await settled();
+  assert.equal(gaps().length, 1);
+});
+
+test("a gap that the client has given up is shown", async (context) => {
+  const { chat, gaps, settle } = await openPage(context);
+  chat.welcome(null);
+  await settle();
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "transport" });
+  await settled();
+  assert.equal(gaps().length, 0);
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "unread" });
+  await settled();
+  assert.deepEqual([gaps().length, chat.calls], [1, []]);
+});
+
+test("the history of an ended stream is read by the client", async (context) => {
+  const { chat } = await openPage(context);
+  chat.close("stream_ended");
+  await settled();
+  assert.deepEqual(chat.calls, ["older"]);
+});
+
+test("a refused token reads no history before it goes", async (context) => {
+  const { chat } = await openPage(context);
+  chat.hasToken = true;
+  chat.close("token_expired");
+  await settled();
+  assert.deepEqual(chat.calls, ["token null", "connect"]);
+});
+
+test("a pause says what waits", async (context) => {
+  const { chat, elementOf } = await openPage(context);
+  const text = () => elementOf("paused-text").text;
+  chat.welcome(null);
+  elementOf("read-all").click();
+  await settled();
+  assert.match(text(), /what comes meanwhile waits\.$/);
+  chat.transport = null;
+  chat.tell("paused", { paused: true });
+  await settled();
+  assert.match(text(), /Deletions, messages and announcements may wait/);
+  chat.close("stream_ended");
+  await settled();
+  assert.match(text(), /the stream has ended/);
+});
