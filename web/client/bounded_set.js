@@ -21,10 +21,7 @@ export class BoundedSet {
   /** @param {Value} value */
   add(value) {
     this.#values.add(value);
-    for (const oldest of this.#values) {
-      if (this.#values.size <= this.#limit) break;
-      this.#values.delete(oldest);
-    }
+    removeSurplus(this.#values, this.#limit);
   }
 
   /**
@@ -35,7 +32,72 @@ export class BoundedSet {
     return this.#values.has(value);
   }
 
+  /** @param {Value} value */
+  delete(value) {
+    this.#values.delete(value);
+  }
+
   clear() {
     this.#values.clear();
+  }
+}
+
+/**
+ * A map that forgets the keys that were set longest ago beyond a limit.
+ *
+ * @template Key
+ * @template Value
+ */
+export class BoundedMap {
+  /** @type {Map<Key, Value>} */
+  #values = new Map();
+  #limit;
+
+  /** @param {number} limit */
+  constructor(limit) {
+    this.#limit = limit;
+  }
+
+  /**
+   * @param {Key} key
+   * @param {Value} value
+   */
+  set(key, value) {
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    removeSurplus(this.#values, this.#limit);
+  }
+
+  /**
+   * @param {Key} key
+   * @returns {Value | undefined}
+   */
+  get(key) {
+    return this.#values.get(key);
+  }
+
+  /**
+   * @param {Key} key
+   * @returns {boolean}
+   */
+  has(key) {
+    return this.#values.has(key);
+  }
+
+  /** @param {Key} key */
+  delete(key) {
+    this.#values.delete(key);
+  }
+}
+
+/**
+ * @template Key
+ * @param {{size: number, keys: () => Iterable<Key>, delete: (key: Key) => void}} values
+ * @param {number} limit
+ */
+function removeSurplus(values, limit) {
+  for (const oldest of values.keys()) {
+    if (values.size <= limit) break;
+    values.delete(oldest);
   }
 }

@@ -9,7 +9,7 @@
 
 import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
-import { LiveCommentsError, errorOfMessage, rejected } from "./errors.js";
+import { LiveCommentsError, errorOfMessage } from "./errors.js";
 import { CommentFeed } from "./feed.js";
 import { History } from "./history.js";
 import { StreamApi } from "./http.js";
@@ -33,7 +33,11 @@ import { TokenSource } from "./token.js";
  * @property {protocol.CommentDeletedMessage} deleted
  * @property {Readonly<Outgoing>} outgoing A comment of this viewer changed its state.
  * @property {{paused: boolean}} paused
- * @property {Gap} gap
+ * @property {Gap} gap A range that was not shown. The client fills one with the cause `transport`
+ *   by itself, and with the option `fillGaps` also those with `server` and `skip`; a page shows
+ *   nothing for them. If that fails after several tries, the range is told again with the cause
+ *   `unread`. A page shows a row for each gap that is not filled by itself, and always for
+ *   `unread`; `fillGap` reads it. The range may be one that was told before, or a part of it.
  * @property {{position: protocol.Position}} restart The stream has another log.
  * @property {protocol.ThrottleMessage} throttle
  * @property {Readonly<Record<string, number>>} reactions All totals.
@@ -57,6 +61,7 @@ import { TokenSource } from "./token.js";
  * @typedef {{state: protocol.StreamState, starts_at?: number}} Schedule
  */
 
+const IS_CLOSED = "the client is closed";
 const SIGNED_OUT = "the user that wrote this has signed out";
 
 /**
@@ -107,7 +112,8 @@ export class LiveComments extends Emitter {
     const { clock, maxComments, maxPending, fillGaps } = settings;
     this.#tokens = new TokenSource(clock, settings.token);
     const address = `${settings.site}api/streams/${settings.streamId}`;
-    this.#api = new StreamApi(address, this.#tokens, settings.fetch);
+    const signal = () => this.#abort.signal;
+    this.#api = new StreamApi(address, this.#tokens, settings.fetch, signal);
     /** @readonly The comments to show. */
     this.timeline = new Timeline(maxComments);
     /** @readonly All stored comments. */
@@ -121,20 +127,23 @@ export class LiveComments extends Emitter {
       isShown: (id) => this.#feed.hasSeen(id),
       onChange: (outgoing) => this.emit("outgoing", outgoing),
     });
-    this.#poster = new CommentPoster(this.#api, this.#outbox);
+    this.#poster = new CommentPoster(this.#api, this.#outbox, clock, settings.sendTimeoutMs);
     this.#life = new RoomLife(this.#api, {
       pinned: (comment) => this.emit("pinned", { comment }),
       poll: (poll) => this.emit("poll", { poll }),
     });
     const { timeline, history } = this;
-    const signal = () => this.#abort.signal;
     this.#feed = new CommentFeed(
-      { tracker: this.#tracker, history, timeline, maxComments, fillGaps, signal },
+      { clock, tracker: this.#tracker, history, timeline, maxComments, fillGaps, signal },
       {
         comments: (comments, source) => this.emit("comments", { comments, source }),
         deleted: (message) => this.emit("deleted", message),
         gap: (gap) => this.emit("gap", gap),
-        restart: (position) => this.emit("restart", { position }),
+        passed: (range) => this.#outbox.markPassed(range),
+        restart: (position) => {
+          this.#outbox.forgetPassed();
+          this.emit("restart", { position });
+        },
         arrived: (commentIds) => this.#outbox.markShown(commentIds),
         fillFailed: (error) => this.#reportFailure(error),
       },
@@ -224,19 +233,26 @@ export class LiveComments extends Emitter {
 
   /** Connects, or tries again at once. Does nothing while connected. */
   connect() {
-    if (this.#abort.signal.aborted) this.#abort = new AbortController();
     globalThis.addEventListener?.("online", this.#online);
     this.#connection.connect();
   }
 
-  /** Ends everything: connection, timers, requests. Comments without an answer fail. */
+  /**
+   * Ends everything: connection, timers, requests. Comments without an answer fail. When the server
+   * has closed the client, requests continue: the history of an ended stream can still be read.
+   */
   close() {
     this.#connection.close();
+    this.#abort.abort(new LiveCommentsError("client_closed", "the client was closed"));
+    this.#abort = new AbortController();
+    this.#reading = null;
   }
 
   /**
    * Sends a comment. While there is no connection it waits for one. Rejects with the error of the
-   * server; ignoring the promise is safe, since the event `outgoing` tells the same.
+   * server, or with one of the client such as `too_many_pending`. Ignoring the promise is safe: the
+   * event `outgoing` tells the same, and is emitted with the state `failed` before this returns if
+   * the comment is refused at once.
    *
    * @param {string} message
    * @param {{ref?: string, parentId?: string}} [options] The `ref` of an earlier attempt, to send
@@ -245,7 +261,7 @@ export class LiveComments extends Emitter {
    */
   send(message, { ref, parentId } = {}) {
     if (this.state === "closed") {
-      return rejected(new LiveCommentsError("client_closed", "the client is closed", { ref }));
+      return this.#outbox.reject(message, { ref, parentId }, "client_closed", IS_CLOSED);
     }
     return this.#outbox.send(message, { ref, parentId });
   }
@@ -331,7 +347,12 @@ export class LiveComments extends Emitter {
     await this.#api.request("/messages/acknowledged", { method: "POST", body });
   }
 
-  /** Stops comments, so that the reader can read. Deletions and announcements still arrive. */
+  /**
+   * Stops comments, so that the reader can read. Over a WebSocket everything else still arrives.
+   * Event streams and polls cannot be paused: once more comments have come than the timeline keeps
+   * they are ended until `resume`, and no deletion, announcement, message or ban arrives meanwhile;
+   * `transport` is null then.
+   */
   pause() {
     if (this.paused) return;
     this.#feed.pause();
@@ -340,7 +361,9 @@ export class LiveComments extends Emitter {
   }
 
   /**
-   * Goes on after a pause. Everything since comes in order, or with `skip` a gap over it.
+   * Continues after a pause. Everything since comes in order, or with `skip` a gap stands for it.
+   * If the stream has ended meanwhile, the rest is read from the history: at most as many comments
+   * as the timeline keeps, and a gap stands for those before them.
    *
    * @param {{skip?: boolean}} [options]
    */
@@ -348,6 +371,7 @@ export class LiveComments extends Emitter {
     if (!this.paused) return;
     const full = this.#feed.resume(skip);
     this.emit("paused", { paused: false });
+    if (this.#hasEnded) void this.#feed.readEnd({ atOnce: true });
     if (this.state === "idle" || this.state === "closed") return;
     const { duplex, parked } = this.#connection;
     // Only a connection that is open can be told to skip.
@@ -368,10 +392,12 @@ export class LiveComments extends Emitter {
    * @throws {LiveCommentsError}
    */
   loadOlder(pageSize = 100) {
-    this.#reading ??= this.#feed.loadOlder(pageSize).finally(() => {
-      this.#reading = null;
+    if (this.#reading) return this.#reading;
+    const reading = this.#feed.loadOlder(pageSize).finally(() => {
+      if (this.#reading === reading) this.#reading = null;
     });
-    return this.#reading;
+    this.#reading = reading;
+    return reading;
   }
 
   /**
@@ -427,11 +453,17 @@ export class LiveComments extends Emitter {
     if (change.state === "closed") {
       globalThis.removeEventListener?.("online", this.#online);
       const error = change.error ?? new LiveCommentsError("client_closed", "the client was closed");
-      this.#abort.abort(error);
       this.#outbox.failAll(error.code, error.message);
       if (error.code === "stream_ended") this.#schedule = { state: "ended" };
     }
     this.emit("state", change);
+    // Comments may have come while the viewer was away, or after the connection was closed.
+    if (this.#hasEnded) void this.#feed.readEnd();
+  }
+
+  /** Whether the server admits nobody any more because the stream is over. */
+  get #hasEnded() {
+    return this.state === "closed" && this.#schedule.state === "ended";
   }
 
   #ready() {
@@ -542,8 +574,8 @@ export class LiveComments extends Emitter {
    * @param {unknown} error
    */
   #reportFailure(error) {
-    if (error instanceof LiveCommentsError && !this.#abort.signal.aborted)
-      this.emit("error", error);
+    if (!(error instanceof LiveCommentsError) || error.code === "client_closed") return;
+    this.emit("error", error);
   }
 
   /** @param {LiveCommentsError} error */

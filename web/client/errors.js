@@ -39,6 +39,46 @@ export function errorOfMessage(message) {
   });
 }
 
+/** Refusals that concern the server, not the request. */
+const SERVER_TROUBLE = new Set([
+  "internal",
+  "log_unavailable",
+  "moderation_late",
+  "network",
+  "overloaded",
+  "shutting_down",
+  "storage_full",
+  "store_unavailable",
+]);
+
+/** Refusals after which waiting helps. */
+const TEMPORARY = new Set(["identity_unavailable", "rate_limited", "token_unavailable"]);
+
+/**
+ * Tells whether the same request may succeed a moment later because the server, or a proxy before
+ * it, was in trouble.
+ *
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+export function isServerTrouble(error) {
+  if (!(error instanceof LiveCommentsError)) return false;
+  const ofProxy = error.code === "bad_answer" && (error.status ?? 0) >= 500;
+  return ofProxy || SERVER_TROUBLE.has(error.code);
+}
+
+/**
+ * Tells whether the same request may succeed later, with the same token.
+ *
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+export function isTemporary(error) {
+  if (isServerTrouble(error)) return true;
+  if (!(error instanceof LiveCommentsError)) return false;
+  return TEMPORARY.has(error.code);
+}
+
 /**
  * Returns a promise that is rejected. Ignoring it is safe.
  *

@@ -1,12 +1,17 @@
+/** @import { Clock } from "./clock.js" */
 /** @import { History } from "./history.js" */
 /** @import { ConnectionRanges, PositionTracker, SeqRange } from "./position.js" */
 /** @import { Comment, CommentDeletedMessage, CommentsMessage, GapMessage } from "./protocol.js" */
 /** @import { Position, WelcomeMessage } from "./protocol.js" */
+/** @import { RangeOptions } from "./range_reader.js" */
 /** @import { Timeline } from "./timeline.js" */
 
-import { BoundedSet } from "./bounded_set.js";
+import { fillInBackground } from "./background_filler.js";
+import { BoundedMap, BoundedSet } from "./bounded_set.js";
+import { sleep } from "./clock.js";
 import { HistoryReader } from "./history_reader.js";
 import { PauseBuffer } from "./pause.js";
+import { OPEN_END } from "./range_reader.js";
 
 /**
  * - `live`: as the stream goes on, or after a reconnect or a pause;
@@ -19,19 +24,24 @@ import { PauseBuffer } from "./pause.js";
 /**
  * - `server`: after a long absence, or when the viewer read too slowly;
  * - `skip`: the viewer wanted to leave it out;
- * - `transport`: another transport began at the newest comment. Such a gap is always filled.
+ * - `transport`: another transport began at the newest comment. The client fills such a gap, so
+ *   there is nothing to show;
+ * - `unread`: the client reads the history by itself, as for a gap that it fills or at the end of
+ *   the stream, but did not read this range: the requests failed, or it is longer than the
+ *   timeline. Show it, whatever was told before. Its end may be `Number.MAX_SAFE_INTEGER`.
  *
- * @typedef {"server" | "skip" | "transport"} GapCause
+ * @typedef {"server" | "skip" | "transport" | "unread"} GapCause
  */
 
 /**
- * A range that was not sent.
+ * A range that was not shown. `LiveComments.fillGap` reads it.
  *
  * @typedef {SeqRange & {cause: GapCause}} Gap
  */
 
 /**
  * @typedef {object} FeedConfig
+ * @property {Clock} clock
  * @property {PositionTracker} tracker
  * @property {History} history
  * @property {Timeline} timeline
@@ -45,6 +55,7 @@ import { PauseBuffer } from "./pause.js";
  * @property {(comments: Comment[], source: CommentSource) => void} comments
  * @property {(message: CommentDeletedMessage) => void} deleted
  * @property {(gap: Gap) => void} gap
+ * @property {(range: SeqRange) => void} passed A gap that the client does not fill by itself.
  * @property {(position: Position) => void} restart
  * @property {(commentIds: string[]) => void} arrived All that arrived, also what was there before.
  * @property {(error: unknown) => void} fillFailed
@@ -70,6 +81,15 @@ import { PauseBuffer } from "./pause.js";
 /** Ids of deleted comments that are remembered, since a deletion may come before its comment. */
 const REMEMBERED_DELETIONS = 10_000;
 
+/** A comment that arrives this long after its deletion was restored: no cache keeps it longer. */
+const RESTORED_AFTER_MS = 60_000;
+
+/** Comments that are read of what another log has before the connection began. */
+const UNREAD_LOG_COMMENTS = 500;
+
+/** Longest wait before the end of a stream is read: all viewers learn of it at once. */
+const END_SPREAD_MS = 2_000;
+
 /** Ids of shown comments that are remembered, as a multiple of those in the timeline. */
 const REMEMBERED_COMMENTS = 4;
 
@@ -81,8 +101,8 @@ export class CommentFeed {
   #reader;
   /** @type {BoundedSet<string>} */
   #seen;
-  /** @type {BoundedSet<string>} */
-  #deleted = new BoundedSet(REMEMBERED_DELETIONS);
+  /** @type {BoundedMap<string, number>} Times at which deletions were told. */
+  #deleted = new BoundedMap(REMEMBERED_DELETIONS);
   #paused = false;
   /**
    * Newest number of the first page of the history, until it is joined with a position.
@@ -92,6 +112,11 @@ export class CommentFeed {
   #storedSeq = null;
   /** @type {Position | null} */
   #pausedAt = null;
+  /** Newest number that was read after the end of the stream. */
+  #endSeq = -1;
+  #readingEnd = false;
+  /** Number of logs that were replaced. */
+  #logs = 0;
   /** State of the timeline that the reader continues. */
   #trims = 0;
 
@@ -127,7 +152,10 @@ export class CommentFeed {
    */
   welcome(message, ranges, cause) {
     const { restarted, skipped } = ranges.welcome(message);
-    if (restarted) this.#restart({ epoch: message.epoch, seq: message.seq });
+    if (restarted) {
+      this.#restart({ epoch: message.epoch, seq: message.seq });
+      this.#keepOrApply({ unreadLog: { from_seq: 0, to_seq: message.seq } });
+    }
     if (skipped) this.#keepOrApply({ gap: { ...skipped, cause } });
     this.#joinHistory(this.#config.tracker.current);
   }
@@ -175,7 +203,10 @@ export class CommentFeed {
   delete(message) {
     const { comment_id } = message;
     const isNew = !this.#deleted.has(comment_id);
-    this.#deleted.add(comment_id);
+    this.#deleted.set(comment_id, this.#config.clock.now());
+    // It may be restored later, and is shown again then.
+    this.#seen.delete(comment_id);
+    this.#pause.remove(comment_id);
     this.#handlers.arrived([comment_id]);
     // It may be repeated after a resume.
     if (this.#config.timeline.remove(comment_id) || isNew) this.#handlers.deleted(message);
@@ -210,15 +241,38 @@ export class CommentFeed {
    * @returns {Promise<number>} Number of comments that were added.
    */
   async fill(range) {
-    const { history, tracker, signal } = this.#config;
-    const epoch = tracker.current?.epoch;
+    const { signal } = this.#config;
+    const isCurrent = this.#currentLog();
     let added = 0;
-    for await (const comments of history.range(range, { signal: signal() })) {
+    for await (const comments of this.#readerOf(range).pages(signal())) {
       // The numbers mean nothing in another log.
-      if (tracker.current?.epoch !== epoch) break;
+      if (!isCurrent()) break;
       added += this.#show(comments, "history");
     }
     return added;
+  }
+
+  /**
+   * Reads what the stream has after the last position. For a stream that has ended, whose
+   * connections the server refuses. During a pause its end has to call this.
+   *
+   * @param {{atOnce?: boolean}} [options]
+   */
+  async readEnd({ atOnce = false } = {}) {
+    const { clock, tracker, signal, fillGaps, maxComments } = this.#config;
+    if (this.#paused || this.#readingEnd || tracker.current === null) return;
+    this.#readingEnd = true;
+    const from_seq = Math.max(tracker.current.seq, this.#endSeq) + 1;
+    const limit = fillGaps ? Infinity : maxComments;
+    const spread = atOnce ? 0 : clock.random() * END_SPREAD_MS;
+    const ending = signal();
+    await sleep(clock, spread, ending).catch(() => {});
+    if (!ending.aborted) {
+      await this.#fillInBackground({ from_seq, to_seq: OPEN_END }, { limit }, (seq) => {
+        this.#endSeq = Math.max(this.#endSeq, seq);
+      });
+    }
+    this.#readingEnd = false;
   }
 
   /**
@@ -238,7 +292,7 @@ export class CommentFeed {
     // If the log was replaced meanwhile, the age of what was read is not known.
     if (reader !== this.#reader) return { added, done: false };
     for (const { age, comments } of parts) {
-      const wanted = comments.filter(({ comment_id }) => !this.#deleted.has(comment_id));
+      const wanted = comments.filter(({ comment_id }) => !this.#isDeleted(comment_id));
       const taken = timeline.add(wanted, age);
       for (const { comment_id } of taken) this.#seen.add(comment_id);
       added += taken.length;
@@ -273,14 +327,15 @@ export class CommentFeed {
     if (this.#storedSeq === null || position === null) return;
     const range = { from_seq: this.#storedSeq + 1, to_seq: position.seq };
     this.#storedSeq = null;
-    if (range.from_seq <= range.to_seq) this.#fillInBackground(range);
+    if (range.from_seq <= range.to_seq) void this.#fillInBackground(range);
   }
 
   /** @param {Position} position */
   #restart(position) {
     for (const piece of this.#pause.drain()) this.#apply(piece);
     this.#config.timeline.startLog();
-    this.#deleted.clear();
+    this.#logs += 1;
+    this.#endSeq = -1;
     this.#reader = new HistoryReader(this.#config.history);
     this.#handlers.restart(position);
   }
@@ -304,7 +359,13 @@ export class CommentFeed {
   /** @param {import("./pause.js").Piece} piece */
   #apply(piece) {
     if ("comments" in piece) this.#show(piece.comments, "live");
-    else this.#reportGap(piece.gap);
+    else if ("gap" in piece) this.#reportGap(piece.gap);
+    else {
+      // The oldest comments of the log may be those that were stored in it again.
+      const isKnown = (/** @type {Comment} */ { comment_id }) => this.hasSeen(comment_id);
+      const options = { limit: UNREAD_LOG_COMMENTS, isKnown };
+      void this.#fillInBackground(piece.unreadLog, options);
+    }
   }
 
   /** Reports what came during the pause and is left out. */
@@ -318,13 +379,74 @@ export class CommentFeed {
   /** @param {Gap} gap */
   #reportGap(gap) {
     this.#handlers.gap(gap);
-    if (gap.cause !== "transport" && !this.#config.fillGaps) return;
-    this.#fillInBackground(gap);
+    const isFilled = gap.cause === "transport" || this.#config.fillGaps;
+    if (isFilled) void this.#fillInBackground(gap);
+    else this.#handlers.passed(gap);
   }
 
-  /** @param {SeqRange} range */
-  #fillInBackground(range) {
-    this.fill(range).catch((error) => this.#handlers.fillFailed(error));
+  /**
+   * Reads a range of which nobody waits for the result. What is not read is reported as a gap.
+   *
+   * @param {SeqRange} range
+   * @param {RangeOptions} [options]
+   * @param {(seq: number) => void} [read] Called with the newest number of each page.
+   */
+  #fillInBackground(range, options, read) {
+    const { clock, signal } = this.#config;
+    const isCurrent = this.#currentLog();
+    return fillInBackground(clock, {
+      reader: this.#readerOf(range, options),
+      signal: signal(),
+      take: (comments) => {
+        if (!isCurrent()) return false;
+        this.#show(comments, "history");
+        read?.(comments.at(-1)?.seq ?? -1);
+        return true;
+      },
+      missing: (ranges) => {
+        if (!isCurrent()) return;
+        for (const missing of ranges) {
+          this.#handlers.gap({ ...missing, cause: "unread" });
+          this.#handlers.passed(missing);
+        }
+      },
+      failed: (error) => this.#handlers.fillFailed(error),
+    });
+  }
+
+  /**
+   * Returns a reader that begins behind the range, if the timeline has comments there. The first of
+   * them is read with the range: it tells that the history is complete up to it.
+   *
+   * @param {SeqRange} range
+   * @param {RangeOptions} [options]
+   */
+  #readerOf(range, options) {
+    const { history, timeline } = this.#config;
+    const before = timeline.after(range.to_seq, 2)[1]?.comment_id;
+    return history.rangeReader({ from_seq: range.from_seq, to_seq: range.to_seq }, {
+      before,
+      ...options,
+    });
+  }
+
+  /** Returns a function that tells whether the log is still that of now. */
+  #currentLog() {
+    const log = this.#logs;
+    return () => log === this.#logs;
+  }
+
+  /**
+   * Tells whether a comment that arrives now was deleted, and not restored since.
+   *
+   * @param {string} commentId
+   */
+  #isDeleted(commentId) {
+    const toldAt = this.#deleted.get(commentId);
+    if (toldAt === undefined) return false;
+    if (this.#config.clock.now() - toldAt < RESTORED_AFTER_MS) return true;
+    this.#deleted.delete(commentId);
+    return false;
   }
 
   /**
@@ -334,7 +456,7 @@ export class CommentFeed {
    */
   #show(comments, source) {
     const fresh = comments.filter(({ comment_id: id }) => {
-      return !this.#seen.has(id) && !this.#deleted.has(id);
+      return !this.#seen.has(id) && !this.#isDeleted(id);
     });
     for (const { comment_id } of fresh) this.#seen.add(comment_id);
     this.#config.timeline.add(fresh);

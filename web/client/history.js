@@ -2,8 +2,9 @@
 /** @import { StreamApi } from "./http.js" */
 /** @import { SeqRange } from "./position.js" */
 /** @import { Comment } from "./protocol.js" */
+/** @import { RangeOptions } from "./range_reader.js" */
 
-import { sleep } from "./clock.js";
+import { RangeReader } from "./range_reader.js";
 
 /**
  * @typedef {object} HistoryPage
@@ -22,18 +23,12 @@ import { sleep } from "./clock.js";
 
 /**
  * @typedef {object} RepliesPage
- * @property {number} count All replies to the comment, at most 1000.
+ * @property {number} count All replies to the comment that the caller may see. Counting stops at
+ *   1,000.
+ * @property {boolean} count_is_exact False if there may be more.
  * @property {Comment[]} comments Newest first.
  * @property {string} [next_before] Present while there are more: the next page begins before it.
  */
-
-/** The history is written shortly after comments are shown; a deleted one never appears. */
-const SETTLE_MS = 10_000;
-const FIRST_SETTLE_DELAY_MS = 250;
-
-/** Bounds of the comments of a request when all of a range are wanted. */
-const SMALLEST_RANGE_PAGE = 20;
-const LARGEST_RANGE_PAGE = 500;
 
 /** The stored comments of a stream, which are all of them, whatever share was shown live. */
 export class History {
@@ -105,46 +100,21 @@ export class History {
    * after the rest.
    *
    * @param {SeqRange} range
-   * @param {Pick<HistoryOptions, "signal">} [options]
+   * @param {RangeOptions & Pick<HistoryOptions, "signal">} [options]
    * @returns {AsyncGenerator<Comment[], void, void>}
    */
-  async *range({ from_seq, to_seq }, { signal } = {}) {
-    const deadline = this.#clock.now() + SETTLE_MS;
-    let delay = FIRST_SETTLE_DELAY_MS;
-    let next = from_seq;
-    for (;;) {
-      let newest = -1;
-      const least = Math.max(to_seq - next, SMALLEST_RANGE_PAGE);
-      const options = { pageSize: Math.min(least, LARGEST_RANGE_PAGE), signal };
-      for await (const page of this.#newestBackTo(next, options)) {
-        newest = Math.max(newest, page[0]?.seq ?? -1);
-        const wanted = page.filter(({ seq }) => seq <= to_seq).reverse();
-        if (wanted.length > 0) yield wanted;
-      }
-      if (newest >= to_seq || this.#clock.now() + delay > deadline) return;
-      next = Math.max(next, newest + 1);
-      await sleep(this.#clock, delay, signal);
-      delay *= 2;
-    }
+  async *range(range, { signal, ...options } = {}) {
+    yield* this.rangeReader(range, options).pages(signal);
   }
 
   /**
-   * Yields pages of the present log, newest first, down to a number.
+   * Returns a reader of a range that can continue after an error.
    *
-   * @param {number} seq
-   * @param {HistoryOptions} options
-   * @returns {AsyncGenerator<Comment[], void, void>}
+   * @param {SeqRange} range
+   * @param {RangeOptions} [options]
+   * @returns {RangeReader}
    */
-  async *#newestBackTo(seq, options) {
-    let last = Infinity;
-    for await (const { comments } of this.pages(options)) {
-      // A number that rises belongs to an older log.
-      const end = comments.findIndex((comment, index) => {
-        return comment.seq < seq || comment.seq > (comments[index - 1]?.seq ?? last);
-      });
-      yield end < 0 ? comments : comments.slice(0, end);
-      if (end >= 0) return;
-      last = comments.at(-1)?.seq ?? last;
-    }
+  rangeReader(range, options) {
+    return new RangeReader((page) => this.page(page), this.#clock, range, options);
   }
 }

@@ -15,16 +15,19 @@ export class StreamApi {
   #base;
   #tokens;
   #fetch;
+  #signal;
 
   /**
    * @param {string} base Address of the stream, such as `https://host/api/streams/7`.
    * @param {TokenSource} tokens
    * @param {typeof globalThis.fetch} fetch
+   * @param {() => AbortSignal} [signal] Ends requests, with its reason.
    */
-  constructor(base, tokens, fetch) {
+  constructor(base, tokens, fetch, signal = () => new AbortController().signal) {
     this.#base = base;
     this.#tokens = tokens;
     this.#fetch = fetch;
+    this.#signal = signal;
   }
 
   /**
@@ -37,6 +40,23 @@ export class StreamApi {
    * @throws {LiveCommentsError} The request was refused, or had no answer.
    */
   async request(path, request = {}) {
+    const ending = new Ending([this.#signal(), request.signal]);
+    try {
+      // A token provider may take longer than the request is wanted.
+      const answer = this.#requestWithToken(path, { ...request, signal: ending.signal });
+      return await Promise.race([answer, ending.reached]);
+    } finally {
+      ending.forget();
+    }
+  }
+
+  /**
+   * @template Answer
+   * @param {string} path
+   * @param {HttpRequest} request
+   * @returns {Promise<Answer>}
+   */
+  async #requestWithToken(path, request) {
     const token = await this.#tokens.get();
     try {
       return await this.#send(path, request, token);
@@ -66,12 +86,65 @@ export class StreamApi {
     try {
       return /** @type {Answer} */ (await response.json());
     } catch (cause) {
-      throw new LiveCommentsError("bad_answer", "the answer is not JSON", {
-        status: response.status,
-        cause,
-      });
+      throw unreadable(cause, response.status, "the answer is not JSON");
     }
   }
+}
+
+/** A signal that follows others. `AbortSignal.any` is newer than the environments to support. */
+class Ending {
+  #abort = new AbortController();
+  /** @type {(reason: unknown) => void} */
+  #reject = () => {};
+  /** Rejects with the reason of the first that ends. @type {Promise<never>} */
+  reached = new Promise((_, reject) => (this.#reject = reject));
+  #others;
+
+  /** @param {(AbortSignal | undefined)[]} others */
+  constructor(others) {
+    this.#others = others;
+    this.reached.catch(() => {});
+    for (const other of others) {
+      if (other?.aborted) this.#end(other);
+      else other?.addEventListener("abort", this);
+    }
+  }
+
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** @param {Event} event */
+  handleEvent({ target }) {
+    this.#end(/** @type {AbortSignal} */ (target));
+  }
+
+  /** Follows the others no longer. */
+  forget() {
+    for (const other of this.#others) other?.removeEventListener("abort", this);
+  }
+
+  /** @param {AbortSignal} other */
+  #end(other) {
+    // The reason says more than the error of a request without an answer.
+    this.#reject(other.reason);
+    this.#abort.abort(other.reason);
+  }
+}
+
+/**
+ * Returns the error of a body that could not be read: the connection broke, or it is not JSON.
+ *
+ * @param {unknown} cause
+ * @param {number} status
+ * @param {string} message
+ * @returns {LiveCommentsError}
+ */
+function unreadable(cause, status, message) {
+  if (cause instanceof SyntaxError) {
+    return new LiveCommentsError("bad_answer", message, { status, cause });
+  }
+  return new LiveCommentsError("network", "the answer was cut", { status, cause });
 }
 
 /**
@@ -122,7 +195,12 @@ export async function answerOf(response) {
 export async function readRefusal(response) {
   const { status } = response;
   /** @type {unknown} */
-  const body = await response.json().catch(() => null);
+  let body;
+  try {
+    body = await response.json();
+  } catch (cause) {
+    return unreadable(cause, status, `unexpected answer ${status}`);
+  }
   const code = field(body, "code");
   if (typeof code !== "string") {
     return new LiveCommentsError("bad_answer", `unexpected answer ${status}`, { status });

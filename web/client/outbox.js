@@ -1,14 +1,15 @@
 /** @import { Clock } from "./clock.js" */
+/** @import { SeqRange } from "./position.js" */
 /** @import { AckMessage } from "./protocol.js" */
 
 import { Timer } from "./clock.js";
-import { LiveCommentsError, rejected } from "./errors.js";
+import { LiveCommentsError, isServerTrouble, rejected } from "./errors.js";
 import { isUuid } from "./time_uuid.js";
 
 /**
  * - `pending`: not answered yet;
  * - `acknowledged`: stored, not shown yet;
- * - `shown`: among the comments of the stream;
+ * - `shown`: among the comments of the stream, or in a gap between them;
  * - `held`: waits for a moderator; nothing more is told;
  * - `failed`: see `error`.
  *
@@ -54,20 +55,11 @@ import { isUuid } from "./time_uuid.js";
  * @property {number} refusals
  */
 
-/** Refusals that concern the server and not the comment: the comment is sent again. */
-const SERVER_TROUBLE = new Set([
-  "internal",
-  "log_unavailable",
-  "moderation_late",
-  "network",
-  "overloaded",
-  "shutting_down",
-  "storage_full",
-  "store_unavailable",
-]);
-
-/** Times that a comment is sent again after such refusals. */
+/** Times that a comment is sent again after refusals that concern the server. */
 const MOST_RETRIES = 5;
+
+/** Ranges that were not shown and are remembered: the answer to a comment may come after them. */
+const MOST_PASSED = 20;
 
 /**
  * The comments that this viewer has sent and that are not shown yet. Each keeps its `ref`, so that
@@ -79,6 +71,8 @@ export class Outbox {
   #slots = new Map();
   /** @type {((outgoing: Outgoing) => void) | null} */
   #deliver = null;
+  /** @type {SeqRange[]} */
+  #passed = [];
   #prefix;
   #count = 0;
 
@@ -113,15 +107,13 @@ export class Outbox {
     if (known) return known.result;
     // An encoding may have no room for anything else, and each connection would try again.
     if (parentId !== undefined && !isUuid(parentId)) {
-      return rejected(new LiveCommentsError("bad_message", "parentId is no comment id", { ref }));
+      return this.reject(message, { ref }, "bad_message", "parentId is no comment id");
     }
     const { clock, maxPending, timeoutMs } = this.#config;
     if (this.#inState("pending").length >= maxPending) {
-      return rejected(new LiveCommentsError("too_many_pending", "too many comments wait", { ref }));
+      return this.reject(message, { ref, parentId }, "too_many_pending", "too many comments wait");
     }
-    /** @type {Outgoing} */
-    const outgoing = { ref, message, state: "pending", sentAt: clock.now() };
-    if (parentId !== undefined) outgoing.parent_id = parentId;
+    const outgoing = this.#outgoing(message, { ref, parentId });
     const timers = { deadline: new Timer(clock), retry: new Timer(clock) };
     /** @type {Pick<Slot, "resolve" | "reject">} */
     let settle = { resolve: () => {}, reject: () => {} };
@@ -137,6 +129,45 @@ export class Outbox {
     this.#config.onChange({ ...outgoing });
     this.#deliver?.(outgoing);
     return result;
+  }
+
+  /**
+   * Refuses a comment that was not sent, with the reports of one that was.
+   *
+   * @param {string} message
+   * @param {{ref?: string, parentId?: string}} options
+   * @param {string} code
+   * @param {string} reason
+   * @returns {Promise<never>}
+   */
+  reject(message, { ref = this.#nextRef(), parentId }, code, reason) {
+    const error = new LiveCommentsError(code, reason, { ref });
+    const outgoing = this.#outgoing(message, { ref, parentId });
+    this.#config.onChange({ ...outgoing, state: "failed", error });
+    return rejected(error);
+  }
+
+  /**
+   * @param {string} message
+   * @param {{ref: string, parentId?: string}} options
+   * @returns {Outgoing}
+   */
+  #outgoing(message, { ref, parentId }) {
+    /** @type {Outgoing} */
+    const outgoing = { ref, message, state: "pending", sentAt: this.#config.clock.now() };
+    if (parentId !== undefined) outgoing.parent_id = parentId;
+    return outgoing;
+  }
+
+  /**
+   * Returns a comment that has no answer yet, or null.
+   *
+   * @param {string} ref
+   * @returns {Readonly<Outgoing> | null}
+   */
+  pending(ref) {
+    const outgoing = this.#slots.get(ref)?.outgoing;
+    return outgoing?.state === "pending" ? outgoing : null;
   }
 
   /**
@@ -164,7 +195,8 @@ export class Outbox {
     stopTimers(slot);
     Object.assign(slot.outgoing, { comment_id, seq });
     slot.resolve({ state: "acknowledged", ref: slot.outgoing.ref, comment_id, seq });
-    this.#change(slot, this.#config.isShown(comment_id) ? "shown" : "acknowledged");
+    const isOver = this.#config.isShown(comment_id) || this.#passed.some((gap) => isIn(gap, seq));
+    this.#change(slot, isOver ? "shown" : "acknowledged");
     this.#forgetAcknowledged();
   }
 
@@ -182,7 +214,7 @@ export class Outbox {
       stopTimers(slot);
       slot.resolve({ state: "held", ref });
       this.#change(slot, "held");
-    } else if (SERVER_TROUBLE.has(error.code) && slot.refusals < MOST_RETRIES) {
+    } else if (isServerTrouble(error) && slot.refusals < MOST_RETRIES) {
       this.#sendLater(slot, error.retryAfterMs);
     } else this.#fail(ref, error);
     return true;
@@ -199,6 +231,23 @@ export class Outbox {
       const { comment_id } = slot.outgoing;
       if (comment_id !== undefined && ids.has(comment_id)) this.#change(slot, "shown");
     }
+  }
+
+  /**
+   * Tells that a range of the stream was left out: comments in it are not on their way any more.
+   *
+   * @param {SeqRange} range
+   */
+  markPassed(range) {
+    this.#passed = [...this.#passed, range].slice(-MOST_PASSED);
+    for (const slot of this.#inState("acknowledged")) {
+      if (isIn(range, slot.outgoing.seq ?? -1)) this.#change(slot, "shown");
+    }
+  }
+
+  /** Forgets ranges that were left out, as their numbers mean nothing in another log. */
+  forgetPassed() {
+    this.#passed = [];
   }
 
   /**
@@ -265,6 +314,14 @@ export class Outbox {
     this.#count += 1;
     return `${this.#prefix}-${this.#count}`;
   }
+}
+
+/**
+ * @param {SeqRange} range
+ * @param {number} seq
+ */
+function isIn({ from_seq, to_seq }, seq) {
+  return from_seq <= seq && seq <= to_seq;
 }
 
 /** @param {Slot} slot */

@@ -1,15 +1,17 @@
 /** @import { Gap } from "./feed.js" */
+/** @import { SeqRange } from "./position.js" */
 /** @import { Comment } from "./protocol.js" */
 
 /**
- * A piece of the stream, in its order.
+ * A piece of the stream, in its order. `unreadLog` is the range of another log before the number
+ * at which the connection began.
  *
- * @typedef {{comments: Comment[]} | {gap: Gap}} Piece
+ * @typedef {{comments: Comment[]} | {gap: Gap} | {unreadLog: SeqRange}} Piece
  */
 
 /**
  * Keeps what still arrives during a pause: what was on its way, and what a new connection sends
- * before it is paused. It keeps a bounded number of comments; beyond that, `take` refuses and the
+ * before it is paused. It keeps a bounded number of comments; beyond that, `admits` refuses and the
  * rest is asked for again at the end of the pause.
  */
 export class PauseBuffer {
@@ -64,6 +66,18 @@ export class PauseBuffer {
   push(piece) {
     this.#pieces.push(piece);
     if ("comments" in piece) this.#size += piece.comments.length;
+  }
+
+  /**
+   * Removes a comment that was deleted meanwhile.
+   *
+   * @param {string} commentId
+   */
+  remove(commentId) {
+    this.#pieces = this.#pieces.map((piece) => {
+      if (!("comments" in piece)) return piece;
+      return { comments: piece.comments.filter(({ comment_id }) => comment_id !== commentId) };
+    });
   }
 
   /**

@@ -1,6 +1,8 @@
 /** @import { StreamApi } from "./http.js" */
 /** @import * as protocol from "./protocol.js" */
 
+import { BoundedMap } from "./bounded_set.js";
+
 /** Deletions that are remembered, since a `welcome` may still have what they took down. */
 const MOST_DELETIONS = 2_000;
 
@@ -10,7 +12,7 @@ const MOST_DELETIONS = 2_000;
  * @property {(poll: protocol.Poll | null) => void} poll
  */
 
-/** What stands above the chat: the pinned comment, and the poll that is open or was the last. */
+/** The pinned comment above the chat, and the poll that is open or was the last. */
 export class RoomLife {
   #api;
   #handlers;
@@ -18,8 +20,8 @@ export class RoomLife {
   #pinned = null;
   /** @type {protocol.Poll | null} */
   #poll = null;
-  /** @type {Map<string, number>} When comments were deleted, the latest last. */
-  #deletedAt = new Map();
+  /** @type {BoundedMap<string, number>} Times at which comments were deleted. */
+  #deletedAt = new BoundedMap(MOST_DELETIONS);
 
   /**
    * @param {StreamApi} api
@@ -55,12 +57,7 @@ export class RoomLife {
 
   /** @param {protocol.CommentDeletedMessage} message */
   deleted({ comment_id, timestamp }) {
-    this.#deletedAt.delete(comment_id);
     this.#deletedAt.set(comment_id, timestamp);
-    for (const oldest of this.#deletedAt.keys()) {
-      if (this.#deletedAt.size <= MOST_DELETIONS) break;
-      this.#deletedAt.delete(oldest);
-    }
     if (this.#pinned?.comment_id === comment_id) this.setPinned(null);
   }
 

@@ -63,6 +63,18 @@ export class Timeline extends Emitter {
     return entry ? { comment: entry.comment, age: this.#log - entry.log } : null;
   }
 
+  /**
+   * Returns the first comments of the present log after a number.
+   *
+   * @param {number} seq
+   * @param {number} most
+   * @returns {Comment[]}
+   */
+  after(seq, most) {
+    const first = this.#placeAfter(this.#log, seq);
+    return this.#entries.slice(first, first + most).map((entry) => entry.comment);
+  }
+
   /** Comments to keep. A lower limit takes effect at once. */
   get limit() {
     return this.#limit;
@@ -133,25 +145,30 @@ export class Timeline extends Emitter {
     this.#log += 1;
   }
 
-  clear() {
-    const removed = this.comments;
-    this.#entries = [];
-    this.#ids.clear();
-    this.#report([], removed);
-  }
-
   /** @param {Entry} entry */
   #insert(entry) {
-    let [low, high] = [0, this.#entries.length];
-    const newest = this.#entries.at(-1);
-    if (!newest || isBefore(newest, entry)) low = high;
+    this.#entries.splice(this.#placeAfter(entry.log, entry.comment.seq), 0, entry);
+  }
+
+  /**
+   * Returns the index of the first entry behind a number of a log.
+   *
+   * @param {number} log
+   * @param {number} seq
+   */
+  #placeAfter(log, seq) {
+    const isBehind = (/** @type {Entry | undefined} */ entry) =>
+      entry === undefined || (entry.log === log ? entry.comment.seq > seq : entry.log > log);
+    let low = 0;
+    let high = this.#entries.length;
+    // Most comments are newer than all that are there.
+    if (high === 0 || !isBehind(this.#entries[high - 1])) low = high;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const other = this.#entries[middle];
-      if (other && isBefore(other, entry)) low = middle + 1;
-      else high = middle;
+      if (isBehind(this.#entries[middle])) high = middle;
+      else low = middle + 1;
     }
-    this.#entries.splice(low, 0, entry);
+    return low;
   }
 
   /** Removes the oldest comments beyond the limit and returns them. */
@@ -170,12 +187,4 @@ export class Timeline extends Emitter {
   #report(added, removed) {
     if (added.length > 0 || removed.length > 0) this.emit("change", { added, removed });
   }
-}
-
-/**
- * @param {Entry} one
- * @param {Entry} other
- */
-function isBefore(one, other) {
-  return one.log === other.log ? one.comment.seq < other.comment.seq : one.log < other.log;
 }

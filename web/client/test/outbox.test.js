@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { LiveCommentsError } from "../errors.js";
 import { Outbox } from "../outbox.js";
+import { CommentPoster } from "../posting.js";
 import { FakeClock, settle } from "./support.js";
 
 /** @param {{maxPending?: number}} [options] */
@@ -119,11 +120,12 @@ test("a comment without an answer in time fails, for a retry by hand", async () 
 });
 
 test("pending comments are bounded, and so are acknowledged ones", async () => {
-  const { outbox, deliver } = outboxWith({ maxPending: 2 });
+  const { outbox, states, deliver } = outboxWith({ maxPending: 2 });
   outbox.attach(deliver);
   outbox.send("one");
   outbox.send("two");
   await assert.rejects(outbox.send("three"), { code: "too_many_pending" });
+  assert.equal(states.at(-1), "three failed too_many_pending");
   for (let count = 0; count < 10; count += 1) {
     const ref = outbox.outgoing.find(({ state }) => state === "pending")?.ref;
     outbox.acknowledge({ ref, comment_id: `id-${count}`, seq: count });
@@ -153,11 +155,13 @@ test("what a comment answers stays with it, over a reconnect and a retry", async
 test("an answer to what is no comment id is refused at once", async () => {
   const { outbox, states, delivered, deliver } = outboxWith();
   outbox.attach(deliver);
+  const failed = "hello failed bad_message";
   const odd = /** @type {string} */ (/** @type {unknown} */ (7));
   for (const parentId of ["", "nope", `${PARENT}0`, PARENT.replaceAll("-", ""), odd]) {
     await assert.rejects(outbox.send("hello", { parentId }), { code: "bad_message" });
   }
-  assert.deepEqual([states, delivered, outbox.outgoing], [[], [], []]);
+  assert.deepEqual(states, Array(5).fill(failed));
+  assert.deepEqual([delivered, outbox.outgoing], [[], []]);
 });
 
 test("a rejection that nobody awaits is no unhandled one", async () => {
@@ -166,4 +170,88 @@ test("a rejection that nobody awaits is no unhandled one", async () => {
   outbox.failAll("client_closed", "closed");
   await settle();
   assert.deepEqual(outbox.outgoing, []);
+});
+
+test("a comment in a gap is on its way no more", () => {
+  const { outbox, states, deliver } = outboxWith();
+  outbox.attach(deliver);
+  outbox.send("before the gap");
+  outbox.send("in the gap");
+  outbox.send("answered late");
+  const [before, inside, late] = outbox.outgoing.map(({ ref }) => ref);
+  outbox.acknowledge({ ref: before, comment_id: "id-5", seq: 5 });
+  outbox.acknowledge({ ref: inside, comment_id: "id-6", seq: 6 });
+  outbox.markPassed({ from_seq: 6, to_seq: 20 });
+  outbox.acknowledge({ ref: late, comment_id: "id-20", seq: 20 });
+  assert.deepEqual(states.slice(-2), ["in the gap shown", "answered late shown"]);
+  assert.deepEqual(
+    outbox.outgoing.map(({ message }) => message),
+    ["before the gap"],
+  );
+});
+
+test("the 502 of a proxy is retried, its 404 is not", async () => {
+  const { clock, outbox, delivered, deliver } = outboxWith();
+  outbox.attach(deliver);
+  outbox.send("hello");
+  const ref = refOf(outbox);
+  outbox.refuse(new LiveCommentsError("bad_answer", "html", { ref, status: 502 }));
+  await clock.advance(1_000);
+  assert.equal(delivered.length, 2);
+  outbox.refuse(new LiveCommentsError("bad_answer", "html", { ref, status: 404 }));
+  assert.deepEqual(outbox.outgoing, []);
+});
+
+/** Posts of which the test is the server, in their order. */
+function postsWith() {
+  const { clock, outbox, states } = outboxWith();
+  /** @type {{message: string, ref: string, answer: (seq: number) => void}[]} */
+  const posts = [];
+  const api = {
+    request: (/** @type {string} */ _, /** @type {import("../http.js").HttpRequest} */ request) => {
+      const { signal } = request;
+      const body = /** @type {{message: string, ref: string}} */ (request.body);
+      return new Promise((resolve, reject) => {
+        const answer = (/** @type {number} */ seq) => resolve({ comment_id: `id-${seq}`, seq });
+        posts.push({ ...body, answer });
+        signal?.addEventListener("abort", () => reject(signal.reason));
+      });
+    },
+  };
+  const poster = new CommentPoster(/** @type {never} */ (api), outbox, clock, 60_000);
+  outbox.attach((outgoing) => poster.deliver(outgoing));
+  return { clock, outbox, states, posts };
+}
+
+test("a post that hangs is made again, after others", async () => {
+  const { clock, outbox, posts } = postsWith();
+  outbox.send("one");
+  outbox.send("two");
+  const one = refOf(outbox);
+  await clock.advance(15_000);
+  posts[1]?.answer(1);
+  await clock.advance(5_000);
+  posts[2]?.answer(2);
+  await settle();
+  assert.deepEqual(
+    posts.map(({ message }) => message),
+    ["one", "two", "one"],
+  );
+  assert.equal(posts[2]?.ref, one);
+});
+
+test("a comment that failed in the queue can be retried", async () => {
+  const { clock, outbox, states, posts } = postsWith();
+  outbox.send("one");
+  outbox.send("two");
+  const two = refOf(outbox, 1);
+  await settle();
+  outbox.failAll("client_closed", "closed");
+  outbox.send("two", { ref: two });
+  posts[0]?.answer(1);
+  await settle();
+  posts[1]?.answer(2);
+  await clock.advance(60_000);
+  assert.equal(posts.length, 2);
+  assert.equal(states.at(-1), "two acknowledged");
 });
