@@ -86,6 +86,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "page/news.js",
     "page/overlay.css",
     "page/overlay.js",
+    "page/overlay_list.js",
     "page/overlay_options.js",
     "page/pinned.js",
     "page/poll_clock.js",
