@@ -48,7 +48,7 @@ test("every module of the pages is used by one", () => {
 });
 
 test("every element that a script names is in its page", () => {
-  for (const name of ["viewer", "moderate"]) {
+  for (const name of ["viewer", "overlay", "moderate"]) {
     const html = read(`page/${name}.html`);
     for (const file of needed(`page/${name}.js`)) {
       for (const [, id] of read(file).matchAll(/byId\("([^"]+)"\)/g)) {
