@@ -34,6 +34,7 @@ macro_rules! assets {
 /// All files that are served. A test compares them with the folders.
 pub(crate) const ASSETS: &[Asset] = assets![
     "client/backoff.js",
+    "client/background_filler.js",
     "client/bounded_set.js",
     "client/client.js",
     "client/clock.js",
@@ -56,6 +57,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "client/position.js",
     "client/posting.js",
     "client/protocol.js",
+    "client/range_reader.js",
     "client/reconnect.js",
     "client/replay.js",
     "client/room_life.js",
