@@ -14,7 +14,7 @@ import { PauseBuffer } from "./pause.js";
 import { OPEN_END } from "./range_reader.js";
 
 /**
- * - `live`: as the stream goes on, or after a reconnect or a pause;
+ * - `live`: as the stream continues, or after a reconnect or a pause;
  * - `echo`: the viewer's own comment, before its place comes or although sampling left it out;
  * - `history`: read later, at a place before others that are shown.
  *
@@ -62,7 +62,7 @@ import { OPEN_END } from "./range_reader.js";
  */
 
 /**
- * How a message was taken: `lost` if others are missing before it, `full` if a pause has no room
+ * The result of taking a message: `lost` if others are missing before it, `full` if a pause has no room
  * for it.
  *
  * @typedef {"taken" | "lost" | "full"} Intake

@@ -70,7 +70,7 @@
 /** @typedef {{reason?: string, note?: string}} Why */
 
 /**
- * What a moderator may do on a stream, over HTTP. Every call rejects with a `LiveCommentsError`,
+ * The acts of a moderator on a stream, over HTTP. Every call rejects with a `LiveCommentsError`,
  * `forbidden` for other viewers. A `user` is a name, or an id as `id:42`. `reason` is shown; `note`
  * is for the audit log only.
  */
@@ -290,7 +290,7 @@ export class Moderation {
   }
 
   /**
-   * Returns what a user wrote on the stream in the last day, the newest first.
+   * Returns the comments that a user wrote on the stream in the last day, the newest first.
    *
    * @param {string} userId
    * @param {number} [limit] The most comments; absent: 100.

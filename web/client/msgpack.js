@@ -20,7 +20,7 @@ const DEEPEST = 16;
  *
  * @param {Uint8Array} bytes
  * @returns {Value}
- * @throws {RangeError} The bytes end inside the value, go on after it, or have a type that the
+ * @throws {RangeError} The bytes end inside the value, continue after it, or have a type that the
  *   protocol does not use.
  */
 export function decode(bytes) {

@@ -248,8 +248,12 @@ function badgesOf(sum) {
  */
 function user(values) {
   const fields = new Fields(values);
-  const user_id = fields.id();
-  return { user_id, name: fields.text(), role: /** @type {Role} */ (fields.text()) };
+  return present({
+    user_id: fields.id(),
+    name: fields.text(),
+    role: /** @type {Role} */ (fields.text()),
+    avatar: fields.optional(text),
+  });
 }
 
 /**

@@ -23,7 +23,8 @@
  * @typedef {object} User
  * @property {string} user_id
  * @property {string} name
- * @property {Role} role
+ * @property {Role} role On this stream.
+ * @property {string} [avatar] Address of a picture.
  * @property {number} [comments_per_minute] Absent over MessagePack.
  * @property {{subscriber?: boolean, follower_since?: number}} [standing] Absent over MessagePack.
  */
@@ -339,6 +340,9 @@
  * @property {number} created_at
  * @property {number} [ended_at]
  * @property {Record<string, unknown>} [room] Settings of the room that the caller may see.
+ * @property {PinnedComment} [pinned] Absent: none is pinned, or it is not for this caller.
+ * @property {Omit<Poll, "votes">} [poll] The open poll. Absent: none is open, or it is not for this
+ *   caller.
  */
 
 /** @typedef {"json" | "msgpack"} Encoding */

@@ -5,11 +5,11 @@ import { LiveCommentsError } from "./errors.js";
 import { isTokenRefused } from "./http.js";
 
 /**
- * How to go on after the end of a connection:
- * - `final`: not at all;
- * - `token`: at once with another token, if there is one; otherwise not at all;
- * - `wait`: after the time that the server named;
- * - `lost`: after a random and growing delay. `transportFailed` says that the transport itself may
+ * The next step after the end of a connection:
+ * - `final`: none;
+ * - `token`: reconnect at once with another token, if there is one; otherwise none;
+ * - `wait`: reconnect after the time that the server named;
+ * - `lost`: reconnect after a random and growing delay. `transportFailed` says that the transport itself may
  *   not work here.
  *
  * @typedef {{kind: "final"} | {kind: "token"} | {kind: "wait", ms: number}

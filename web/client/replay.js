@@ -13,6 +13,9 @@
 const STEP_MS = 10_000;
 const PAGE_SIZE = 500;
 
+/** Comments that a jump returns, unless the caller says otherwise. */
+const JUMP_COMMENTS = 100;
+
 /**
  * The comments of a stream in step with its recording. All times are milliseconds since the start
  * of the stream. One call at a time: each waits for the one before.
@@ -25,6 +28,8 @@ export class Replay {
   #ahead = [];
   /** Everything up to here was read. */
   #readTo = 0;
+  /** Everything up to here was returned. */
+  #returnedTo = 0;
   /** The newest comment that was read. @type {Comment | undefined} */
   #newest;
   #turn = Promise.resolve();
@@ -49,20 +54,13 @@ export class Replay {
    * @returns {Promise<Comment[]>}
    * @throws {import("./errors.js").LiveCommentsError}
    */
-  seek(ms, most = 100) {
-    return this.#inTurn(async () => {
-      const at = this.#clipped(ms);
-      const { comments } = await this.#history.page({ at, pageSize: most });
-      this.#ahead = [];
-      this.#readTo = at;
-      this.#newest = comments[0];
-      return comments.reverse();
-    });
+  seek(ms, most = JUMP_COMMENTS) {
+    return this.#inTurn(() => this.#jump(this.#clipped(ms), most));
   }
 
   /**
-   * Goes on to a moment. Returns all comments since the moment before, in order. A moment that lies
-   * back is a jump.
+   * Continues to a moment. Returns all comments since the moment before, in order. For a moment
+   * that lies back it does what `seek` does.
    *
    * @param {number} ms
    * @returns {Promise<Comment[]>}
@@ -71,11 +69,26 @@ export class Replay {
   advance(ms) {
     return this.#inTurn(async () => {
       const at = this.#clipped(ms);
+      if (at < this.#returnedTo) return await this.#jump(at);
       if (at > this.#readTo) await this.#readOn(this.#stepAfter(at));
       const isLater = (/** @type {Comment} */ { created_at }) => created_at - this.#startedAt > at;
       const end = this.#ahead.findIndex(isLater);
+      this.#returnedTo = at;
       return this.#ahead.splice(0, end < 0 ? this.#ahead.length : end);
     });
+  }
+
+  /**
+   * @param {number} at
+   * @param {number} [most]
+   */
+  async #jump(at, most = JUMP_COMMENTS) {
+    const { comments } = await this.#history.page({ at, pageSize: most });
+    this.#ahead = [];
+    this.#readTo = at;
+    this.#returnedTo = at;
+    this.#newest = comments[0];
+    return comments.reverse();
   }
 
   /** @param {number} ms */

@@ -1,7 +1,7 @@
 /** @import { TransportName } from "./transports/transport.js" */
 
 /**
- * What to do after a transport failed to open: `retry` the same one after a delay, `fall` to the
+ * The next step after a transport failed to open: `retry` the same one after a delay, `fall` to the
  * next one at once, or begin at the top after a delay since all of them are `exhausted`.
  *
  * @typedef {"retry" | "fall" | "exhausted"} LadderStep

@@ -445,3 +445,32 @@ test("an expired token is replaced once for a request", async () => {
   await assert.rejects(client.moderation.terms(), { code: "bad_answer", status: 502 });
   client.close();
 });
+
+test("a body that is cut is a lost answer, and no refusal", async () => {
+  const { client, http } = await connected();
+  /** @param {string} text */
+  const cut = (text) => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode(text)),
+      pull: (controller) => controller.error(new TypeError("terminated")),
+    });
+    return body;
+  };
+  http.answer = () => new Response(cut('{"comm'), { status: 200 });
+  await assert.rejects(client.loadOlder(), { code: "network" });
+  http.answer = () => new Response(cut('{"code'), { status: 503 });
+  await assert.rejects(client.loadOlder(), { code: "network" });
+  http.answer = () => new Response("<html>", { status: 200 });
+  await assert.rejects(client.loadOlder(), { code: "bad_answer" });
+  client.close();
+});
+
+test("a closed client tells that it sends nothing", async () => {
+  const { client } = await connected();
+  /** @type {(string | undefined)[]} */
+  const failed = [];
+  client.on("outgoing", ({ message, error }) => failed.push(message, error?.code));
+  client.close();
+  await assert.rejects(client.send("hello"), { code: "client_closed" });
+  assert.deepEqual(failed, ["hello", "client_closed"]);
+});

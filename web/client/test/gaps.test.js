@@ -102,7 +102,7 @@ test("a fill that close ends is told to nobody", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("an own comment in a skipped gap is on its way no more", async () => {
+test("an own comment in a gap is on its way no more", async () => {
   const { client, sockets } = await connected({ token: "token" });
   client.pause();
   client.send("hello");

@@ -81,8 +81,8 @@ test("replies are read page by page, with their number", async () => {
   /** @type {string[]} */
   const asked = [];
   const pages = [
-    { comments: [comment(9), comment(7)], count: 3, next_before: "id-7" },
-    { comments: [comment(5)], count: 3 },
+    { comments: [comment(9), comment(7)], count: 3, count_is_exact: true, next_before: "id-7" },
+    { comments: [comment(5)], count: 3, count_is_exact: true },
   ];
   const fetch = async (/** @type {string | URL | Request} */ url) => {
     asked.push(String(url));
@@ -101,7 +101,25 @@ test("replies are read page by page, with their number", async () => {
   ]);
 });
 
-test("a replay goes on behind a comment that was deleted", async () => {
+test("a replay that is told an earlier moment jumps", async () => {
+  const started_at = 1_795_254_408_000;
+  const stored = range(1, 1_200).map((seq) => {
+    return comment(seq, { created_at: started_at + seq * 100 });
+  });
+  const { history, state, close } = await served(stored);
+  state.started = started_at;
+  const replay = new Replay(history(), { started_at, ended_at: started_at + 120_000 });
+  /** @param {number} ms */
+  const advance = async (ms) => (await replay.advance(ms)).map(({ seq }) => seq);
+  assert.equal((await advance(61_000)).length, 610);
+  assert.deepEqual(await advance(40_000), range(301, 400));
+  assert.deepEqual(await advance(41_000), range(401, 410));
+  assert.deepEqual(await advance(0), []);
+  assert.deepEqual(await advance(1_000), range(1, 10));
+  close();
+});
+
+test("a replay continues behind a deleted comment", async () => {
   const started_at = 1_795_254_408_000;
   const stored = range(1, 300).map((seq) => {
     return comment(seq, { created_at: started_at + seq * 100 });

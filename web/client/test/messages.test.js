@@ -42,22 +42,24 @@ test("the batch of docs/protocol.md reads as it says", () => {
   });
 });
 
+const AVATAR = "https://example.org/ann.png";
+
 test("each kind has the fields of JSON", () => {
   const rules = [30_000, null, true, false, null, false];
   /** @type {[import("../msgpack.js").Value[], object | null][]} */
   const cases = [
     [
-      [0, 7, [2n ** 63n - 1n, "ann", "viewer"], 3, 840, 500_000, 12, rules, ["fire", "wow"]],
+      [0, 7, [2n ** 63n - 1n, "ann", "viewer", AVATAR], 3, 840, 500_000, 12, rules, ["wow"]],
       {
         type: "welcome",
         stream_id: "7",
-        user: { user_id: "9223372036854775807", name: "ann", role: "viewer" },
+        user: { user_id: "9223372036854775807", name: "ann", role: "viewer", avatar: AVATAR },
         epoch: 3,
         seq: 840,
         sample_rate: 0.5,
         viewers: 12,
         room: { slow_ms: 30_000, subscribers_only: true },
-        reactions: ["fire", "wow"],
+        reactions: ["wow"],
       },
     ],
     [

@@ -14,16 +14,27 @@ test("comments in any order are shown once and in order", () => {
   for (let seed = 0; seed < 50; seed += 1) {
     const random = seeded(seed);
     const timeline = new Timeline(1_000);
+    const given = new Set();
     for (let round = 0; round < 40; round += 1) {
       const from = Math.floor(random() * 100);
-      timeline.add(range(from, from + Math.floor(random() * 10)).map((seq) => comment(seq)));
+      const numbers = range(from, from + Math.floor(random() * 10));
+      timeline.add(numbers.map((seq) => comment(seq)));
+      for (const seq of numbers) given.add(seq);
     }
-    const shown = seqs(timeline);
     assert.deepEqual(
-      shown,
-      [...new Set(shown)].sort((one, other) => one - other),
+      seqs(timeline),
+      [...given].sort((one, other) => one - other),
     );
   }
+});
+
+test("the comments after a number are those of the last log", () => {
+  const timeline = new Timeline(10);
+  timeline.add([comment(8), comment(9)]);
+  timeline.startLog();
+  timeline.add([comment(1), comment(3), comment(4)]);
+  const after = (/** @type {number} */ seq) => timeline.after(seq, 2).map(({ seq }) => seq);
+  assert.deepEqual([after(0), after(1), after(2), after(4)], [[1, 3], [3, 4], [3, 4], []]);
 });
 
 test("the oldest comments leave a timeline that is full", () => {

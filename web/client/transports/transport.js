@@ -6,7 +6,8 @@ import { LiveCommentsError } from "../errors.js";
 /** @typedef {"websocket" | "events" | "polling"} TransportName */
 
 /**
- * What is used of a WebSocket. That of browsers has it, and those of node and of the package `ws`.
+ * The part of a WebSocket that is used. That of browsers has it, and those of node and of the
+ * package `ws`.
  *
  * @typedef {object} Socket
  * @property {string} binaryType
@@ -22,7 +23,7 @@ import { LiveCommentsError } from "../errors.js";
 /** @typedef {new (url: string, protocol: string) => Socket} SocketConstructor */
 
 /**
- * What a transport needs to open.
+ * The needs of a transport that is opened.
  *
  * @typedef {object} TransportRequest
  * @property {string} site Address of the server, which ends with a slash.
@@ -59,7 +60,8 @@ import { LiveCommentsError } from "../errors.js";
 /**
  * @typedef {object} TransportHandlers
  * @property {(message: ServerMessage) => void} message
- * @property {() => void} continued A poll goes on where an earlier one ended, without a `welcome`.
+ * @property {() => void} continued A poll continues where an earlier one ended, without a
+ *   `welcome`.
  * @property {(since: string) => void} since The place of the next poll.
  * @property {(end: TransportEnd) => void} end Called once, unless `close` was called before.
  */
