@@ -1,6 +1,5 @@
 /** @import { Comment, LiveComments, LiveCommentsError, Outgoing } from "../client/index.js" */
 
-import { BoundedSet } from "../client/bounded_set.js";
 import { byId, showText } from "./dom.js";
 import { ReplyTarget } from "./reply_target.js";
 import { MODERATING_ROLES } from "./roles.js";
@@ -13,9 +12,6 @@ import { countdown, duration } from "./text.js";
 const NOTICE_MS = 8_000;
 
 const TIMED_OUT = "timed out";
-
-/** Own comments whose rows are remembered. */
-const MOST_ROWS = 200;
 
 /** Placeholders of the input while comments are refused. */
 const NOT_LIVE = {
@@ -39,8 +35,6 @@ export class Composer {
   #waitReason = "";
   /** The `ref` of the latest comment that was stored. */
   #stored = "";
-  /** The `ref` of comments that have rows. @type {BoundedSet<string>} */
-  #withRow = new BoundedSet(MOST_ROWS);
   #signInText;
 
   /**
@@ -129,27 +123,8 @@ export class Composer {
     const text = input.value.trim();
     if (text === "" || this.#blocks || !this.#takesComments) return;
     input.value = "";
-    const { comment } = this.#target;
-    this.#chat.send(text, { parentId: this.#target.take() }).catch((error) => {
-      this.#giveBack(text, comment, error);
-    });
-  }
-
-  /**
-   * Puts a comment that was refused at once back into the input. One that has a row can be sent
-   * again there.
-   *
-   * @param {string} text
-   * @param {Comment | null} answered
-   * @param {LiveCommentsError} error
-   */
-  #giveBack(text, answered, { ref = "", message }) {
-    if (this.#withRow.has(ref)) return;
-    this.notice(`Not sent: ${message}.`);
-    const input = /** @type {HTMLInputElement} */ (byId("message"));
-    if (input.value !== "") return;
-    input.value = text;
-    this.#target.set(answered);
+    // A comment that is refused gets a row, from which it can be sent again.
+    void this.#chat.send(text, { parentId: this.#target.take() });
   }
 
   /** @param {Event} event */
@@ -211,7 +186,6 @@ export class Composer {
 
   /** @param {Readonly<Outgoing>} outgoing */
   #follow({ ref, state, error }) {
-    this.#withRow.add(ref);
     if (state === "held") this.notice("A moderator will look at your comment before it is shown.");
     else if (state === "failed" && error) this.#explain(error);
     // A comment may be shown before it is acknowledged.

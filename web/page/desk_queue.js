@@ -1,6 +1,7 @@
 /** @import { LiveComments, QueueItem } from "../client/index.js" */
 /** @import { DeskActs } from "./desk_acts.js" */
 
+import { BoundedSet } from "../client/bounded_set.js";
 import { LiveCommentsError } from "../client/index.js";
 import { nameElement } from "./comment_view.js";
 import { errorInWords } from "./desk_acts.js";
@@ -29,8 +30,8 @@ export class DeskQueue {
   #rows;
   /** @type {QueueItem[]} */
   #items = [];
-  /** @type {Set<string>} An item whose decision is taken back leaves it, so it is no BoundedSet. */
-  #decided = new Set();
+  /** @type {BoundedSet<string>} */
+  #decided = new BoundedSet(MOST_DECIDED);
   #selected = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -117,9 +118,6 @@ export class DeskQueue {
   async #decide({ comment_id, name, message }, decision) {
     const at = this.#items.findIndex((other) => other.comment_id === comment_id);
     this.#decided.add(comment_id);
-    for (const oldest of this.#decided) {
-      if (this.#decided.size > MOST_DECIDED) this.#decided.delete(oldest);
-    }
     const hadFocus = byId("queue").contains(document.activeElement);
     this.#items = this.#items.filter((other) => other.comment_id !== comment_id);
     this.#draw();
@@ -129,7 +127,7 @@ export class DeskQueue {
     const act = {
       text: `${word}: ${name}: ${message}`,
       run: () => this.#chat.moderation[decision](comment_id),
-      undone: () => void this.#decided.delete(comment_id),
+      undone: () => this.#decided.delete(comment_id),
     };
     // An item that was not decided is shown again.
     if (!(await this.#acts.do(act))) this.#decided.delete(comment_id);

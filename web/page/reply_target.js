@@ -30,11 +30,6 @@ export class ReplyTarget {
     });
   }
 
-  /** The comment that the next one answers, or null. */
-  get comment() {
-    return this.#comment;
-  }
-
   /**
    * Answers a comment, or none.
    *

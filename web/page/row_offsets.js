@@ -2,8 +2,8 @@
 const FIRST_ESTIMATE = 28;
 
 /**
- * Where the rows of a list begin, from their heights. Rows that were never shown count with the
- * average of those that were.
+ * The places at which the rows of a list begin, from their heights. Rows that were never shown
+ * count with the average of those that were.
  */
 export class RowOffsets {
   /** @type {Map<string, number>} Measured heights by key. */
@@ -11,13 +11,9 @@ export class RowOffsets {
   #sum = 0;
   /** Heights, NaN where unknown. */
   #heights = new Float64Array(0);
-  /** Where each row begins, and where the last one ends. */
+  /** The place at which each row begins, and the end of the last one. */
   #offsets = new Float64Array(1);
   #count = 0;
-
-  get count() {
-    return this.#count;
-  }
 
   /** Height of all rows. */
   get total() {

@@ -1,4 +1,4 @@
-/** What a page says before an event starts, while it is live, and after its end. */
+/** The words of a page before an event starts, while it is live, and after its end. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { LiveCommentsError } from "../../client/index.js";
 import { Composer } from "../composer.js";
 import { EventLine } from "../event_line.js";
 import { StatusLine } from "../status.js";
-import { FakeChat, comment } from "./fake_chat.js";
+import { FakeChat } from "./fake_chat.js";
 import { openFakeAddress, openFakePage, settled } from "./fake_page.js";
 
 /** @import { Schedule, StreamState } from "../../client/index.js" */
@@ -123,7 +123,7 @@ test("a token that the history refuses is dropped", async () => {
   assert.match(elementOf("notice").text, /not accepted/, "the next close leaves it");
 });
 
-test("a refused token is dropped after the close was told", async () => {
+test("a refused token is dropped after the close is told", async () => {
   const { chat, calls, elementOf, ...stream } = openStream();
   chat.on("state", ({ state }) => calls.push(state));
   stream.close("token_expired");
@@ -159,30 +159,4 @@ test("who must sign in is told so in plain words", () => {
     stream.close(code);
     assert.equal(elementOf("problem").text, "This stream is for people who have signed in.");
   }
-});
-
-test("a comment that is refused at once is given back", async () => {
-  const { chat, calls, composer, elementOf, ...stream } = openStream();
-  stream.welcome({ state: "live" });
-  const refused = (/** @type {string} */ ref) => {
-    return Promise.reject(new LiveCommentsError("too_many_pending", "too many wait", { ref }));
-  };
-  chat.sending = () => refused("r1");
-  composer.reply(comment(3));
-  stream.write("first");
-  assert.equal(elementOf("message").value, "");
-  await settled();
-  assert.equal(elementOf("message").value, "first");
-  assert.match(elementOf("notice").text, /too many wait/);
-  elementOf("composer").fire("submit");
-  assert.deepEqual(calls, ["send first to c3", "send first to c3"]);
-  await settled();
-  // One with a row can be sent again there.
-  chat.sending = (message) => {
-    chat.tell("outgoing", { ref: "r2", message, state: "pending" });
-    return refused("r2");
-  };
-  elementOf("composer").fire("submit");
-  await settled();
-  assert.equal(elementOf("message").value, "");
 });

@@ -32,8 +32,6 @@ export class FakeChat extends Emitter {
   older = async () => ({ added: 0, done: true });
   /** @type {(gap: Gap) => Promise<number>} */
   filling = async () => 0;
-  /** @type {(message: string) => Promise<unknown>} */
-  sending = async () => ({});
   moderation = new Moderation(
     /** @type {StreamApi} */ (
       /** @type {unknown} */ ({
@@ -125,9 +123,8 @@ export class FakeChat extends Emitter {
    * @param {string} message
    * @param {{parentId?: string}} [options]
    */
-  send(message, { parentId } = {}) {
+  async send(message, { parentId } = {}) {
     this.calls.push(parentId ? `send ${message} to ${parentId}` : `send ${message}`);
-    return this.sending(message);
   }
 
   async stream() {

@@ -82,7 +82,7 @@ test("a gap that the client has given up is shown", async (context) => {
   assert.deepEqual([gaps().length, chat.calls], [1, []]);
 });
 
-test("the history of an ended stream is read by the client", async (context) => {
+test("the client reads the history of an ended stream", async (context) => {
   const { chat } = await openPage(context);
   chat.close("stream_ended");
   await settled();

@@ -94,7 +94,7 @@ async function readBack(page) {
   await page.value(`clearInterval(reader)`);
 }
 
-/** How many of the pile are in the page, and which are not at their place. */
+/** Counts the comments of the pile in the page, and finds those that are not at their place. */
 const REPORT = `(() => {
   const numbers = ${numbersOf(PILE)};
   const wrong = numbers.filter((number, index) => number !== index).slice(0, 10);
