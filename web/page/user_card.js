@@ -9,6 +9,9 @@ import { codeInWords, dateAndTime, duration } from "./text.js";
 
 const MOST_COMMENTS = 50;
 
+/** Time before the server is asked: it searches the log, and keys may open card after card. */
+const ASK_AFTER_MS = 300;
+
 const TIMEOUTS_MS = [60_000, 600_000, 3_600_000, 86_400_000];
 const CLEARED_MS = [600_000, 3_600_000, 86_400_000];
 const BAN_MS = 7 * 86_400_000;
@@ -44,6 +47,8 @@ export class UserCard {
   #comment = null;
   /** @type {Map<string, CardComment>} */
   #comments = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #askTimer;
   /** @type {number[]} */
   #timeouts = TIMEOUTS_MS;
   /** Buttons that the card has. */
@@ -103,7 +108,7 @@ export class UserCard {
     if (isOther) {
       this.#clear();
       this.#addLoaded(this.#chat.timeline.comments);
-      void this.#readComments(author);
+      this.#askTimer = setTimeout(() => void this.#readComments(author), ASK_AFTER_MS);
     }
     byId("card").hidden = false;
     byId("card-name").replaceChildren(nameElement(author), ` id ${author.user_id}`);
@@ -124,6 +129,7 @@ export class UserCard {
   }
 
   #clear() {
+    clearTimeout(this.#askTimer);
     this.#comments.clear();
     showText(byId("card-said"), "");
     for (const id of FIELDS) /** @type {HTMLInputElement} */ (byId(id)).value = "";

@@ -39,7 +39,6 @@ async function openDesk(context, waiting = [1, 2, 3]) {
     "GET /room": () => room,
     "GET /room/terms": () => ({ terms: [{ term: "spoiler", action: "reject" }] }),
     "GET /users/7/comments": () => nobody,
-    "GET /users/21/comments": () => nobody,
     "POST /moderation/delete": () => ({ audit_id: 5 }),
   });
   new Desk(chat.asClient);
@@ -233,7 +232,7 @@ test("an act is read out once and keeps its row", async (context) => {
 });
 
 test("the card shows what was deleted or hidden", async (context) => {
-  const { chat, elementOf } = await openDesk(context);
+  const { chat, elementOf, wait } = await openDesk(context);
   const asked = { stream_id: "2", created_at: 3 };
   chat.answers["GET /users/7/comments"] = () => ({
     since: 0,
@@ -248,6 +247,8 @@ test("the card shows what was deleted or hidden", async (context) => {
   press("j");
   press("Enter");
   await settled();
+  assert.equal(elementOf("card-comments").children.length, 5, "those that are loaded");
+  await wait(300);
   const card = elementOf("card-comments");
   assert.match(elementOf("card-said").text, /9 comments, 2 deleted or hidden/);
   assert.match(card.text, /was bad.*removed: moderator/);

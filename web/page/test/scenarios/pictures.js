@@ -71,7 +71,7 @@ export async function pictures(stage) {
   await desk.press("j");
   for (let row = 0; row < 2; row += 1) await desk.press("k");
   await desk.press("Enter");
-  await desk.until(`!document.getElementById("card").hidden`);
+  await desk.until(`!document.getElementById("card-said").hidden`);
   await stage.picture(desk, "desk.webp");
 
   const overlay = await stage.open("overlay", null, {
