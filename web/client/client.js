@@ -3,6 +3,7 @@
 /** @import { Outgoing, SendResult } from "./outbox.js" */
 /** @import { ConnectionRanges, SeqRange } from "./position.js" */
 /** @import { LiveCommentsOptions } from "./options.js" */
+/** @import { RoomEvents, Schedule } from "./room_life.js" */
 /** @import { TokenProvider } from "./token.js" */
 /** @import { TransportName } from "./transports/transport.js" */
 /** @import * as protocol from "./protocol.js" */
@@ -24,7 +25,7 @@ import { Timeline } from "./timeline.js";
 import { TokenSource } from "./token.js";
 
 /**
- * @typedef {object} ClientEvents
+ * @typedef {object} OwnEvents
  * @property {StateChange} state
  * @property {protocol.WelcomeMessage} welcome The viewer is connected, or another user is signed
  *   in. A connection with a token tells it once the token is accepted.
@@ -39,27 +40,13 @@ import { TokenSource } from "./token.js";
  *   `unread`. A page shows a row for each gap that is not filled by itself, and always for
  *   `unread`; `fillGap` reads it. The range may be one that was told before, or a part of it.
  * @property {{position: protocol.Position}} restart The stream has another log.
- * @property {protocol.ThrottleMessage} throttle
- * @property {Readonly<Record<string, number>>} reactions All totals.
- * @property {protocol.PresenceMessage} presence
- * @property {protocol.RoomRules} room All rules in force.
- * @property {StreamEvent} stream The event has changed: it has started, or is called otherwise.
- * @property {{comment: protocol.PinnedComment | null}} pinned The comment above the chat; null:
- *   none.
- * @property {{poll: protocol.Poll | null}} poll It opened, closed, or has votes; null: it is over.
  * @property {protocol.DirectMessage} direct
  * @property {protocol.AnnouncementMessage} announcement
  * @property {LiveCommentsError} error Something failed that no promise tells.
  * @property {protocol.ServerMessage} message Every message, before it has an effect.
  */
 
-/** @typedef {Omit<protocol.StreamMessage, "type">} StreamEvent */
-
-/**
- * The life of a stream: before its start also when it starts by itself.
- *
- * @typedef {{state: protocol.StreamState, starts_at?: number}} Schedule
- */
+/** @typedef {OwnEvents & RoomEvents} ClientEvents */
 
 const IS_CLOSED = "the client is closed";
 const SIGNED_OUT = "the user that wrote this has signed out";
@@ -88,16 +75,6 @@ export class LiveComments extends Emitter {
   #welcomeGap = "transport";
   /** @type {protocol.User | null} */
   #user = null;
-  /** @type {Record<string, number>} */
-  #reactions = {};
-  /** @type {readonly string[]} */
-  #reactionKinds = [];
-  #viewers = 0;
-  #sampleRate = 1;
-  /** @type {protocol.RoomRules} */
-  #room = {};
-  /** @type {Schedule} */
-  #schedule = { state: "live" };
   #life;
 
   /**
@@ -128,9 +105,8 @@ export class LiveComments extends Emitter {
       onChange: (outgoing) => this.emit("outgoing", outgoing),
     });
     this.#poster = new CommentPoster(this.#api, this.#outbox, clock, settings.sendTimeoutMs);
-    this.#life = new RoomLife(this.#api, {
-      pinned: (comment) => this.emit("pinned", { comment }),
-      poll: (poll) => this.emit("poll", { poll }),
+    this.#life = new RoomLife(this.#api, (name, payload) => {
+      this.emit(name, /** @type {ClientEvents[typeof name]} */ (payload));
     });
     const { timeline, history } = this;
     this.#feed = new CommentFeed(
@@ -189,26 +165,26 @@ export class LiveComments extends Emitter {
 
   /** Share of the comments that is shown live, from 0 to 1. */
   get sampleRate() {
-    return this.#sampleRate;
+    return this.#life.sampleRate;
   }
 
   get viewers() {
-    return this.#viewers;
+    return this.#life.viewers;
   }
 
   /** Totals of the reactions. */
   get reactions() {
-    return { ...this.#reactions };
+    return this.#life.reactions;
   }
 
   /** The reactions that the server takes, in the order in which to offer them. */
   get reactionKinds() {
-    return this.#reactionKinds;
+    return this.#life.reactionKinds;
   }
 
   /** Rules of the room that are in force. */
   get room() {
-    return this.#room;
+    return this.#life.rules;
   }
 
   /** The comment that is pinned above the chat, or null. */
@@ -223,7 +199,7 @@ export class LiveComments extends Emitter {
 
   /** Whether the stream is live, and when it starts. @returns {Readonly<Schedule>} */
   get schedule() {
-    return this.#schedule;
+    return this.#life.schedule;
   }
 
   /** Comments of this viewer that are not shown yet, oldest first. */
@@ -454,7 +430,7 @@ export class LiveComments extends Emitter {
       globalThis.removeEventListener?.("online", this.#online);
       const error = change.error ?? new LiveCommentsError("client_closed", "the client was closed");
       this.#outbox.failAll(error.code, error.message);
-      if (error.code === "stream_ended") this.#schedule = { state: "ended" };
+      if (error.code === "stream_ended") this.#life.ended();
     }
     this.emit("state", change);
     // Comments may have come while the viewer was away, or after the connection was closed.
@@ -463,7 +439,7 @@ export class LiveComments extends Emitter {
 
   /** Whether the server admits nobody any more because the stream is over. */
   get #hasEnded() {
-    return this.state === "closed" && this.#schedule.state === "ended";
+    return this.state === "closed" && this.schedule.state === "ended";
   }
 
   #ready() {
@@ -482,6 +458,7 @@ export class LiveComments extends Emitter {
    */
   #receive(message, ranges) {
     this.emit("message", message);
+    this.#life.receive(message);
     switch (message.type) {
       case "comments":
         this.#taken(this.#feed.comments(message, ranges, this.#connection.duplex));
@@ -496,39 +473,10 @@ export class LiveComments extends Emitter {
         this.#refused(errorOfMessage(message));
         break;
       case "comment.deleted":
-        this.#life.deleted(message);
         this.#feed.delete(message);
-        break;
-      case "throttle_notification":
-        this.#sampleRate = message.sample_rate;
-        this.emit("throttle", message);
-        break;
-      case "reactions_update":
-        Object.assign(this.#reactions, message.reactions);
-        this.emit("reactions", this.reactions);
-        break;
-      case "presence":
-        this.#viewers = message.viewers;
-        this.emit("presence", message);
-        break;
-      case "room":
-        this.#setRoom(message);
-        this.emit("room", this.#room);
-        break;
-      case "stream":
-        this.#setStream(message);
         break;
       case "direct":
         this.emit("direct", message);
-        break;
-      case "pinned":
-        this.#life.setPinned(message.comment);
-        break;
-      case "poll":
-        this.#life.openedOrClosed(message);
-        break;
-      case "poll_votes":
-        this.#life.counted(message);
         break;
       case "announcement":
         this.emit("announcement", message);
@@ -552,12 +500,6 @@ export class LiveComments extends Emitter {
       this.#outbox.failAll("identity_changed", SIGNED_OUT);
     }
     this.#user = user;
-    this.#viewers = message.viewers;
-    this.#sampleRate = message.sample_rate;
-    this.#setRoom(message.room ?? {});
-    this.#reactionKinds = message.reactions ?? [];
-    const { state = "live", starts_at } = message;
-    this.#schedule = starts_at === undefined ? { state } : { state, starts_at };
     this.#life.welcome(message);
     this.emit("welcome", message);
   }
@@ -581,18 +523,5 @@ export class LiveComments extends Emitter {
   /** @param {LiveCommentsError} error */
   #refused(error) {
     if (!this.#outbox.refuse(error)) this.emit("error", error);
-  }
-
-  /** @param {protocol.StreamMessage} message */
-  #setStream({ type: _, ...event }) {
-    const { state, starts_at } = event;
-    this.#schedule = starts_at === undefined ? { state } : { state, starts_at };
-    this.emit("stream", event);
-  }
-
-  /** @param {protocol.RoomRules} message */
-  #setRoom({ slow_ms, followers_ms, subscribers_only, emotes_only, unique_ms, no_links }) {
-    const rules = { slow_ms, followers_ms, subscribers_only, emotes_only, unique_ms, no_links };
-    this.#room = Object.fromEntries(Object.entries(rules).filter(([, rule]) => rule !== undefined));
   }
 }

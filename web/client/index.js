@@ -6,8 +6,8 @@
  */
 
 /** @typedef {import("./client.js").ClientEvents} ClientEvents */
-/** @typedef {import("./client.js").Schedule} Schedule */
-/** @typedef {import("./client.js").StreamEvent} StreamEvent */
+/** @typedef {import("./room_life.js").Schedule} Schedule */
+/** @typedef {import("./room_life.js").StreamEvent} StreamEvent */
 /** @typedef {import("./feed.js").CommentSource} CommentSource */
 /** @typedef {import("./feed.js").Gap} Gap */
 /** @typedef {import("./feed.js").OlderPage} OlderPage */

@@ -9,8 +9,8 @@ import { isTokenRefused } from "./http.js";
  * - `final`: none;
  * - `token`: reconnect at once with another token, if there is one; otherwise none;
  * - `wait`: reconnect after the time that the server named;
- * - `lost`: reconnect after a random and growing delay. `transportFailed` says that the transport itself may
- *   not work here.
+ * - `lost`: reconnect after a random and growing delay. `transportFailed` says that the transport
+ *   itself may not work here.
  *
  * @typedef {{kind: "final"} | {kind: "token"} | {kind: "wait", ms: number}
  *   | {kind: "lost", transportFailed: boolean}} Verdict
