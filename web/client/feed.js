@@ -3,15 +3,12 @@
 /** @import { ConnectionRanges, PositionTracker, SeqRange } from "./position.js" */
 /** @import { Comment, CommentDeletedMessage, CommentsMessage, GapMessage } from "./protocol.js" */
 /** @import { Position, WelcomeMessage } from "./protocol.js" */
-/** @import { RangeOptions } from "./range_reader.js" */
 /** @import { Timeline } from "./timeline.js" */
 
-import { fillInBackground } from "./background_filler.js";
 import { BoundedMap, BoundedSet } from "./bounded_set.js";
-import { sleep } from "./clock.js";
+import { GapFiller } from "./gap_filler.js";
 import { HistoryReader } from "./history_reader.js";
 import { PauseBuffer } from "./pause.js";
-import { OPEN_END } from "./range_reader.js";
 
 /**
  * - `live`: as the stream continues, or after a reconnect or a pause;
@@ -84,12 +81,6 @@ const REMEMBERED_DELETIONS = 10_000;
 /** A comment that arrives this long after its deletion was restored: no cache keeps it longer. */
 const RESTORED_AFTER_MS = 60_000;
 
-/** Comments that are read of what another log has before the connection began. */
-const UNREAD_LOG_COMMENTS = 500;
-
-/** Longest wait before the end of a stream is read: all viewers learn of it at once. */
-const END_SPREAD_MS = 2_000;
-
 /** Ids of shown comments that are remembered, as a multiple of those in the timeline. */
 const REMEMBERED_COMMENTS = 4;
 
@@ -98,6 +89,7 @@ export class CommentFeed {
   #config;
   #handlers;
   #pause;
+  #filler;
   #reader;
   /** @type {BoundedSet<string>} */
   #seen;
@@ -112,11 +104,6 @@ export class CommentFeed {
   #storedSeq = null;
   /** @type {Position | null} */
   #pausedAt = null;
-  /** Newest number that was read after the end of the stream. */
-  #endSeq = -1;
-  #readingEnd = false;
-  /** Number of logs that were replaced. */
-  #logs = 0;
   /** State of the timeline that the reader continues. */
   #trims = 0;
 
@@ -128,6 +115,15 @@ export class CommentFeed {
     this.#config = config;
     this.#handlers = handlers;
     this.#pause = new PauseBuffer(config.maxComments);
+    this.#filler = new GapFiller(config, {
+      show: (comments) => this.#show(comments, "history"),
+      isKnown: (commentId) => this.hasSeen(commentId),
+      missing: (range) => {
+        handlers.gap({ ...range, cause: "unread" });
+        handlers.passed(range);
+      },
+      failed: (error) => handlers.fillFailed(error),
+    });
     this.#reader = new HistoryReader(config.history);
     this.#seen = new BoundedSet(config.maxComments * REMEMBERED_COMMENTS);
   }
@@ -240,16 +236,8 @@ export class CommentFeed {
    * @param {SeqRange} range
    * @returns {Promise<number>} Number of comments that were added.
    */
-  async fill(range) {
-    const { signal } = this.#config;
-    const isCurrent = this.#currentLog();
-    let added = 0;
-    for await (const comments of this.#readerOf(range).pages(signal())) {
-      // The numbers mean nothing in another log.
-      if (!isCurrent()) break;
-      added += this.#show(comments, "history");
-    }
-    return added;
+  fill(range) {
+    return this.#filler.fill(range);
   }
 
   /**
@@ -259,20 +247,8 @@ export class CommentFeed {
    * @param {{atOnce?: boolean}} [options]
    */
   async readEnd({ atOnce = false } = {}) {
-    const { clock, tracker, signal, fillGaps, maxComments } = this.#config;
-    if (this.#paused || this.#readingEnd || tracker.current === null) return;
-    this.#readingEnd = true;
-    const from_seq = Math.max(tracker.current.seq, this.#endSeq) + 1;
-    const limit = fillGaps ? Infinity : maxComments;
-    const spread = atOnce ? 0 : clock.random() * END_SPREAD_MS;
-    const ending = signal();
-    await sleep(clock, spread, ending).catch(() => {});
-    if (!ending.aborted) {
-      await this.#fillInBackground({ from_seq, to_seq: OPEN_END }, { limit }, (seq) => {
-        this.#endSeq = Math.max(this.#endSeq, seq);
-      });
-    }
-    this.#readingEnd = false;
+    const position = this.#config.tracker.current;
+    if (!this.#paused && position !== null) await this.#filler.readEnd(position.seq, atOnce);
   }
 
   /**
@@ -327,15 +303,14 @@ export class CommentFeed {
     if (this.#storedSeq === null || position === null) return;
     const range = { from_seq: this.#storedSeq + 1, to_seq: position.seq };
     this.#storedSeq = null;
-    if (range.from_seq <= range.to_seq) void this.#fillInBackground(range);
+    if (range.from_seq <= range.to_seq) void this.#filler.fillInBackground(range);
   }
 
   /** @param {Position} position */
   #restart(position) {
     for (const piece of this.#pause.drain()) this.#apply(piece);
     this.#config.timeline.startLog();
-    this.#logs += 1;
-    this.#endSeq = -1;
+    this.#filler.startLog();
     this.#reader = new HistoryReader(this.#config.history);
     this.#handlers.restart(position);
   }
@@ -360,12 +335,7 @@ export class CommentFeed {
   #apply(piece) {
     if ("comments" in piece) this.#show(piece.comments, "live");
     else if ("gap" in piece) this.#reportGap(piece.gap);
-    else {
-      // The oldest comments of the log may be those that were stored in it again.
-      const isKnown = (/** @type {Comment} */ { comment_id }) => this.hasSeen(comment_id);
-      const options = { limit: UNREAD_LOG_COMMENTS, isKnown };
-      void this.#fillInBackground(piece.unreadLog, options);
-    }
+    else void this.#filler.readNewLog(piece.unreadLog);
   }
 
   /** Reports what came during the pause and is left out. */
@@ -380,60 +350,8 @@ export class CommentFeed {
   #reportGap(gap) {
     this.#handlers.gap(gap);
     const isFilled = gap.cause === "transport" || this.#config.fillGaps;
-    if (isFilled) void this.#fillInBackground(gap);
+    if (isFilled) void this.#filler.fillInBackground(gap);
     else this.#handlers.passed(gap);
-  }
-
-  /**
-   * Reads a range of which nobody waits for the result. What is not read is reported as a gap.
-   *
-   * @param {SeqRange} range
-   * @param {RangeOptions} [options]
-   * @param {(seq: number) => void} [read] Called with the newest number of each page.
-   */
-  #fillInBackground(range, options, read) {
-    const { clock, signal } = this.#config;
-    const isCurrent = this.#currentLog();
-    return fillInBackground(clock, {
-      reader: this.#readerOf(range, options),
-      signal: signal(),
-      take: (comments) => {
-        if (!isCurrent()) return false;
-        this.#show(comments, "history");
-        read?.(comments.at(-1)?.seq ?? -1);
-        return true;
-      },
-      missing: (ranges) => {
-        if (!isCurrent()) return;
-        for (const missing of ranges) {
-          this.#handlers.gap({ ...missing, cause: "unread" });
-          this.#handlers.passed(missing);
-        }
-      },
-      failed: (error) => this.#handlers.fillFailed(error),
-    });
-  }
-
-  /**
-   * Returns a reader that begins behind the range, if the timeline has comments there. The first of
-   * them is read with the range: it tells that the history is complete up to it.
-   *
-   * @param {SeqRange} range
-   * @param {RangeOptions} [options]
-   */
-  #readerOf(range, options) {
-    const { history, timeline } = this.#config;
-    const before = timeline.after(range.to_seq, 2)[1]?.comment_id;
-    return history.rangeReader({ from_seq: range.from_seq, to_seq: range.to_seq }, {
-      before,
-      ...options,
-    });
-  }
-
-  /** Returns a function that tells whether the log is still that of now. */
-  #currentLog() {
-    const log = this.#logs;
-    return () => log === this.#logs;
   }
 
   /**

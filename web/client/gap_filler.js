@@ -1,0 +1,165 @@
+/** @import { FeedConfig } from "./feed.js" */
+/** @import { SeqRange } from "./position.js" */
+/** @import { Comment } from "./protocol.js" */
+/** @import { RangeOptions } from "./range_reader.js" */
+
+import { Backoff } from "./backoff.js";
+import { sleep } from "./clock.js";
+import { LiveCommentsError, isTemporary } from "./errors.js";
+import { OPEN_END } from "./range_reader.js";
+
+/**
+ * @typedef {object} FillHandlers
+ * @property {(comments: Comment[]) => number} show Returns how many were not shown before.
+ * @property {(commentId: string) => boolean} isKnown
+ * @property {(range: SeqRange) => void} missing A range that was not read in the background.
+ * @property {(error: unknown) => void} failed The reason, if requests failed.
+ */
+
+/** Failures in a row after which a range is given up: after about half a minute on average. */
+const MOST_FAILURES = 8;
+
+/** Comments that are read of what another log has before the connection began. */
+const NEW_LOG_COMMENTS = 500;
+
+/** Longest wait before the end of a stream is read: all viewers learn of it at once. */
+const END_SPREAD_MS = 2_000;
+
+/** Reads ranges that were not sent from the history. */
+export class GapFiller {
+  #config;
+  #handlers;
+  /** Number of logs that were replaced. */
+  #logs = 0;
+  /** Newest number that was read after the end of the stream. */
+  #endSeq = -1;
+  #readingEnd = false;
+
+  /**
+   * @param {FeedConfig} config
+   * @param {FillHandlers} handlers
+   */
+  constructor(config, handlers) {
+    this.#config = config;
+    this.#handlers = handlers;
+  }
+
+  /** Gives up the ranges of the log before: their numbers mean nothing in another one. */
+  startLog() {
+    this.#logs += 1;
+    this.#endSeq = -1;
+  }
+
+  /**
+   * Reads a range for a caller that waits for it and can try again.
+   *
+   * @param {SeqRange} range
+   * @returns {Promise<number>} Number of comments that were added.
+   */
+  async fill(range) {
+    const log = this.#logs;
+    let added = 0;
+    for await (const comments of this.#readerOf(range).pages(this.#config.signal())) {
+      if (log !== this.#logs) break;
+      added += this.#handlers.show(comments);
+    }
+    return added;
+  }
+
+  /**
+   * Reads what another log has before the number at which the connection began.
+   *
+   * @param {SeqRange} range
+   */
+  async readNewLog(range) {
+    // Comments that were stored in the log again are the oldest ones of it.
+    const isKnown = (/** @type {Comment} */ comment) => this.#handlers.isKnown(comment.comment_id);
+    await this.fillInBackground(range, { limit: NEW_LOG_COMMENTS, isKnown });
+  }
+
+  /**
+   * Reads what the stream has behind a number, once. Of a long range only the newest part is read.
+   *
+   * @param {number} seq
+   * @param {boolean} atOnce
+   */
+  async readEnd(seq, atOnce) {
+    if (this.#readingEnd) return;
+    this.#readingEnd = true;
+    const { clock, signal, fillGaps, maxComments } = this.#config;
+    const ending = signal();
+    await sleep(clock, atOnce ? 0 : clock.random() * END_SPREAD_MS, ending).catch(() => {});
+    if (!ending.aborted) {
+      const range = { from_seq: Math.max(seq, this.#endSeq) + 1, to_seq: OPEN_END };
+      const limit = fillGaps ? Infinity : maxComments;
+      await this.fillInBackground(range, { limit }, (newest) => {
+        this.#endSeq = Math.max(this.#endSeq, newest);
+      });
+    }
+    this.#readingEnd = false;
+  }
+
+  /**
+   * Reads a range for which nobody waits. A request that fails is made again with growing delays.
+   * What is left out, because of the limit or because it is given up, is reported as missing.
+   *
+   * @param {SeqRange} range
+   * @param {RangeOptions} [options]
+   * @param {(newest: number) => void} [read] Called with the newest number of each page.
+   */
+  async fillInBackground(range, options, read) {
+    const { clock } = this.#config;
+    const signal = this.#config.signal();
+    const reader = this.#readerOf(range, options);
+    const backoff = new Backoff(clock);
+    const log = this.#logs;
+    let failures = 0;
+    while (!signal.aborted && log === this.#logs) {
+      try {
+        for await (const comments of reader.pages(signal)) {
+          if (log !== this.#logs) return;
+          failures = 0;
+          backoff.reset();
+          this.#handlers.show(comments);
+          read?.(comments.at(-1)?.seq ?? -1);
+          this.#reportMissing(reader.takeLeftOut());
+        }
+        this.#reportMissing(reader.takeLeftOut());
+        return;
+      } catch (error) {
+        if (signal.aborted || log !== this.#logs) return;
+        failures += 1;
+        if (failures >= MOST_FAILURES || !isTemporary(error)) {
+          this.#reportMissing([...reader.takeLeftOut(), ...reader.missing]);
+          this.#handlers.failed(error);
+          return;
+        }
+        const wait = Math.max(backoff.next(), retryAfterMs(error));
+        await sleep(clock, wait, signal).catch(() => {});
+      }
+    }
+  }
+
+  /** @param {SeqRange[]} ranges */
+  #reportMissing(ranges) {
+    for (const range of ranges) this.#handlers.missing(range);
+  }
+
+  /**
+   * Returns a reader that begins behind the range, if the timeline has comments there. The first of
+   * them is read with the range: it tells that the history is complete up to it.
+   *
+   * @param {SeqRange} range
+   * @param {RangeOptions} [options]
+   */
+  #readerOf({ from_seq, to_seq }, options) {
+    const { history, timeline } = this.#config;
+    const before = timeline.after(to_seq, 2)[1]?.comment_id;
+    return history.rangeReader({ from_seq, to_seq }, { before, ...options });
+  }
+}
+
+/** @param {unknown} error */
+function retryAfterMs(error) {
+  return error instanceof LiveCommentsError ? (error.retryAfterMs ?? 0) : 0;
+}
