@@ -108,7 +108,7 @@ export class DeskQueue {
 
   /** The item that a key decides about. */
   get #next() {
-    return this.#selected === "" ? this.#items[0] : this.selected;
+    return this.selected ?? this.#items[0];
   }
 
   /**

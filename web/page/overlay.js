@@ -44,7 +44,7 @@ function start(streamId) {
   });
   // A program that is given another token may keep the page open.
   reloadOnToken();
-  // Where comments fade, those of before have faded.
+  // If comments fade, those of before have faded.
   if (options.fade === 0)
     chat.once("welcome", () => void chat.loadOlder(options.lines).catch(() => {}));
   chat.connect();

@@ -50,8 +50,6 @@ export class Reading {
   /** During a pause everything from this comment on was read, or null at its beginning. */
   #readFrom = /** @type {Comment | null} */ (null);
   #resumedAt = -Infinity;
-  /** Ranges that are being read. @type {Map<object, Promise<boolean>>} */
-  #fills = new Map();
   #notAllowed;
 
   /**
@@ -124,7 +122,7 @@ export class Reading {
       this.#dropTimer = undefined;
       if (!this.#holding) this.#makeRoom(HELD_COMMENTS);
       this.#holding = true;
-      // What is being read would be dropped for what comes.
+      // The comments in view would be dropped for those that come.
       if (!this.paused && timeline.size > timeline.limit - PAGE_COMMENTS) this.pause();
       if (this.#needsOlder()) void this.#loadOlder();
     }
@@ -156,22 +154,12 @@ export class Reading {
   }
 
   /**
-   * Reads a range of the history into the list. While it is being read, another call waits for the
-   * same answer.
+   * Reads a range of the history into the list.
    *
    * @param {{from_seq: number, to_seq: number}} range
    * @returns {Promise<boolean>} Whether it was read.
    */
-  fill(range) {
-    const filling = this.#fills.get(range);
-    if (filling) return filling;
-    const begun = this.#read(range).finally(() => this.#fills.delete(range));
-    this.#fills.set(range, begun);
-    return begun;
-  }
-
-  /** @param {{from_seq: number, to_seq: number}} range */
-  async #read(range) {
+  async fill(range) {
     this.#makeRoom(HELD_COMMENTS);
     try {
       await this.#chat.fillGap(range);

@@ -80,6 +80,12 @@ test("keys in the queue leave the live chat alone", async (context) => {
   assert.match(elementOf("replying-to").text, /text 5/);
 });
 
+test("an empty queue opens no card of the chat", async (context) => {
+  const { elementOf } = await openDesk(context, []);
+  for (const key of ["j", "g", "Enter", "a"]) press(key);
+  assert.equal(elementOf("card").hidden, true);
+});
+
 test("keys decide about the selected item or the first", async (context) => {
   const { chat, rows, marked, wait } = await openDesk(context, [1, 2, 3, 4]);
   press("a");
@@ -196,20 +202,19 @@ test("a viewer's token shows nothing of the desk", async (context) => {
 
 test("a deletion by others selects no other comment", async (context) => {
   const { chat, elementOf } = await openDesk(context);
-  press("j");
-  press("k");
-  chat.delete("c4");
+  for (const key of ["j", "k", "k"]) press(key);
+  chat.delete("c3");
   await settled();
   press("d");
   assert.deepEqual(chat.calls, []);
   assert.equal(elementOf("comments").getAttribute("aria-activedescendant"), null);
   press("j");
   const selected = () => elementOf("comments").getAttribute("aria-activedescendant");
-  assert.equal(selected(), "row-c5", "the place is kept");
+  assert.equal(selected(), "row-c4", "the place is kept");
   press("d");
   await settled();
-  chat.delete("c5");
-  assert.equal(selected(), "row-c3", "an own act moves on");
+  chat.delete("c4");
+  assert.equal(selected(), "row-c5", "an own act moves on");
 });
 
 test("an act is read out once and keeps its row", async (context) => {
