@@ -123,7 +123,8 @@ export class Reading {
       if (!this.#holding) this.#makeRoom(HELD_COMMENTS);
       this.#holding = true;
       // The comments in view would be dropped for those that come.
-      if (!this.paused && timeline.size > timeline.limit - PAGE_COMMENTS) this.pause();
+      const isFull = timeline.size > timeline.limit - PAGE_COMMENTS;
+      if (isFull && !this.paused && this.#chat.state !== "closed") this.pause();
       if (this.#needsOlder()) void this.#loadOlder();
     }
     this.#changed();

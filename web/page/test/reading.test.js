@@ -89,6 +89,26 @@ test("the client reads the history of an ended stream", async (context) => {
   assert.deepEqual(chat.calls, ["older"]);
 });
 
+test("only a stream that continues is paused by itself", async (context) => {
+  const { chat, comments, settle } = await openPage(context);
+  chat.welcome(null);
+  await settle();
+  const hold = async () => {
+    comments.fire("keydown", { key: "Home" });
+    chat.tell("stream", { state: "live", title: "Final" });
+    await settled();
+    chat.timeline.limit = 3;
+    chat.tell("stream", { state: "live", title: "Final" });
+    await settle();
+  };
+  await hold();
+  assert.equal(chat.paused, true);
+  chat.resume();
+  chat.close("stream_ended");
+  await hold();
+  assert.equal(chat.paused, false);
+});
+
 test("a refused token reads no history before it goes", async (context) => {
   const { chat } = await openPage(context);
   chat.hasToken = true;
