@@ -183,6 +183,7 @@ export class Connection {
 
   /** Uses the token that the source has now. */
   async applyToken() {
+    this.#refusedTokens = 0;
     const link = this.#current;
     if (link === null) {
       // A pause that has ended its transport keeps the identity of that transport otherwise.

@@ -126,9 +126,12 @@ class Ending {
 
   /** @param {AbortSignal} other */
   #end(other) {
-    // The reason says more than the error of a request without an answer.
-    this.#reject(other.reason);
-    this.#abort.abort(other.reason);
+    const { reason } = other;
+    // The reason of the client says more than that there was no answer.
+    const isOfClient = reason instanceof LiveCommentsError;
+    const ended = new LiveCommentsError("network", "the request was ended", { cause: reason });
+    this.#reject(isOfClient ? reason : ended);
+    this.#abort.abort(reason);
   }
 }
 

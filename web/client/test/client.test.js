@@ -446,7 +446,7 @@ test("an expired token is replaced once for a request", async () => {
   client.close();
 });
 
-test("a body that is cut is a lost answer, and no refusal", async () => {
+test("a body that is cut is a lost answer", async () => {
   const { client, http } = await connected();
   /** @param {string} text */
   const cut = (text) => {

@@ -390,6 +390,32 @@ test("a token set while a provider is asked replaces it", async () => {
   client.close();
 });
 
+test("a new token is replaced once more when refused", async () => {
+  let count = 0;
+  /** @type {((token: string) => void) | undefined} */
+  let provide;
+  const { client, sockets } = start({
+    token: () => {
+      count += 1;
+      return count === 1 ? "old" : new Promise((resolve) => (provide = resolve));
+    },
+  });
+  const refuse = async () => {
+    await settle();
+    sockets.last.accept();
+    sockets.last.receive({ type: "bye", code: "unauthorized" });
+    await settle();
+  };
+  await refuse();
+  assert.ok(provide, "the provider is asked again");
+  client.setToken(() => `new-${(count += 1)}`);
+  await refuse();
+  assert.equal(client.state, "connecting");
+  sockets.last.accept();
+  assert.deepEqual(sockets.last.sent, [{ type: "auth", token: "new-4" }]);
+  client.close();
+});
+
 test("a candidate that a later one replaces is closed", async () => {
   /** @type {((token: string) => void)[]} */
   const provide = [];

@@ -119,7 +119,7 @@ test("a comment without an answer in time fails, for a retry by hand", async () 
   assert.deepEqual(delivered, [`hello ${ref}`, `hello ${ref}`]);
 });
 
-test("pending comments are bounded, and so are acknowledged ones", async () => {
+test("pending and acknowledged comments are bounded", async () => {
   const { outbox, states, deliver } = outboxWith({ maxPending: 2 });
   outbox.attach(deliver);
   outbox.send("one");
@@ -152,7 +152,7 @@ test("what a comment answers stays with it, over a reconnect and a retry", async
   assert.equal(outbox.outgoing[0]?.parent_id, PARENT);
 });
 
-test("an answer to what is no comment id is refused at once", async () => {
+test("a reply to no comment id is refused at once", async () => {
   const { outbox, states, delivered, deliver } = outboxWith();
   outbox.attach(deliver);
   const failed = "hello failed bad_message";
