@@ -34,7 +34,6 @@ macro_rules! assets {
 /// All files that are served. A test compares them with the folders.
 pub(crate) const ASSETS: &[Asset] = assets![
     "client/backoff.js",
-    "client/background_filler.js",
     "client/bounded_set.js",
     "client/client.js",
     "client/clock.js",
@@ -43,6 +42,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "client/emitter.js",
     "client/errors.js",
     "client/feed.js",
+    "client/gap_filler.js",
     "client/history.js",
     "client/history_reader.js",
     "client/http.js",
