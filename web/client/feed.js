@@ -59,8 +59,8 @@ import { PauseBuffer } from "./pause.js";
  */
 
 /**
- * The result of taking a message: `lost` if others are missing before it, `full` if a pause has no room
- * for it.
+ * The result of taking a message: `lost` if others are missing before it, `full` if a pause has no
+ * room for it.
  *
  * @typedef {"taken" | "lost" | "full"} Intake
  */

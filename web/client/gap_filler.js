@@ -72,8 +72,13 @@ export class GapFiller {
    * @param {SeqRange} range
    */
   async readNewLog(range) {
-    // Comments that were stored in the log again are the oldest ones of it.
-    const isKnown = (/** @type {Comment} */ comment) => this.#handlers.isKnown(comment.comment_id);
+    const { timeline } = this.#config;
+    // A known comment is of the log before, or was stored again in this one: then it is among its
+    // oldest. But those that came live since are known, too.
+    const isKnown = (/** @type {Comment} */ { comment_id, seq }) => {
+      const isOfThisLog = timeline.after(seq - 1, 1)[0]?.comment_id === comment_id;
+      return this.#handlers.isKnown(comment_id) && !isOfThisLog;
+    };
     await this.fillInBackground(range, { limit: NEW_LOG_COMMENTS, isKnown });
   }
 

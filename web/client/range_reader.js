@@ -18,7 +18,7 @@ import { sleep } from "./clock.js";
  *   newest. The page should hold another comment behind the range: it tells that the history is
  *   complete up to there.
  * @property {number} [limit] Comments after which a pass ends, rounded up to a whole page.
- * @property {(comment: Comment) => boolean} [isKnown] Reading ends at a comment that is known.
+ * @property {(comment: Comment) => boolean} [isKnown] A pass ends at a comment that is known.
  */
 
 /** End of a range that has none. */
@@ -89,10 +89,15 @@ export class RangeReader {
   get missing() {
     const { to_seq } = this.#range;
     if (this.#passDone) return [];
-    const parts = [{ from_seq: this.#floor, to_seq: Math.min(to_seq, this.#last - 1) }];
+    const parts = [this.#rest];
     const hasRead = this.#last !== Infinity;
     if (hasRead && to_seq !== OPEN_END) parts.push({ from_seq: this.#newest + 1, to_seq });
     return parts.filter((part) => part.from_seq <= part.to_seq);
+  }
+
+  /** The part of the range that the pass has still to read. */
+  get #rest() {
+    return { from_seq: this.#floor, to_seq: Math.min(this.#range.to_seq, this.#last - 1) };
   }
 
   /**
@@ -167,7 +172,7 @@ export class RangeReader {
     this.#before = next_before;
     this.#passDone ||= next_before === undefined;
     if (!this.#passDone && this.#count >= this.#limit) {
-      this.#leftOut.push(...this.missing.slice(0, 1));
+      if (this.#rest.from_seq <= this.#rest.to_seq) this.#leftOut.push(this.#rest);
       this.#passDone = true;
     }
     return wanted;

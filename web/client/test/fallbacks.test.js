@@ -125,7 +125,7 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     assert.equal(client.state, "open");
   });
 
-  test(`${transport}: signing out ends a parked pause's user`, async () => {
+  test(`${transport}: signing out reaches a parked pause`, async () => {
     const { daemon, client } = await connected({ transports, token: "t", maxComments: 10 });
     await until(() => client.state === "open");
     client.pause();

@@ -231,10 +231,11 @@ test("what another log had before is read from it", async () => {
   const { client, clock, sockets, http, events, reconnect } = await connected();
   http.answer = () => json({ comments: [4, 3, 2, 1].map((seq) => comment(seq)) });
   sockets.last.receive(batch(11, 12));
-  await reconnect(welcome(3, { epoch: 4 }));
+  const live = { ...batch(4, 4), epoch: 4 };
+  await reconnect(welcome(3, { epoch: 4 }), /** @type {ServerMessage} */ (live));
   await clock.advance(0);
-  assert.deepEqual(events, ["live 11 12", "restart 4 3", "history 1 2 3"]);
-  assert.deepEqual(shown(client), [11, 12, 1, 2, 3]);
+  assert.deepEqual(events, ["live 11 12", "restart 4 3", "live 4", "history 1 2 3"]);
+  assert.deepEqual(shown(client), [11, 12, 1, 2, 3, 4]);
   client.close();
 });
 

@@ -28,7 +28,7 @@ test("comments in any order are shown once and in order", () => {
   }
 });
 
-test("the comments after a number are those of the last log", () => {
+test("comments after a number are those of the last log", () => {
   const timeline = new Timeline(10);
   timeline.add([comment(8), comment(9)]);
   timeline.startLog();
