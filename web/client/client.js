@@ -73,6 +73,7 @@ export class LiveComments extends Emitter {
    * @type {GapCause}
    */
   #welcomeGap = "transport";
+  #wasOpen = false;
   /** @type {protocol.User | null} */
   #user = null;
   #life;
@@ -432,9 +433,11 @@ export class LiveComments extends Emitter {
       this.#outbox.failAll(error.code, error.message);
       if (error.code === "stream_ended") this.#life.ended();
     }
+    const wasOpen = this.#wasOpen;
+    this.#wasOpen = change.state === "open";
     this.emit("state", change);
-    // Comments may have come while the viewer was away, or after the connection was closed.
-    if (this.#hasEnded) void this.#feed.readEnd();
+    // Comments may have come while the viewer was away. One that was there has them all.
+    if (this.#hasEnded && !wasOpen) void this.#feed.readEnd();
   }
 
   /** Whether the server admits nobody any more because the stream is over. */

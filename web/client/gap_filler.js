@@ -22,7 +22,7 @@ const MOST_FAILURES = 8;
 /** Comments that are read of what another log has before the connection began. */
 const NEW_LOG_COMMENTS = 500;
 
-/** Longest wait before the end of a stream is read: all viewers learn of it at once. */
+/** Longest wait before the end of a stream is read: many may come back after it together. */
 const END_SPREAD_MS = 2_000;
 
 /** Reads ranges that were not sent from the history. */

@@ -133,11 +133,21 @@ test("a stream that ends while away is read to its end", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("comments that are stored after the end are shown", async () => {
+test("who was there at the end asks for nothing", async () => {
   const { client, clock, sockets, http } = await connected();
+  serveHistory(http, () => range(1, 12));
+  sockets.last.receive(batch(11, 12), ...ENDED);
+  await clock.advance(60_000);
+  assert.equal(client.state, "closed");
+  assert.deepEqual(http.requests, []);
+});
+
+test("comments that are stored after the end are shown", async () => {
+  const { client, clock, sockets, http, reconnect } = await connected();
   let stored = 12;
   serveHistory(http, () => range(1, stored));
-  sockets.last.receive(batch(11, 12), ...ENDED);
+  sockets.last.receive(batch(11, 12));
+  await reconnect(...ENDED);
   await clock.advance(2_000);
   stored = 14;
   await clock.advance(10_000);
@@ -145,9 +155,10 @@ test("comments that are stored after the end are shown", async () => {
 });
 
 test("a long end leaves a gap before its newest comments", async () => {
-  const { client, clock, sockets, http, events } = await connected({ maxComments: 100 });
+  const { client, clock, sockets, http, events, reconnect } = await connected({ maxComments: 100 });
   serveHistory(http, () => range(1, 900));
-  sockets.last.receive(batch(11, 12), ...ENDED);
+  sockets.last.receive(batch(11, 12));
+  await reconnect(...ENDED);
   await clock.advance(20_000);
   assert.deepEqual(gaps(events), ["gap 13 800 unread"]);
   assert.deepEqual(shown(client), range(801, 900));

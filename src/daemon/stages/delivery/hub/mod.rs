@@ -2,6 +2,7 @@
 //! watch, puts the messages of the bus in one order without holes, and makes the frames.
 
 mod earlier;
+mod ending;
 mod missed;
 mod pinned;
 mod room_polls;
@@ -144,6 +145,8 @@ struct Feed {
     poll: ToldPoll,
     /// The event as viewers were told.
     notice: StreamNotice,
+    /// When the last comments of a stream that ended were shown.
+    ends_at: Option<Instant>,
     /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
     deleted_ahead: BTreeMap<Seq, Removal>,
     /// The shared deflate window of its viewers.
@@ -191,6 +194,7 @@ impl Hub {
                 _ = egress_ticks.tick() => {
                     self.adjust_egress();
                     self.forget_earlier();
+                    self.close_ended();
                 }
                 // Fails only without a sender, and the hub has one.
                 Ok(()) = reloads.changed() => {
@@ -279,6 +283,7 @@ impl Hub {
                 notice: self.parts.streams.notice(stream_id),
                 pin: self.pin(stream_id).await,
                 poll: ToldPoll::new(self.parts.polls.state(stream_id)),
+                ends_at: None,
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };
@@ -360,12 +365,7 @@ impl Hub {
             BusMessage::Announcement { message } => {
                 self.send(stream_id, Lane::Control, ServerMessage::Announcement { message });
             }
-            BusMessage::Ended => {
-                for worker in &self.feeds[&stream_id].watchers {
-                    let mailbox = &self.parts.mailboxes[usize::from(*worker)];
-                    mailbox.send(Command::StreamEnded { stream_id });
-                }
-            }
+            BusMessage::Ended => self.end(stream_id),
         }
     }
 

@@ -164,3 +164,28 @@ async fn pin(rig: &Rig, pinned_at: u64) {
     rig.metadata.put_stream(Stream { pinned: Some(pinned.into()), ..stream });
     rig.streams.reload().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_behind_its_last_comments() {
+    for delay_ms in [0, 2_000] {
+        let rig = Rig::start().await;
+        rig.watch(0).await;
+        let mut ended = stream(STREAM.0, ModerationMode::Async);
+        ended.room.delay_ms = (delay_ms > 0).then_some(delay_ms);
+        ended.state = StreamState::Ended;
+        rig.metadata.put_stream(ended);
+        rig.streams.reload().await.unwrap();
+        rig.publish(BusMessage::Ended).await;
+        tokio::time::sleep(Duration::from_millis(delay_ms + 400)).await;
+        rig.publish(BusMessage::Ended).await;
+        rig.broadcast(batch(1, 2, &[])).await;
+        let commands = rig.commands(0).await;
+        assert!(matches!(commands.as_slice(), [Command::Frame { .. }]), "{commands:?}");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let commands = rig.commands(0).await;
+        assert!(matches!(commands.as_slice(), [Command::StreamEnded { .. }]), "{commands:?}");
+        tokio::time::sleep(Duration::from_millis(delay_ms + 1_000)).await;
+        let commands = rig.commands(0).await;
+        assert!(commands.is_empty(), "the message was repeated: {commands:?}");
+    }
+}
