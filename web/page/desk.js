@@ -69,6 +69,7 @@ export class Desk {
       if (comment_id === this.#selected?.comment_id) this.#leaveDeleted(this.#selected);
     });
     this.#chat.on("state", ({ state }) => {
+      // What waits at the end of the stream can still be decided.
       if (state === "closed") this.#queue.setActive(false);
     });
   }
@@ -141,7 +142,7 @@ export class Desk {
 
   /** Forgets what only the moderator so far may see, and the acts that another cannot undo. */
   #forget() {
-    this.#queue.setActive(false);
+    this.#queue.clear();
     this.#card.close();
     this.#acts.clear();
     this.#room.clear();

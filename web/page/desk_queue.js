@@ -65,21 +65,24 @@ export class DeskQueue {
   }
 
   /**
-   * Begins to ask for items, or stops and shows none.
+   * Begins to ask for items, or stops. Items that are shown can be decided about all the same.
    *
    * @param {boolean} active
    */
   setActive(active) {
     if (active === this.#active) return;
     this.#active = active;
-    this.#session += 1;
-    if (!active) {
-      this.#items = [];
-      this.#selected = "";
-      showText(byId("queue-problem"), "");
-      this.#draw();
-    }
     this.#schedule(0);
+  }
+
+  /** Stops and shows none: the items are for the moderator that has signed out. */
+  clear() {
+    this.setActive(false);
+    this.#session += 1;
+    this.#items = [];
+    this.#selected = "";
+    showText(byId("queue-problem"), "");
+    this.#draw();
   }
 
   /**
@@ -124,13 +127,18 @@ export class DeskQueue {
     this.#select(this.#items[Math.min(at, this.#items.length - 1)]?.comment_id ?? "");
     if (hadFocus) this.#rows.rowOf(this.#selected)?.focus({ preventScroll: true });
     const word = decision === "approve" ? "Approve" : "Reject";
+    const session = this.#session;
+    const waitsAgain = () => {
+      this.#decided.delete(comment_id);
+      // Otherwise the next answer has the item.
+      if (!this.#active && session === this.#session) void this.#load();
+    };
     const act = {
       text: `${word}: ${name}: ${message}`,
       run: () => this.#chat.moderation[decision](comment_id),
-      undone: () => this.#decided.delete(comment_id),
+      undone: waitsAgain,
     };
-    // An item that was not decided is shown again.
-    if (!(await this.#acts.do(act))) this.#decided.delete(comment_id);
+    if (!(await this.#acts.do(act))) waitsAgain();
   }
 
   /** @param {number} ms */

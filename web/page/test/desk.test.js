@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { LiveCommentsError } from "../../client/index.js";
 import { Desk } from "../desk.js";
 import { FakeChat, comment } from "./fake_chat.js";
 import { openFakeAddress, openFakePage, press, settled } from "./fake_page.js";
@@ -116,6 +117,27 @@ test("an item that is not decided waits again", async (context) => {
   await settled();
   await wait();
   assert.equal(rows().length, 1);
+});
+
+test("what waits at the end can still be decided", async (context) => {
+  const { chat, rows, wait, has } = await openDesk(context);
+  chat.close("stream_ended");
+  await settled();
+  chat.calls.length = 0;
+  has([]);
+  await wait(30_000);
+  assert.equal(rows().length, 3, "nothing is asked for");
+  press("a");
+  assert.deepEqual(chat.calls, [`/moderation/approve {"comment_id":"q1"}`]);
+  await settled();
+  chat.answers["POST /moderation/reject"] = () => {
+    throw new LiveCommentsError("overloaded", "try again");
+  };
+  has([2, 3]);
+  press("r");
+  assert.equal(rows().length, 1);
+  await settled();
+  assert.equal(rows().length, 2, "one that was not decided waits again");
 });
 
 test("a key never decides about another item", async (context) => {
