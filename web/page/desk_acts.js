@@ -33,6 +33,7 @@ import { codeInWords, timeOfDay, withoutPiles } from "./text.js";
  * @property {HTMLElement} mark How the act went, in words.
  * @property {HTMLButtonElement} button Takes it back.
  * @property {(() => Promise<unknown>) | null} undo Null: it cannot be taken back.
+ * @property {boolean} inForce False: it failed, or was taken back.
  */
 
 const MOST_ENTRIES = 50;
@@ -73,6 +74,7 @@ export class DeskActs {
       this.#finish(entry, resultInWords(answer), act.undo ?? byNumber);
       return true;
     } catch (error) {
+      entry.inForce = false;
       this.#finish(entry, errorInWords(error), null);
       return false;
     }
@@ -91,7 +93,9 @@ export class DeskActs {
    */
   hasRemoved(comment) {
     const since = Date.now() - REMOVAL_MS;
-    return this.#entries.some(({ act, at }) => at > since && (act.removes?.(comment) ?? false));
+    return this.#entries.some(({ act, at, inForce }) => {
+      return inForce && at > since && act.removes?.(comment);
+    });
   }
 
   /** Forgets all acts: they are those of a moderator that has signed out. */
@@ -115,7 +119,7 @@ export class DeskActs {
     row.tabIndex = -1;
     const takeBack = button("Undo", () => void this.#takeBack(entry), "small");
     /** @type {Entry} */
-    const entry = { act, at, row, mark, button: takeBack, undo: null };
+    const entry = { act, at, row, mark, button: takeBack, undo: null, inForce: true };
     this.#entries.unshift(entry);
     this.#list.prepend(row);
     for (const { row: oldest } of this.#entries.splice(MOST_ENTRIES)) oldest.remove();
@@ -133,6 +137,7 @@ export class DeskActs {
       this.#finish(entry, `not taken back: ${errorInWords(error)}`, null);
       return;
     }
+    entry.inForce = false;
     this.#finish(entry, "taken back", null);
     act.undone?.();
   }
@@ -164,7 +169,7 @@ export class DeskActs {
    */
   #finish(entry, state, undo) {
     this.#show(entry, state, undo);
-    // The moderator has signed out meanwhile.
+    // The moderator has signed out, or so many acts came since that its row is gone.
     if (!this.#entries.includes(entry)) return;
     this.#told = [...this.#told, tellNews(`${entry.act.text}: ${state}`)].slice(-MOST_ENTRIES);
   }

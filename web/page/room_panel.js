@@ -181,10 +181,11 @@ export class RoomPanel {
   #clear(event) {
     event.preventDefault();
     const ms = Number(/** @type {HTMLSelectElement} */ (byId("clear-time")).value);
+    const since = Date.now() - ms;
     void this.#acts.do({
       text: `Clear the last ${duration(ms)} of the room`,
       run: () => this.#chat.moderation.clearRoom(ms),
-      removes: () => true,
+      removes: ({ created_at }) => created_at >= since,
     });
   }
 }

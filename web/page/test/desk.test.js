@@ -239,6 +239,43 @@ test("a deletion by others selects no other comment", async (context) => {
   assert.equal(selected(), "row-c5", "an own act moves on");
 });
 
+test("an act that failed or was undone removes nothing", async (context) => {
+  const { chat, elementOf } = await openDesk(context);
+  const selected = () => elementOf("comments").getAttribute("aria-activedescendant");
+  const answer = chat.answers["POST /moderation/delete"];
+  chat.answers["POST /moderation/delete"] = () => {
+    throw new LiveCommentsError("network", "no answer");
+  };
+  for (const key of ["j", "d"]) press(key);
+  await settled();
+  chat.delete("c5");
+  await settled();
+  assert.equal(selected(), null, "it failed");
+  Object.assign(chat.answers, { "POST /moderation/delete": answer });
+  for (const key of ["j", "d"]) press(key);
+  await settled();
+  press("u");
+  await settled();
+  chat.delete("c4");
+  await settled();
+  assert.equal(selected(), null, "it was taken back");
+});
+
+test("a cleared room leaves older comments to others", async (context) => {
+  const { chat, elementOf } = await openDesk(context);
+  const selected = () => elementOf("comments").getAttribute("aria-activedescendant");
+  chat.timeline.add([{ ...comment(6), created_at: Date.now() }]);
+  await settled();
+  elementOf("clear-time").value = "60000";
+  elementOf("clear-form").fire("submit");
+  press("j");
+  chat.delete("c6");
+  await settled();
+  assert.equal(selected(), "row-c5", "the next key is for the one before");
+  chat.delete("c5");
+  assert.equal(selected(), null, "somebody else has deleted it");
+});
+
 test("an act is read out once and keeps its row", async (context) => {
   const { elementOf } = await openDesk(context);
   const acts = elementOf("acts");
