@@ -123,13 +123,14 @@ export class RoomPanel {
         return [name, value ?? (isSwitch ? false : null)];
       }),
     );
+    const session = this.#session;
     const done = await this.#acts.do({
       text: `Room: ${patchInWords(patch)}`,
       run: () => this.#patch(patch),
       undo: () => this.#patch(before),
     });
-    // A control that was refused shows what is in force.
-    if (!done) await this.load();
+    // A control that was refused shows what is in force, unless the moderator has signed out.
+    if (!done && session === this.#session) await this.load();
   }
 
   /** @param {RoomPatch} patch */

@@ -215,6 +215,20 @@ test("signing out leaves nothing of the moderator", async (context) => {
   assert.equal(elementOf("terms").children.length, 0);
 });
 
+test("a refusal after signing out loads no room", async (context) => {
+  const { chat, elementOf } = await openDesk(context);
+  const answer = { reject: (/** @type {Error} */ _) => {} };
+  chat.answers["PATCH /room"] = () => {
+    return new Promise((_, reject) => (answer.reject = reject));
+  };
+  elementOf("room-shield").fire("change");
+  await settled();
+  elementOf("leave").click();
+  answer.reject(new LiveCommentsError("token_expired", "too late"));
+  await settled();
+  assert.deepEqual([elementOf("terms").text, elementOf("room-shield").checked], ["", false]);
+});
+
 test("a viewer's token shows nothing of the desk", async (context) => {
   const { chat, elementOf, rows } = await openDesk(context);
   chat.welcome({ user_id: "9", name: "bob", role: "viewer" });
