@@ -56,7 +56,11 @@ export class Composer {
     chat.on("welcome", () => this.#showRoom());
     chat.on("room", () => this.#showRoom());
     chat.on("outgoing", (outgoing) => this.#follow(outgoing));
-    chat.on("error", ({ message }) => this.notice(message));
+    chat.on("error", (error) => {
+      this.notice(error.message);
+      // The client reads the end of a stream by itself.
+      if (chat.state === "closed") this.historyRefused(error);
+    });
     chat.on("state", ({ state, error }) => {
       const isClosed = state === "closed";
       // An ended stream closes again after each sign-out: the notice about it stays.
@@ -88,12 +92,6 @@ export class Composer {
     if (!this.#takesComments) return;
     this.#target.set(comment);
     byId("message").focus();
-  }
-
-  /** The line above the comments says why the connection is closed; nothing else matters then. */
-  #clearNotice() {
-    clearTimeout(this.#noticeTimer);
-    showText(byId("notice"), "");
   }
 
   signOut() {
@@ -145,6 +143,15 @@ export class Composer {
     if (!this.#chat.hasToken) return;
     this.notice("The token was not accepted here, or has expired.");
     this.signOut();
+  }
+
+  /**
+   * Takes the notice away. Once the connection is closed only its reason matters, which the line
+   * above the comments says.
+   */
+  #clearNotice() {
+    clearTimeout(this.#noticeTimer);
+    showText(byId("notice"), "");
   }
 
   #showUser() {

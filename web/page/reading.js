@@ -70,7 +70,7 @@ export class Reading {
       if (gap.cause === "transport") return;
       const ofPause = performance.now() - this.#resumedAt < PAUSE_GAP_MS;
       if (gap.cause === "skip" || !ofPause) rows.addGap(gap);
-      else void this.fill(gap).then((read) => read || rows.addGap(gap));
+      else void this.fill(gap).then((result) => result === "read" || rows.addGap(gap));
     });
     chat.on("restart", () => this.#beginAgain());
     chat.on("welcome", () => {
@@ -158,15 +158,17 @@ export class Reading {
    * Reads a range of the history into the list.
    *
    * @param {{from_seq: number, to_seq: number}} range
-   * @returns {Promise<boolean>} Whether it was read.
+   * @returns {Promise<"read" | "failed" | "refused">} A refusal has been told to `notAllowed`.
    */
   async fill(range) {
     this.#makeRoom(HELD_COMMENTS);
     try {
       await this.#chat.fillGap(range);
-      return true;
-    } catch {
-      return false;
+      return "read";
+    } catch (error) {
+      if (!isRefusal(error)) return "failed";
+      this.#notAllowed(error);
+      return "refused";
     }
   }
 
@@ -214,12 +216,13 @@ export class Reading {
 
   /** @param {unknown} error */
   #loadFailed(error) {
-    const { status = 0, retryAfterMs = RETRY_MS } = error instanceof LiveCommentsError ? error : {};
-    this.#refused = status >= 400 && status < 500 && status !== 429;
-    if (this.#refused) {
-      if (error instanceof LiveCommentsError) this.#notAllowed(error);
+    const refused = isRefusal(error);
+    this.#refused = refused;
+    if (refused) {
+      this.#notAllowed(error);
       return;
     }
+    const { retryAfterMs = RETRY_MS } = error instanceof LiveCommentsError ? error : {};
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
@@ -234,4 +237,15 @@ export class Reading {
     const limit = Math.min(MOST_COMMENTS, timeline.size + comments);
     if (limit > timeline.limit) timeline.limit = limit;
   }
+}
+
+/**
+ * Tells whether the same request is in vain, as long as nobody else signs in.
+ *
+ * @param {unknown} error
+ * @returns {error is LiveCommentsError}
+ */
+function isRefusal(error) {
+  const { status = 0 } = error instanceof LiveCommentsError ? error : {};
+  return status >= 400 && status < 500 && status !== 429;
 }

@@ -122,8 +122,11 @@ export class StreamView {
   /** @param {NoteRow} row */
   async #fillGap(row) {
     if (!row.gap) return;
-    if (await this.#reading.fill(row.gap)) this.#rows.remove(row);
-    else this.composer.notice("These comments cannot be read now. Try again later.");
+    const result = await this.#reading.fill(row.gap);
+    if (result === "read") this.#rows.remove(row);
+    else if (result === "failed") {
+      this.composer.notice("These comments cannot be read now. Try again later.");
+    }
   }
 
   /** Tells this viewer what becomes of the own comments. */

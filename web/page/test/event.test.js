@@ -123,6 +123,20 @@ test("a token that the history refuses is dropped", async () => {
   assert.match(elementOf("notice").text, /not accepted/, "the next close leaves it");
 });
 
+test("a token refused while the end is read is dropped", async () => {
+  const { chat, calls, elementOf, ...stream } = openStream();
+  stream.welcome({ state: "live" });
+  chat.tell("error", refusal("token_expired"));
+  assert.deepEqual(calls, [], "the connection has a renewal of its own");
+  stream.close("stream_ended");
+  chat.tell("error", refusal("network"));
+  assert.deepEqual(calls, []);
+  chat.tell("error", refusal("token_expired"));
+  await settled();
+  assert.deepEqual(calls, ["token null", "forget", "connect"]);
+  assert.match(elementOf("notice").text, /not accepted/);
+});
+
 test("a refused token is dropped after the close is told", async () => {
   const { chat, calls, elementOf, ...stream } = openStream();
   chat.on("state", ({ state }) => calls.push(state));

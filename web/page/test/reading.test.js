@@ -82,6 +82,23 @@ test("a gap that the client has given up is shown", async (context) => {
   assert.deepEqual([gaps().length, chat.calls], [1, []]);
 });
 
+test("a token that a gap meets expired is dropped", async (context) => {
+  const { chat, elementOf, comments, gaps, settle } = await openPage(context);
+  chat.hasToken = true;
+  chat.close("stream_ended");
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "unread" });
+  await settle();
+  chat.filling = () => Promise.reject(new LiveCommentsError("token_expired", "", { status: 401 }));
+  comments.button("Load them").click();
+  await settled();
+  assert.deepEqual(chat.calls, ["fill 3 to 8", "token null", "connect"]);
+  assert.match(elementOf("notice").text, /The token was not accepted/);
+  chat.filling = async () => 6;
+  comments.button("Load them").click();
+  await settled();
+  assert.equal(gaps().length, 0, "read without it");
+});
+
 test("the client reads the history of an ended stream", async (context) => {
   const { chat } = await openPage(context);
   chat.close("stream_ended");
