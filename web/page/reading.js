@@ -69,7 +69,8 @@ export class Reading {
       // A change of the transport is filled by the client.
       if (gap.cause === "transport") return;
       const ofPause = performance.now() - this.#resumedAt < PAUSE_GAP_MS;
-      if (gap.cause === "skip" || !ofPause) rows.addGap(gap);
+      // One that the reader skipped, or the client has given up, waits for a press.
+      if (gap.cause === "skip" || gap.cause === "unread" || !ofPause) rows.addGap(gap);
       else void this.fill(gap).then((result) => result === "read" || rows.addGap(gap));
     });
     chat.on("restart", () => this.#beginAgain());

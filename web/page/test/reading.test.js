@@ -70,6 +70,17 @@ test("a gap of a pause that cannot be filled is shown", async (context) => {
   assert.equal(gaps().length, 1);
 });
 
+test("an unread gap waits for a press after a pause", async (context) => {
+  const { chat, elementOf, gaps, settle } = await openPage(context);
+  chat.welcome(null);
+  elementOf("read-all").click();
+  elementOf("resume").click();
+  await settle();
+  chat.tell("gap", { from_seq: 3, to_seq: 8, cause: "unread" });
+  await settled();
+  assert.deepEqual([chat.calls, gaps().length], [[], 1]);
+});
+
 test("a gap that the client has given up is shown", async (context) => {
   const { chat, gaps, settle } = await openPage(context);
   chat.welcome(null);
