@@ -1,5 +1,5 @@
 /** @import { Comment, LiveComments } from "../client/index.js" */
-/** @import { StreamRow, StreamRows } from "./rows.js" */
+/** @import { SeqRange, StreamRow, StreamRows } from "./rows.js" */
 /** @import { VirtualList } from "./virtual_list.js" */
 
 import { LiveCommentsError } from "../client/index.js";
@@ -32,6 +32,7 @@ const PAUSE_GAP_MS = 60_000;
  */
 export class Reading {
   #chat;
+  #rows;
   #list;
   #changed;
   /** @type {StreamRow[]} */
@@ -43,6 +44,8 @@ export class Reading {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
   #loading = false;
+  /** Ranges that are being read. */
+  #filling = 0;
   /** The history is not for this viewer, as long as nobody signs in. */
   #refused = false;
   /** State of the timeline in which its oldest comment was the first of all, or null. */
@@ -59,11 +62,13 @@ export class Reading {
    */
   constructor({ chat, rows, list }, changed, notAllowed) {
     this.#chat = chat;
+    this.#rows = rows;
     this.#list = list;
     this.#changed = changed;
     this.#notAllowed = notAllowed;
     chat.on("comments", ({ comments, source }) => {
-      if (source !== "history" && !list.following) this.#unseen += comments.length;
+      if (source === "history") this.#endRead(comments);
+      else if (!list.following) this.#unseen += comments.length;
     });
     chat.on("gap", (gap) => {
       // A change of the transport is filled by the client.
@@ -156,20 +161,39 @@ export class Reading {
   }
 
   /**
-   * Reads a range of the history into the list.
+   * Reads a range of the history into the list, and removes the lines for gaps in it.
    *
-   * @param {{from_seq: number, to_seq: number}} range
+   * @param {SeqRange} range
    * @returns {Promise<"read" | "failed" | "refused">} A refusal has been told to `notAllowed`.
    */
   async fill(range) {
     this.#makeRoom(HELD_COMMENTS);
+    // Lines that are added meanwhile may be for another log.
+    const gaps = this.#rows.gapsIn(range);
+    this.#filling += 1;
     try {
       await this.#chat.fillGap(range);
+      for (const gap of gaps) this.#rows.remove(gap);
       return "read";
     } catch (error) {
       if (!isRefusal(error)) return "failed";
       this.#notAllowed(error);
       return "refused";
+    } finally {
+      this.#filling -= 1;
+    }
+  }
+
+  /**
+   * The client has read the end of a stream by itself, after a line was shown for it. What it
+   * leaves out of the end gets a line of its own.
+   *
+   * @param {Comment[]} comments
+   */
+  #endRead(comments) {
+    const ofClient = !this.#loading && this.#filling === 0;
+    if (ofClient && this.#chat.state === "closed") {
+      this.#rows.removeUnreadEnd(comments.at(-1)?.seq ?? -1);
     }
   }
 

@@ -23,6 +23,8 @@ const MOST_NOTES = 50;
 const MOST_OUTGOING = 100;
 const MOST_UNSENT = 5;
 
+/** @typedef {{from_seq: number, to_seq: number}} SeqRange */
+
 /** @param {StreamRow} row */
 export function keyOf(row) {
   return "comment_id" in row ? row.comment_id : row.key;
@@ -78,10 +80,39 @@ export class StreamRows {
     this.#add({ key: this.#nextKey(), kind, text, afterSeq });
   }
 
-  /** @param {Gap} gap */
+  /**
+   * Adds a line for a gap, in the place of those for parts of it. A gap may be told again: if there
+   * is a line for all of it, that one stays.
+   *
+   * @param {Gap} gap
+   */
   addGap(gap) {
+    if (this.#notes.some((note) => note.gap && includes(note.gap, gap))) return;
+    this.#notes = this.#notes.filter((note) => !note.gap || !includes(gap, note.gap));
     const text = "Some comments were left out here.";
     this.#add({ key: this.#nextKey(), kind: "gap", text, afterSeq: gap.from_seq - 1, gap });
+  }
+
+  /**
+   * Returns the lines for gaps that a range includes.
+   *
+   * @param {SeqRange} range
+   */
+  gapsIn(range) {
+    return this.#notes.filter(({ gap }) => gap && includes(range, gap));
+  }
+
+  /**
+   * Removes the line for the end of a stream whose history could not be read, now that comments
+   * of it were read.
+   *
+   * @param {number} seq Of the newest of them.
+   */
+  removeUnreadEnd(seq) {
+    const isUnreadEnd = (/** @type {Gap} */ { from_seq, to_seq }) => {
+      return to_seq === Number.MAX_SAFE_INTEGER && from_seq <= seq;
+    };
+    for (const note of this.#notes) if (note.gap && isUnreadEnd(note.gap)) this.remove(note);
   }
 
   /**
@@ -168,4 +199,12 @@ export function withNotes(comments, notes) {
  */
 function seqOf(comments, index) {
   return comments[index]?.seq ?? 0;
+}
+
+/**
+ * @param {SeqRange} outer
+ * @param {SeqRange} inner
+ */
+function includes(outer, inner) {
+  return outer.from_seq <= inner.from_seq && outer.to_seq >= inner.to_seq;
 }

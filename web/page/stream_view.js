@@ -122,9 +122,7 @@ export class StreamView {
   /** @param {NoteRow} row */
   async #fillGap(row) {
     if (!row.gap) return;
-    const result = await this.#reading.fill(row.gap);
-    if (result === "read") this.#rows.remove(row);
-    else if (result === "failed") {
+    if ((await this.#reading.fill(row.gap)) === "failed") {
       this.composer.notice("These comments cannot be read now. Try again later.");
     }
   }

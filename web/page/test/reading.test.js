@@ -93,6 +93,49 @@ test("a gap that the client has given up is shown", async (context) => {
   assert.deepEqual([gaps().length, chat.calls], [1, []]);
 });
 
+const END = Number.MAX_SAFE_INTEGER;
+
+test("a gap that is told again has one line", async (context) => {
+  const { chat, comments, gaps, settle } = await openPage(context);
+  chat.welcome(null);
+  await settle();
+  const tell = async (/** @type {number} */ from_seq, /** @type {number} */ to_seq) => {
+    chat.tell("gap", { from_seq, to_seq, cause: "unread" });
+    await settled();
+    return gaps().length;
+  };
+  assert.deepEqual([await tell(3, 4), await tell(6, 8)], [1, 2]);
+  const [, line] = gaps();
+  assert.deepEqual([await tell(6, 8), await tell(6, 7)], [2, 2]);
+  assert.equal(gaps()[1], line, "a press on it is not lost");
+  assert.equal(await tell(3, END), 1, "it takes in the others");
+  comments.button("Load them").click();
+  await settled();
+  assert.deepEqual([chat.calls, gaps().length], [[`fill 3 to ${END}`], 0]);
+});
+
+test("the line of an end goes when the client reads it", async (context) => {
+  const { chat, comments, gaps, settle } = await openPage(context);
+  chat.close("stream_ended");
+  await settle();
+  const read = async (/** @type {number} */ seq) => {
+    chat.tell("comments", { comments: [comment(seq)], source: "history" });
+    await settled();
+    return gaps().length;
+  };
+  chat.tell("gap", { from_seq: 10, to_seq: END, cause: "unread" });
+  assert.equal(await read(8), 1, "that is before the end");
+  const answer = { reject: (/** @type {Error} */ _) => {} };
+  chat.filling = () => new Promise((_, reject) => (answer.reject = reject));
+  comments.button("Load them").click();
+  assert.equal(await read(30), 1, "the other pages of the reader may fail");
+  answer.reject(new LiveCommentsError("network", "no answer"));
+  await settled();
+  assert.equal(await read(20), 0);
+  chat.tell("gap", { from_seq: 10, to_seq: 15, cause: "unread" });
+  assert.equal(await read(20), 1, "what was left out of the end");
+});
+
 test("a token that a gap meets expired is dropped", async (context) => {
   const { chat, elementOf, comments, gaps, settle } = await openPage(context);
   chat.hasToken = true;
