@@ -5,6 +5,7 @@
 
 /** @import { OverlayOptions } from "./overlay_options.js" */
 
+import { Backoff } from "../client/backoff.js";
 import { LiveComments } from "../client/index.js";
 import { byId } from "./dom.js";
 import { OverlayList } from "./overlay_list.js";
@@ -14,6 +15,12 @@ import { site, streamIdOf } from "./site.js";
 
 /** Delay before another try after the server has refused the overlay: nobody presses a button. */
 const REFUSED_RETRY_MS = 30_000;
+
+/**
+ * Bounds of the delay after the end of the stream. It may be made live again, but an overlay may
+ * stay open for days, and all of them have seen the end at the same moment.
+ */
+const ENDED_RETRY = { baseMs: 60_000, longestMs: 600_000 };
 
 /**
  * Applies what the address says about the look. Values were checked, and are set one by one.
@@ -30,6 +37,21 @@ function applyLook({ size, align, from, width, color, back, shadow, font }) {
   Object.assign(dataset, { align, from, shadow: String(shadow) });
 }
 
+/**
+ * Connects again whenever the server has refused or ended the connection.
+ *
+ * @param {LiveComments} chat
+ */
+export function reconnectForEver(chat) {
+  const backoff = new Backoff({ random: () => Math.random() }, ENDED_RETRY);
+  chat.on("welcome", () => backoff.reset());
+  chat.on("state", ({ state, error }) => {
+    if (state !== "closed") return;
+    const wait = error?.code === "stream_ended" ? backoff.next() : REFUSED_RETRY_MS;
+    setTimeout(() => chat.connect(), wait);
+  });
+}
+
 /** @param {string} streamId */
 function start(streamId) {
   const options = overlayOptions(new URLSearchParams(location.search));
@@ -39,9 +61,7 @@ function start(streamId) {
     maxComments: options.lines,
   });
   new OverlayList(byId("comments"), options, chat);
-  chat.on("state", ({ state }) => {
-    if (state === "closed") setTimeout(() => chat.connect(), REFUSED_RETRY_MS);
-  });
+  reconnectForEver(chat);
   // A program that is given another token may keep the page open.
   reloadOnToken();
   // If comments fade, those of before have faded.

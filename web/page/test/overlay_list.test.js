@@ -5,7 +5,7 @@ import { Timeline } from "../../client/index.js";
 import { OverlayList } from "../overlay_list.js";
 import { overlayOptions } from "../overlay_options.js";
 import { FakeChat, comment } from "./fake_chat.js";
-import { FakeElement, openFakePage, settled } from "./fake_page.js";
+import { FakeElement, openFakeAddress, openFakePage, settled } from "./fake_page.js";
 
 /** @import { TestContext } from "node:test" */
 
@@ -63,4 +63,30 @@ test("without a fade only newer comments take a place", async (context) => {
   context.mock.timers.tick(3_700_000);
   await add(4);
   assert.deepEqual(shown(), ["text 2", "text 3", "text 4"]);
+});
+
+test("an overlay asks an ended stream less and less", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const random = context.mock.method(Math, "random", () => 0.5);
+  // The page itself does not start without a stream.
+  openFakeAddress("https://comments.example.org/overlay/none");
+  const { reconnectForEver } = await import("../overlay.js");
+  const chat = new FakeChat();
+  reconnectForEver(chat.asClient);
+  /** Ends the connection and returns the seconds until the next. @param {string} code */
+  const refuse = (code) => {
+    chat.close(code);
+    chat.calls.length = 0;
+    chat.schedule = { state: "live" };
+    let seconds = 0;
+    for (; chat.calls.length === 0; seconds += 1) context.mock.timers.tick(1_000);
+    return seconds;
+  };
+  const waits = [];
+  for (let tries = 0; tries < 6; tries += 1) waits.push(refuse("stream_ended"));
+  assert.deepEqual(waits, [30, 60, 120, 240, 300, 300]);
+  assert.equal(random.mock.callCount(), 6, "others wait for another time");
+  assert.equal(refuse("unknown_stream"), 30);
+  chat.welcome(null);
+  assert.equal(refuse("stream_ended"), 30, "it was made live again");
 });
