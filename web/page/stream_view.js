@@ -166,6 +166,8 @@ export class StreamView {
     this.#rows.forgetOutgoing();
     this.#poll.forget();
     this.#messages.clear();
+    // No `welcome` follows after the end of the stream.
+    this.list.refresh();
     this.#options.signedOut?.();
   }
 

@@ -76,6 +76,7 @@ export class FakeChat extends Emitter {
   /** @param {string | null} token */
   setToken(token) {
     this.hasToken = token !== null;
+    if (token === null) this.user = null;
     this.calls.push(`token ${token}`);
   }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { LiveCommentsError } from "../../client/index.js";
 import { StreamView } from "../stream_view.js";
-import { FakeChat } from "./fake_chat.js";
+import { FakeChat, comment } from "./fake_chat.js";
 import { openFakeAddress, openFakePage, settled } from "./fake_page.js";
 
 test("a comment that is refused at once is not lost", async (context) => {
@@ -26,4 +26,23 @@ test("a comment that is refused at once is not lost", async (context) => {
   assert.equal(elementOf("notice").text, "too many comments wait");
   comments.button("Try again").click();
   assert.deepEqual(chat.calls, ["send hello", "send hello"]);
+});
+
+test("after a sign-out no comment is the viewer's own", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const elementOf = openFakePage();
+  openFakeAddress("https://comments.example.org/stream/2");
+  const comments = elementOf("comments");
+  comments.clientHeight = 400;
+  const chat = new FakeChat();
+  new StreamView(chat.asClient);
+  chat.timeline.add([comment(1, "7"), comment(2, "8")]);
+  chat.welcome({ user_id: "7", name: "ann" });
+  await settled();
+  const own = () => comments.all().filter(({ classList }) => classList.contains("mine"));
+  assert.equal(own().length, 1);
+  chat.close("stream_ended");
+  elementOf("leave").click();
+  await settled();
+  assert.equal(own().length, 0);
 });
