@@ -397,7 +397,7 @@ export class LiveComments extends Emitter {
   setToken(token) {
     this.#tokens.replace(token);
     if (token === null) this.#outbox.failAll("identity_changed", SIGNED_OUT);
-    void this.#connection.applyToken();
+    this.#connection.applyToken();
   }
 
   /**

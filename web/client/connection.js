@@ -182,7 +182,7 @@ export class Connection {
   }
 
   /** Uses the token that the source has now. */
-  async applyToken() {
+  applyToken() {
     this.#refusedTokens = 0;
     const link = this.#current;
     if (link === null) {
@@ -192,15 +192,7 @@ export class Connection {
       else if (this.#state === "connecting") void this.#connectNow();
       return;
     }
-    /** @type {string | null} */
-    let token;
-    try {
-      token = await this.#tokens.get();
-    } catch (error) {
-      this.#handlers.error(asError(error));
-      return;
-    }
-    if (link === this.#current) this.#changeToken(link, token);
+    void this.#renewToken(link);
   }
 
   async #connectNow() {
@@ -234,7 +226,7 @@ export class Connection {
     } catch (cause) {
       if (isStale()) return;
       this.#handlers.error(asError(cause));
-      this.#planUpgrade();
+      this.#continueWithout();
     }
   }
 
@@ -328,8 +320,7 @@ export class Connection {
    */
   #ended(link, end) {
     if (link === this.#candidate) {
-      this.#candidate = null;
-      this.#planUpgrade();
+      this.#candidateEnded(link, end);
       return;
     }
     if (link !== this.#current) return;
@@ -340,6 +331,31 @@ export class Connection {
     // The candidate is on its way already.
     if (this.#current) this.#setState({ state: "connecting" });
     else this.#goOn(end, link);
+  }
+
+  /**
+   * @param {Link} candidate
+   * @param {TransportEnd} end
+   */
+  #candidateEnded(candidate, end) {
+    this.#candidate = null;
+    const verdict = verdictOf(end, candidate.bye);
+    const isRefused = verdict.kind === "token" || verdict.kind === "final";
+    if (isRefused && candidate.token !== this.#current?.token) {
+      // The same token would be refused again. The present connection keeps its own.
+      this.#handlers.error(reasonOf(end, candidate.bye, candidate.lastError));
+      this.#planUpgrade();
+    } else this.#continueWithout(verdict.kind === "wait" ? verdict.ms : 0);
+  }
+
+  /**
+   * Continues without a candidate: a better transport, or another token, is tried later.
+   *
+   * @param {number} [leastMs] Time that the server wants.
+   */
+  #continueWithout(leastMs) {
+    this.#planUpgrade();
+    if (this.#current) this.#planRenewal(this.#current, leastMs);
   }
 
   /**
@@ -411,25 +427,40 @@ export class Connection {
     this.#retryTimer.set(ms, () => void this.#connectNow());
   }
 
-  /** @param {Link} link */
-  #planRenewal(link) {
-    const ms = this.#tokens.renewalMs();
-    if (ms !== null) this.#renewalTimer.set(ms, () => void this.#renewToken(link));
+  /**
+   * Plans the next change of the token: soon if the source has another one than the link.
+   *
+   * @param {Link} link
+   * @param {number} [leastMs]
+   */
+  #planRenewal(link, leastMs = 0) {
+    const isCurrent = this.#tokens.isCurrent(link.token);
+    const ms = isCurrent ? this.#tokens.renewalMs() : leastMs + this.#backoff.next();
+    if (ms === null) this.#renewalTimer.stop();
+    else this.#renewalTimer.set(ms, () => void this.#renewToken(link));
   }
 
-  /** @param {Link} link */
-  async #renewToken(link) {
+  /**
+   * Uses another token than that of a link, on the link that is in use by then.
+   *
+   * @param {Link} old
+   */
+  async #renewToken(old) {
     /** @type {string | null} */
     let token;
     try {
-      token = await this.#tokens.renew(link.token);
+      token = await this.#tokens.renew(old.token);
     } catch (error) {
-      if (link !== this.#current) return;
+      const link = this.#current;
+      if (link === null) return;
       this.#handlers.error(asError(error));
       this.#renewalTimer.set(TOKEN_RETRY_MS, () => void this.#renewToken(link));
       return;
     }
-    if (link === this.#current) this.#changeToken(link, token);
+    const link = this.#current;
+    if (link === null) return;
+    if (link.token === token) this.#planRenewal(link);
+    else this.#changeToken(link, token);
   }
 
   /**
@@ -451,6 +482,12 @@ export class Connection {
       link.token = token;
       link.transport.setToken(token);
       this.#planRenewal(link);
+      // It would sign in the user of before when it replaces the link.
+      if (this.#candidate !== null) {
+        this.#candidate.transport.close();
+        this.#candidate = null;
+        this.#planUpgrade();
+      }
     } else void this.#openCandidate(name);
   }
 

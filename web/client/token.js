@@ -48,6 +48,15 @@ export class TokenSource {
   }
 
   /**
+   * Tells whether a token is the one to use. While a provider has not answered, each may be.
+   *
+   * @param {string | null} token
+   */
+  isCurrent(token) {
+    return !this.#known || token === this.#token;
+  }
+
+  /**
    * Returns the token to use now.
    *
    * @returns {Promise<string | null>}

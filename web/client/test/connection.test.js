@@ -21,6 +21,8 @@ function start(options = {}) {
   return { clock, sockets, http, client, states };
 }
 
+const bob = { ...ann, user_id: "43", name: "bob" };
+
 /** @param {number} expiresMs */
 function tokenUntil(expiresMs) {
   const claims = Buffer.from(JSON.stringify({ exp: expiresMs / 1000 })).toString("base64url");
@@ -432,12 +434,145 @@ test("a candidate that a later one replaces is closed", async () => {
   // The change of the token opens a candidate, and so does the return to a better transport.
   client.setToken(() => new Promise((resolve) => provide.push(resolve)));
   await clock.advance(60_000);
+  http.answer = () => eventStream(welcome(5, { user: bob }));
   for (const give of provide) give("second");
   await settle();
   const opened = sockets.all.length + http.requests.length;
   assert.equal(opened, 3, "the later of both candidates only");
+  assert.equal(client.user?.user_id, bob.user_id);
   client.close();
   assert.ok(sockets.all.slice(1).every(({ closedWith }) => closedWith === 1000));
+});
+
+test("a candidate with the token of before is closed", async () => {
+  const { client, clock, sockets, http } = start({
+    transports: ["websocket", "polling"],
+    times: { silenceMs: 1e9, openMs: 1e9 },
+    token: "ann",
+  });
+  http.answer = ({ url }) => {
+    if (url.searchParams.get("wait_ms") !== "0") return new Promise(() => {});
+    return json({ since: "s1", messages: [welcome(5, { user: ann })] });
+  };
+  await settle();
+  sockets.last.end(1006);
+  await clock.advance(60_000);
+  assert.equal(client.transport, "polling");
+  assert.equal(sockets.all.length, 2);
+  client.setToken("bob");
+  await settle();
+  assert.equal(sockets.last.closedWith, 1000);
+  await clock.advance(120_000);
+  assert.equal(sockets.all.length, 3, "the better transport is tried again");
+  sockets.last.accept();
+  assert.deepEqual(sockets.last.sent, [{ type: "auth", token: "bob" }]);
+  client.close();
+});
+
+test("a better transport that fails loses no new token", async () => {
+  const { client, clock, sockets, http } = start({
+    transports: ["websocket", "events"],
+    times: { silenceMs: 1e9, openMs: 1e9 },
+    token: "ann",
+  });
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  sockets.last.end(1006);
+  await settle();
+  http.answer = () => new Promise(() => {});
+  client.setToken("bob");
+  await clock.advance(60_000);
+  assert.equal(sockets.all.length, 2, "the better transport takes the place of the candidate");
+  http.answer = () => eventStream(welcome(5, { user: bob }));
+  sockets.last.end(1006);
+  await clock.advance(1_000);
+  assert.equal(client.user?.user_id, bob.user_id);
+  client.close();
+});
+
+test("a candidate for a new token is tried again", async () => {
+  const { client, clock, http } = start({
+    transports: ["events"],
+    times: { silenceMs: 1e9 },
+    token: "ann",
+  });
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  http.answer = () => {
+    return json({ code: "overloaded", detail: "wait", retry_after_ms: 7_000 }, 503);
+  };
+  client.setToken("bob");
+  await clock.advance(6_999);
+  assert.equal(http.requests.length, 2);
+  http.answer = () => {
+    throw new TypeError("cut");
+  };
+  await clock.advance(60_000);
+  const tries = http.requests.length - 2;
+  assert.ok(tries > 2 && tries < 20, `with growing delays: ${tries}`);
+  http.answer = () => eventStream(welcome(5, { user: bob }));
+  await clock.advance(30_000);
+  assert.equal(client.user?.user_id, bob.user_id);
+  assert.equal(http.requests.at(-1)?.headers.get("Authorization"), "Bearer bob");
+  client.close();
+});
+
+test("a new token that is refused is told, once", async () => {
+  const { client, clock, http } = start({
+    transports: ["events"],
+    times: { silenceMs: 1e9 },
+    token: "ann",
+  });
+  /** @type {string[]} */
+  const errors = [];
+  client.on("error", ({ code }) => errors.push(code));
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  http.answer = () => json({ code: "token_expired", detail: "no" }, 401);
+  client.setToken("bob");
+  await clock.advance(600_000);
+  assert.deepEqual(errors, ["token_expired"]);
+  assert.equal(http.requests.length, 2);
+  assert.equal(client.state, "open");
+  client.close();
+});
+
+test("a new token reaches a link that came meanwhile", async () => {
+  /** @type {((token: string) => void) | undefined} */
+  let provide;
+  const { client, clock, sockets, http } = start({
+    transports: ["websocket", "events"],
+    times: { silenceMs: 1e9, openMs: 1e9 },
+    token: "ann",
+  });
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  sockets.last.end(1006);
+  await clock.advance(60_000);
+  assert.equal(sockets.all.length, 2);
+  client.setToken(() => new Promise((resolve) => (provide = resolve)));
+  sockets.last.accept();
+  sockets.last.receive(welcome(5), welcome(5, { user: ann }));
+  assert.equal(client.transport, "websocket");
+  provide?.("bob");
+  await settle();
+  assert.deepEqual(sockets.last.sent.at(-1), { type: "auth", token: "bob" });
+  client.close();
+});
+
+test("a provider that fails after a change is asked again", async () => {
+  let fails = true;
+  const { client, clock, sockets } = start({ token: "ann", times: { pingMs: 1e9 } });
+  await settle();
+  sockets.last.accept();
+  sockets.last.receive(welcome(5, { user: ann }));
+  client.setToken(() => (fails ? Promise.reject(new Error("offline")) : "bob"));
+  await settle();
+  assert.equal(sockets.last.sent.length, 1);
+  fails = false;
+  await clock.advance(5_000);
+  assert.deepEqual(sockets.last.sent.at(-1), { type: "auth", token: "bob" });
+  client.close();
 });
 
 test("close ends timers and sockets in every state", async () => {
