@@ -8,6 +8,12 @@
  * @property {(timer: unknown) => void} clearTimeout
  */
 
+/**
+ * Bounds of a random time, which keeps viewers apart that begin at the same moment.
+ *
+ * @typedef {{leastMs: number, mostMs: number}} Spread
+ */
+
 /** Longest time that `setTimeout` keeps; it takes a longer one for none. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -18,6 +24,14 @@ export const systemClock = {
   setTimeout: (callback, ms) => setTimeout(callback, Math.min(ms, LONGEST_TIMEOUT_MS)),
   clearTimeout: (timer) => clearTimeout(/** @type {number | undefined} */ (timer)),
 };
+
+/**
+ * @param {Pick<Clock, "random">} clock
+ * @param {Spread} spread
+ */
+export function randomMs({ random }, { leastMs, mostMs }) {
+  return leastMs + random() * (mostMs - leastMs);
+}
 
 /**
  * Resolves after a time. Rejects with the reason of the signal when that is aborted.

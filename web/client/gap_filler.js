@@ -4,9 +4,9 @@
 /** @import { RangeOptions } from "./range_reader.js" */
 
 import { Backoff } from "./backoff.js";
-import { sleep } from "./clock.js";
+import { randomMs, sleep } from "./clock.js";
 import { LiveCommentsError, isTemporary } from "./errors.js";
-import { OPEN_END } from "./range_reader.js";
+import { OPEN_END, SETTLED } from "./range_reader.js";
 
 /**
  * @typedef {object} FillHandlers
@@ -21,6 +21,12 @@ const MOST_FAILURES = 8;
 
 /** Comments that are read of what another log has before the connection began. */
 const NEW_LOG_COMMENTS = 500;
+
+/**
+ * Time before another log is read, for which all viewers come at once. Its comments are stored
+ * shortly after they are shown.
+ */
+const NEW_LOG_SPREAD = { leastMs: 1_000, mostMs: 3_000 };
 
 /** Longest wait before the end of a stream is read: many may come back after it together. */
 const END_SPREAD_MS = 2_000;
@@ -72,14 +78,19 @@ export class GapFiller {
    * @param {SeqRange} range
    */
   async readNewLog(range) {
-    const { timeline } = this.#config;
+    if (range.to_seq === 0) return;
+    const { clock, signal, timeline } = this.#config;
+    const ending = signal();
+    const log = this.#logs;
+    await sleep(clock, randomMs(clock, NEW_LOG_SPREAD), ending).catch(() => {});
+    if (ending.aborted || log !== this.#logs) return;
     // A known comment is of the log before, or was stored again in this one: then it is among its
     // oldest. But those that came live since are known, too.
     const isKnown = (/** @type {Comment} */ { comment_id, seq }) => {
       const isOfThisLog = timeline.after(seq - 1, 1)[0]?.comment_id === comment_id;
       return this.#handlers.isKnown(comment_id) && !isOfThisLog;
     };
-    await this.fillInBackground(range, { limit: NEW_LOG_COMMENTS, isKnown });
+    await this.fillInBackground(range, { limit: NEW_LOG_COMMENTS, isKnown, again: SETTLED });
   }
 
   /**

@@ -1,9 +1,9 @@
-/** @import { Clock } from "./clock.js" */
+/** @import { Clock, Spread } from "./clock.js" */
 /** @import { HistoryPage } from "./history.js" */
 /** @import { SeqRange } from "./position.js" */
 /** @import { Comment } from "./protocol.js" */
 
-import { sleep } from "./clock.js";
+import { randomMs, sleep } from "./clock.js";
 
 /**
  * Reads a page of the history that begins before a comment, or at the newest.
@@ -18,7 +18,10 @@ import { sleep } from "./clock.js";
  *   newest. The page should hold another comment behind the range: it tells that the history is
  *   complete up to there.
  * @property {number} [limit] Comments after which a pass ends, rounded up to a whole page.
- * @property {(comment: Comment) => boolean} [isKnown] A pass ends at a comment that is known.
+ * @property {(comment: Comment) => boolean} [isKnown] A pass ends at a comment that is known, and
+ *   nothing is missing then.
+ * @property {Spread} [again] Reads what is incomplete once more after this time, instead of several
+ *   times with growing delays. A range without an end is always read so.
  */
 
 /** End of a range that has none. */
@@ -27,6 +30,9 @@ export const OPEN_END = Number.MAX_SAFE_INTEGER;
 /** The history is written shortly after comments are shown; a deleted one never appears. */
 const SETTLE_MS = 10_000;
 const FIRST_SETTLE_DELAY_MS = 250;
+
+/** @type {Spread} Time until a range is read again, if that is done once. */
+export const SETTLED = { leastMs: SETTLE_MS / 2, mostMs: SETTLE_MS };
 
 /** Comments of the first request for a range, if it may be short, and of all others. */
 const SMALLEST_PAGE = 20;
@@ -38,7 +44,7 @@ const LARGEST_PAGE = 500;
  * not stored yet is waited for, some seconds at most, and comes after the rest. After an error,
  * `pages` continues where it was.
  *
- * A range may have no end (`OPEN_END`). It is read twice, with some seconds between.
+ * A range may have no end (`OPEN_END`). It is read twice.
  */
 export class RangeReader {
   #readPage;
@@ -47,6 +53,8 @@ export class RangeReader {
   #start;
   #limit;
   #isKnown;
+  /** @type {Spread | undefined} */
+  #again;
   /** @type {number | null} */
   #deadline = null;
   #delay = FIRST_SETTLE_DELAY_MS;
@@ -57,6 +65,8 @@ export class RangeReader {
   /** Lowest number that the pass has read. */
   #last = Infinity;
   #passDone = false;
+  /** Whether a comment was met that is known. */
+  #metKnown = false;
   /** Highest number that was read, also behind the range. */
   #newest = -1;
   /** @type {SeqRange[]} */
@@ -70,7 +80,8 @@ export class RangeReader {
    * @param {SeqRange} range
    * @param {RangeOptions} [options]
    */
-  constructor(readPage, clock, range, { before, limit = Infinity, isKnown = () => false } = {}) {
+  constructor(readPage, clock, range, options = {}) {
+    const { before, limit = Infinity, isKnown = () => false, again } = options;
     this.#readPage = readPage;
     this.#clock = clock;
     this.#range = range;
@@ -78,6 +89,7 @@ export class RangeReader {
     this.#before = before;
     this.#limit = limit;
     this.#isKnown = isKnown;
+    this.#again = again ?? (range.to_seq === OPEN_END ? SETTLED : undefined);
     this.#floor = range.from_seq;
   }
 
@@ -116,7 +128,7 @@ export class RangeReader {
    * @returns {AsyncGenerator<Comment[], void, void>}
    */
   async *pages(signal) {
-    this.#deadline ??= this.#clock.now() + SETTLE_MS;
+    this.#deadline ??= this.#again ? Infinity : this.#clock.now() + SETTLE_MS;
     for (;;) {
       while (!this.#passDone) {
         const comments = await this.#nextPage(signal);
@@ -130,7 +142,7 @@ export class RangeReader {
 
   /** Whether the history is complete up to the end of the range. */
   get #isSettled() {
-    return this.#newest >= this.#range.to_seq;
+    return this.#metKnown || this.#newest >= this.#range.to_seq;
   }
 
   /**
@@ -138,12 +150,11 @@ export class RangeReader {
    * @param {AbortSignal} [signal]
    */
   async #wait(left, signal) {
-    // Many viewers see the end of a stream at the same moment.
-    const isOpen = this.#range.to_seq === OPEN_END;
-    const ms = isOpen ? left * (0.5 + this.#clock.random() / 2) : Math.min(left, this.#delay);
+    const again = this.#again;
+    const ms = again ? randomMs(this.#clock, again) : Math.min(left, this.#delay);
     this.#delay *= 2;
     await sleep(this.#clock, ms, signal);
-    if (isOpen) this.#deadline = this.#clock.now();
+    if (again) this.#deadline = this.#clock.now();
   }
 
   #beginPass() {
@@ -161,7 +172,9 @@ export class RangeReader {
     const wanted = [];
     for (const comment of comments) {
       // A number that rises belongs to an older log.
-      const ends = comment.seq < this.#floor || comment.seq > this.#last || this.#isKnown(comment);
+      const isOutside = comment.seq < this.#floor || comment.seq > this.#last;
+      this.#metKnown = !isOutside && this.#isKnown(comment);
+      const ends = isOutside || this.#metKnown;
       this.#passDone ||= ends;
       if (ends) break;
       this.#last = comment.seq;

@@ -244,7 +244,9 @@ test("what another log had before is read from it", async () => {
   sockets.last.receive(batch(11, 12));
   const live = { ...batch(4, 4), epoch: 4 };
   await reconnect(welcome(3, { epoch: 4 }), /** @type {ServerMessage} */ (live));
-  await clock.advance(0);
+  await clock.advance(999);
+  assert.equal(http.requests.length, 0, "all viewers come to another log at once");
+  await clock.advance(2_001);
   assert.deepEqual(events, ["live 11 12", "restart 4 3", "live 4", "history 1 2 3"]);
   assert.deepEqual(shown(client), [11, 12, 1, 2, 3, 4]);
   client.close();
@@ -254,7 +256,8 @@ test("another log that is long leaves a gap", async () => {
   const { client, clock, http, events, reconnect } = await connected({ maxComments: 2_000 });
   serveHistory(http, () => range(100, 2_000));
   await reconnect(welcome(2_000, { epoch: 4 }));
-  await clock.advance(0);
+  await clock.advance(60_000);
+  assert.equal(http.requests.length, 1);
   assert.deepEqual(shown(client), range(1_501, 2_000));
   assert.deepEqual(gaps(events), ["gap 0 1500 unread"]);
   client.close();
@@ -267,6 +270,32 @@ test("a log that was restored shows no comment twice", async () => {
   await reconnect(welcome(19));
   await clock.advance(60_000);
   assert.deepEqual(events, [`live ${range(11, 20).join(" ")}`, "restart 3 19"]);
+  assert.equal(http.requests.length, 1, "a comment that is known ends it");
+  client.close();
+});
+
+test("another log that is empty is not read", async () => {
+  const { client, clock, http, reconnect } = await connected();
+  serveHistory(http, () => range(1, 10));
+  await reconnect(welcome(0, { epoch: 4 }));
+  await clock.advance(60_000);
+  assert.deepEqual(http.requests, []);
+  client.close();
+});
+
+test("another log that is stored late is read again once", async () => {
+  const { client, clock, http, reconnect } = await connected();
+  let stored = 5;
+  serveHistory(http, () => range(3, stored));
+  await reconnect(welcome(9, { epoch: 4 }));
+  await clock.advance(3_000);
+  assert.deepEqual(shown(client), [3, 4, 5]);
+  stored = 7;
+  await clock.advance(1_000);
+  assert.equal(http.requests.length, 1);
+  await clock.advance(60_000);
+  assert.deepEqual(shown(client), range(3, 7));
+  assert.equal(http.requests.length, 2);
   client.close();
 });
 
