@@ -102,8 +102,8 @@ export class CommentFeed {
    * @type {number | null}
    */
   #storedSeq = null;
-  /** @type {Position | null} */
-  #pausedAt = null;
+  /** Newest number before the pause; -1 if another log began in it. @type {number | null} */
+  #pausedSeq = null;
   /** State of the timeline that the reader continues. */
   #trims = 0;
 
@@ -210,7 +210,7 @@ export class CommentFeed {
 
   pause() {
     this.#paused = true;
-    this.#pausedAt = this.#config.tracker.current;
+    this.#pausedSeq = this.#config.tracker.current?.seq ?? null;
     // Reading back begins at the newest comment again, with those that sampling left out.
     this.#reader = new HistoryReader(this.#config.history);
   }
@@ -309,6 +309,7 @@ export class CommentFeed {
   /** @param {Position} position */
   #restart(position) {
     for (const piece of this.#pause.drain()) this.#apply(piece);
+    this.#pausedSeq = -1;
     this.#config.timeline.startLog();
     this.#filler.startLog();
     this.#reader = new HistoryReader(this.#config.history);
@@ -340,10 +341,11 @@ export class CommentFeed {
 
   /** Reports what came during the pause and is left out. */
   #reportSkipped() {
-    const from = this.#pausedAt;
-    const to = this.#config.tracker.current;
-    if (!from || !to || from.epoch !== to.epoch || from.seq >= to.seq) return;
-    this.#reportGap({ from_seq: from.seq + 1, to_seq: to.seq, cause: "skip" });
+    const from = this.#pausedSeq;
+    const to = this.#config.tracker.current?.seq ?? 0;
+    // The newest number of an empty log is 0.
+    if (from === null || Math.max(from, 0) >= to) return;
+    this.#reportGap({ from_seq: from + 1, to_seq: to, cause: "skip" });
   }
 
   /** @param {Gap} gap */

@@ -274,6 +274,18 @@ test("a log that was restored shows no comment twice", async () => {
   client.close();
 });
 
+test("a skip over a restart leaves a gap over its log", async () => {
+  const { client, sockets, http, events, reconnect } = await connected();
+  serveHistory(http, () => range(1, 9));
+  client.pause();
+  await reconnect(welcome(5, { epoch: 4 }));
+  sockets.last.receive(/** @type {ServerMessage} */ ({ ...batch(6, 8), epoch: 4 }));
+  client.resume({ skip: true });
+  assert.deepEqual(events, ["restart 4 5", "gap 0 8 skip"]);
+  assert.equal(await client.fillGap({ from_seq: 0, to_seq: 8 }), 8);
+  client.close();
+});
+
 test("another log that is empty is not read", async () => {
   const { client, clock, http, reconnect } = await connected();
   serveHistory(http, () => range(1, 10));
