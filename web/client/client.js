@@ -73,7 +73,6 @@ export class LiveComments extends Emitter {
    * @type {GapCause}
    */
   #welcomeGap = "transport";
-  #wasOpen = false;
   /** @type {protocol.User | null} */
   #user = null;
   #life;
@@ -433,11 +432,9 @@ export class LiveComments extends Emitter {
       this.#outbox.failAll(error.code, error.message);
       if (error.code === "stream_ended") this.#life.ended();
     }
-    const wasOpen = this.#wasOpen;
-    this.#wasOpen = change.state === "open";
     this.emit("state", change);
-    // Comments may have come while the viewer was away. One that was there has them all.
-    if (this.#hasEnded && !wasOpen) void this.#feed.readEnd();
+    // Comments may have come while the viewer was away.
+    if (this.#hasEnded) void this.#feed.readEnd();
   }
 
   /** Whether the server admits nobody any more because the stream is over. */
@@ -477,6 +474,10 @@ export class LiveComments extends Emitter {
         break;
       case "comment.deleted":
         this.#feed.delete(message);
+        break;
+      case "bye":
+        // An open connection has brought everything before it. One that is refused says it, too.
+        if (message.code === "stream_ended" && this.state === "open") this.#feed.reachEnd();
         break;
       case "direct":
         this.emit("direct", message);

@@ -148,6 +148,7 @@ export class CommentFeed {
    */
   welcome(message, ranges, cause) {
     const { restarted, skipped } = ranges.welcome(message);
+    this.#filler.expectEnd();
     if (restarted) {
       this.#restart({ epoch: message.epoch, seq: message.seq });
       this.#keepOrApply({ unreadLog: { from_seq: 0, to_seq: message.seq } });
@@ -240,9 +241,16 @@ export class CommentFeed {
     return this.#filler.fill(range);
   }
 
+  /** Records that the stream has ended and that the connection brought all of it. */
+  reachEnd() {
+    // A paused connection brings nothing.
+    if (!this.#paused) this.#filler.reachEnd();
+  }
+
   /**
-   * Reads what the stream has after the last position. For a stream that has ended, whose
-   * connections the server refuses. During a pause its end has to call this.
+   * Reads what the stream has after the last position, unless that is known since the last
+   * `welcome`. For a stream that has ended, whose connections the server refuses. During a pause
+   * its end has to call this.
    *
    * @param {{atOnce?: boolean}} [options]
    */

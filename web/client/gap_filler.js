@@ -1,7 +1,7 @@
 /** @import { FeedConfig } from "./feed.js" */
 /** @import { SeqRange } from "./position.js" */
 /** @import { Comment } from "./protocol.js" */
-/** @import { RangeOptions } from "./range_reader.js" */
+/** @import { RangeOptions, RangeReader } from "./range_reader.js" */
 
 import { Backoff } from "./backoff.js";
 import { randomMs, sleep } from "./clock.js";
@@ -37,9 +37,11 @@ export class GapFiller {
   #handlers;
   /** Number of logs that were replaced. */
   #logs = 0;
-  /** Newest number that was read after the end of the stream. */
-  #endSeq = -1;
-  #readingEnd = false;
+  /**
+   * The end of the stream, since the last `welcome`: the number up to which it has come, was read,
+   * or was reported as missing.
+   */
+  #end = { knownTo: -1, reading: false };
 
   /**
    * @param {FeedConfig} config
@@ -53,7 +55,6 @@ export class GapFiller {
   /** Gives up the ranges of the log before: their numbers mean nothing in another one. */
   startLog() {
     this.#logs += 1;
-    this.#endSeq = -1;
   }
 
   /**
@@ -93,40 +94,56 @@ export class GapFiller {
     await this.fillInBackground(range, { limit: NEW_LOG_COMMENTS, isKnown, again: SETTLED });
   }
 
+  /** Begins a connection, which brings more of the stream. */
+  expectEnd() {
+    this.#end = { knownTo: -1, reading: false };
+  }
+
+  /** Records that everything up to the end of the stream has come. */
+  reachEnd() {
+    this.#end.knownTo = OPEN_END;
+  }
+
   /**
-   * Reads what the stream has behind a number, once. Of a long range only the newest part is read.
+   * Reads what the stream has behind a number, unless that is known. Of a long range only the
+   * newest part is read. A viewer that is refused and comes again asks for nothing.
    *
    * @param {number} seq
    * @param {boolean} atOnce
    */
   async readEnd(seq, atOnce) {
-    if (this.#readingEnd) return;
-    this.#readingEnd = true;
+    const end = this.#end;
+    if (end.reading || end.knownTo === OPEN_END) return;
+    end.reading = true;
     const { clock, signal, fillGaps, maxComments } = this.#config;
     const ending = signal();
     await sleep(clock, atOnce ? 0 : clock.random() * END_SPREAD_MS, ending).catch(() => {});
     if (!ending.aborted) {
-      const range = { from_seq: Math.max(seq, this.#endSeq) + 1, to_seq: OPEN_END };
+      const range = { from_seq: Math.max(seq, end.knownTo) + 1, to_seq: OPEN_END };
       const limit = fillGaps ? Infinity : maxComments;
-      await this.fillInBackground(range, { limit }, (newest) => {
-        this.#endSeq = Math.max(this.#endSeq, newest);
-      });
+      const reader = this.#readerOf(range, { limit });
+      await this.#readInBackground(reader);
+      end.knownTo = ending.aborted ? reader.knownTo : OPEN_END;
     }
-    this.#readingEnd = false;
+    end.reading = false;
   }
 
   /**
    * Reads a range for which nobody waits. A request that fails is made again with growing delays.
-   * What is left out, because of the limit or because it is given up, is reported as missing.
+   * A part that is left out, because of the limit or because it is given up, is reported as
+   * missing.
    *
    * @param {SeqRange} range
    * @param {RangeOptions} [options]
-   * @param {(newest: number) => void} [read] Called with the newest number of each page.
    */
-  async fillInBackground(range, options, read) {
+  async fillInBackground(range, options) {
+    await this.#readInBackground(this.#readerOf(range, options));
+  }
+
+  /** @param {RangeReader} reader */
+  async #readInBackground(reader) {
     const { clock } = this.#config;
     const signal = this.#config.signal();
-    const reader = this.#readerOf(range, options);
     const backoff = new Backoff(clock);
     const log = this.#logs;
     let failures = 0;
@@ -137,7 +154,6 @@ export class GapFiller {
           failures = 0;
           backoff.reset();
           this.#handlers.show(comments);
-          read?.(comments.at(-1)?.seq ?? -1);
           this.#reportMissing(reader.takeLeftOut());
         }
         this.#reportMissing(reader.takeLeftOut());

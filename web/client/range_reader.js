@@ -107,6 +107,11 @@ export class RangeReader {
     return parts.filter((part) => part.from_seq <= part.to_seq);
   }
 
+  /** The number up to which everything was read or left out. */
+  get knownTo() {
+    return this.#passDone ? Math.max(this.#newest, this.#floor - 1) : this.#floor - 1;
+  }
+
   /** The part of the range that the pass has still to read. */
   get #rest() {
     return { from_seq: this.#floor, to_seq: Math.min(this.#range.to_seq, this.#last - 1) };

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { LiveComments } from "../client.js";
 import { connected, serveHistory, shown } from "./connected.js";
-import { ann, batch, comment, json, range, settle, welcome } from "./support.js";
+import { FakeClock, FakeFetch, ann, batch, comment, json } from "./support.js";
+import { range, settle, welcome } from "./support.js";
 
 /** @typedef {import("../protocol.js").ServerMessage} ServerMessage */
-/** @typedef {import("./support.js").FakeFetch} FakeFetch */
+/** @typedef {import("./support.js").FakeSockets} FakeSockets */
 
 /** @type {ServerMessage[]} */
 const ENDED = [
@@ -25,6 +27,20 @@ function breakHistory(http, breaks) {
     if (breaks(http.requests.length)) throw new TypeError("cut");
     return answer(request);
   };
+}
+
+/**
+ * Connects to a stream that has ended.
+ *
+ * @param {LiveComments} client
+ * @param {FakeSockets} sockets
+ */
+async function connectAgain(client, sockets) {
+  client.connect();
+  await settle();
+  sockets.last.accept();
+  sockets.last.receive(...ENDED);
+  await settle();
 }
 
 /** @param {string[]} events */
@@ -133,13 +149,35 @@ test("a stream that ends while away is read to its end", async () => {
   assert.equal(clock.pending, 0);
 });
 
-test("who was there at the end asks for nothing", async () => {
+test("a viewer told the end asks for nothing", async () => {
   const { client, clock, sockets, http } = await connected();
   serveHistory(http, () => range(1, 12));
   sockets.last.receive(batch(11, 12), ...ENDED);
   await clock.advance(60_000);
   assert.equal(client.state, "closed");
-  assert.deepEqual(http.requests, []);
+  await connectAgain(client, sockets);
+  await clock.advance(60_000);
+  assert.deepEqual(http.requests, [], "nor when it comes again");
+});
+
+test("polls that are refused at the end read the rest", async () => {
+  const clock = new FakeClock();
+  const http = new FakeFetch();
+  const options = { clock, fetch: http.fetch, transports: /** @type {const} */ (["polling"]) };
+  const client = new LiveComments("https://host", "7", options);
+  serveHistory(http, () => range(1, 14));
+  const history = http.answer;
+  let polls = 0;
+  http.answer = (request) => {
+    if (!request.url.pathname.endsWith("/poll")) return history(request);
+    polls += 1;
+    if (polls === 1) return json({ since: "s1", messages: [welcome(10)] });
+    return json({ code: "stream_ended", detail: "it is over" }, 409);
+  };
+  client.connect();
+  await clock.advance(60_000);
+  assert.equal(client.state, "closed");
+  assert.deepEqual(shown(client), range(11, 14));
 });
 
 test("comments that are stored after the end are shown", async () => {
@@ -193,17 +231,69 @@ test("a skip after the end leaves a gap, and the rest", async () => {
 });
 
 test("the end of a stream is read once", async () => {
-  const { client, clock, sockets, http, events } = await connected({ maxComments: 100 });
+  const { client, clock, sockets, http, events, reconnect } = await connected({ maxComments: 100 });
   serveHistory(http, () => range(1, 300));
-  sockets.last.receive(...ENDED);
-  await clock.advance(20_000);
+  await reconnect(...ENDED);
+  for (let count = 0; count < 10; count += 1) {
+    await clock.advance(30_000);
+    await connectAgain(client, sockets);
+  }
+  assert.deepEqual(gaps(events), ["gap 11 200 unread"]);
+  assert.equal(http.requests.length, 2);
   client.connect();
   await settle();
   sockets.last.accept();
-  sockets.last.receive(...ENDED);
-  await clock.advance(20_000);
-  assert.deepEqual(gaps(events), ["gap 11 200 unread"]);
+  sockets.last.receive(welcome(10), batch(11, 300));
+  await reconnect(...ENDED);
+  await clock.advance(60_000);
+  assert.equal(http.requests.length, 4, "again after another welcome");
+});
+
+test("an end that is refused is told once", async () => {
+  const { client, clock, sockets, http, events, reconnect } = await connected({ token: "old" });
+  serveHistory(http, () => range(1, 14));
+  const { answer } = http;
+  http.answer = () => json({ code: "token_expired", detail: "no" }, 401);
+  await reconnect(...ENDED);
+  for (let count = 0; count < 4; count += 1) {
+    await clock.advance(60_000);
+    await connectAgain(client, sockets);
+  }
+  const last = Number.MAX_SAFE_INTEGER;
+  assert.deepEqual(gaps(events), [`gap 11 ${last} unread`]);
+  assert.equal(http.requests.length, 1);
+  client.setToken(null);
+  http.answer = answer;
+  const added = client.fillGap({ from_seq: 11, to_seq: last });
+  await clock.advance(10_000);
+  assert.equal(await added, 4);
+});
+
+test("an end whose reading close cuts is read later", async () => {
+  const { client, clock, sockets, http, reconnect } = await connected({ maxComments: 5_000 });
+  serveHistory(http, () => range(1, 2_000));
+  const { answer } = http;
+  http.answer = (request) => {
+    return http.requests.length === 2 ? new Promise(() => {}) : answer(request);
+  };
+  await reconnect(...ENDED);
+  await clock.advance(5_000);
+  assert.deepEqual(shown(client), range(1_901, 2_000));
   client.close();
+  await connectAgain(client, sockets);
+  await clock.advance(60_000);
+  assert.deepEqual(shown(client), range(11, 2_000));
+});
+
+test("a close after the end was read tells no gap again", async () => {
+  const { client, clock, sockets, http, events, reconnect } = await connected({ maxComments: 100 });
+  serveHistory(http, () => range(1, 300));
+  await reconnect(...ENDED);
+  await clock.advance(2_000);
+  client.close();
+  await connectAgain(client, sockets);
+  await clock.advance(60_000);
+  assert.deepEqual(gaps(events), ["gap 11 200 unread"]);
 });
 
 test("history can be read after a stream has ended", async () => {
