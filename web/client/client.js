@@ -377,7 +377,8 @@ export class LiveComments extends Emitter {
   }
 
   /**
-   * Reads a range from the history into the timeline.
+   * Reads a range from the history into the timeline. A timeline that is full takes nothing older:
+   * raise its limit before.
    *
    * @param {SeqRange} range Such as the payload of the event `gap`.
    * @returns {Promise<number>} Number of comments that were added.

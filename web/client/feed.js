@@ -116,7 +116,7 @@ export class CommentFeed {
     this.#handlers = handlers;
     this.#pause = new PauseBuffer(config.maxComments);
     this.#filler = new GapFiller(config, {
-      show: (comments) => this.#show(comments, "history"),
+      show: (comments) => this.#addStored(comments),
       isKnown: (commentId) => this.hasSeen(commentId),
       missing: (range) => {
         handlers.gap({ ...range, cause: "unread" });
@@ -266,7 +266,7 @@ export class CommentFeed {
    * @returns {Promise<OlderPage>}
    */
   async loadOlder(pageSize) {
-    const { timeline, tracker, signal } = this.#config;
+    const { tracker, signal } = this.#config;
     this.#continueTimeline();
     const reader = this.#reader;
     const isFirst = !reader.begun && reader.fromNewest;
@@ -276,11 +276,7 @@ export class CommentFeed {
     // If the log was replaced meanwhile, the age of what was read is not known.
     if (reader !== this.#reader) return { added, done: false };
     for (const { age, comments } of parts) {
-      const wanted = comments.filter(({ comment_id }) => !this.#isDeleted(comment_id));
-      const taken = timeline.add(wanted, age);
-      for (const { comment_id } of taken) this.#seen.add(comment_id);
-      added += taken.length;
-      if (taken.length > 0) this.#handlers.comments(taken, "history");
+      added += this.#addStored(comments, age);
     }
     if (isFirst) {
       this.#storedSeq = parts[0]?.comments.at(-1)?.seq ?? -1;
@@ -378,9 +374,24 @@ export class CommentFeed {
   }
 
   /**
+   * Adds comments of the history. The timeline may have no room for them, or had none before.
+   *
+   * @param {Comment[]} comments
+   * @param {number} [age] Number of logs that came after theirs.
+   * @returns {number} Number of comments that were added.
+   */
+  #addStored(comments, age) {
+    const wanted = comments.filter(({ comment_id }) => !this.#isDeleted(comment_id));
+    const taken = this.#config.timeline.add(wanted, age);
+    for (const { comment_id } of taken) this.#seen.add(comment_id);
+    if (taken.length > 0) this.#handlers.comments(taken, "history");
+    this.#handlers.arrived(comments.map(({ comment_id }) => comment_id));
+    return taken.length;
+  }
+
+  /**
    * @param {Comment[]} comments
    * @param {CommentSource} source
-   * @returns {number} Number of comments that were not shown before.
    */
   #show(comments, source) {
     const fresh = comments.filter(({ comment_id: id }) => {
@@ -390,6 +401,5 @@ export class CommentFeed {
     this.#config.timeline.add(fresh);
     if (fresh.length > 0) this.#handlers.comments(fresh, source);
     this.#handlers.arrived(comments.map(({ comment_id }) => comment_id));
-    return fresh.length;
   }
 }

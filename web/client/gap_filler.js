@@ -10,7 +10,7 @@ import { OPEN_END, SETTLED } from "./range_reader.js";
 
 /**
  * @typedef {object} FillHandlers
- * @property {(comments: Comment[]) => number} show Returns how many were not shown before.
+ * @property {(comments: Comment[]) => number} show Returns how many were added to the timeline.
  * @property {(commentId: string) => boolean} isKnown
  * @property {(range: SeqRange) => void} missing A range that was not read in the background.
  * @property {(error: unknown) => void} failed The reason, if requests failed.

@@ -57,6 +57,21 @@ test("an old small gap is read with one request", async () => {
   client.close();
 });
 
+test("a fill tells only comments that had room", async () => {
+  const { client, sockets, http, events } = await connected({ maxComments: 100 });
+  serveHistory(http, () => range(1, 1_000));
+  sockets.last.receive({ type: "gap", from_seq: 11, to_seq: 900 }, batch(901, 1_000));
+  assert.equal(await client.fillGap({ from_seq: 11, to_seq: 900 }), 0);
+  assert.equal(events.length, 2);
+  client.timeline.limit = 110;
+  assert.equal(await client.fillGap({ from_seq: 11, to_seq: 900 }), 10);
+  client.timeline.limit = 100;
+  client.timeline.limit = 5_000;
+  assert.equal(await client.fillGap({ from_seq: 11, to_seq: 900 }), 890);
+  assert.deepEqual(shown(client), range(11, 1_000));
+  client.close();
+});
+
 test("a gap far behind is read with large pages", async () => {
   const { client, sockets, http } = await connected({ maxComments: 5_000 });
   serveHistory(http, () => range(1, 3_000));
