@@ -116,7 +116,8 @@ export class CommentFeed {
     this.#handlers = handlers;
     this.#pause = new PauseBuffer(config.maxComments);
     this.#filler = new GapFiller(config, {
-      show: (comments) => this.#addStored(comments),
+      show: (comments) => this.#show(comments, "history"),
+      add: (comments) => this.#addStored(comments),
       isKnown: (commentId) => this.hasSeen(commentId),
       missing: (range) => {
         handlers.gap({ ...range, cause: "unread" });
@@ -374,7 +375,7 @@ export class CommentFeed {
   }
 
   /**
-   * Adds comments of the history. The timeline may have no room for them, or had none before.
+   * Adds comments that were asked for, also those that were shown before and had no room to stay.
    *
    * @param {Comment[]} comments
    * @param {number} [age] Number of logs that came after theirs.

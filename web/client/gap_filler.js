@@ -10,7 +10,8 @@ import { OPEN_END, SETTLED } from "./range_reader.js";
 
 /**
  * @typedef {object} FillHandlers
- * @property {(comments: Comment[]) => number} show Returns how many were added to the timeline.
+ * @property {(comments: Comment[]) => void} show
+ * @property {(comments: Comment[]) => number} add Returns how many the timeline had room for.
  * @property {(commentId: string) => boolean} isKnown
  * @property {(range: SeqRange) => void} missing A range that was not read in the background.
  * @property {(error: unknown) => void} failed The reason, if requests failed.
@@ -68,7 +69,7 @@ export class GapFiller {
     let added = 0;
     for await (const comments of this.#readerOf(range).pages(this.#config.signal())) {
       if (log !== this.#logs) break;
-      added += this.#handlers.show(comments);
+      added += this.#handlers.add(comments);
     }
     return added;
   }
@@ -166,7 +167,8 @@ export class GapFiller {
           this.#handlers.failed(error);
           return;
         }
-        const wait = Math.max(backoff.next(), retryAfterMs(error));
+        // The server names the same time to all that it refuses.
+        const wait = retryAfterMs(error) + backoff.next();
         await sleep(clock, wait, signal).catch(() => {});
       }
     }

@@ -279,12 +279,12 @@ export class Outbox {
 
   /**
    * @param {Slot} slot
-   * @param {number | undefined} ms
+   * @param {number} [ms] Time that the server names, to all that it refuses.
    */
-  #sendLater(slot, ms) {
+  #sendLater(slot, ms = 0) {
     slot.refusals += 1;
-    const delay = ms ?? 500 * 2 ** slot.refusals * this.#config.clock.random();
-    slot.retry.set(delay, () => this.#deliver?.(slot.outgoing));
+    const spread = 500 * 2 ** slot.refusals * this.#config.clock.random();
+    slot.retry.set(ms + spread, () => this.#deliver?.(slot.outgoing));
   }
 
   /**

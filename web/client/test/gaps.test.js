@@ -96,6 +96,22 @@ test("a background fill that fails is tried again", async () => {
   client.close();
 });
 
+test("fills that are refused are tried again apart", async () => {
+  const { client, clock, sockets, http } = await connected({ fillGaps: true });
+  /** @type {number[]} */
+  const times = [];
+  http.answer = () => {
+    times.push(clock.now());
+    return json({ code: "overloaded", detail: "wait", retry_after_ms: 5_000 }, 503);
+  };
+  sockets.last.receive({ type: "gap", from_seq: 11, to_seq: 1_000 });
+  await clock.advance(20_000);
+  const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+  assert.ok(waits.length >= 2);
+  assert.ok(waits.every((ms) => ms > 5_000 && ms < 10_000), `${waits}`);
+  client.close();
+});
+
 test("a fill that is given up is told as a gap", async () => {
   const { client, clock, sockets, http, events } = await connected({ fillGaps: true });
   serveHistory(http, () => range(1, 1_000));
