@@ -29,8 +29,14 @@ const NEW_LOG_COMMENTS = 500;
  */
 const NEW_LOG_SPREAD = { leastMs: 1_000, mostMs: 3_000 };
 
-/** Longest wait before the end of a stream is read: many may come back after it together. */
-const END_SPREAD_MS = 2_000;
+/** Time before the end of a stream is read: many may come back after it together. */
+const END_SPREAD = { leastMs: 0, mostMs: 2_000 };
+
+/**
+ * Time until the end of a stream is read again. A room may hold comments back for up to 30 s, and
+ * the history has them after that.
+ */
+const END_AGAIN = { leastMs: 30_000, mostMs: 45_000 };
 
 /** Reads ranges that were not sent from the history. */
 export class GapFiller {
@@ -118,11 +124,11 @@ export class GapFiller {
     end.reading = true;
     const { clock, signal, fillGaps, maxComments } = this.#config;
     const ending = signal();
-    await sleep(clock, atOnce ? 0 : clock.random() * END_SPREAD_MS, ending).catch(() => {});
+    await sleep(clock, atOnce ? 0 : randomMs(clock, END_SPREAD), ending).catch(() => {});
     if (!ending.aborted) {
       const range = { from_seq: Math.max(seq, end.knownTo) + 1, to_seq: OPEN_END };
       const limit = fillGaps ? Infinity : maxComments;
-      const reader = this.#readerOf(range, { limit });
+      const reader = this.#readerOf(range, { limit, again: END_AGAIN });
       await this.#readInBackground(reader);
       end.knownTo = ending.aborted ? reader.knownTo : OPEN_END;
     }

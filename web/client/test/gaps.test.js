@@ -218,8 +218,11 @@ test("comments that are stored after the end are shown", async () => {
   sockets.last.receive(batch(11, 12));
   await reconnect(...ENDED);
   await clock.advance(2_000);
+  await clock.advance(28_000);
+  assert.equal(http.requests.length, 1);
+  // A message delay of the room is over.
   stored = 14;
-  await clock.advance(10_000);
+  await clock.advance(17_000);
   assert.deepEqual(shown(client), range(11, 14));
 });
 
