@@ -396,7 +396,11 @@ export class LiveComments extends Emitter {
    */
   setToken(token) {
     this.#tokens.replace(token);
-    if (token === null) this.#outbox.failAll("identity_changed", SIGNED_OUT);
+    if (token === null) {
+      this.#outbox.failAll("identity_changed", SIGNED_OUT);
+      // There may be no connection to tell it, as after the end of a stream.
+      this.#user = null;
+    }
     this.#connection.applyToken();
   }
 

@@ -123,6 +123,15 @@ test("comments of a user that signs out fail at once", async () => {
   client.close();
 });
 
+test("a sign-out after the end forgets the user", async () => {
+  const { client, sockets } = await connected({ token: "ann" });
+  sockets.last.receive({ type: "bye", code: "stream_ended" });
+  assert.equal(client.state, "closed");
+  assert.equal(client.user?.user_id, ann.user_id);
+  client.setToken(null);
+  assert.equal(client.user, null);
+});
+
 test("a reconnect with a token looks like no sign-out", async () => {
   const { client, reconnect } = await connected({ token: "token" });
   /** @type {(string | undefined)[]} */

@@ -132,8 +132,12 @@ for (const transport of /** @type {const} */ (["events", "polling"])) {
     daemon.publish(5);
     daemon.publish(20);
     await until(() => client.transport === null);
+    /** @type {unknown[]} */
+    const users = [];
+    client.on("welcome", ({ user }) => users.push(user));
     client.setToken(null);
-    await until(() => client.user === null);
+    await until(() => users.length > 0);
+    assert.deepEqual(users, [null]);
     assert.equal(client.paused, true);
   });
 
