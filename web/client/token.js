@@ -48,12 +48,12 @@ export class TokenSource {
   }
 
   /**
-   * Tells whether a token is the one to use. While a provider has not answered, each may be.
+   * Tells whether a token is the one to use. A provider that has not answered may have another.
    *
    * @param {string | null} token
    */
   isCurrent(token) {
-    return !this.#known || token === this.#token;
+    return this.#known && token === this.#token;
   }
 
   /**

@@ -560,7 +560,28 @@ test("a new token reaches a link that came meanwhile", async () => {
   client.close();
 });
 
-test("a provider that fails after a change is asked again", async () => {
+test("an upgrade without a token ends no retries", async () => {
+  let fails = true;
+  const { client, clock, sockets, http } = start({
+    transports: ["websocket", "events"],
+    times: { silenceMs: 1e9, openMs: 1e9 },
+    token: "ann",
+  });
+  http.answer = () => eventStream(welcome(5, { user: ann }));
+  await settle();
+  sockets.last.end(1006);
+  await settle();
+  client.setToken(() => (fails ? Promise.reject(new Error("offline")) : "bob"));
+  await clock.advance(60_000);
+  assert.equal(sockets.all.length, 1, "the better transport needs a token, too");
+  fails = false;
+  http.answer = () => eventStream(welcome(5, { user: bob }));
+  await clock.advance(6_000);
+  assert.equal(client.user?.user_id, bob.user_id);
+  client.close();
+});
+
+test("a new provider that fails is asked again", async () => {
   let fails = true;
   const { client, clock, sockets } = start({ token: "ann", times: { pingMs: 1e9 } });
   await settle();
