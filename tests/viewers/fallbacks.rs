@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use live_comments::client::viewer::ViewerConnection;
 use live_comments::protocol::admin::Who;
-use live_comments::protocol::{ClientMessage, ServerMessage};
+use live_comments::protocol::{ClientMessage, Seq, ServerMessage};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -403,29 +403,64 @@ async fn lost_answer_is_repeated_and_older_poll_ends() {
     assert!(newer["messages"].to_string().contains("comment 1"), "{newer}");
 }
 
-/// It is told what it skipped, as over a WebSocket, and costs a bounded amount of memory.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_reader_gets_a_gap() {
-    let settings = "[delivery]\nring_frames = 16\nring_bytes = \"256 KiB\"\n\
-                    [gateway]\npong_timeout = \"60s\"";
-    let daemon = Daemon::start(settings);
+/// Opens an event stream whose socket holds little.
+async fn slow_events(daemon: &Daemon) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut slow = socket.connect(daemon.address).await.unwrap();
     slow.write_all(b"GET /api/streams/1/events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut poller = Poller::new(&daemon, None);
-    poller.poll(0).await;
+    slow
+}
+
+/// Returns the place of the last comment.
+async fn send_more_than_sockets_hold(daemon: &Daemon) -> Seq {
     let mut sender = daemon.join(42, "ann").await;
     let text = "x".repeat(400);
+    let mut last = 0;
     for batch in 0..40 {
         for n in 0..40 {
             sender.send(&comment(&text, &format!("{batch}-{n}"))).await;
         }
         let mut acked = 0;
         while acked < 40 {
-            acked += u32::from(matches!(sender.next().await.unwrap(), ServerMessage::Ack { .. }));
+            if let ServerMessage::Ack { seq, .. } = sender.next().await.unwrap() {
+                last = last.max(seq);
+                acked += 1;
+            }
         }
     }
+    last
+}
+
+/// Nobody can come back to an ended stream for what has not been sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_reader_is_told_what_the_end_cut_off() {
+    let daemon = Daemon::start("[gateway]\npong_timeout = \"60s\"");
+    let mut slow = slow_events(&daemon).await;
+    let mut fast = daemon.watch().await;
+    let last = send_more_than_sockets_hold(&daemon).await;
+    post(&daemon, "/v1/streams/1", json!({"state": "ended"})).await;
+    fast.until_closed().await;
+    let mut seen = Vec::new();
+    timeout(PATIENCE, slow.read_to_end(&mut seen)).await.expect("the end").unwrap();
+    let seen = String::from_utf8(seen).unwrap();
+    let to_last = format!("\"to_seq\":{last}");
+    let gap = seen.rfind("\"type\":\"gap\"").expect("a gap");
+    let told = ["\"type\":\"gap\"", &to_last, "\"code\":\"stream_ended\"", "\"type\":\"bye\""];
+    let places = told.map(|part| seen[gap..].find(part).expect(part));
+    assert!(places.is_sorted(), "{}", &seen[gap..]);
+}
+
+/// It is told what it skipped, as over a WebSocket, and costs a bounded amount of memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_reader_gets_a_gap() {
+    let settings = "[delivery]\nring_frames = 16\nring_bytes = \"256 KiB\"\n\
+                    [gateway]\npong_timeout = \"60s\"";
+    let daemon = Daemon::start(settings);
+    let mut slow = slow_events(&daemon).await;
+    let mut poller = Poller::new(&daemon, None);
+    poller.poll(0).await;
+    send_more_than_sockets_hold(&daemon).await;
     let mut seen = String::new();
     let mut buffer = vec![0; 64 * 1024];
     let reading = async {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::earlier::EarlierEpoch;
+use self::ending::Ending;
 use self::missed::MissedEnd;
 use self::pinned::Pin;
 use self::room_polls::ToldPoll;
@@ -145,8 +146,8 @@ struct Feed {
     poll: ToldPoll,
     /// The event as viewers were told.
     notice: StreamNotice,
-    /// When the last comments of a stream that ended were shown.
-    ends_at: Option<Instant>,
+    /// Set from the end of the stream until its viewers are closed.
+    ending: Option<Ending>,
     /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
     deleted_ahead: BTreeMap<Seq, Removal>,
     /// The shared deflate window of its viewers.
@@ -283,7 +284,7 @@ impl Hub {
                 notice: self.parts.streams.notice(stream_id),
                 pin: self.pin(stream_id).await,
                 poll: ToldPoll::new(self.parts.polls.state(stream_id)),
-                ends_at: None,
+                ending: None,
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };

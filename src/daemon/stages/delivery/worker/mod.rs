@@ -58,8 +58,7 @@ use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::daemon::base::telemetry::DeliveryLatencies;
 use crate::net::websocket::Inflater;
 use crate::protocol::admin::TransportKind;
-use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
+use crate::protocol::{CloseCode, StreamId, UserId};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -285,10 +284,7 @@ impl Worker {
             Command::ControlLost { stream_id } => {
                 self.close_stream(stream_id, CloseCode::SlowConsumer, None);
             }
-            Command::StreamEnded { stream_id } => {
-                let error = ErrorBody::new(ErrorCode::StreamEnded, "the stream has ended");
-                self.close_stream(stream_id, CloseCode::StreamEnded, Some(&error));
-            }
+            Command::StreamEnded { stream_id } => self.end_stream(stream_id),
             Command::CloseStream { stream_id, error, anonymous_only, done } => {
                 let _ = done.send(self.close_viewers_of(stream_id, &error, anonymous_only));
             }

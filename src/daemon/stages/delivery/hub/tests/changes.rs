@@ -1,5 +1,7 @@
 //! Changes that viewers are told: deletions, restorations, pins, rules and the schedule.
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::protocol::PinnedComment;
 use crate::protocol::stream::Stream;
@@ -165,27 +167,48 @@ async fn pin(rig: &Rig, pinned_at: u64) {
     rig.streams.reload().await.unwrap();
 }
 
+/// Stores the state of the stream and lets the hub know.
+async fn becomes(rig: &Rig, state: StreamState, delay_ms: Option<u64>) {
+    let mut changed = stream(STREAM.0, ModerationMode::Async);
+    changed.state = state;
+    changed.room.delay_ms = delay_ms;
+    rig.metadata.put_stream(changed);
+    rig.streams.reload().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_behind_its_last_comments() {
     for delay_ms in [0, 2_000] {
         let rig = Rig::start().await;
         rig.watch(0).await;
-        let mut ended = stream(STREAM.0, ModerationMode::Async);
-        ended.room.delay_ms = (delay_ms > 0).then_some(delay_ms);
-        ended.state = StreamState::Ended;
-        rig.metadata.put_stream(ended);
-        rig.streams.reload().await.unwrap();
+        becomes(&rig, StreamState::Ended, (delay_ms > 0).then_some(delay_ms)).await;
         rig.publish(BusMessage::Ended).await;
-        tokio::time::sleep(Duration::from_millis(delay_ms + 400)).await;
+        sleep(Duration::from_millis(delay_ms + 1_400)).await;
         rig.publish(BusMessage::Ended).await;
         rig.broadcast(batch(1, 2, &[])).await;
         let commands = rig.commands(0).await;
         assert!(matches!(commands.as_slice(), [Command::Frame { .. }]), "{commands:?}");
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        sleep(Duration::from_millis(400)).await;
         let commands = rig.commands(0).await;
         assert!(matches!(commands.as_slice(), [Command::StreamEnded { .. }]), "{commands:?}");
-        tokio::time::sleep(Duration::from_millis(delay_ms + 1_000)).await;
+        sleep(Duration::from_secs(10)).await;
         let commands = rig.commands(0).await;
         assert!(commands.is_empty(), "the message was repeated: {commands:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_live_again_keeps_its_viewers() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    becomes(&rig, StreamState::Ended, None).await;
+    rig.publish(BusMessage::Ended).await;
+    sleep(Duration::from_secs(1)).await;
+    becomes(&rig, StreamState::Live, None).await;
+    sleep(Duration::from_secs(10)).await;
+    let ended = |command: &Command| matches!(command, Command::StreamEnded { .. });
+    assert!(!rig.commands(0).await.iter().any(ended));
+    rig.publish(BusMessage::Ended).await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(rig.commands(0).await.iter().any(ended), "this node has not read yet that it ended");
 }

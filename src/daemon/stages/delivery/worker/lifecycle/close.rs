@@ -15,7 +15,7 @@ use crate::net::websocket::close_frame;
 use crate::protocol::admin::TransportKind;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{CloseCode, Identity, StreamId, UserId, UserScope};
+use crate::protocol::{CloseCode, ErrorCode, Identity, StreamId, UserId, UserScope};
 
 /// A viewer that is closed alone and should reconnect waits up to this long.
 const RETURN_JITTER: Duration = Duration::from_secs(2);
@@ -187,6 +187,23 @@ impl Worker {
             }
             keep
         });
+    }
+
+    /// Closes the viewers of a stream that has ended. Nobody can come back to it, so those that are
+    /// behind are told what they miss. A viewer that has paused reads that when it resumes.
+    pub(crate) fn end_stream(&mut self, stream_id: StreamId) {
+        let Some(&key) = self.stream_keys.get(&stream_id) else { return };
+        self.fan_out_now(key);
+        let stream = &self.streams[key];
+        for slot in stream.viewers.slots() {
+            let viewer = &mut self.viewers[slot as usize];
+            let waits = [Flags::JOINING, Flags::PAUSED, Flags::CLOSING];
+            if viewer.seq < stream.covered_to && !waits.iter().any(|flag| viewer.flags.has(*flag)) {
+                viewer.enqueue_gap(stream_id, stream.epoch, stream.covered_to);
+            }
+        }
+        let error = ErrorBody::new(ErrorCode::StreamEnded, "the stream has ended");
+        self.close_stream(stream_id, CloseCode::StreamEnded, Some(&error));
     }
 
     /// Closes all viewers of a stream.
