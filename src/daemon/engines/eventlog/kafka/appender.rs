@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::client::{ClientSettings, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
@@ -30,6 +32,9 @@ use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 /// thread an idle node used a hundredth of a processor. Dropping the producer waits for the end of
 /// a call.
 const POLL_WAIT: Duration = Duration::from_millis(500);
+
+/// A producer that has failed is dropped after this time at the latest. Its appends fail at once.
+const RETIREMENT: Duration = Duration::from_secs(5);
 
 type Client = BaseProducer<DeliveryContext>;
 
@@ -167,49 +172,30 @@ pub(super) fn set_acks(client_config: &mut ClientConfig, guarantee: Guarantee) {
     }
 }
 
-pub(super) struct DirectAppender {
+/// A producer with what was handed to it.
+struct DirectProducer {
     /// Dropped before the client, because the opaques of its records return to it.
     sender: Arc<BatchSender>,
-    producer: PolledProducer,
-    pending_bytes: Arc<PendingBytes>,
+    polled: PolledProducer,
 }
 
-impl DirectAppender {
-    fn new(
-        mut client_config: ClientConfig,
-        config: &EventLogConfig,
+impl DirectProducer {
+    fn start(
+        client_config: &ClientConfig,
         topics: Arc<Topics>,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
-        let max_pending_bytes = config.max_pending_bytes.as_u64();
-        set_acks(&mut client_config, config.guarantee);
         let context = DeliveryContext::new(health, topics.clone(), Arc::default());
-        let client = Client::from_config_and_context(&client_config, context)
+        let client = Client::from_config_and_context(client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
-        let producer = PolledProducer::start(client)?;
-        let sender = BatchSender::new(producer.client.clone(), topics);
-        Ok(Self { sender, producer, pending_bytes: PendingBytes::new(max_pending_bytes) })
+        let polled = PolledProducer::start(client)?;
+        let sender = BatchSender::new(polled.client.clone(), topics);
+        Ok(Self { sender, polled })
     }
 
-    fn append(
-        &self,
-        topic: Topic,
-        records: Vec<NewRecord>,
-    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
-        let reserved = self.pending_bytes.reserve(&records)?;
-        let (append, result) = PendingAppend::new(topic, records.len(), reserved);
-        let pending = (0..).zip(records).map(|(index, new)| PendingRecord {
-            new,
-            append: append.clone(),
-            index,
-        });
-        self.sender.enqueue(topic, pending);
-        Ok(result)
-    }
-
-    fn probe(&self, topic: &str) -> Result<(), LogError> {
-        let metadata = self.producer.client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
-        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
+    /// Returns the reason if it accepts nothing any more.
+    fn fatal_error(&self) -> Option<String> {
+        self.polled.client.client().fatal_error().map(|(_, reason)| reason)
     }
 
     fn flush(&self, timeout: Duration) -> Result<(), LogError> {
@@ -221,11 +207,90 @@ impl DirectAppender {
                 let text = "the last appends were not acknowledged in time";
                 return Err(LogError::Unavailable(text.to_owned()));
             }
-            let flushed = self.producer.client.flush(left);
+            let flushed = self.polled.client.flush(left);
             flushed.map_err(|error| unavailable("flushing the last appends", &error))?;
             // The polling thread may be about to complete a batch it has taken.
             std::thread::yield_now();
         }
         Ok(())
+    }
+
+    /// Drops it once its appends have failed, on a thread of its own because that blocks.
+    fn retire(self: Arc<Self>) {
+        let end = move || {
+            // What is left then is answered by the drop.
+            let _ = self.flush(RETIREMENT);
+        };
+        // Without a thread it is dropped here, which takes one `POLL_WAIT` at most.
+        let _ = std::thread::Builder::new().name("kafka-retired".to_owned()).spawn(end);
+    }
+}
+
+pub(super) struct DirectAppender {
+    client_config: ClientConfig,
+    topics: Arc<Topics>,
+    health: Arc<Health>,
+    producer: Mutex<Arc<DirectProducer>>,
+    pending_bytes: Arc<PendingBytes>,
+}
+
+impl DirectAppender {
+    fn new(
+        mut client_config: ClientConfig,
+        config: &EventLogConfig,
+        topics: Arc<Topics>,
+        health: Arc<Health>,
+    ) -> Result<Self, LogError> {
+        set_acks(&mut client_config, config.guarantee);
+        let producer = DirectProducer::start(&client_config, topics.clone(), health.clone())?;
+        Ok(Self {
+            client_config,
+            topics,
+            health,
+            producer: Mutex::new(Arc::new(producer)),
+            pending_bytes: PendingBytes::new(config.max_pending_bytes.as_u64()),
+        })
+    }
+
+    fn append(
+        &self,
+        topic: Topic,
+        records: Vec<NewRecord>,
+    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
+        let producer = self.working_producer()?;
+        let reserved = self.pending_bytes.reserve(&records)?;
+        let (append, result) = PendingAppend::new(topic, records.len(), reserved);
+        let pending = (0..).zip(records).map(|(index, new)| PendingRecord {
+            new,
+            append: append.clone(),
+            index,
+        });
+        producer.sender.enqueue(topic, pending);
+        Ok(result)
+    }
+
+    /// Returns the producer, or another one in its place if it has failed for good. An idempotent
+    /// one does when the brokers do not have what it numbers its records after, as when they have
+    /// lost records.
+    fn working_producer(&self) -> Result<Arc<DirectProducer>, LogError> {
+        let mut current = self.producer.lock();
+        let Some(reason) = current.fatal_error() else { return Ok(current.clone()) };
+        warn!(%reason, "producer failed; replacing it");
+        let topics = self.topics.clone();
+        let next = DirectProducer::start(&self.client_config, topics, self.health.clone())?;
+        let next = Arc::new(next);
+        std::mem::replace(&mut *current, next.clone()).retire();
+        Ok(next)
+    }
+
+    fn probe(&self, topic: &str) -> Result<(), LogError> {
+        let client = self.working_producer()?.polled.client.clone();
+        let metadata = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
+        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
+    }
+
+    fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        let producer = self.producer.lock().clone();
+        producer.flush(timeout)
     }
 }

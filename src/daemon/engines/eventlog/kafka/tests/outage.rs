@@ -165,6 +165,22 @@ async fn refused_record_does_not_affect_the_next() {
     append(&log, numbered(1, 1, 1)).await;
 }
 
+/// Brokers that have lost records find a hole in the numbers of an idempotent producer, which then
+/// accepts nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_failed_for_good_is_replaced() {
+    let (cluster, config) = simulated("failed");
+    let log = open(&config, ByteSize::mib(64)).await;
+    append(&log, numbered(1, 0, 1)).await;
+    let hole = Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[hole]);
+    let failed = log.append(TOPIC, numbered(1, 1, 1)).await;
+    assert!(matches!(failed, Err(LogError::Unavailable(_))), "{failed:?}");
+    append(&log, numbered(1, 2, 1)).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    assert_eq!(texts(&take(&mut *member, 2).await).len(), 2, "the log has both");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn append_over_the_bound_is_refused_at_once() {
     let (cluster, config) = simulated("bound");
