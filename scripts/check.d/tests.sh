@@ -1,10 +1,11 @@
 # Runs the tests, which `cargo test --no-run` has built.
 # shellcheck shell=bash
 
-# Test programs that need the servers of scripts/stack. Some kill them.
-server_tests=(cluster faults identity log_replaced moderator_down stores)
-# One of its scenarios measures how long a page is blocked, so nothing runs beside it.
-alone=(browser)
+# Test programs that need the servers of scripts/stack, some of which kill them, and that wait most of the time.
+server_tests=(cluster faults identity moderator_down stores)
+# Nothing runs beside these: `log_replaced` deletes topics while comments are sent, `viewers` sends as much as the
+# machine can take, and a scenario of `browser` measures how long a page is blocked.
+alone=(log_replaced viewers browser)
 
 # What the names of tests end with that measure a promise of milliseconds. They run one by one, with nothing
 # beside them.
@@ -32,8 +33,8 @@ other_tests() {
   done
 }
 
-# Runs all tests. Those on servers wait most of the time, for outages to be noticed and to end, so the tests that
-# need no server run meanwhile, on ports of their own. Their time limits allow for a busy machine.
+# Runs all tests. Those on servers wait for outages to be noticed and to end, so the tests that need no server run
+# meanwhile, on ports of their own. Their time limits allow for a busy machine.
 run_all_tests() {
   local failed=0
   run_tests --lib --bins || failed=1

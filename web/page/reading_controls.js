@@ -11,7 +11,7 @@ const FAR_FROM_END = 120;
 
 const PAUSED = "Paused. Every comment is here as you scroll up; what comes meanwhile waits.";
 
-/** During a long pause a connection of another kind than a WebSocket is ended. */
+/** Event streams and polls are ended during a long pause. */
 const PAUSED_FALLBACK = `${PAUSED} Deletions, messages and announcements may wait, too.`;
 
 const PAUSED_ENDED = "Paused, and the stream has ended. Resume to see the comments up to its end.";
