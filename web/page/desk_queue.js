@@ -118,7 +118,8 @@ export class DeskQueue {
    * @param {QueueItem} item
    * @param {"approve" | "reject"} decision
    */
-  async #decide({ comment_id, name, message }, decision) {
+  async #decide(item, decision) {
+    const { comment_id, name, message } = item;
     const at = this.#items.findIndex((other) => other.comment_id === comment_id);
     this.#decided.add(comment_id);
     const hadFocus = byId("queue").contains(document.activeElement);
@@ -130,8 +131,10 @@ export class DeskQueue {
     const session = this.#session;
     const waitsAgain = () => {
       this.#decided.delete(comment_id);
-      // Otherwise the next answer has the item.
-      if (!this.#active && session === this.#session) void this.#load();
+      const isListed = this.#items.some((other) => other.comment_id === comment_id);
+      if (session !== this.#session || isListed) return;
+      this.#items = [...this.#items.slice(0, at), item, ...this.#items.slice(at)];
+      this.#draw();
     };
     const act = {
       text: `${word}: ${name}: ${message}`,

@@ -16,11 +16,11 @@ use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::client::{ClientSettings, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
-use super::in_flight::{BatchSender, DeliveryContext, PendingRecord};
+use super::in_flight::{BatchSender, DeliveryContext, LastOffsets, PRODUCER_FAILED, PendingRecord};
 use super::pending::{AppendResult, PendingAppend, PendingBytes};
 use super::topics::Topics;
 use super::transactions::TransactionalAppender;
@@ -33,8 +33,10 @@ use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 /// a call.
 const POLL_WAIT: Duration = Duration::from_millis(500);
 
-/// A producer that has failed is dropped after this time at the latest. Its appends fail at once.
-const RETIREMENT: Duration = Duration::from_secs(5);
+/// A producer that has failed is dropped after this time at the latest.
+const RETIREMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shortest time between two replacements.
+const REPLACEMENT_PAUSE: Duration = Duration::from_secs(1);
 
 type Client = BaseProducer<DeliveryContext>;
 
@@ -183,9 +185,8 @@ impl DirectProducer {
     fn start(
         client_config: &ClientConfig,
         topics: Arc<Topics>,
-        health: Arc<Health>,
+        context: DeliveryContext,
     ) -> Result<Self, LogError> {
-        let context = DeliveryContext::new(health, topics.clone(), Arc::default());
         let client = Client::from_config_and_context(client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
         let polled = PolledProducer::start(client)?;
@@ -214,23 +215,17 @@ impl DirectProducer {
         }
         Ok(())
     }
-
-    /// Drops it once its appends have failed, on a thread of its own because that blocks.
-    fn retire(self: Arc<Self>) {
-        let end = move || {
-            // What is left then is answered by the drop.
-            let _ = self.flush(RETIREMENT);
-        };
-        // Without a thread it is dropped here, which takes one `POLL_WAIT` at most.
-        let _ = std::thread::Builder::new().name("kafka-retired".to_owned()).spawn(end);
-    }
 }
 
 pub(super) struct DirectAppender {
     client_config: ClientConfig,
     topics: Arc<Topics>,
     health: Arc<Health>,
+    last_offsets: Arc<LastOffsets>,
+    /// Locked while a batch is handed over, so that `append` is never the last to hold a producer:
+    /// its drop blocks.
     producer: Mutex<Arc<DirectProducer>>,
+    replaced_at: Mutex<Option<Instant>>,
     pending_bytes: Arc<PendingBytes>,
 }
 
@@ -242,12 +237,16 @@ impl DirectAppender {
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         set_acks(&mut client_config, config.guarantee);
-        let producer = DirectProducer::start(&client_config, topics.clone(), health.clone())?;
+        let last_offsets = Arc::<LastOffsets>::default();
+        let context = DeliveryContext::new(health.clone(), topics.clone(), last_offsets.clone());
+        let producer = DirectProducer::start(&client_config, topics.clone(), context)?;
         Ok(Self {
             client_config,
             topics,
             health,
+            last_offsets,
             producer: Mutex::new(Arc::new(producer)),
+            replaced_at: Mutex::default(),
             pending_bytes: PendingBytes::new(config.max_pending_bytes.as_u64()),
         })
     }
@@ -257,7 +256,12 @@ impl DirectAppender {
         topic: Topic,
         records: Vec<NewRecord>,
     ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
-        let producer = self.working_producer()?;
+        let producer = self.producer.lock();
+        if producer.fatal_error().is_some() {
+            // The probe replaces it.
+            self.health.suspect(PRODUCER_FAILED);
+            return Err(LogError::Unavailable(PRODUCER_FAILED.to_owned()));
+        }
         let reserved = self.pending_bytes.reserve(&records)?;
         let (append, result) = PendingAppend::new(topic, records.len(), reserved);
         let pending = (0..).zip(records).map(|(index, new)| PendingRecord {
@@ -269,24 +273,40 @@ impl DirectAppender {
         Ok(result)
     }
 
-    /// Returns the producer, or another one in its place if it has failed for good. An idempotent
-    /// one does when the brokers do not have what it numbers its records after, as when they have
-    /// lost records.
-    fn working_producer(&self) -> Result<Arc<DirectProducer>, LogError> {
-        let mut current = self.producer.lock();
-        let Some(reason) = current.fatal_error() else { return Ok(current.clone()) };
-        warn!(%reason, "producer failed; replacing it");
-        let topics = self.topics.clone();
-        let next = DirectProducer::start(&self.client_config, topics, self.health.clone())?;
-        let next = Arc::new(next);
-        std::mem::replace(&mut *current, next.clone()).retire();
-        Ok(next)
+    /// Sends a request. A producer that has failed for good is replaced before.
+    fn probe(&self, topic: &str) -> Result<(), LogError> {
+        let mut producer = self.producer.lock().clone();
+        if let Some(reason) = producer.fatal_error() {
+            producer = self.replace(&producer, &reason)?;
+        }
+        let metadata = producer.polled.client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
+        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
     }
 
-    fn probe(&self, topic: &str) -> Result<(), LogError> {
-        let client = self.working_producer()?.polled.client.clone();
-        let metadata = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
-        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
+    /// Puts another producer in the place of one that has failed. An idempotent one does when the
+    /// brokers do not have what it numbers its records after, as when they have lost records.
+    fn replace(
+        &self,
+        failed: &Arc<DirectProducer>,
+        reason: &str,
+    ) -> Result<Arc<DirectProducer>, LogError> {
+        let mut replaced_at = self.replaced_at.lock();
+        if replaced_at.is_some_and(|at| at.elapsed() < REPLACEMENT_PAUSE) {
+            return Err(LogError::Unavailable(format!("{PRODUCER_FAILED}: {reason}")));
+        }
+        *replaced_at = Some(Instant::now());
+        warn!(%reason, "producer failed; replacing it");
+        // None of its records may be stored after those of the next one. What is left then was sent
+        // before the failure, and is answered by the drop.
+        if let Err(error) = failed.flush(RETIREMENT_TIMEOUT) {
+            debug!(%error, "the failed producer is dropped with appends");
+        }
+        let topics = self.topics.clone();
+        let last_offsets = self.last_offsets.clone();
+        let context = DeliveryContext::new(self.health.clone(), topics.clone(), last_offsets);
+        let next = Arc::new(DirectProducer::start(&self.client_config, topics, context)?);
+        *self.producer.lock() = next.clone();
+        Ok(next)
     }
 
     fn flush(&self, timeout: Duration) -> Result<(), LogError> {

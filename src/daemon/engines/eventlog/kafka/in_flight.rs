@@ -16,6 +16,7 @@
 //! records that wait behind it fail with it instead of waiting for another timeout.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
@@ -40,6 +41,9 @@ const MAX_IN_FLIGHT_RECORDS: usize = 4;
 /// `batch.num.messages` (10 000).
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_RECORDS: usize = 5000;
+
+/// The reason that appends are given while a producer that has failed for good is replaced.
+pub(super) const PRODUCER_FAILED: &str = "the Kafka producer failed and is replaced";
 
 /// A record and the append it belongs to.
 #[derive(Debug)]
@@ -72,14 +76,18 @@ pub(super) struct DeliveryOpaque {
 }
 
 impl DeliveryOpaque {
-    fn complete(&self, result: &DeliveryResult<'_>, topics: &Topics) {
+    fn complete(&self, result: &DeliveryResult<'_>, topics: &Topics, has_failed: bool) {
         let outcome = match result {
             Ok(message) => Ok(log_position(message.partition(), message.offset())),
             Err((error, message)) => Err(match error.rdkafka_error_code() {
-                // Purged, because the log was dropped. (The records that a failed transaction
-                // purges have been answered already.)
+                // Purged, because the producer has failed or the log was dropped. (The records that
+                // a failed transaction purges have been answered already.)
                 Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue) => {
-                    LogError::Closed
+                    if has_failed {
+                        LogError::Unavailable(PRODUCER_FAILED.to_owned())
+                    } else {
+                        LogError::Closed
+                    }
                 }
                 _ => {
                     let topic = topics.name(self.append.topic);
@@ -118,6 +126,8 @@ pub(super) struct DeliveryContext {
     health: Arc<Health>,
     topics: Arc<Topics>,
     last_offsets: Arc<LastOffsets>,
+    /// Whether the producer accepts nothing any more.
+    has_failed: AtomicBool,
 }
 
 impl DeliveryContext {
@@ -126,7 +136,7 @@ impl DeliveryContext {
         topics: Arc<Topics>,
         last_offsets: Arc<LastOffsets>,
     ) -> Self {
-        Self { health, topics, last_offsets }
+        Self { health, topics, last_offsets, has_failed: AtomicBool::new(false) }
     }
 
     /// Returns why a stored comment must not be acknowledged: another topic may have it, under a
@@ -153,8 +163,14 @@ impl ClientContext for DeliveryContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka");
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.health.suspect(reason);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.health.suspect(reason),
+            // Comes before the reports of the records that it fails.
+            Some(RDKafkaErrorCode::Fatal) => {
+                self.has_failed.store(true, Ordering::Release);
+                self.health.suspect(PRODUCER_FAILED);
+            }
+            _ => {}
         }
     }
 }
@@ -182,7 +198,7 @@ impl ProducerContext for DeliveryContext {
         {
             self.health.suspect("a topic refused the size of a batch");
         }
-        opaque.complete(result, &self.topics);
+        opaque.complete(result, &self.topics, self.has_failed.load(Ordering::Acquire));
     }
 }
 

@@ -1,8 +1,8 @@
 //! The hub: one task between the bus and the workers. It subscribes to the streams that workers
 //! watch, puts the messages of the bus in one order without holes, and makes the frames.
 
+mod changes;
 mod earlier;
-mod ending;
 mod missed;
 mod pinned;
 mod room_polls;
@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::changes::{Ending, LAST_COMMENTS_WITHIN};
 use self::earlier::EarlierEpoch;
-use self::ending::Ending;
 use self::missed::MissedEnd;
 use self::pinned::Pin;
 use self::room_polls::ToldPoll;
@@ -43,7 +43,7 @@ use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Removal;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::room::RoomRules;
-use crate::protocol::stream::{StreamNotice, StreamState};
+use crate::protocol::stream::StreamNotice;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Seq, StreamId};
 
@@ -366,7 +366,7 @@ impl Hub {
             BusMessage::Announcement { message } => {
                 self.send(stream_id, Lane::Control, ServerMessage::Announcement { message });
             }
-            BusMessage::Ended => self.end(stream_id),
+            BusMessage::Ended => self.plan_end(stream_id, LAST_COMMENTS_WITHIN),
         }
     }
 
@@ -446,29 +446,6 @@ impl Hub {
             shown_before,
         };
         self.send_comments(stream_id, incoming, &batch.staff);
-    }
-
-    /// Tells viewers of rooms whose rules have changed, and of events that have. Never skipped: a
-    /// viewer that is behind must know them, too. The end of a stream comes through the bus, behind
-    /// its last comments, and that it exists no longer by closing its viewers.
-    fn tell_changes(&mut self) {
-        let mut changed = Vec::new();
-        for (stream_id, feed) in &mut self.feeds {
-            let Some(stream) = self.parts.streams.get(*stream_id) else { continue };
-            let room = stream.room.in_force();
-            if feed.room != room {
-                feed.room = room;
-                changed.push((*stream_id, ServerMessage::Room(room)));
-            }
-            if stream.state == StreamState::Ended || !feed.notice.differs_from(&stream) {
-                continue;
-            }
-            feed.notice = stream.notice();
-            changed.push((*stream_id, ServerMessage::Stream(feed.notice.clone())));
-        }
-        for (stream_id, message) in changed {
-            self.send(stream_id, Lane::Control, message);
-        }
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {

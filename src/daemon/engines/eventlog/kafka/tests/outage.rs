@@ -172,13 +172,25 @@ async fn a_producer_that_failed_for_good_is_replaced() {
     let (cluster, config) = simulated("failed");
     let log = open(&config, ByteSize::mib(64)).await;
     append(&log, numbered(1, 0, 1)).await;
-    let hole = Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[hole]);
-    let failed = log.append(TOPIC, numbered(1, 1, 1)).await;
-    assert!(matches!(failed, Err(LogError::Unavailable(_))), "{failed:?}");
-    append(&log, numbered(1, 2, 1)).await;
-    let mut member = consumer(&log, "g", StartAt::Earliest).await;
-    assert_eq!(texts(&take(&mut *member, 2).await).len(), 2, "the log has both");
+    for round in 1..=2 {
+        let hole = Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[hole]);
+        // Of two partitions, and more than one batch of each.
+        let lost = (0..20).map(|n| log.append(TOPIC, numbered(n as u64 % 2, 1_000 + n, 1)));
+        let lost = futures_util::future::join_all(lost).await;
+        assert!(lost.iter().any(Result::is_err), "{lost:?}");
+        for outcome in lost {
+            let is_retried = matches!(outcome, Ok(_) | Err(LogError::Unavailable(_)));
+            assert!(is_retried, "the log is not closed: {outcome:?}");
+        }
+        let replaced = async {
+            while let Err(error) = log.append(TOPIC, numbered(1, round, 1)).await {
+                assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, replaced).await.expect("another producer");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

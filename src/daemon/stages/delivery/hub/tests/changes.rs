@@ -198,6 +198,18 @@ async fn a_stream_ends_behind_its_last_comments() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_the_bus_has_lost_is_told_later() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    becomes(&rig, StreamState::Ended, None).await;
+    sleep(Duration::from_secs(9)).await;
+    assert!(rig.commands(0).await.is_empty());
+    sleep(Duration::from_secs(2)).await;
+    let commands = rig.commands(0).await;
+    assert!(matches!(commands.as_slice(), [Command::StreamEnded { .. }]), "{commands:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_live_again_keeps_its_viewers() {
     let rig = Rig::start().await;
     rig.watch(0).await;

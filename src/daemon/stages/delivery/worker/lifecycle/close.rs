@@ -190,7 +190,8 @@ impl Worker {
     }
 
     /// Closes the viewers of a stream that has ended. Nobody can come back to it, so those that are
-    /// behind are told what they miss. A viewer that has paused reads that when it resumes.
+    /// behind are told what they miss. A viewer that has paused knows its position, and reads the
+    /// history from there.
     pub(crate) fn end_stream(&mut self, stream_id: StreamId) {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         self.fan_out_now(key);
