@@ -190,6 +190,7 @@ impl DirectProducer {
         let client = Client::from_config_and_context(client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
         let polled = PolledProducer::start(client)?;
+        polled.client.client().context().serve(&polled.client);
         let sender = BatchSender::new(polled.client.clone(), topics);
         Ok(Self { sender, polled })
     }

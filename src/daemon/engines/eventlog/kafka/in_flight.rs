@@ -16,8 +16,7 @@
 //! records that wait behind it fail with it instead of waiting for another timeout.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
@@ -25,7 +24,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::client::{append_error, is_outage, log_line};
 use super::health::Health;
@@ -76,21 +75,21 @@ pub(super) struct DeliveryOpaque {
 }
 
 impl DeliveryOpaque {
-    fn complete(&self, result: &DeliveryResult<'_>, topics: &Topics, has_failed: bool) {
+    fn complete(&self, result: &DeliveryResult<'_>, context: &DeliveryContext) {
         let outcome = match result {
             Ok(message) => Ok(log_position(message.partition(), message.offset())),
             Err((error, message)) => Err(match error.rdkafka_error_code() {
                 // Purged, because the producer has failed or the log was dropped. (The records that
                 // a failed transaction purges have been answered already.)
                 Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue) => {
-                    if has_failed {
+                    if context.has_failed() {
                         LogError::Unavailable(PRODUCER_FAILED.to_owned())
                     } else {
                         LogError::Closed
                     }
                 }
                 _ => {
-                    let topic = topics.name(self.append.topic);
+                    let topic = context.topics.name(self.append.topic);
                     append_error(topic, message.payload_len(), error)
                 }
             }),
@@ -126,8 +125,8 @@ pub(super) struct DeliveryContext {
     health: Arc<Health>,
     topics: Arc<Topics>,
     last_offsets: Arc<LastOffsets>,
-    /// Whether the producer accepts nothing any more.
-    has_failed: AtomicBool,
+    /// The producer that this serves, if it is replaced once it has failed for good.
+    producer: OnceLock<Weak<BaseProducer<Self>>>,
 }
 
 impl DeliveryContext {
@@ -136,7 +135,19 @@ impl DeliveryContext {
         topics: Arc<Topics>,
         last_offsets: Arc<LastOffsets>,
     ) -> Self {
-        Self { health, topics, last_offsets, has_failed: AtomicBool::new(false) }
+        Self { health, topics, last_offsets, producer: OnceLock::new() }
+    }
+
+    /// Names the producer, so that records which the library drops after its failure are not
+    /// answered as those of a closed log.
+    pub(super) fn serve(&self, producer: &Arc<BaseProducer<Self>>) {
+        // It serves one producer only.
+        let _ = self.producer.set(Arc::downgrade(producer));
+    }
+
+    fn has_failed(&self) -> bool {
+        let producer = self.producer.get().and_then(Weak::upgrade);
+        producer.is_some_and(|producer| producer.client().fatal_error().is_some())
     }
 
     /// Returns why a stored comment must not be acknowledged: another topic may have it, under a
@@ -165,11 +176,7 @@ impl ClientContext for DeliveryContext {
         tracing::debug!(%error, reason, "kafka");
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.health.suspect(reason),
-            // Comes before the reports of the records that it fails.
-            Some(RDKafkaErrorCode::Fatal) => {
-                self.has_failed.store(true, Ordering::Release);
-                self.health.suspect(PRODUCER_FAILED);
-            }
+            Some(RDKafkaErrorCode::Fatal) => self.health.suspect(PRODUCER_FAILED),
             _ => {}
         }
     }
@@ -198,7 +205,7 @@ impl ProducerContext for DeliveryContext {
         {
             self.health.suspect("a topic refused the size of a batch");
         }
-        opaque.complete(result, &self.topics, self.has_failed.load(Ordering::Acquire));
+        opaque.complete(result, self);
     }
 }
 
